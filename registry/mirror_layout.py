@@ -1,0 +1,291 @@
+"""What a commit looks like in MLflow, without MLflow: its files, figures and tags, and refs as a log.
+
+A commit's run holds the payload of every object that the commit brought, once, under a name that a person reads:
+`mask.safetensors`, `delta.safetensors`, `concept.json`, `commit.json`; the file `objects.json` says which is which. A
+payload is all that an id hashes, so the files are enough to make the objects again, bit for bit.
+MLflow has no compare-and-swap, but model versions are numbered once and for all: they are the log of ref moves, and a
+move counts only if its `old` is what the moves before it made. This module opens nothing but files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry import canonical, fsio
+from registry.errors import BadValue, ObjectCorrupt, UnknownFormat
+from registry.names import is_id
+from registry.objects import Commit, Concept, Evaluation, Record, References, Tree
+from registry.refs import HEADS, LOST, REMOTES, TAGS
+from registry.store import ObjectStore
+
+MANIFEST = "objects.json"
+FORMAT = 1
+# MLflow's own limits (3.17): a longer value is refused.
+LONGEST_PARAM = 6000
+LONGEST_MODEL_PARAM = 500
+LONGEST_TAG = 5000
+ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-"}
+
+_PICTURES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
+
+
+@dataclass
+class Figures:
+    """What MLflow draws: single values and curves, from the record's "params", "metrics" and "series"."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    series: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, params: object, metrics: object, series: object) -> Figures:
+        """Return these figures and more; what has no number or no name that MLflow allows is left out or renamed."""
+        for name, value in _table(params):
+            self.params[_key(name)] = (value if isinstance(value, str) else _text(value))[:LONGEST_PARAM]
+        for name, value in _table(metrics):
+            if _is_number(value):
+                self.metrics[_key(name)] = float(value)
+        for name, values in _table(series):
+            if isinstance(values, (list, tuple)):
+                self.series[_key(name)] = [float(value) for value in values if _is_number(value)]
+        return self
+
+
+@dataclass
+class MoveLog:
+    """Refs as the moves that model versions log make them.
+
+    Attributes:
+        last: Number of the newest version that is in here.
+        refs: {ref: value}: ids; for HEAD on a branch, `ref: <name>`.
+        versions: {commit id: its newest version}, of the versions that were read.
+    """
+
+    last: int = 0
+    refs: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def extended(self, versions: Iterable[Any]) -> MoveLog:
+        """Return this log with more MLflow model versions, oldest first."""
+        for version in versions:
+            tags = version.tags
+            self.versions[tags.get("cns.commit", "")] = str(version.version)
+            self.last = int(version.version)
+            if "ref" in tags:
+                self.move(tags["ref"], tags.get("old", ""), tags.get("new", ""))
+        return self
+
+    def move(self, ref: str, old: str, new: str) -> None:
+        """Move a ref; "" stands for no ref. Where `old` is not its value, the move lost a race and does not count."""
+        if self.refs.get(ref, "") != old:
+            return
+        if new:
+            self.refs[ref] = new
+        else:
+            self.refs.pop(ref, None)
+
+    def commit_of(self, ref: str) -> str | None:
+        """Return the commit that a ref means."""
+        value = self.refs.get(ref, "")
+        return self.refs.get(value.removeprefix("ref: ")) if value.startswith("ref: ") else value or None
+
+    def save(self, path: Path, key: str) -> None:
+        """Keep the log as a cache: only the versions that refs need."""
+        needed = {self.commit_of(ref) for ref in self.refs}
+        versions = {commit: version for commit, version in self.versions.items() if commit in needed}
+        kept = {"format": FORMAT, "key": key, "last": self.last, "refs": self.refs, "versions": versions}
+        fsio.make_folder(path.parent)
+        fsio.replace(path, canonical.encode(kept))
+
+    @classmethod
+    def cached(cls, path: Path, key: str) -> MoveLog:
+        """Return what `save` kept under that key, or an empty log."""
+        try:
+            kept = canonical.decode(fsio.read(path) or b"{}")
+        except BadValue:
+            return cls()
+        if not isinstance(kept, dict) or (kept.get("format"), kept.get("key")) != (FORMAT, key):
+            return cls()
+        return cls(kept["last"], kept["refs"], kept["versions"])
+
+
+def closure(store: ObjectStore, starts: Iterable[str]) -> dict[str, str]:
+    """Return {id: kind} of starts and of all that they need, history left out: parents of commits are not followed."""
+    found: dict[str, str] = {}
+    waiting = list(starts)
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found[current] = store.kind_of(current)
+        if found[current] == "blob":
+            continue  # it needs nothing, and may be large
+        obj = store.load(current)
+        parents = set(obj.parents) if isinstance(obj, Commit) else set()
+        waiting += [needed for needed in obj.links() if needed not in parents]
+    return found
+
+
+def own_objects(store: ObjectStore, commit_id: str) -> dict[str, str]:
+    """Return {id: kind} of what a commit brought: all that it needs and its parents do not."""
+    before = closure(store, store.get(commit_id, Commit).parents)
+    return {found: kind for found, kind in closure(store, [commit_id]).items() if found not in before}
+
+
+def commit_files(store: ObjectStore, commit_id: str) -> dict[str, bytes]:
+    """Return {file name: content} of a commit's run: payloads of the objects that it brought, and the manifest."""
+    own = own_objects(store, commit_id)
+    return _with_manifest(store, own, _readable_names(store, commit_id, own))
+
+
+def evaluation_files(store: ObjectStore, evaluation_id: str) -> dict[str, bytes]:
+    """Return {file name: content} of the run of an evaluation."""
+    return _with_manifest(store, {evaluation_id: "evaluation"}, {evaluation_id: "evaluation.json"})
+
+
+def read_files(folder: Path, store: ObjectStore) -> list[str]:
+    """Put the objects of a run's files in a store and return their ids.
+
+    Raises:
+        ObjectCorrupt: a file is missing, or is not what the manifest says.
+        UnknownFormat: a newer version wrote the manifest.
+    """
+    content = fsio.read(folder / MANIFEST)
+    if content is None:
+        return []
+    manifest = canonical.decode(content)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise UnknownFormat(f"the manifest {folder / MANIFEST}", found, FORMAT)
+    objects = dict(_table(manifest.get("objects")))
+    for wanted, entry in objects.items():
+        place = (folder / str(entry["path"])).resolve()
+        payload = fsio.read(place) if place.is_relative_to(folder.resolve()) else None
+        if payload is None:
+            raise ObjectCorrupt(wanted, f"its file {entry['path']} is missing in MLflow")
+        try:
+            found = store.write(str(entry["kind"]), payload)
+        except BadValue as error:
+            raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow: {error.message}") from error
+        if found != wanted:
+            raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow has another hash")
+    return list(objects)
+
+
+def figures_of(store: ObjectStore, commit: Commit) -> Figures:
+    """Return what a commit's record says under "params", "metrics" and "series"."""
+    data = {} if commit.record is None else store.get(commit.record, Record).data
+    return Figures().add(data.get("params"), data.get("metrics"), data.get("series"))
+
+
+def scores_of(evaluation: Evaluation) -> dict[str, float]:
+    """Return one number a score: itself, or the mean of a list."""
+    means: dict[str, float] = {}
+    for name, value in evaluation.scores.items():
+        numbers = [number for number in (value if isinstance(value, list) else [value]) if _is_number(number)]
+        if numbers:
+            means[_key(f"{evaluation.concept_name}.{name}")] = float(sum(numbers) / len(numbers))
+    return means
+
+
+def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
+    """Return the tags of a commit's run, model and version."""
+    commit = store.get(commit_id, Commit)
+    tree = store.get(commit.tree, Tree)
+    data = {} if commit.record is None else store.get(commit.record, Record).data
+    tags = {
+        "cns.commit": commit_id,
+        "cns.parents": " ".join(commit.parents),
+        "cns.kind": commit.kind,
+        "cns.tree": commit.tree,
+        "cns.concepts": " ".join(sorted(tree.concepts))[:LONGEST_TAG],
+        "cns.base": tree.base,
+        "cns.gate": str(data.get("gate") or "unchecked")[:LONGEST_TAG],
+        "mlflow.note.content": commit.message[:LONGEST_TAG],
+        "mlflow.user": commit.author[:LONGEST_TAG],
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def alias_of(ref: str) -> str:
+    """Return the alias of a ref: MLflow allows letters, digits, '-' and '_'; others become '_' and their hex code."""
+    if ref == "HEAD":
+        return ref
+    prefix = next(space for space in ALIAS_PREFIX if ref.startswith(space))
+    name = ref.removeprefix(prefix)
+    return ALIAS_PREFIX[prefix] + re.sub(r"[^A-Za-z0-9-]", lambda match: f"_{ord(match.group()):02x}", name)
+
+
+def _with_manifest(store: ObjectStore, own: dict[str, str], names: dict[str, str]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    listed: dict[str, dict[str, str]] = {}
+    for wanted, kind in own.items():
+        path = names.get(wanted) or f"objects/{wanted}.{kind}"
+        files[path] = store.read(wanted)[1]
+        listed[wanted] = {"kind": kind, "path": path}
+    files[MANIFEST] = canonical.encode({"format": FORMAT, "objects": listed})
+    return files
+
+
+def _readable_names(store: ObjectStore, commit_id: str, own: dict[str, str]) -> dict[str, str]:
+    """Return {id: file name}: one concept's files stand at the top, those of several in a folder each."""
+    commit = store.get(commit_id, Commit)
+    names = {commit_id: "commit.json", commit.tree: "tree.json"}
+    tree = store.get(commit.tree, Tree)
+    names.setdefault(tree.base, "base.json")
+    if commit.record is not None:
+        names[commit.record] = "record.json"
+        data = store.get(commit.record, Record).data
+        names |= {blob: f"previews/{label}{_suffix(store, blob)}" for label, blob in _labelled(data.get("previews"))}
+    brought = {name: concept for name, concept in sorted(tree.concepts.items()) if concept in own}
+    for name, concept_id in brought.items():
+        folder = "" if len(brought) == 1 else f"concepts/{name}/"
+        concept = store.get(concept_id, Concept)
+        parts = {
+            concept_id: "concept.json",
+            concept.mask: "mask.safetensors",
+            concept.delta: "delta.safetensors",
+            concept.embedding: "embedding.safetensors",
+            concept.references: "references.json",
+        }
+        images = store.get(concept.references, References).images
+        parts |= {images: "references.safetensors"} if images else {}
+        names = {part: folder + file for part, file in parts.items()} | names
+    unique: dict[str, str] = {}
+    for wanted, name in names.items():
+        unique.setdefault(name, wanted)
+    return {wanted: name for name, wanted in unique.items()}
+
+
+def _labelled(value: Any, label: str = "") -> list[tuple[str, str]]:
+    if is_id(value):
+        return [(label or "preview", value)]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    pairs = ((re.sub(r"[^A-Za-z0-9_-]", "_", str(key))[:64], inner) for key, inner in items)
+    return [found for key, inner in pairs for found in _labelled(inner, f"{label}-{key}" if label else key)]
+
+
+def _suffix(store: ObjectStore, blob: str) -> str:
+    start = store.read(blob)[1][:4]
+    return next((suffix for magic, suffix in _PICTURES.items() if start.startswith(magic)), ".bin")
+
+
+def _key(name: str) -> str:
+    """Return a name that MLflow takes for a param or metric: it is also a path there."""
+    plain = re.sub(r"[^\w.\- ]", "_", name, flags=re.ASCII)[:250]
+    return plain.strip(". ") or "_"
+
+
+def _table(value: object) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _text(value: object) -> str:
+    return canonical.encode(value).decode("utf-8")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,342 @@
+"""The mirror of a registry in MLflow: every commit a run, a logged model and a version of one registered model.
+
+The object store decides what exists; the mirror follows, and `sync` makes up for whatever it missed, from objects
+alone, as often as one likes. `restore` goes the other way. What a commit's run holds is said in
+`registry.mirror_layout`, how to reach MLflow in `registry.mlflow_store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry import fsio, mirror_layout, mlflow_restore
+from registry.mirror_layout import Figures, MoveLog
+from registry.mlflow_restore import RestoreReport
+from registry.mlflow_store import NAME_KEY, MlflowStore, newest_versions, search_runs, write_figures
+from registry.objects import Evaluation
+from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
+from registry.repository import Repository
+
+MIRRORED = (HEADS, TAGS, LOST, REMOTES)
+
+
+@dataclass
+class SyncReport:
+    """What `record` or `sync` did.
+
+    Attributes:
+        commits: Ids of the commits that were missing in MLflow and are there now.
+        evaluations: Ids of the evaluations, likewise.
+        refs: Names of the refs whose moves were logged.
+        rebuilt: The folder had moved, so that MLflow's absolute paths dangled: the mirror was made anew.
+    """
+
+    commits: list[str] = field(default_factory=list)
+    evaluations: list[str] = field(default_factory=list)
+    refs: list[str] = field(default_factory=list)
+    rebuilt: bool = False
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a caller of `record` has to show beyond the record: files and figures."""
+
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    figures: Figures = field(default_factory=Figures)
+
+
+class MlflowMirror:
+    """The mirror of one registry.
+
+    Args:
+        repository: The registry.
+        tracking_uri: Where MLflow is; None: `mlflow.tracking_uri` of config.toml, or `.cns/mlflow.db`.
+    """
+
+    def __init__(self, repository: Repository, tracking_uri: str | None = None) -> None:
+        self.repository = repository
+        self.store = MlflowStore(repository.folder, tracking_uri)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow is."""
+        return self.store.uri
+
+    def record(
+        self,
+        commit_id: str,
+        *,
+        artifacts: Mapping[str, bytes] | None = None,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        series: Mapping[str, Sequence[float]] | None = None,
+    ) -> SyncReport:
+        """Mirror one commit, its ancestors where they are missing, and the refs.
+
+        Args:
+            commit_id: The commit.
+            artifacts: {file name: content} beyond the objects of the commit; put below `extra/`.
+            params: Beyond "params" of the commit's record.
+            metrics: Beyond "metrics" of the commit's record.
+            series: Curves, one value a step, beyond "series" of the commit's record.
+
+        Raises:
+            MlflowUnavailable: MLflow cannot be used. The commit stands; `sync` repairs the mirror.
+        """
+        extra = Extra(dict(artifacts or {}), Figures().add(params, metrics, series))
+        with self._session() as session:
+            return session.record(commit_id, extra)
+
+    def sync(self) -> SyncReport:
+        """Mirror every commit, evaluation and ref that MLflow lacks, from objects alone. Idempotent.
+
+        Raises:
+            MlflowUnavailable: MLflow cannot be used.
+        """
+        with self._session(repair=True) as session:
+            return session.sync()
+
+    @staticmethod
+    def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
+        """Make the objects and refs of the registry in folder again from MLflow.
+
+        Refs that are intact and whose commit is there are left alone. Without a `.cns`, one is made.
+
+        Args:
+            folder: The folder that holds `.cns`.
+            tracking_uri: As for the class.
+
+        Raises:
+            MlflowUnavailable: MLflow cannot be used, or holds no such registry.
+        """
+        return mlflow_restore.restore(folder, tracking_uri)
+
+    @contextlib.contextmanager
+    def _session(self, *, repair: bool = False) -> Iterator[_Session]:
+        """Yield a session under the lock of the mirror: local processes take turns, so that each sees the others."""
+        with self.store.errors(), fsio.locked(self.repository.folder / "mlflow.lock"):
+            if repair:
+                self.store.repair()
+            yield _Session(self.repository, self.store)
+
+
+class _Session:
+    """One turn of mirroring, under the lock."""
+
+    def __init__(self, repository: Repository, store: MlflowStore) -> None:
+        self.repository = repository
+        self.objects = repository.objects
+        self.store = store
+        self.client = store.connect()
+        self.name = store.name or self._new_name()
+        self.report = SyncReport()
+        self.runs: dict[str, str] = {}  # {commit id: id of its finished run}, as far as it was looked up
+        self.experiment = self._experiment()
+        if not self.client.search_registered_models(f"name = '{self.name}'"):
+            self.client.create_registered_model(self.name, tags={"cns.registry": self.name})
+
+    def record(self, commit_id: str, extra: Extra) -> SyncReport:
+        """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
+        if self.report.rebuilt:
+            return self.sync({commit_id: extra})
+        cache = self.repository.folder / "cache" / "mlflow-refs.json"
+        key = f"{self.store.uri} {self.name} {self.experiment}"
+        log = MoveLog.cached(cache, key)
+        self._write_commits([commit_id], {commit_id: extra})
+        self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), self.report.commits)
+        log.save(cache, key)
+        return self.report
+
+    def sync(self, extra: dict[str, Extra] | None = None) -> SyncReport:
+        """Mirror what is missing of everything."""
+        if self.store.is_default:  # with the lock in hand, whoever left a run open was killed
+            for run in search_runs(self.client, self.experiment, "attributes.status = 'RUNNING'"):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        self.runs = self._finished("cns.commit")
+        self._write_commits(self._tips(), extra or {})
+        log = MoveLog().extended(newest_versions(self.client, self.name, 0))
+        unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
+        self._log_moves(log, sorted({*unversioned, *self.report.commits}))
+        self._write_evaluations()
+        return self.report
+
+    def _new_name(self) -> str:
+        """Choose the name of experiment and model, readable and unlike another registry's, and keep it."""
+        first = [commit_id for commit_id, commit in self.repository.log() if not commit.parents][-1]
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self.repository.root.name).strip("-") or "registry"
+        name = f"{plain[:60]}-{first[:8]}"
+        self.repository.set_config(NAME_KEY, name)
+        return name
+
+    def _experiment(self) -> str:
+        """Return the id of our experiment: never the default one, whose artifacts would land in the current folder."""
+        place = self.store.artifact_root and f"{self.store.artifact_root}/{self.name}"
+        found = self.client.get_experiment_by_name(self.name)
+        if found is not None and place is not None and found.artifact_location != place:
+            self._begin_anew()
+            found = None
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self.client.create_experiment(self.name, artifact_location=place))
+
+    def _begin_anew(self) -> None:
+        """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths."""
+        for commit_id, _ in self.repository.index.log(self._tips()):
+            mirror_layout.closure(self.objects, [commit_id])  # raises where the mirror may be the last copy
+        self.store.file.unlink()
+        shutil.rmtree(self.store.folder / "mlartifacts", ignore_errors=True)
+        self.client = self.store.connect()
+        self.report.rebuilt = True
+
+    def _tips(self) -> list[str]:
+        """Return every commit that a ref or a reflog names and that is there."""
+        repository = self.repository
+        names = [name for space in MIRRORED for name in repository.refs.names(space)]
+        tips = {repository.resolve(name) for name in ("HEAD", *names)}
+        moves = [move for name in ("HEAD", *names) for move in repository.reflog(name)]
+        ends = {end for move in moves for end in (move.old, move.new) if end is not None}
+        return sorted(tips | {end for end in ends if self.objects.has(end)})
+
+    def _write_commits(self, tips: list[str], extra: Mapping[str, Extra]) -> None:
+        """Write the runs of the commits under tips that have none, parents first."""
+        seen: set[str] = set()
+        waiting = [(tip, False) for tip in tips]
+        while waiting:
+            current, parents_done = waiting.pop()
+            if parents_done:
+                self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
+                self.report.commits.append(current)
+            elif current not in seen and not self._has_run(current):
+                seen.add(current)
+                waiting.append((current, True))
+                waiting += [(parent, False) for parent in self.repository.commit_of(current).parents]
+
+    def _has_run(self, commit_id: str) -> bool:
+        if commit_id not in self.runs:
+            self.runs |= self._finished("cns.commit", f" and tags.`cns.commit` = '{commit_id}'")
+        return commit_id in self.runs
+
+    def _finished(self, tag: str, more: str = "") -> dict[str, str]:
+        """Return {value of the tag: run id} of finished runs that have it, and whose files are there."""
+        found = search_runs(self.client, self.experiment, "attributes.status = 'FINISHED'" + more)
+        return {run.data.tags[tag]: run.info.run_id for run in found if tag in run.data.tags and self._has_files(run)}
+
+    def _has_files(self, run: Any) -> bool:
+        here = self.store.local_files(run)
+        return here is None or (here / mirror_layout.MANIFEST).is_file()
+
+    def _write_commit(self, commit_id: str, extra: Extra) -> str:
+        commit = self.repository.commit_of(commit_id)
+        tags = mirror_layout.tags_of(self.objects, commit_id)
+        figures = mirror_layout.figures_of(self.objects, commit)
+        figures.add(extra.figures.params, extra.figures.metrics, extra.figures.series)
+        files = {f"extra/{name}": data for name, data in extra.artifacts.items()}
+        files |= mirror_layout.commit_files(self.objects, commit_id)
+        title = f"{commit.kind}-{commit_id[:10]}"
+        with self._run(title, commit.time, tags, files) as run_id:
+            params = {key: value[: mirror_layout.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
+            model = self.client.create_logged_model(self.experiment, title, run_id, tags, params, "cns")
+            self.client.finalize_logged_model(model.model_id, "READY")
+            write_figures(self.client, run_id, model.model_id, commit.time * 1000, figures)
+            self.client.set_tag(run_id, "cns.model", model.model_id)
+        return run_id
+
+    @contextlib.contextmanager
+    def _run(self, title: str, time: int, tags: dict[str, str], files: dict[str, bytes]) -> Iterator[str]:
+        """Yield the id of a run that holds files; it ends as finished only where nothing failed."""
+        run = self.client.create_run(self.experiment, start_time=time * 1000, tags=tags, run_name=title)
+        run_id: str = run.info.run_id
+        status = "FAILED"
+        try:
+            with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
+                for name, data in files.items():
+                    place = Path(folder) / name
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(data)
+                self.client.log_artifacts(run_id, folder)
+            yield run_id
+            status = "FINISHED"
+        finally:
+            self.client.set_terminated(run_id, status, end_time=time * 1000)
+
+    def _log_moves(self, log: MoveLog, new: list[str]) -> None:
+        """Give new commits their versions and moved refs their entries: on a new commit's own version, if it fits."""
+        actual = MoveLog(refs=self._values(), versions=log.versions)
+        moved = {ref: value for ref, value in actual.refs.items() if log.refs.get(ref, "") != value}
+        moved |= dict.fromkeys(log.refs.keys() - actual.refs.keys(), "")
+        for commit_id in self._oldest_first(new):
+            ref = next((ref for ref, value in moved.items() if value == commit_id), None)
+            self._write_version(log, commit_id, ref, "" if ref is None else moved.pop(ref))
+        for ref, value in moved.items():
+            commit_id = (actual if value else log).commit_of(ref) or ""
+            if self._has_run(commit_id):
+                self._write_version(log, commit_id, ref, value)
+        self._write_aliases(actual)
+
+    def _write_version(self, log: MoveLog, commit_id: str, ref: str | None, value: str) -> None:
+        tags = mirror_layout.tags_of(self.objects, commit_id)
+        if ref is not None:
+            tags |= {"ref": ref, "old": log.refs.get(ref, ""), "new": value}
+            self.report.refs.append(ref)
+        run_id = self.runs[commit_id]
+        model_id = self.client.get_run(run_id).data.tags.get("cns.model")
+        made = self.client.create_model_version(
+            self.name, f"runs:/{run_id}", run_id, tags=tags, model_id=model_id, await_creation_for=0
+        )
+        log.extended([made])
+
+    def _write_aliases(self, actual: MoveLog) -> None:
+        """Derive the aliases from the refs: they are for people; the log of versions is what counts."""
+        commits = {ref: actual.commit_of(ref) or "" for ref in actual.refs}
+        wanted = {
+            mirror_layout.alias_of(ref): actual.versions[commit]
+            for ref, commit in commits.items()
+            if commit in actual.versions
+        }
+        there = self.client.get_registered_model(self.name).aliases
+        for alias, version in wanted.items():
+            if str(there.get(alias)) != version:
+                self.client.set_registered_model_alias(self.name, alias, version)
+        for alias in there.keys() - wanted.keys():
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def _values(self) -> dict[str, str]:
+        """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""
+        ref, commit = self.repository.refs.head()
+        values = {name: value for space in MIRRORED for name, value in self.repository.refs.all(space).items()}
+        return values | {"HEAD": f"ref: {ref}" if ref else commit or ""}
+
+    def _oldest_first(self, commits: list[str]) -> list[str]:
+        wanted = set(commits)
+        order = [commit_id for commit_id, _ in self.repository.index.log(sorted(wanted)) if commit_id in wanted]
+        return order[::-1]
+
+    def _write_evaluations(self) -> None:
+        known = self._finished("cns.evaluation")
+        for name in self.repository.refs.names(EVALUATIONS):
+            evaluation_id = name.rpartition("/")[2]
+            if evaluation_id not in known:
+                self._write_evaluation(evaluation_id)
+                self.report.evaluations.append(evaluation_id)
+
+    def _write_evaluation(self, evaluation_id: str) -> None:
+        evaluation = self.objects.get(evaluation_id, Evaluation)
+        tags = {
+            "cns.evaluation": evaluation_id,
+            "cns.tree": evaluation.tree,
+            "cns.concept": evaluation.concept,
+            "cns.protocol": evaluation.protocol_digest,
+        }
+        files = mirror_layout.evaluation_files(self.objects, evaluation_id)
+        now = int(clock.time())
+        with self._run(f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
+            figures = Figures(metrics=mirror_layout.scores_of(evaluation))
+            write_figures(self.client, run_id, None, now * 1000, figures)

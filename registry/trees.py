@@ -1,0 +1,62 @@
+"""Trees: adding and removing concepts, and what a tree must hold to be a model.
+
+Each function takes a tree and returns another; nothing is changed in place. A change of a commit is such a function,
+so that it can be applied again to a tip that moved. This module does not move refs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from registry.errors import DeltaTaken, NameTaken, ObjectMissing, TokenTaken, UnknownConcept
+from registry.names import check_name
+from registry.objects import Concept, Tree
+from registry.store import ObjectStore
+
+
+def with_concept(tree: Tree, name: str, concept: str, *, overwrite: bool = False) -> Tree:
+    """Return the tree with a concept id under a name.
+
+    Raises:
+        NameTaken: another concept has the name and overwrite is False, or the concept is there under another name.
+    """
+    check_name(name)
+    if tree.concepts.get(name) == concept:
+        return tree
+    if name in tree.concepts and not overwrite:
+        raise NameTaken(name)
+    return replace(tree, concepts={**tree.concepts, name: concept})
+
+
+def without_concept(tree: Tree, name: str) -> Tree:
+    """Return the tree without the concept of that name; raises UnknownConcept."""
+    if name not in tree.concepts:
+        raise UnknownConcept(name, list(tree.concepts))
+    return replace(tree, concepts={known: concept for known, concept in tree.concepts.items() if known != name})
+
+
+def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:
+    """Return {name: concept} of a tree, by name."""
+    return {name: store.get(tree.concepts[name], Concept) for name in sorted(tree.concepts)}
+
+
+def check_tree(tree: Tree, store: ObjectStore) -> None:
+    """Refuse a tree that is no model: everything that it needs is there, no token and no delta is there twice.
+
+    Raises:
+        TokenTaken, DeltaTaken: two names share a token or a delta.
+        ObjectMissing: the base, a concept, or something that a concept needs is not in the store.
+    """
+    if not store.has(tree.base):
+        raise ObjectMissing(tree.base, "base")
+    tokens: dict[str, str] = {}
+    deltas: dict[str, str] = {}
+    for name, concept in concepts_of(tree, store).items():
+        for needed in concept.links():
+            if not store.has(needed):
+                raise ObjectMissing(needed, f"a part of concept '{name}', object")
+        for token in concept.tokens:
+            if tokens.setdefault(token, name) != name:
+                raise TokenTaken(token, name, tokens[token])
+        if deltas.setdefault(concept.delta, name) != name:
+            raise DeltaTaken(concept.delta, name, deltas[concept.delta])
