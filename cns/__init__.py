@@ -1,0 +1,1 @@
+"""The method: continual personalization of diffusion models. Tensors in, tensors out; it prints and stores nothing."""

@@ -1,0 +1,120 @@
+"""Captions beside training images: `name.txt` or `name.caption`, or a `metadata.jsonl`.
+
+A caption marks the place of the special token by `[trigger]`, `{name}` or `<token>`; one that marks none still gets
+it, before its class noun. The module reads text; it never opens an image.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cns.errors import ImageError
+from cns.safefiles import read_regular_file, reason_of
+
+CAPTION_SUFFIXES = (".txt", ".caption")
+PLACEHOLDER = re.compile(r"\[trigger\]|\{name\}|<token>")
+MAX_CAPTION_BYTES = 65_536
+MAX_METADATA_BYTES = 16_000_000
+
+
+def read_captions(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Captions by image file name: a `.txt` or `.caption` file beside the image, else the line in `metadata.jsonl`.
+
+    Raises:
+        ImageError: a caption file is damaged: not UTF-8, a link, or no JSON where JSON is expected.
+    """
+    captions = _metadata_captions(folder / "metadata.jsonl")
+    for path in paths:
+        for suffix in CAPTION_SUFFIXES:
+            sidecar = path.with_suffix(suffix)
+            if sidecar.is_symlink() or sidecar.exists():
+                captions[path.name] = _read_text(sidecar, MAX_CAPTION_BYTES)
+                break
+    clean = {name: " ".join(_printable(caption).split()) for name, caption in captions.items()}
+    return {name: caption for name, caption in clean.items() if caption}
+
+
+def fill_caption(caption: str, token: str, class_noun: str | None = None) -> str:
+    """Put the special token into a caption.
+
+    Args:
+        caption: As it stands beside the image.
+        token: The special token, such as "<rex>".
+        class_noun: The concept's class noun; used where the caption marks no place for the token.
+
+    Returns:
+        The caption with each `[trigger]`, `{name}` and `<token>` replaced. Without any of them the token goes before
+        the first class noun, and if that is absent too, token and noun go in front, with a comma.
+    """
+    if PLACEHOLDER.search(caption):
+        return PLACEHOLDER.sub(lambda _: token, caption)
+    if token.lower() in caption.lower():
+        return caption
+    if class_noun:
+        filled, count = re.subn(
+            rf"\b({re.escape(class_noun)})\b", lambda noun: f"{token} {noun[1]}", caption, count=1, flags=re.I
+        )
+        return filled if count else f"{token} {class_noun}, {caption}"
+    return f"{token}, {caption}"
+
+
+def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str | None:
+    """The known noun that more than half of all images' captions name and no other noun equals; None if there is none.
+
+    A longer noun hides the shorter one inside it: "teddy bear" is no "bear".
+    """
+    longest_first = sorted(nouns, key=len, reverse=True)
+    pattern = re.compile(r"\b(" + "|".join(re.escape(noun) for noun in longest_first) + r")\b", re.IGNORECASE)
+    total, found = 0, Counter[str]()
+    for caption in captions:
+        total += 1
+        found.update({noun.lower() for noun in pattern.findall(caption or "")} if nouns else ())
+    best = found.most_common(2)
+    if not best or best[0][1] * 2 <= total or (len(best) > 1 and best[1][1] == best[0][1]):
+        return None
+    return next(noun for noun in nouns if noun.lower() == best[0][0])
+
+
+def _metadata_captions(path: Path) -> dict[str, str]:
+    """`file_name` -> `text` of a datasets-style metadata file; empty if there is none."""
+    if not (path.is_symlink() or path.exists()):
+        return {}
+    captions = {}
+    for number, line in enumerate(_read_text(path, MAX_METADATA_BYTES).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            captions[str(row["file_name"])] = str(row.get("text") or row.get("caption") or "")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ImageError(
+                f"{path}, line {number} is no JSON object with a file_name",
+                'Put one object a line: {"file_name": "1.png", "text": "a {name} dog on the grass"}',
+                folder=path.parent,
+                bad=[(path.name, f"line {number}")],
+            ) from error
+    return captions
+
+
+def _read_text(path: Path, max_bytes: int) -> str:
+    """A caption file as text; an empty one is an empty caption."""
+    try:
+        if path.is_file() and not path.is_symlink() and path.stat().st_size == 0:
+            return ""
+        return read_regular_file(path, max_bytes).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(
+            f"{path} cannot be read as a caption: {reason_of(error)}",
+            "Save it as UTF-8 text, or take it out of the folder",
+            folder=path.parent,
+            bad=[(path.name, reason_of(error))],
+        ) from error
+
+
+def _printable(text: str) -> str:
+    """Control characters (a terminal would act on them) to spaces."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,0 +1,146 @@
+"""From a base model and a set of concepts to weights: the one way in which weights are ever changed.
+
+``Model`` holds a pipeline and the base model's own cross-attention key and value matrices in float32 on the CPU.
+Setting a set of concepts writes ``compose_matrix(base, exponent, sum of integers)`` into the live pipeline, from the
+base each time: nothing is added to or subtracted from live weights, so the same set gives the same bits whatever came
+before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cns import codec, grid
+from cns.errors import GridError
+from cns.tokens import install_tokens
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+Weights = dict[str, Tensor]
+"""Matrix name (as in the UNet's state dict) -> weights, shape (O, I), float32, CPU."""
+
+
+@dataclass(frozen=True)
+class ConceptWeights:
+    """What a concept adds to a base model.
+
+    Attributes:
+        name: The concept's name.
+        class_noun: What it is one of.
+        rows: Special token -> embedding row, shape (D,), float32, CPU.
+        delta: Matrix name -> change on the integer grid.
+    """
+
+    name: str
+    class_noun: str
+    rows: Mapping[str, Tensor]
+    delta: codec.Delta
+
+    @property
+    def phrase(self) -> str:
+        """How a prompt calls it: the tokens and the class noun, ``<rex> dog``."""
+        return " ".join([*self.rows, self.class_noun])
+
+
+class Model:
+    """A pipeline whose key and value matrices are always base + a set of concepts.
+
+    Attributes:
+        pipeline: The live pipeline; only `set_concepts` and training write its weights.
+        base: The base model's K/V matrices; never written.
+        exponents: Matrix name -> grid exponent, as the base object records it.
+    """
+
+    def __init__(self, pipeline: StableDiffusionPipeline, exponents: Mapping[str, int]) -> None:
+        self.pipeline = pipeline
+        self.base: Weights = {
+            name: parameter.detach().to("cpu", torch.float32, copy=True)
+            for name, parameter in kv_parameters(pipeline).items()
+        }
+        self.exponents = dict(exponents)
+        if self.exponents.keys() != self.base.keys():
+            raise GridError("the grid names other matrices than this pipeline has", hint="cns status")
+
+    @property
+    def kv_size(self) -> int:
+        """Number of weights in all key and value matrices."""
+        return sum(weight.numel() for weight in self.base.values())
+
+    @property
+    def denoiser_size(self) -> int:
+        """Number of parameters of the denoiser (the UNet)."""
+        return sum(parameter.numel() for parameter in self.pipeline.unet.parameters())
+
+    def compose(self, concepts: Sequence[ConceptWeights]) -> Weights:
+        """Weights of the base plus these concepts; depends on the set, not on its order.
+
+        Raises:
+            GridError: A concept was made for other matrices or another grid than this base model's.
+        """
+        for concept in concepts:
+            self._check(concept)
+        composed: Weights = {}
+        for name, weight in self.base.items():
+            parts = [concept.delta[name] for concept in concepts if name in concept.delta]
+            total = codec.total_steps(parts, (weight.shape[0], weight.shape[1]))
+            composed[name] = torch.from_numpy(grid.compose_matrix(weight.numpy(), self.exponents[name], total))
+        return composed
+
+    def set_concepts(self, concepts: Sequence[ConceptWeights]) -> Weights:
+        """Make the live pipeline the base plus these concepts, and return the composed float32 weights."""
+        weights = self.compose(concepts)
+        self.write(weights)
+        rows = {token: row for concept in concepts for token, row in concept.rows.items()}
+        install_tokens(self.pipeline.tokenizer, self.pipeline.text_encoder, rows)
+        return weights
+
+    def write(self, weights: Weights) -> None:
+        """Copy these weights into the live pipeline (cast to its dtype and device)."""
+        with torch.no_grad():
+            for name, parameter in kv_parameters(self.pipeline).items():
+                parameter.copy_(weights[name])
+
+    def freeze(self) -> None:
+        """Turn gradients off everywhere and set evaluation mode, as the model was before a training."""
+        for part in (self.pipeline.unet, self.pipeline.vae, self.pipeline.text_encoder):
+            part.requires_grad_(False)
+            part.eval()
+
+    def _check(self, concept: ConceptWeights) -> None:
+        for name, sparse in concept.delta.items():
+            if name not in self.base or tuple(self.base[name].shape) != sparse.shape:
+                raise GridError(
+                    f"concept {concept.name!r} changes {name}, which this base model lacks", hint="cns status"
+                )
+            if self.exponents[name] != sparse.exponent:
+                raise GridError(
+                    f"concept {concept.name!r} uses grid 2^{sparse.exponent} in {name}, "
+                    f"this base 2^{self.exponents[name]}",
+                    hint="cns status",
+                )
+
+
+def kv_parameters(pipeline: StableDiffusionPipeline) -> dict[str, torch.nn.Parameter]:
+    """The matrices that CNS may touch: cross-attention key and value projections, by state-dict name."""
+    return {
+        name: parameter
+        for name, parameter in sorted(pipeline.unet.named_parameters())
+        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+    }
+
+
+def weights_digest(weights: Weights) -> str:
+    """SHA-256 over names and float32 bytes of composed weights: equal digests mean equal bits."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0")
+        digest.update(np.ascontiguousarray(weights[name].numpy()).tobytes())
+    return digest.hexdigest()

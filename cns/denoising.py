@@ -1,0 +1,151 @@
+"""The denoising loss: what finetuning minimises and what the gradient score differentiates.
+
+``Denoiser`` joins a model with the training noise schedule and the precision to compute in. It knows latents and
+prompts, not concepts, masks or optimizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cns.compose import Model
+from cns.tokens import encode_prompts
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+
+@dataclass(frozen=True)
+class NoisedBatch:
+    """B latents with the noise, the timestep and the prompt of each.
+
+    Attributes:
+        latents: Scaled latents, shape (B, C, h, w), float32.
+        noise: Standard normal, same shape.
+        timesteps: Shape (B,), int64, 0 <= t < the schedule's length.
+        prompts: B prompts.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    prompts: tuple[str, ...]
+
+
+class Denoiser:
+    """The model under its training noise schedule.
+
+    Attributes:
+        model: The model; its live weights are used.
+        autocast_dtype: bfloat16 or float16 where the device computes faster in it, else None.
+    """
+
+    def __init__(self, model: Model, autocast_dtype: torch.dtype | None) -> None:
+        self.model = model
+        self.autocast_dtype = autocast_dtype
+        self._schedule = DDPMScheduler.from_config(model.pipeline.scheduler.config)
+        self._alphas = self._schedule.alphas_cumprod.to(model.pipeline.device)
+
+    @property
+    def pipeline(self) -> StableDiffusionPipeline:
+        """The live pipeline."""
+        return self.model.pipeline
+
+    @property
+    def train_timesteps(self) -> int:
+        """Length of the training noise schedule."""
+        return int(self._schedule.config.num_train_timesteps)
+
+    def loss(self, batch: NoisedBatch, *, mixed_precision: bool = True) -> Tensor:
+        """Mean squared error of the network's prediction, a float32 scalar.
+
+        The target is what the base was trained to predict: the noise, or v = sqrt(a) noise - sqrt(1 - a) latents
+        (Salimans & Ho, "Progressive Distillation", ICLR 2022, appendix D), by the scheduler's `prediction_type`.
+
+        Args:
+            batch: Latents, noise, timesteps, prompts.
+            mixed_precision: Compute under `autocast_dtype`; scores are taken in full precision.
+        """
+        device = self.pipeline.device
+        latents, noise, steps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
+        signal = self._alphas[steps].sqrt().view(-1, 1, 1, 1)
+        sigma = (1 - self._alphas[steps]).sqrt().view(-1, 1, 1, 1)
+        noisy = signal * latents + sigma * noise
+        enabled = mixed_precision and self.autocast_dtype is not None
+        with torch.autocast(device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled):
+            prediction = self.pipeline.unet(noisy, steps, self._features(batch.prompts)).sample.float()
+        velocity = self._schedule.config.prediction_type == "v_prediction"
+        target = signal * noise - sigma * latents if velocity else noise
+        return (prediction - target).square().mean()
+
+    def _features(self, prompts: Sequence[str]) -> Tensor:
+        unique = sorted(set(prompts))
+        features = encode_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, unique)
+        return features[torch.tensor([unique.index(prompt) for prompt in prompts], device=features.device)]
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The low precision that this device computes fast in, or None: bfloat16 on CPUs and GPUs that have it."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        if any(present and name.endswith("bf16") for name, present in capabilities.items()):
+            return torch.bfloat16
+    return None
+
+
+@torch.no_grad()
+def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], batch_size: int = 8) -> Tensor:
+    """Scaled latents of images: the mean of the VAE's posterior, so that they can be cached and repeated.
+
+    Args:
+        pipeline: Its VAE is used.
+        pixels: Shape (N, H, W, 3), uint8.
+        batch_size: Images at a time.
+
+    Returns:
+        Shape (N, C, h, w), float32, CPU.
+    """
+    parts = []
+    for start in range(0, len(pixels), batch_size):
+        images = torch.from_numpy(pixels[start : start + batch_size].astype(np.float32)).permute(0, 3, 1, 2)
+        images = (images / 127.5 - 1).to(pipeline.device, pipeline.vae.dtype)
+        posterior = pipeline.vae.encode(images).latent_dist
+        parts.append((posterior.mean * pipeline.vae.config.scaling_factor).float().cpu())
+    return torch.cat(parts)
+
+
+def draw_batch(
+    latents: Tensor, prompts: Sequence[Sequence[str]], size: int, train_timesteps: int, generator: torch.Generator
+) -> NoisedBatch:
+    """Draw B latents with noise, a prompt each, and timesteps spread evenly over the schedule.
+
+    Timesteps are stratified, one from each of B equal parts: same expectation as uniform draws, less variance.
+
+    Args:
+        latents: Shape (N, C, h, w).
+        prompts: For each latent, the prompts it may go with.
+        size: B.
+        train_timesteps: Length of the noise schedule.
+        generator: A CPU generator.
+    """
+    rounds = -(-size // len(latents))
+    index = torch.cat([torch.randperm(len(latents), generator=generator) for _ in range(rounds)])[:size]
+    strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
+    picks = torch.rand(size, generator=generator)
+    chosen = tuple(prompts[i][int(u * len(prompts[i]))] for i, u in zip(index.tolist(), picks.tolist(), strict=True))
+    return NoisedBatch(
+        latents[index],
+        torch.randn((size, *latents.shape[1:]), generator=generator),
+        (strata * train_timesteps).long(),
+        chosen,
+    )

@@ -1,0 +1,254 @@
+"""The lines of base models that the method supports: one `Family` row each.
+
+A family holds what the method must know about a base and cannot read from its weights: default settings, prompt
+templates, calibration prompts and which judges score its pictures. Three disjoint sets of templates exist, because a
+concept must not be judged on the prompts that protected it: `training_templates` teach the concept,
+`regularization_templates` say where old concepts must not drift, `judge_templates` are only ever generated and scored.
+
+The module knows no tensor and no file; `prompts.py` reads the lists that it names. Adding a family is one row here and
+a tiny random config in `tests/tiny.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cns import templates
+from cns.errors import BaseModelError, SettingsError
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Settings of `cns add` and of generation where the user gives none.
+
+    Attributes:
+        score: Key of `selection.SCORES`.
+        reg: Key of `regularizers.REGULARIZERS`.
+        reg_strength: Weight a of the pull toward each old concept.
+        anchor_strength: Weight b of the pull toward the base.
+        steps: Finetuning steps after the warm-up.
+        warmup_steps: Steps that train the token alone, before scoring.
+        lr: Learning rate of the masked K/V weights.
+        token_lr: Learning rate of the token's embedding row.
+        batch_size: Images a step.
+        budget_share_kv: Share of the K/V weights that one concept may change, or None.
+        budget_share_denoiser: Share of the denoiser's parameters that one concept may change, or None. Exactly one
+            of the two shares is set.
+        general_ratio: Share of each row that one calibration prompt marks as its strongest.
+        general_vote: Share of the calibration prompts that must mark a weight before it counts as general.
+        resolution: Side of training and generated images, pixels; a base may name its own (`native_resolution`).
+        guidance: Classifier-free guidance scale.
+        sampler_steps: Denoising steps of one image.
+        check_images: Images for each judge prompt.
+        max_drop: Drop of a score (cosine) that the gate calls forgetting.
+        min_class_probability: Below this an inferred class noun is not taken.
+    """
+
+    score: str
+    reg: str
+    reg_strength: float
+    anchor_strength: float
+    steps: int
+    warmup_steps: int
+    lr: float
+    token_lr: float
+    batch_size: int
+    budget_share_kv: float | None
+    budget_share_denoiser: float | None
+    general_ratio: float
+    general_vote: float
+    resolution: int
+    guidance: float
+    sampler_steps: int
+    check_images: int
+    max_drop: float
+    min_class_probability: float
+
+    def budget(self, kv_weights: int, denoiser_parameters: int) -> int:
+        """How many weights one concept may change on a base with these many weights; at least 1."""
+        if self.budget_share_kv is not None:
+            return max(1, int(self.budget_share_kv * kv_weights))
+        assert self.budget_share_denoiser is not None
+        return max(1, min(kv_weights, int(self.budget_share_denoiser * denoiser_parameters)))
+
+
+@dataclass(frozen=True)
+class Family:
+    """One line of base models.
+
+    Attributes:
+        name: What people type, and what a base object records.
+        describe: One sentence for help texts.
+        defaults: Settings where the user gives none.
+        context_length: Tokens a prompt is padded to; None = the tokenizer's own `model_max_length`.
+        grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
+        calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
+            `cns/calibration`.
+        nouns: File of the class nouns among which a concept's is looked for, found likewise.
+        training_templates: Prompts that teach a concept; `{}` stands for "<token> noun".
+        regularization_templates: At least 32 prompts whose features old concepts and the base are anchored on.
+        judge_templates: Prompts that are generated and scored.
+        clip: Hub id of the CLIP that judges, where the base ships none in `clip/`; None = it must ship one.
+        identity: Hub id of the identity judge, where the base ships none in `identity/`; None = none but the base's.
+    """
+
+    name: str
+    describe: str
+    defaults: Defaults
+    context_length: int | None
+    grid_bits: int
+    calibration: str
+    nouns: str
+    training_templates: tuple[str, ...]
+    regularization_templates: tuple[str, ...]
+    judge_templates: tuple[str, ...]
+    clip: str | None
+    identity: str | None
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the judges, in the order in which scores are shown: the main score of the gate first."""
+        return ("identity", "clip")
+
+
+def family_named(name: str) -> Family:
+    """The family with this name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name not in FAMILIES:
+        raise SettingsError(
+            f"no base family is called {name!r}: expected one of {', '.join(FAMILIES)}", name="family", value=name
+        )
+    return FAMILIES[name]
+
+
+def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) -> Family:
+    """Tell a base's family from its own config files.
+
+    Args:
+        unet_config: `unet/config.json` of the pipeline.
+        text_config: `text_encoder/config.json` of the pipeline.
+
+    Raises:
+        BaseModelError: the base is of no supported family; the message says by which property.
+    """
+    width = unet_config.get("cross_attention_dim")
+    text_width = text_config.get("hidden_size")
+    reason = _why_unsupported(unet_config)
+    if reason is None and width != text_width:
+        reason = f"its cross-attention reads {width} values a token and its text encoder writes {text_width}"
+    if reason is not None:
+        known = ", ".join(f"{family.name} ({family.describe})" for family in FAMILIES.values())
+        raise BaseModelError(
+            f"this base is not supported: {reason}. Expected one of: {known}",
+            "Use the embedded base: cns init --base emoji-64",
+        )
+    # Latents of 16x16 are the embedded base's alone: Stable Diffusion starts at 64x64. Real SD 2.x is the line that
+    # projects its spatial transformers by linear layers; the rule also holds for tiny random pipelines.
+    if unet_config.get("sample_size") == EMBEDDED_SAMPLE_SIZE:
+        return FAMILIES["emoji-64"]
+    return FAMILIES["sd-2" if unet_config.get("use_linear_projection") else "sd-1"]
+
+
+def _why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
+    """The first property by which a denoiser is not a plain latent text-to-image UNet, or None."""
+    if unet_config.get("_class_name") != "UNet2DConditionModel":
+        return f"its denoiser is a {unet_config.get('_class_name')}, not a UNet2DConditionModel"
+    if unet_config.get("addition_embed_type"):
+        return f"its denoiser takes extra conditions ({unet_config['addition_embed_type']}), as SDXL does"
+    if unet_config.get("in_channels") != unet_config.get("out_channels"):
+        return (
+            f"its denoiser reads {unet_config.get('in_channels')} channels and writes "
+            f"{unet_config.get('out_channels')}, as inpainting and upscaling models do"
+        )
+    if unet_config.get("num_class_embeds") or unet_config.get("class_embed_type"):
+        return "its denoiser takes class labels"
+    if unet_config.get("encoder_hid_dim") or unet_config.get("encoder_hid_dim_type"):
+        return "its denoiser projects the text features before reading them"
+    if not isinstance(unet_config.get("cross_attention_dim"), int):
+        return f"its cross-attention width is {unet_config.get('cross_attention_dim')}, not one number"
+    return None
+
+
+EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
+
+# Chosen, not tuned: Stable Diffusion at its real size has not been swept on this project's machines.
+SD_DEFAULTS: dict[str, Any] = {
+    "score": "gradient",
+    "reg": "features",
+    "reg_strength": 10.0,
+    "anchor_strength": 0.3,
+    "steps": 500,
+    "warmup_steps": 100,
+    "lr": 1e-4,
+    "token_lr": 5e-3,
+    "batch_size": 2,
+    "budget_share_kv": None,
+    "budget_share_denoiser": 0.0013,
+    "general_ratio": 0.25,
+    "general_vote": 0.5,
+    "resolution": 512,
+    "guidance": 7.5,
+    "sampler_steps": 30,
+    "check_images": 4,
+    "max_drop": 0.02,
+    "min_class_probability": 0.5,
+}
+
+EMOJI_64 = Family(
+    name="emoji-64",
+    describe="the embedded base: emoji scenes of 64x64 pixels",
+    defaults=Defaults(
+        score="gradient",
+        reg="features",
+        reg_strength=10.0,
+        anchor_strength=0.3,
+        steps=250,
+        warmup_steps=60,
+        lr=3e-3,
+        token_lr=5e-3,
+        batch_size=10,
+        budget_share_kv=0.058,
+        budget_share_denoiser=None,
+        general_ratio=0.25,
+        general_vote=0.5,
+        resolution=64,
+        guidance=4.0,
+        sampler_steps=20,
+        check_images=4,
+        max_drop=0.02,
+        min_class_probability=0.5,
+    ),
+    context_length=20,
+    grid_bits=8,
+    calibration="calibration.json",
+    nouns="nouns.json",
+    training_templates=templates.EMOJI_TRAINING_TEMPLATES,
+    regularization_templates=templates.EMOJI_REGULARIZATION_TEMPLATES,
+    judge_templates=templates.EMOJI_JUDGE_TEMPLATES,
+    clip=None,
+    identity=None,
+)
+
+SD_1 = Family(
+    name="sd-1",
+    describe="Stable Diffusion 1.x, a folder or a hub id",
+    defaults=Defaults(**SD_DEFAULTS),
+    context_length=None,
+    grid_bits=11,
+    calibration="sd.json",
+    nouns="sd_nouns.json",
+    training_templates=templates.SD_TRAINING_TEMPLATES,
+    regularization_templates=templates.SD_REGULARIZATION_TEMPLATES,
+    judge_templates=templates.SD_JUDGE_TEMPLATES,
+    clip="openai/clip-vit-base-patch32",
+    identity="facebook/dinov2-base",
+)
+
+SD_2 = replace(SD_1, name="sd-2", describe="Stable Diffusion 2.x, a folder or a hub id")
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2)}

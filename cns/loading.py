@@ -1,0 +1,187 @@
+"""From a base's folder to a pipeline that runs: explicit classes, safetensors only, float32.
+
+A `model_index.json` from a stranger can name any class; here it is only compared with an allow-list, and the classes
+that are loaded are written down in this file. No pickle, no code from the folder, no safety checker, no Auto class. The
+weights come up in float32 whatever their file holds: these are the masters that deltas are added to; casting for speed
+is the caller's.
+
+Which folder it is and whether it is still the same base is `basefiles.py`'s part, re-exported here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cns.basefiles import BaseFacts, check_base, describe_base, read_json, resolve_base, weight_files
+from cns.errors import BaseModelError, SettingsError
+from cns.families import family_of
+from cns.quiet import quiet_libraries
+
+with quiet_libraries():
+    import diffusers
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+__all__ = [
+    "BaseFacts",
+    "check_base",
+    "describe_base",
+    "load_pipeline",
+    "native_resolution",
+    "pick_device",
+    "resolve_base",
+]
+
+PIPELINES = ("StableDiffusionPipeline",)
+CLASSES = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+}
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: "auto" (the best there is), "cpu", "cuda" (or "cuda:1") or "mps".
+
+    Raises:
+        SettingsError: no such device, or this machine lacks it.
+    """
+    kind = name.partition(":")[0]
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    if kind not in available:
+        raise SettingsError(
+            f"no device is called {name!r}: expected one of {', '.join(DEVICES)}", name="device", value=name
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"{name!r} is no device: expected for example cuda:0", name="device", value=name) from error
+    if not available[kind] or (kind == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise SettingsError(
+            f"this machine has no {name} that torch can use",
+            "Leave the choice open: --device auto",
+            name="device",
+            value=name,
+        )
+    return device
+
+
+def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDiffusionPipeline:
+    """Load a base from its folder, ready to generate and to be trained.
+
+    Args:
+        folder: A diffusers folder, as `resolve_base` returns it.
+        device: Where the components go.
+
+    Returns:
+        A pipeline whose modules are float32, in evaluation mode and without gradients; no progress bar, no safety
+        checker. Its tokenizer pads to the family's context length; the text encoder knows its true end-of-text id.
+
+    Raises:
+        BaseModelError: the folder is no supported pipeline, names a class outside the allow-list, or lacks a file.
+    """
+    scheduler_class = check_index(folder)
+    family = family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
+    with quiet_libraries():
+        modules = {
+            "unet": _load(UNet2DConditionModel, folder, "unet"),
+            "vae": _load(AutoencoderKL, folder, "vae"),
+            "text_encoder": _load(CLIPTextModel, folder, "text_encoder"),
+        }
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
+        pipeline = StableDiffusionPipeline(
+            **modules,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    for module in modules.values():
+        module.requires_grad_(False).eval().to(device)
+    positions = modules["text_encoder"].config.max_position_embeddings
+    tokenizer.model_max_length = min(tokenizer.model_max_length, family.context_length or positions, positions)
+    fix_end_of_text(modules["text_encoder"], tokenizer)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def native_resolution(pipeline: StableDiffusionPipeline) -> int:
+    """Side in pixels of the images that a base was trained on: what its config says, whatever its family."""
+    return int(pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor)
+
+
+def check_index(folder: Path) -> type[Any]:
+    """Compare a folder's `model_index.json` with the allow-list, and return the class of its scheduler.
+
+    Raises:
+        BaseModelError: it names another pipeline, component or class.
+    """
+    index = read_json(folder / "model_index.json")
+    if index.get("_class_name") not in PIPELINES:
+        raise _unsupported(folder, f"its pipeline is {index.get('_class_name')!r}, expected {PIPELINES[0]}")
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[-1] is not None}
+    allowed = {**CLASSES, "scheduler": SCHEDULERS}
+    for name, part in parts.items():
+        if name not in UNUSED and part[-1] not in allowed.get(name, ()):
+            raise _unsupported(folder, f"its {name} is of class {part[-1]!r}, which is not on the allow-list")
+    if missing := sorted(set(allowed) - set(parts)):
+        raise _unsupported(folder, f"its model_index.json names no {missing[0]}")
+    return getattr(diffusers, parts["scheduler"][-1])
+
+
+def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Tell a CLIP text encoder its true end-of-text id.
+
+    Configs written before 2023 say `eos_token_id: 2`; with it the pooled vector is taken at the *largest* id, which an
+    added special token then is. K and V read all positions and do not care, but the pooled vector would be the token's.
+    """
+    for module in text_encoder.modules():
+        if hasattr(module, "eos_token_id"):
+            module.eos_token_id = tokenizer.eos_token_id
+
+
+def _load(model_class: Any, folder: Path, component: str) -> Any:
+    """One module from safetensors, in float32."""
+    files = weight_files(folder, component)
+    variant = "fp16" if ".fp16" in files[0].name else None
+    try:
+        return model_class.from_pretrained(
+            folder / component, dtype=torch.float32, use_safetensors=True, local_files_only=True, variant=variant
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise BaseModelError(
+            f"the {component} of the base at {folder} cannot be loaded: {str(error).splitlines()[0][:300]}",
+            source=str(folder),
+        ) from error
+
+
+def _unsupported(folder: Path, reason: str) -> BaseModelError:
+    return BaseModelError(
+        f"the base at {folder} is not supported: {reason}", "cns init --base emoji-64", source=str(folder)
+    )

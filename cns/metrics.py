@@ -1,0 +1,260 @@
+"""What the scores mean: every figure that is computed from the features of pictures.
+
+Features are unit rows from `encoders.py`, so a product is a cosine. All cosines are raw:
+papers print CLIP-T as CLIPScore, 100 * 2.5 * max(cosine, 0), which is `clip_score` here and nothing else.
+
+Formulas are those of `docs/method.md`, section "How it is judged". What follows from scores over a lineage (backward
+transfer, forgetting, plasticity) is in `continual.py`, whether a drop is real in `gate.py`; both are re-exported here.
+numpy alone: no torch, no images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cns.continual import (
+    bwt,
+    bwt_per_prompt,
+    forgetting,
+    is_learned,
+    learned_gain,
+    plasticity,
+    retention,
+)
+from cns.errors import MetricError
+from cns.gate import Outcome, Verdict, decide, paired_drop, standard_error, studentised_interval, worst
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Outcome",
+    "Verdict",
+    "bwt",
+    "bwt_per_prompt",
+    "ceiling",
+    "class_drift",
+    "clip_score",
+    "clip_t",
+    "confusion_margin",
+    "copying",
+    "decide",
+    "diversity",
+    "forgetting",
+    "image_similarities",
+    "image_similarity",
+    "is_learned",
+    "learned_gain",
+    "paired_drop",
+    "plasticity",
+    "retention",
+    "standard_error",
+    "studentised_interval",
+    "text_similarities",
+    "worst",
+    "zero_shot_drift",
+]
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of each generated image.
+
+    Attributes:
+        label: As people read it.
+        encoder: Which judge makes the features: "identity" or "clip".
+        against: What an image is compared with: "references" or "text".
+        per_image: (generated features, target features) -> one cosine for each image.
+    """
+
+    label: str
+    encoder: str
+    against: str
+    per_image: Callable[[Floats, Floats], NDArray[np.float64]]
+
+
+def image_similarities(generated: Floats, references: Floats) -> NDArray[np.float64]:
+    """ID or CLIP-I of each image: its mean cosine to the references.
+
+    s[n] = 1/M sum_m <generated[n], references[m]>
+
+    Args:
+        generated: Unit rows of N generated images, shape (N, D).
+        references: Unit rows of M reference images, shape (M, D).
+
+    Returns:
+        Shape (N,), float64, in [-1, 1].
+
+    Raises:
+        MetricError: no image, rows of another width, or NaN.
+    """
+    generated, references = _features("image similarity", generated, references)
+    return (generated @ references.T).mean(1)
+
+
+def image_similarity(generated: Floats, references: Floats) -> float:
+    """ID or CLIP-I of a set of images: the mean cosine over all pairs of `image_similarities`."""
+    return float(image_similarities(generated, references).mean())
+
+
+def text_similarities(generated: Floats, texts: Floats) -> NDArray[np.float64]:
+    """CLIP-T of each image: its cosine to the features of its own prompt, the special token taken out of it.
+
+    s[n] = <generated[n], texts[n]>
+
+    Args:
+        generated: Unit rows of N images, shape (N, D).
+        texts: Unit rows of their N prompts, shape (N, D).
+
+    Returns:
+        Shape (N,), float64, a raw cosine.
+
+    Raises:
+        MetricError: not one text for each image, or NaN.
+    """
+    generated, texts = _features("clip-t", generated, texts)
+    if len(generated) != len(texts):
+        raise MetricError(
+            f"{len(generated)} images and {len(texts)} texts: expected one text an image", metric="clip-t"
+        )
+    return (generated * texts).sum(1)
+
+
+def clip_t(generated: Floats, texts: Floats) -> float:
+    """CLIP-T of a set of images: the mean of `text_similarities`, a raw cosine."""
+    return float(text_similarities(generated, texts).mean())
+
+
+def clip_score(cosines: Floats) -> float:
+    """CLIPScore as papers print it: mean of 100 * 2.5 * max(cosine, 0) (Hessel et al. 2021, arXiv 2104.08718)."""
+    return float(250 * np.maximum(np.asarray(cosines, np.float64), 0).mean())
+
+
+def ceiling(references: Floats) -> float:
+    """r_j, what a perfect copy of the concept would score: mean cosine of different references.
+
+    r = 1/(M (M - 1)) sum_{m != n} <references[m], references[n]>
+
+    Raises:
+        MetricError: fewer than two references.
+    """
+    return 1 - diversity(references)
+
+
+def diversity(images: Floats) -> float:
+    """Mean pairwise cosine distance, 1 - cosine, of different images; 0 = all alike.
+
+    Args:
+        images: Unit rows, shape (N, D), N >= 2.
+
+    Raises:
+        MetricError: fewer than two images, or NaN.
+    """
+    images, _ = _features("diversity", images, images)
+    count = len(images)
+    if count < 2:
+        raise MetricError(f"diversity of {count} image: expected at least 2", metric="diversity")
+    cosines = images @ images.T
+    return float(1 - (cosines.sum() - np.trace(cosines)) / (count * (count - 1)))
+
+
+def copying(generated: Floats, references: Floats) -> NDArray[np.float64]:
+    """Distance of each generated image to its nearest reference, 1 - max_m cosine; near 0 = a memorised photo.
+
+    Args:
+        generated: Unit rows, shape (N, D).
+        references: Unit rows, shape (M, D).
+
+    Returns:
+        Shape (N,), float64, in [0, 2].
+    """
+    generated, references = _features("copying", generated, references)
+    return 1 - (generated @ references.T).max(1)
+
+
+def confusion_margin(generated: Sequence[Floats], references: Sequence[Floats]) -> NDArray[np.float64]:
+    """Is each concept still itself? CLIP-I(gen_j, ref_j) - max_{k != j} CLIP-I(gen_j, ref_k).
+
+    Args:
+        generated: For each of T concepts the unit rows of its images, shape (N_j, D).
+        references: For each the unit rows of its references, shape (M_j, D).
+
+    Returns:
+        Shape (T,), float64; negative = looks more like another concept.
+
+    Raises:
+        MetricError: fewer than two concepts, or not as many references.
+    """
+    if len(generated) != len(references) or len(generated) < 2:
+        raise MetricError(
+            f"images of {len(generated)} concepts and references of {len(references)}: expected the same, at least 2",
+            metric="margin",
+        )
+    table = np.asarray([[image_similarity(images, target) for target in references] for images in generated])
+    others = np.where(np.eye(len(table), dtype=bool), -np.inf, table)
+    return np.diag(table) - others.max(1)
+
+
+def class_drift(before: Floats, after: Floats, references: Floats) -> NDArray[np.float64]:
+    """How far the class noun alone has grown toward the concept, image by image; it should stay at 0.
+
+    drift[n] = s(after[n], references) - s(before[n], references), s as in `image_similarities`.
+
+    Args:
+        before: Unit rows of the base's images of the class noun alone, shape (N, D).
+        after: The same prompts and seeds now, shape (N, D).
+        references: Unit rows of the concept's references, shape (M, D).
+
+    Returns:
+        Shape (N,), float64; positive = toward the concept.
+    """
+    before, after = _pairs("class-drift", before, after)
+    return image_similarities(after, references) - image_similarities(before, references)
+
+
+def zero_shot_drift(before: Floats, after: Floats) -> NDArray[np.float64]:
+    """How far pictures of other things have moved: 1 - <before[n], after[n]>, same prompt and seed.
+
+    Args:
+        before: Unit rows of images of held-out calibration prompts on the base, shape (N, D).
+        after: The same prompts and seeds now, shape (N, D).
+
+    Returns:
+        Shape (N,), float64, in [0, 2]; 0 = the same picture.
+    """
+    before, after = _pairs("zero-shot", before, after)
+    return 1 - (before * after).sum(1)
+
+
+def _pairs(metric: str, before: Floats, after: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    before, after = _features(metric, before, after)
+    if len(before) != len(after):
+        raise MetricError(
+            f"{metric}: {len(before)} images before and {len(after)} after: expected pairs", metric=metric
+        )
+    return before, after
+
+
+def _features(metric: str, first: Floats, second: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two sets of features as float64, checked."""
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in a.shape or 0 in b.shape:
+        raise MetricError(
+            f"{metric}: features of shapes {a.shape} and {b.shape}: expected (N, D) and (M, D), not empty",
+            metric=metric,
+        )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise MetricError(f"{metric}: a feature is NaN or infinite", metric=metric)
+    return a, b
+
+
+METRICS: dict[str, Metric] = {
+    "id": Metric("identity", "identity", "references", image_similarities),
+    "clip-i": Metric("CLIP-I", "clip", "references", image_similarities),
+    "clip-t": Metric("CLIP-T", "clip", "text", text_similarities),
+}

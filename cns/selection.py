@@ -1,0 +1,170 @@
+"""Which weights a concept may change: base, general and concept neurons.
+
+A **neuron** is one weight W[o, i] of a cross-attention key or value projection: only so does the paper's share, 0.13 %
+of the model, come out on SD 1.5 (docs/method.md). Each weight gets a score under the concept's prompts and under every
+calibration prompt.
+
+* base neurons: the best-scoring weights of each row for the concept;
+* general neurons: weights that are in the top `general_ratio` of their row for at least `general_vote` of the
+  calibration prompts, so they serve image generation as such;
+* concept neurons: row by row the best-scoring weights that are not general, until the budget is full.
+
+The paper takes "base and not general"; we fill a budget instead, so that the number of changed weights is chosen and
+not an accident of the overlap. The overlap is measured and reported (`Selection.general_overlap`).
+
+Add a score by writing a function with the signature of `Score` and naming it in `SCORES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cns.compose import kv_parameters
+from cns.denoising import Denoiser, NoisedBatch
+from cns.tokens import content_positions, encode_prompts
+
+Scores = dict[str, Tensor]
+"""Matrix name -> score, shape (O, I), float32, >= 0, CPU; only the order within one matrix means anything."""
+
+
+class Score(Protocol):
+    """How strongly each weight answers to some prompts."""
+
+    def __call__(self, denoiser: Denoiser, prompts: Sequence[str], batches: Sequence[NoisedBatch], /) -> Scores:
+        """Score every K/V weight.
+
+        Args:
+            denoiser: The model, with the concept's token installed.
+            prompts: Prompts whose features are scored.
+            batches: Noised latents with prompts of their own, for scores that need the loss; others ignore it.
+        """
+        ...
+
+
+def wanda(denoiser: Denoiser, prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
+    """Size of a weight times the size of what flows into it: S[o, i] = |W_base[o, i]| * ||x_i||_2.
+
+    The norm runs over the content positions of all prompts: the constant BOS vector and padding would dominate. It is
+    taken on the base weights, so the neurons of a concept do not depend on the concepts before it.
+
+    Source: the score of Sun et al., "A Simple and Effective Pruning Approach for LLMs" (ICLR 2024), section 3, eq. 1,
+    used here to select and not to prune.
+    """
+    with torch.no_grad():
+        features = encode_prompts(denoiser.pipeline.tokenizer, denoiser.pipeline.text_encoder, prompts).float().cpu()
+    norm = features[content_positions(denoiser.pipeline.tokenizer, prompts)].square().sum(0).sqrt()  # (I,)
+    return {name: weight.abs() * norm for name, weight in denoiser.model.base.items()}
+
+
+def gradient(denoiser: Denoiser, _prompts: Sequence[str], batches: Sequence[NoisedBatch]) -> Scores:
+    """First-order effect of a weight on the denoising loss: S[o, i] = sum over batches of |W[o, i] * dL/dW[o, i]|.
+
+    Source: the saliency of Molchanov et al., "Importance Estimation for Neural Network Pruning" (CVPR 2019), eq. 8,
+    without the square; accumulated over images, timesteps and noise, deterministic under the batches' seeds.
+    """
+    parameters = kv_parameters(denoiser.pipeline)
+    scores = {name: torch.zeros_like(denoiser.model.base[name]) for name in parameters}
+    for batch in batches:
+        loss = denoiser.loss(batch, mixed_precision=False)
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        for (name, parameter), slope in zip(parameters.items(), gradients, strict=True):
+            scores[name] += (parameter.detach() * slope).abs().float().cpu()
+    return scores
+
+
+SCORES: dict[str, Score] = {"gradient": gradient, "wanda": wanda}
+"""Name on the command line -> score."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of a selection.
+
+    Attributes:
+        masks: Matrix name -> concept neurons, shape (O, I), bool.
+        general: Matrix name -> general neurons, shape (O, I), bool.
+        general_share: Share of all K/V weights that are general.
+        general_overlap: Share of the base neurons (same ratio, same score) that are general: the paper's Figure 3,
+            about 0.53 there.
+    """
+
+    masks: dict[str, Tensor]
+    general: dict[str, Tensor]
+    general_share: float
+    general_overlap: float
+
+    @property
+    def count(self) -> int:
+        """Number of concept neurons."""
+        return sum(int(mask.sum()) for mask in self.masks.values())
+
+
+def general_neurons(votes: Iterable[Scores], ratio: float, vote: float) -> dict[str, Tensor]:
+    """Weights in the top `ratio` of their row for at least `vote` of the calibration prompts.
+
+    Args:
+        votes: One score per calibration prompt.
+        ratio: Share of a row that counts as active, (0, 1).
+        vote: Share of the prompts that must agree, (0, 1].
+    """
+    counts: dict[str, Tensor] = {}
+    total = 0
+    for scores in votes:
+        total += 1
+        for name, score in scores.items():
+            active = top_of_row(score, ratio).to(torch.int32)
+            counts[name] = counts[name] + active if name in counts else active
+    return {name: count >= vote * total for name, count in counts.items()}
+
+
+def select_concept_neurons(
+    scores: Scores, general: Mapping[str, Tensor], budget: int, general_ratio: float
+) -> Selection:
+    """Fill the budget with each row's best-scoring weights that are not general.
+
+    All rows get the same number k = budget // rows; what remains goes to the rows whose (k+1)-th weight has the largest
+    score relative to its row's mean. Ties go to the lower index, so the result is deterministic.
+
+    Args:
+        scores: The concept's scores.
+        general: General neurons.
+        budget: How many weights to choose; at least 1.
+        general_ratio: The ratio for the reported overlap of base and general neurons.
+    """
+    names = sorted(scores)
+    rows = sum(scores[name].shape[0] for name in names)
+    each = budget // rows
+    masks, margins = {}, []
+    for name in names:
+        score = scores[name].masked_fill(general[name], -1.0)
+        values, order = score.sort(dim=1, descending=True, stable=True)
+        rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))
+        masks[name] = (rank < each) & (score >= 0)
+        relative = values[:, each] / scores[name].mean(1).clamp_min(1e-30) if each < values.shape[1] else None
+        if relative is not None:
+            margins += [(float(relative[row]), name, row, int(order[row, each])) for row in range(len(values))]
+    spare = budget - sum(int(mask.sum()) for mask in masks.values())
+    for value, name, row, column in sorted(margins, key=lambda entry: (-entry[0], entry[1:]))[:spare]:
+        if value >= 0:
+            masks[name][row, column] = True
+    base = {name: top_of_row(scores[name], general_ratio) for name in names}
+    size = sum(score.numel() for score in scores.values())
+    shared = sum(int((base[name] & general[name]).sum()) for name in names)
+    return Selection(
+        masks,
+        dict(general),
+        sum(int(general[name].sum()) for name in names) / size,
+        shared / max(1, sum(int(mask.sum()) for mask in base.values())),
+    )
+
+
+def top_of_row(score: Tensor, ratio: float) -> Tensor:
+    """The best `ratio` of every row, at least one weight; shape (O, I), bool; ties go to the lower index."""
+    keep = max(1, round(score.shape[1] * ratio))
+    order = score.sort(dim=1, descending=True, stable=True).indices[:, :keep]
+    return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)

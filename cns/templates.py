@@ -1,0 +1,174 @@
+"""Prompt templates, as data: what teaches a concept, what protects it, what judges it.
+
+A template holds one `{}`, which stands for the special token and the class noun ("<rex> dog"), or for the noun alone.
+The three sets of a family play three parts that must not mix: a concept is trained on the training templates, old
+concepts and the base are anchored on the features of the regularization templates, and the judge templates are only
+ever generated and scored. No judge template is a regularization or a training template; a test holds that.
+
+Which set belongs to which base is said in `families.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+
+VOWELS = "aeiou"
+
+
+def fill_template(template: str, words: str) -> str:
+    """Put words into a template, with the article that fits: "a {}" and "apple" give "an apple".
+
+    The base models were trained on captions with the right article. A special token such as "<rex>" takes "a".
+    """
+    if words[:1].lower() in VOWELS:
+        template = " ".join("an {}" if part == "a {}" else part for part in _parts(template))
+    return template.replace("{}", words)
+
+
+def fill_templates(templates: Sequence[str], words: str) -> list[str]:
+    """`fill_template` over a set, in its order."""
+    return [fill_template(template, words) for template in templates]
+
+
+def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
+    """A prompt as a judge may read it: special tokens taken out, class nouns left, the article put right.
+
+    A judge's tokenizer does not know a concept's token and would cut it into pieces with a meaning of their own.
+    """
+    for token in tokens:
+        prompt = re.sub(rf"(?<!\w){re.escape(token)}(?!\w)", "", prompt, flags=re.IGNORECASE)
+    words = prompt.split()
+    for place, (word, after) in enumerate(itertools.pairwise(words)):
+        if word.lower() in ("a", "an"):
+            words[place] = word[0] + ("n" if after[:1].lower() in VOWELS else "")
+    return " ".join(words)
+
+
+def _parts(template: str) -> list[str]:
+    """Split at spaces, but keep "a {}" together."""
+    parts: list[str] = []
+    for word in template.split(" "):
+        if word == "{}" and parts and parts[-1] == "a":
+            parts[-1] = "a {}"
+        else:
+            parts.append(word)
+    return parts
+
+
+EMOJI_TRAINING_TEMPLATES = ("a {}", "a picture of a {}")
+
+# Phrases of the embedded base's captions. The judge's ten are held out of every other template.
+EMOJI_REGULARIZATION_TEMPLATES = (
+    "a {}",
+    "a {} on a white background",
+    "a {} on a black background",
+    "a {} on a gray background",
+    "a {} on a green background",
+    "a {} on a yellow background",
+    "a {} on an orange background",
+    "a {} on a pink background",
+    "a {} on a purple background",
+    "a {} on a brown background",
+    "a {} on a cyan background",
+    "a small {}",
+    "a small {} on a white background",
+    "a small {} on a black background",
+    "a small {} on a green background",
+    "a small {} on a yellow background",
+    "a picture of a {}",
+    "a drawing of a {}",
+    "a noto {}",
+    "a blob {}",
+    "a flat {}",
+    "a glossy {}",
+    "a flat {} on a white background",
+    "a glossy {} on a yellow background",
+    "a noto {} on a green background",
+    "a blob {} on a pink background",
+    "a {} and a dog on a white background",
+    "a {} and a car on a green background",
+    "a {} and a star on a black background",
+    "a {} and an apple",
+    "a cat and a {} on a yellow background",
+    "a house and a {} on a pink background",
+    "a rocket and a {}",
+    "an umbrella and a {} on a purple background",
+)
+
+EMOJI_JUDGE_TEMPLATES = (
+    "a {} on the grass",
+    "a {} in the night sky",
+    "a {} on a red background",
+    "a {} on a wooden table",
+    "a {} on the beach",
+    "a {} on a blue background",
+    "a {} in the snow",
+    "a {} at sunset",
+    "a {} in front of a brick wall",
+    "a {} on a checkerboard",
+)
+
+SD_TRAINING_TEMPLATES = (
+    "a {}",
+    "a photo of a {}",
+    "a picture of a {}",
+    "a close-up photo of a {}",
+    "a good photo of a {}",
+    "a rendition of a {}",
+)
+
+SD_REGULARIZATION_TEMPLATES = (
+    "a {}",
+    "a photo of a {}",
+    "a picture of a {}",
+    "a rendering of a {}",
+    "a cropped photo of a {}",
+    "a close-up photo of a {}",
+    "a bright photo of a {}",
+    "a dark photo of a {}",
+    "a good photo of a {}",
+    "a photo of one {}",
+    "a photo of a clean {}",
+    "a photo of a small {}",
+    "a photo of a large {}",
+    "a photo of a weird {}",
+    "a photo of a cool {}",
+    "an illustration of a {}",
+    "a depiction of a {}",
+    "a rendition of a {}",
+    "a watercolor painting of a {}",
+    "an oil painting of a {}",
+    "a pencil sketch of a {}",
+    "a cartoon of a {}",
+    "a black and white photo of a {}",
+    "a {} on a table",
+    "a {} next to a window",
+    "a {} on a sofa",
+    "a {} in a kitchen",
+    "a {} in a garden",
+    "a {} on a street",
+    "a {} in a car",
+    "a {} under a tree",
+    "a {} and a dog",
+    "a {} and a chair",
+    "a person and a {}",
+    "a cat and a {}",
+    "a house and a {} in the background",
+)
+
+SD_JUDGE_TEMPLATES = (
+    "a {} on the beach",
+    "a {} in the snow",
+    "a {} in the jungle",
+    "a {} on a cobblestone square",
+    "a {} on top of a pink fabric",
+    "a {} on top of a wooden floor",
+    "a {} with a city in the distance",
+    "a {} with a mountain in the distance",
+    "a {} with the Eiffel Tower in the distance",
+    "a {} floating on top of water",
+    "a {} on top of green grass with sunflowers around it",
+    "a {} on a red carpet in a museum",
+)

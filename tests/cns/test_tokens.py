@@ -1,0 +1,92 @@
+"""Special tokens: one row each, nobody else's row touched."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cns.errors import TokenError
+from cns.tokens import (
+    check_new_token,
+    class_noun_row,
+    content_positions,
+    default_token,
+    encode_prompts,
+    install_tokens,
+    token_ids,
+    trainable_rows,
+)
+
+
+def test_default_token_is_the_name_in_lower_case():
+    assert default_token("Rex") == "<rex>"
+
+
+@pytest.mark.parametrize("token", ["dog", "Dog", "a"])
+def test_a_token_that_means_something_already_is_refused(model, token):
+    with pytest.raises(TokenError, match="already in the vocabulary"):
+        check_new_token(model.pipeline.tokenizer, token)
+
+
+@pytest.mark.parametrize("token", ["", "two words", "<\x1b[31m>", "x" * 65])
+def test_a_token_with_odd_characters_is_refused(model, token):
+    with pytest.raises(TokenError, match="may hold only"):
+        check_new_token(model.pipeline.tokenizer, token)
+
+
+def test_an_installed_token_is_refused_the_second_time(model):
+    pipeline = model.pipeline
+    check_new_token(pipeline.tokenizer, "<rex>")
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.ones(32)})
+    with pytest.raises(TokenError):
+        check_new_token(pipeline.tokenizer, "<rex>")
+
+
+def test_installing_leaves_every_other_row_as_it_is(any_model):
+    pipeline = any_model.pipeline
+    before = pipeline.text_encoder.get_input_embeddings().weight.clone()
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<b>": torch.ones(32), "<a>": torch.zeros(32)})
+    after = pipeline.text_encoder.get_input_embeddings().weight
+    assert torch.equal(after[: len(before)], before)
+    assert len(after) == len(before) + 2
+    ids = [pipeline.tokenizer.convert_tokens_to_ids(token) for token in ("<a>", "<b>")]
+    assert ids == [len(before), len(before) + 1]  # sorted, whatever order they came in
+    assert torch.equal(after[ids[1]], torch.ones(32))
+
+
+def test_a_token_is_one_piece_in_any_surrounding(model):
+    pipeline = model.pipeline
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.ones(32)})
+    own = pipeline.tokenizer.convert_tokens_to_ids("<rex>")
+    for prompt in ("a <rex> dog", "<rex>", "a dog,<rex>.", "a <rex><rex>"):
+        assert own in token_ids(pipeline.tokenizer, [prompt])[0]
+
+
+def test_class_noun_row_is_the_mean_of_its_pieces(model):
+    pipeline = model.pipeline
+    weight = pipeline.text_encoder.get_input_embeddings().weight
+    ids = pipeline.tokenizer("dog cat", add_special_tokens=False).input_ids
+    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, "dog cat")
+    assert len(ids) == 2
+    torch.testing.assert_close(row, (weight[ids[0]] + weight[ids[1]]) / 2)
+
+
+def test_content_positions_leave_out_bos_eos_and_padding(any_model):
+    tokenizer = any_model.pipeline.tokenizer
+    assert content_positions(tokenizer, ["a dog", ""]).sum(1).tolist() == [2, 0]
+
+
+def test_trainable_rows_stand_in_for_the_embedding_and_get_the_gradient(model):
+    pipeline = model.pipeline
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.zeros(32)})
+    pipeline.text_encoder.requires_grad_(False)
+    row = torch.ones(32, requires_grad=True)
+    own = pipeline.tokenizer.convert_tokens_to_ids("<rex>")
+    plain = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"])
+    with trainable_rows(pipeline.text_encoder, {own: row}):
+        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"])
+    features.square().sum().backward()
+    assert row.grad is not None
+    assert row.grad.abs().sum() > 0
+    assert not torch.equal(features, plain)
+    assert torch.equal(encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"]), plain)

@@ -1,0 +1,175 @@
+"""Learning a concept: only the mask and the token move, the seed decides everything, what is stored is what is used."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cns import codec
+from cns.compose import kv_parameters, weights_digest
+from cns.denoising import Denoiser, draw_batch, encode_images
+from cns.drift import prompt_moments
+from cns.errors import GridError, MethodError, SettingsError
+from cns.regularizers import REGULARIZERS
+from cns.sampling import sample
+from cns.selection import SCORES
+from cns.training import Lesson, Settings, Surroundings, learn_concept, time_steps
+
+SETTINGS = Settings(
+    score="wanda",
+    reg="features",
+    reg_strength=10.0,
+    anchor_strength=0.3,
+    steps=4,
+    warmup_steps=2,
+    lr=1e-3,
+    token_lr=5e-3,
+    batch_size=4,
+    budget=150,
+    general_ratio=0.25,
+    general_vote=0.5,
+    seed=0,
+)
+
+
+def silent(_stage, _done, _total, **_numbers):
+    return None
+
+
+def lesson(name: str = "rex") -> Lesson:
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+    return Lesson(name, "dog", f"<{name}>", images, [[f"a <{name}> dog"]] * 3)
+
+
+def learn(model, settings: Settings = SETTINGS, what: Lesson | None = None):
+    parent = model.set_concepts([])
+    general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
+    around = Surroundings([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
+    return learn_concept(model, parent, what or lesson(), around, settings, silent)
+
+
+def stored(learned) -> tuple[bytes, bytes, bytes]:
+    rows = {token: row.numpy() for token, row in learned.weights.rows.items()}
+    return (*codec.encode(learned.weights.delta), codec.encode_rows(rows))
+
+
+@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("reg", REGULARIZERS)
+def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
+    from tests.cns.conftest import tiny_model
+
+    settings = dataclasses.replace(SETTINGS, score=score, reg=reg)
+    one, other = (stored(learn(tiny_model(tiny_folders["sd-1"]), settings)) for _ in range(2))
+    assert one == other
+
+
+def test_another_seed_gives_other_bytes(tiny_folders):
+    from tests.cns.conftest import tiny_model
+
+    one = learn(tiny_model(tiny_folders["sd-1"]))
+    other = learn(tiny_model(tiny_folders["sd-1"]), dataclasses.replace(SETTINGS, seed=1))
+    assert stored(one) != stored(other)
+
+
+def test_every_family_learns_and_the_budget_is_kept(any_model):
+    learned = learn(any_model)
+    assert codec.count_weights(learned.weights.delta) == learned.selection.count == SETTINGS.budget
+    assert len(learned.series["loss"]) == SETTINGS.steps
+    assert len(learned.series["warmup_loss"]) == SETTINGS.warmup_steps
+    assert all(np.isfinite(value) for series in learned.series.values() for value in series)
+    assert any(sparse.steps.any() for sparse in learned.weights.delta.values())
+
+
+def test_nothing_outside_the_mask_and_the_token_moves(model):
+    unet = {name: value.clone() for name, value in model.pipeline.unet.state_dict().items()}
+    rows = model.pipeline.text_encoder.get_input_embeddings().weight.clone()
+    learned = learn(model)
+    assert torch.equal(model.pipeline.text_encoder.get_input_embeddings().weight[: len(rows)], rows)
+    model.set_concepts([learned.weights])
+    for name, value in model.pipeline.unet.state_dict().items():
+        mask = learned.selection.masks.get(name, torch.zeros_like(value, dtype=torch.bool))
+        assert torch.equal(value[~mask], unet[name][~mask]), name
+
+
+def test_the_live_model_is_the_parent_again_afterwards(model):
+    before = weights_digest(model.base)
+    learn(model)
+    live = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
+    assert weights_digest(live) == before
+    assert not any(parameter.requires_grad for parameter in model.pipeline.unet.parameters())
+
+
+def test_the_live_model_is_the_parent_again_after_an_error(model):
+    with pytest.raises(MethodError):
+        learn(model, dataclasses.replace(SETTINGS, lr=1e12, steps=12))
+    live = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
+    assert weights_digest(live) == weights_digest(model.base)
+
+
+def test_a_training_that_diverges_says_so(model):
+    with pytest.raises((GridError, MethodError), match="diverged"):
+        learn(model, dataclasses.replace(SETTINGS, lr=1e12, steps=12))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": "luck"},
+        {"reg": "hope"},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"budget": 0},
+        {"lr": 0.0},
+        {"token_lr": -1.0},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(model, change):
+    with pytest.raises(SettingsError):
+        learn(model, dataclasses.replace(SETTINGS, **change))
+
+
+def test_learning_lowers_the_loss_on_its_own_images(model):
+    """On a random network, with the noise held fixed: before against after."""
+    settings = dataclasses.replace(SETTINGS, steps=40, warmup_steps=5, lr=5e-3, budget=600, reg="none", score="gradient")
+    learned = learn(model, settings)
+    latents = encode_images(model.pipeline, lesson().images)
+    batch = draw_batch(latents, lesson().prompts, 32, 1000, torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        model.set_concepts([])
+        before = float(Denoiser(model, None).loss(batch))
+        model.set_concepts([learned.weights])
+        after = float(Denoiser(model, None).loss(batch))
+    assert after < before
+
+
+def test_time_steps_measures_and_leaves_the_weights_alone(model):
+    before = weights_digest(model.base)
+    assert time_steps(model, lesson().images, "dog", SETTINGS, steps=1) > 0
+    live = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
+    assert weights_digest(live) == before
+
+
+def test_batches_spread_their_timesteps_over_the_whole_schedule():
+    generator = torch.Generator().manual_seed(0)
+    batch = draw_batch(torch.zeros(3, 4, 8, 8), [["a"], ["b"], ["c"]], 8, 1000, generator)
+    assert [int(step) // 125 for step in batch.timesteps] == list(range(8))
+    assert set(batch.prompts) == {"a", "b", "c"}
+
+
+def test_the_same_prompt_and_seed_give_the_same_image_in_any_batch(any_model):
+    prompts, seeds = ["a dog", "a cat", "a red car"], [7, 8, 9]
+    together = sample(any_model.pipeline, prompts, seeds, steps=2, guidance=2.0, batch_size=3)
+    alone = sample(any_model.pipeline, prompts[1:2], seeds[1:2], steps=2, guidance=2.0)
+    assert together.shape == (3, 64, 64, 3)
+    assert together.dtype == np.uint8
+    # Another batch size takes another order of additions in a matrix product: one grey level at most.
+    assert np.abs(together[1].astype(int) - alone[0].astype(int)).max() <= 1
+
+
+def test_sampling_tells_how_far_it_is(model):
+    told = []
+    sample(model.pipeline, ["a dog"] * 3, [1, 2, 3], steps=1, guidance=1.0, batch_size=2, on_batch=told.append)
+    assert told == [2, 3]

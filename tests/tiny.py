@@ -1,0 +1,190 @@
+"""Tiny random pipelines of every supported family: real classes, real file layout, a few tens of kilobytes.
+
+`tiny_sd(folder)` writes a diffusers folder that loads, trains and generates like its big sister, 64x64 pixels at a
+time, but draws noise. It ships its own judges (`clip/`, `identity/`), as the embedded base does, so no test needs a
+hub. Same (seed, variant) -> same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+
+from cns.identity import IdentityEncoder
+from cns.quiet import quiet_libraries
+
+with quiet_libraries():
+    from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+VARIANTS = ("sd-1", "sd-2", "emoji-64")
+WIDTH = 32
+SIZE = 64
+POSITIONS = 24
+NOUNS = ("dog", "cat", "car", "house", "apple", "tree", "star", "guitar", "frog", "cup")
+TEXT = """
+a an the of on in at and with to by photo picture painting small large red green blue white black yellow background
+grass beach snow night sky sunset table wooden street garden kitchen bright dark old new
+"""
+WORDS = (*NOUNS, *re.findall(r"\w+", TEXT))
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
+    """Write a tiny random pipeline and its judges.
+
+    Args:
+        folder: Where; made if absent.
+        seed: Of all weights.
+        variant: "sd-1" (noise prediction, quick GELU), "sd-2" (velocity prediction, linear projections, pad "!") or
+            "emoji-64" (16x16 latents; ships nouns and calibration prompts).
+
+    Returns:
+        The folder.
+    """
+    assert variant in VARIANTS, variant
+    tokenizer = tiny_tokenizer(variant)
+    with torch.random.fork_rng(devices=[]), quiet_libraries():
+        torch.manual_seed(seed)
+        pipeline = StableDiffusionPipeline(
+            unet=_unet(variant),
+            vae=_vae(variant),
+            text_encoder=_text_encoder(variant, tokenizer),
+            tokenizer=tokenizer,
+            scheduler=_scheduler(variant),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(folder)
+        tiny_clip(folder / "clip", tokenizer)
+        IdentityEncoder((8, 16, 16), embedding_size=16).save_pretrained(folder / "identity")
+    if variant == "emoji-64":
+        prompts = [f"a {noun} {place}" for place in _places() for noun in NOUNS]
+        (folder / "calibration.json").write_text(json.dumps({"version": 1, "prompts": prompts}))
+        (folder / "nouns.json").write_text(json.dumps({"version": 1, "nouns": list(NOUNS)}))
+    return folder
+
+
+def tiny_tokenizer(variant: str = "sd-1") -> CLIPTokenizer:
+    """A small byte-level BPE in CLIP's own form: every byte, with and without `</w>`, and the words of `WORDS`."""
+    alphabet = list(_byte_alphabet())
+    pieces = alphabet + [f"{letter}</w>" for letter in alphabet]
+    merges: list[tuple[str, str]] = []
+    for word in dict.fromkeys(WORDS):
+        parts = [*word[:-1], f"{word[-1]}</w>"]
+        while len(parts) > 1:
+            if (parts[0], parts[1]) not in merges:
+                merges.append((parts[0], parts[1]))
+                pieces.append(parts[0] + parts[1])
+            parts[:2] = [parts[0] + parts[1]]
+    vocabulary = {piece: place for place, piece in enumerate([*dict.fromkeys(pieces), BOS, EOS])}
+    return CLIPTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        pad_token="!" if variant == "sd-2" else EOS,
+        model_max_length=POSITIONS,
+    )
+
+
+def tiny_clip(folder: Path, tokenizer: CLIPTokenizer) -> Path:
+    """Write a tiny random CLIP (images of 32x32) with its tokenizer and preprocessor config."""
+    layers = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**layers, **_text_ids(tokenizer), "max_position_embeddings": POSITIONS, "projection_dim": 16},
+        vision_config={**layers, "image_size": 32, "patch_size": 8, "projection_dim": 16},
+        projection_dim=16,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    preprocessor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": 32},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 32, "width": 32},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.48, 0.45, 0.40],
+        "image_std": [0.27, 0.26, 0.27],
+        "do_convert_rgb": True,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+def _byte_alphabet() -> list[str]:
+    """GPT-2's 256 printable stand-ins for bytes, in CLIP's order ("!" first)."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
+
+
+def _text_ids(tokenizer: CLIPTokenizer) -> dict[str, int]:
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": 2,  # as the configs of SD 1.x have it: wrong, and harmless only until a token is added
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _text_encoder(variant: str, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            **_text_ids(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=POSITIONS,
+            hidden_act="gelu" if variant == "sd-2" else "quick_gelu",
+        )
+    )
+
+
+def _unet(variant: str) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16 if variant == "emoji-64" else 8,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,
+        use_linear_projection=variant == "sd-2",
+    )
+
+
+def _vae(variant: str) -> AutoencoderKL:
+    levels = 3 if variant == "emoji-64" else 4
+    return AutoencoderKL(
+        sample_size=SIZE,
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=4,
+    )
+
+
+def _scheduler(variant: str) -> DDIMScheduler | PNDMScheduler:
+    shared = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+    if variant == "sd-1":
+        return PNDMScheduler(**shared, skip_prk_steps=True)
+    return DDIMScheduler(**shared, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")
+
+
+def _places() -> list[str]:
+    colours = ("red", "green", "blue", "white", "black", "yellow")
+    scenes = ("on the grass", "on the beach", "in the snow", "in the night sky", "at sunset", "on a wooden table")
+    kinds = ("", " in the garden", " by the street")
+    plain = [f"on a {colour} background" for colour in colours]
+    return [place + kind for place in (*plain, *scenes) for kind in kinds][:24]
