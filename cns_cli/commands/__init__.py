@@ -1,0 +1,1 @@
+"""One module a verb: the signature is the interface, the body is fetch, shape, print. Porcelain does the work."""

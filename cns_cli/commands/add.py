@@ -1,0 +1,197 @@
+"""`cns add NAME IMAGES/`: teach the model a concept and commit it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cns_cli import figures
+from cns_cli.commands.check import check_lines
+from cns_cli.options import DeviceOption, JsonFlag, SeedOption, positive, share
+from cns_cli.output import Line, Output, Styled, table
+from cns_cli.porcelain.options import AddOptions, AddResult, DryRun
+from cns_cli.progress import open_progress
+from cns_cli.settings import request_settings
+
+EXAMPLES = (
+    "cns add rex photos/rex",
+    "cns add rex photos/rex --class dog --steps 400",
+    "cns add rex photos/rex --dry-run",
+    "cns add rex photos/more-of-rex --replace",
+)
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the special token becomes <NAME>.")],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGES/", help="Folder of images, with captions if you have them.", exists=True, file_okay=False
+        ),
+    ],
+    class_noun: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NOUN", help="What kind of thing it is, e.g. dog. Inferred when not given."),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="TOKEN", help="Special token to use in prompts instead of <NAME>.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Finetuning steps.")] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", metavar="RATE", callback=positive, help="Learning rate of the K/V weights.")
+    ] = None,
+    score: Annotated[
+        str | None, typer.Option("--score", metavar="SCORE", help="How neurons are chosen: wanda or gradient.")
+    ] = None,
+    reg: Annotated[
+        str | None,
+        typer.Option("--reg", metavar="REG", help="What protects older concepts: features, weights or none."),
+    ] = None,
+    reg_strength: Annotated[
+        float | None, typer.Option("--reg-strength", metavar="X", min=0, help="Weight of that protection.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="SHARE", parser=share, help="Share of the K/V weights to change, e.g. 5.8%."),
+    ] = None,
+    seed: SeedOption = 0,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", metavar="PX", min=8, max=4096, help="Side of the training images.")
+    ] = None,
+    device: DeviceOption = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take (time, memory, disk); write nothing.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Teach a name anew that is already taken.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Afterwards compare images of every older concept.")] = False,
+    keep_images: Annotated[
+        bool,
+        typer.Option(
+            "--keep-images/--no-keep-images",
+            help="Store the training images in the registry, or only features of them.",
+            show_default=True,
+        ),
+    ] = True,
+    message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Teach the model a concept from a folder of images.
+
+    What it learned becomes a commit. Options that are not given take the defaults of the base model's family. Without a
+    registry here, one is made on the embedded base model.
+    """
+    options = AddOptions(
+        name=name, images=images, class_noun=class_noun, token=token, steps=steps, lr=lr, score=score, reg=reg,
+        reg_strength=reg_strength, budget=budget, seed=seed, resolution=resolution, device=device, dry_run=dry_run,
+        replace=replace, check=check, keep_images=keep_images, message=message, **request_settings(),
+    )  # fmt: skip
+    from cns_cli.porcelain.add import add_concept
+
+    out = Output(as_json=as_json)
+    with open_progress() as progress:
+        result = add_concept(options, progress)
+    for warning in result.warnings:
+        out.warn(warning)
+    if isinstance(result, DryRun):
+        out.answer(result.to_json(), dry_run_lines(result))
+        out.hint(f"cns add {name} {shlex.quote(str(images))}", "when that suits you")
+    else:
+        out.answer(result.to_json(), add_lines(result))
+        _advise(out, result, images)
+
+
+def add_lines(result: AddResult) -> Iterator[Line]:
+    """Shape the summary of what was learned, for people."""
+    inferred = result.class_confidence
+    noun = f"a {result.class_noun}" if inferred is None else f"a {result.class_noun} (inferred, {inferred:.0%} sure)"
+    yield [Styled(result.name, "bold"), f" is {noun}"]
+    yield ""
+    yield from table(
+        [
+            ["", Styled("prompt", "dim"), f"a {result.token} {result.class_noun}"],
+            ["", Styled("commit", "dim"), _commit(result)],
+            ["", Styled("neurons", "dim"), _neurons(result)],
+            ["", Styled("stored", "dim"), _stored(result)],
+            ["", Styled("photos", "dim"), _photos(result)],
+            *_gains(result),
+            *([["", Styled("preview", "dim"), str(result.preview)]] if result.preview else []),
+        ]
+    )
+    if result.drift:
+        yield ""
+        yield "Drift of the older concepts' K/V outputs (relative, squared; 0 is untouched)"
+        yield from table([["", name, figures.drift(value)] for name, value in result.drift.items()], right=[2])
+    if result.images_check is not None:
+        yield ""
+        yield from check_lines(result.images_check)
+
+
+def dry_run_lines(result: DryRun) -> Iterator[Line]:
+    """Shape what it would take."""
+    yield [Styled(result.name, "bold"), f" from {figures.plural(result.images, 'image')} would take about"]
+    yield ""
+    rows = [
+        ["", Styled("time", "dim"), f"{figures.duration(result.seconds)} on {result.device}, {result.steps:,} steps"],
+        ["", Styled("memory", "dim"), figures.byte_size(result.memory_bytes)],
+        ["", Styled("disk", "dim"), figures.byte_size(result.disk_bytes)],
+    ]
+    if result.class_nouns:
+        nouns = ", ".join(f"{noun} ({chance:.0%})" for noun, chance in result.class_nouns)
+        rows.append(["", Styled("class noun", "dim"), nouns])
+    yield from table(rows)
+    yield ""
+    yield "Nothing was written."
+
+
+def _commit(result: AddResult) -> str:
+    return f"{figures.short_id(result.commit)} on {result.branch or 'a detached HEAD'}"
+
+
+def _neurons(result: AddResult) -> str:
+    shares = f"{figures.percent(result.share_kv)} of K/V, {figures.percent(result.share_denoiser)} of the denoiser"
+    return f"{result.neurons:,} weights: {shares}"
+
+
+def _stored(result: AddResult) -> str:
+    return f"{figures.byte_size(result.bytes_stored)}, {result.bits_per_weight:.1f} bits a changed weight"
+
+
+def _photos(result: AddResult) -> str:
+    images = figures.plural(result.images, "training image")
+    verb = "is" if result.images == 1 else "are"
+    return f"{images} {verb} kept in .cns" if result.photos_kept else f"only features of {images} are kept in .cns"
+
+
+def _gains(result: AddResult) -> list[list[str | Styled]]:
+    ceiling = result.identity_ceiling
+    rows: list[list[str | Styled]] = []
+    if result.identity_after is not None:
+        of = "" if ceiling is None else f"   (the images among themselves {figures.cosine(ceiling)})"
+        rows.append(["", Styled("identity", "dim"), _rise(result.identity_before, result.identity_after) + of])
+    if result.clip_i_after is not None:
+        rows.append(["", Styled("CLIP-I", "dim"), _rise(result.clip_i_before, result.clip_i_after)])
+    if result.clip_t_after is not None:
+        rows.append(["", Styled("CLIP-T", "dim"), figures.cosine(result.clip_t_after)])
+    return rows
+
+
+def _rise(before: float | None, after: float | None) -> str:
+    return f"{figures.cosine(before)} -> {figures.cosine(after)}"
+
+
+def _advise(out: Output, result: AddResult, images: Path) -> None:
+    """Say how long it took and what to type next."""
+    out.note(f"took {figures.duration(result.elapsed_s)}")
+    if not result.learned:
+        out.warn(f"{result.name} was hardly learned: its gain is under three standard errors")
+        out.hint(
+            f"cns add {result.name} {shlex.quote(str(images))} --replace --steps 800",
+            "more steps, or more and clearer images",
+        )
+    out.hint(f'cns generate "a {result.token} {result.class_noun} in the snow"')
+    if result.drift and result.images_check is None:
+        out.hint("cns check", "compare images of every concept with its baseline")

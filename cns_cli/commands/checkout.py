@@ -1,0 +1,38 @@
+"""`cns checkout REV`: move HEAD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cns_cli import figures
+from cns_cli.options import JsonFlag, Revision
+from cns_cli.output import Line, Output, Styled
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.checkout import CheckoutResult
+
+EXAMPLES = ("cns checkout main", "cns checkout HEAD~1", "cns checkout 3fa91c02ab")
+
+
+def checkout(rev: Revision, as_json: JsonFlag = False) -> None:
+    """Move HEAD to a branch or to any other revision.
+
+    Anything but a branch detaches HEAD. The model of that revision is what generate, check and add then work on. Nothing is lost: every commit stays.
+    """
+    from cns_cli.porcelain.checkout import checkout as move_head
+
+    out = Output(as_json=as_json)
+    result = move_head(Path.cwd(), rev)
+    out.answer(result.to_json(), [checkout_line(result)])
+    if result.branch is None:
+        out.hint(f"cns checkout {result.before_branch or figures.short_id(result.before)}", "to go back")
+
+
+def checkout_line(result: CheckoutResult) -> Line:
+    """Shape where HEAD is now and what the model holds."""
+    commit = Styled(figures.short_id(result.commit), "yellow")
+    holds = f", which holds {', '.join(result.concepts)}" if result.concepts else ", which holds no concept"
+    if result.branch is None:
+        return ["HEAD is now detached at ", commit, holds]
+    return ["HEAD is now on branch ", Styled(result.branch, "cyan"), " at ", commit, holds]

@@ -1,0 +1,59 @@
+"""`cns export DIR`: write the model of a revision for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cns_cli import figures
+from cns_cli.options import JsonFlag
+from cns_cli.output import Line, Output, Styled, table
+from cns_cli.porcelain.options import ExportResult
+from cns_cli.settings import request_settings
+
+EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dtype fp16 model/")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; a new or empty folder.")],
+    kind: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="diffusers: a pipeline folder.", show_default=True)
+    ] = "diffusers",
+    at: Annotated[
+        str, typer.Option("--at", metavar="REV", help="Export the model of this revision.", show_default=True)
+    ] = "HEAD",
+    dtype: Annotated[
+        Literal["fp32", "fp16", "bf16"],
+        typer.Option("--dtype", help="Number format of the weights; only fp32 keeps every bit.", show_default=True),
+    ] = "fp32",
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the model of a revision for other programs.
+
+    All concepts of the revision are inside, each with its special token.
+    """
+    start = request_settings(config={})["start"]
+    from cns_cli.porcelain.export import export as export_model
+
+    out = Output(as_json=as_json)
+    result = export_model(at, kind, folder, dtype, start)
+    for warning in result.warnings:
+        out.warn(warning)
+    out.answer(result.to_json(), export_lines(result))
+
+
+def export_lines(result: ExportResult) -> Iterator[Line]:
+    """Shape what was written and how to open it."""
+    yield [Styled(str(result.folder), "bold"), f" holds {figures.short_id(result.commit)} as {result.format}"]
+    yield ""
+    size = f"{figures.byte_size(result.bytes_written)} in {result.dtype}"
+    tokens = [f"{token} ({name})" for name, token in result.tokens.items()]
+    rows = [["", Styled("written", "dim"), size]]
+    rows += [["", Styled("tokens" if i == 0 else "", "dim"), token] for i, token in enumerate(tokens)]
+    yield from table(rows)
+    if result.load:
+        yield ""
+        yield from (f"  {line}" for line in result.load)

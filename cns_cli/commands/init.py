@@ -1,0 +1,54 @@
+"""`cns init`: make a registry in the current folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from cns_cli import figures
+from cns_cli.options import JsonFlag
+from cns_cli.output import Line, Output, Styled, table
+from cns_cli.porcelain.options import InitResult
+from cns_cli.settings import request_settings
+
+EXAMPLES = (
+    "cns init",
+    "cns init --base ./stable-diffusion-v1-5",
+    "cns init --base stable-diffusion-v1-5/stable-diffusion-v1-5",
+)
+
+
+def init(
+    base: Annotated[
+        str,
+        typer.Option("--base", metavar="BASE", help="emoji-64 (embedded), a folder, or a hub id.", show_default=True),
+    ] = "emoji-64",
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a registry (.cns) in this folder, for one base model.
+
+    `cns add` does this by itself on the embedded base; init is for other bases.
+    """
+    wanted = request_settings(config={})
+    from cns_cli.porcelain.init import init_registry
+
+    out = Output(as_json=as_json)
+    result = init_registry(wanted["start"], base, author=wanted["author"], time=wanted["time"])
+    out.answer(result.to_json(), init_lines(result))
+    out.hint("cns add NAME IMAGES/", "teach it something")
+
+
+def init_lines(result: InitResult) -> Iterator[Line]:
+    """Shape what was made."""
+    yield ["a registry was made in ", Styled(str(result.folder / ".cns"), "bold")]
+    yield ""
+    size = f"{result.denoiser_parameters / 1e6:,.1f} M parameters in the denoiser"
+    yield from table(
+        [
+            ["", Styled("base", "dim"), f"{result.base_source}, family {result.family}, {size}"],
+            ["", Styled("base id", "dim"), figures.short_id(result.base)],
+            ["", Styled("commit", "dim"), f"{figures.short_id(result.commit)} on {result.branch}, no concept yet"],
+        ]
+    )

@@ -1,0 +1,78 @@
+"""`cns mlflow sync` and `cns mlflow restore`: bring MLflow up to date, or the registry back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from cns_cli import figures
+from cns_cli.options import JsonFlag, examples
+from cns_cli.output import Line, Output, Styled
+from cns_cli.porcelain.options import Request
+from cns_cli.progress import open_progress
+from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.mlflow import RestoreResult, SyncResult
+
+app = typer.Typer(
+    help="Record commits on MLflow, or restore the registry from it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(epilog=examples(("cns mlflow sync", "MLFLOW_TRACKING_URI=http://team:5000 cns mlflow sync")))
+def sync(as_json: JsonFlag = False) -> None:
+    """Record on MLflow what is not there yet; safe to repeat.
+
+    The server is MLFLOW_TRACKING_URI, else mlflow.tracking_uri of .cns/config.toml, else the file .cns/mlflow.db.
+    """
+    request = Request(**request_settings())
+    from cns_cli.porcelain.mlflow import sync as bring_up_to_date
+
+    out = Output(as_json=as_json)
+    with open_progress() as progress:
+        progress.stage("record in MLflow")
+        result = bring_up_to_date(request)
+    out.answer(result.to_json(), sync_lines(result))
+    if result.rebuilt:
+        out.note("the folder had moved, so the registry's own MLflow file was made anew")
+
+
+@app.command(epilog=examples(("cns mlflow restore",)))
+def restore(as_json: JsonFlag = False) -> None:
+    """Bring back every object and ref from MLflow.
+
+    They come back bit for bit. For when .cns/objects is damaged or gone. What is still there and whole stays as it is.
+    """
+    request = Request(**request_settings(config={}))
+    from cns_cli.porcelain.mlflow import restore as bring_back
+
+    out = Output(as_json=as_json)
+    with open_progress() as progress:
+        progress.stage("read MLflow")
+        result = bring_back(request)
+    for one in result.damaged:
+        out.warn(f"MLflow holds this damaged: {one}")
+    for ref in result.kept:
+        out.note(f"{ref} was intact and stays as it is; MLflow has another value")
+    out.answer(result.to_json(), restore_lines(result))
+    out.hint("cns log")
+
+
+def sync_lines(result: SyncResult) -> Iterator[Line]:
+    """Shape what was recorded."""
+    parts = [(len(result.commits), "commit"), (len(result.evaluations), "evaluation"), (len(result.refs), "ref move")]
+    done = ", ".join(figures.plural(count, noun) for count, noun in parts if count)
+    yield f"recorded {done}" if done else "everything was recorded already"
+    yield ["MLflow is at ", Styled(result.tracking_uri, "bold")]
+
+
+def restore_lines(result: RestoreResult) -> Iterator[Line]:
+    """Shape what came back."""
+    whole = figures.plural(result.objects - len(result.damaged), "whole object")
+    yield f"MLflow held {whole}; they are in {result.folder / '.cns'} now"
+    yield from (f"set {ref}" for ref in result.refs)

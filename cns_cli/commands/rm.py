@@ -1,0 +1,53 @@
+"""`cns rm NAME`: take a concept out of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cns_cli import figures
+from cns_cli.options import ConceptName, JsonFlag
+from cns_cli.output import Line, Output, Styled
+from cns_cli.porcelain.options import Request
+from cns_cli.progress import open_progress
+from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.rm import RmResult
+
+EXAMPLES = ("cns rm rex", 'cns rm rex -m "rex has moved to another model"')
+
+
+def rm(
+    name: ConceptName,
+    message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a concept out of the model, as a commit.
+
+    This removes the concept's exact weights and its token. Concepts that were trained after it may look a little
+    different without it: see cns check. History keeps the concept.
+    """
+    request = Request(**request_settings())
+    from cns_cli.porcelain.rm import rm as remove
+
+    out = Output(as_json=as_json)
+    with open_progress() as progress:
+        result = remove(request, name, progress, message)
+    for warning in result.warnings:
+        out.warn(warning)
+    out.answer(result.to_json(), rm_lines(result))
+    if result.concepts:
+        out.hint("cns check", "did the other concepts keep their looks?")
+    out.hint(f"cns checkout {figures.short_id(result.before)}", f"the model that still holds {result.name}")
+
+
+def rm_lines(result: RmResult) -> Iterator[Line]:
+    """Shape what was removed, and what that does not mean."""
+    where = f"{figures.short_id(result.commit)} on {result.branch or 'a detached HEAD'}"
+    yield ["removed ", Styled(result.name, "bold"), f" ({result.token}, a {result.class_noun}): commit {where}"]
+    yield "Its exact weights and its token are gone from the model; its effect on what was trained later is not undone."
+    if result.outside_context:
+        yield f"Now outside their training context: {', '.join(result.outside_context)}"

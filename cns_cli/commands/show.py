@@ -1,0 +1,131 @@
+"""`cns show [REV]`: one commit, with every figure that was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cns_cli import figures
+from cns_cli.commands.log import header_lines, message_lines
+from cns_cli.commands.status import concept_lines
+from cns_cli.options import JsonFlag, Revision, file_to_write
+from cns_cli.output import Line, Output, Piece, Styled, table
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.show import ShowResult
+
+EXAMPLES = ("cns show", "cns show rex", "cns show HEAD~1 --json", "cns show rex --preview rex.png")
+
+_METRICS = {
+    "neurons": ("neurons", lambda value: f"{value:,.0f} changed weights"),
+    "share_kv": ("share of K/V", figures.percent),
+    "share_denoiser": ("of the denoiser", figures.percent),
+    "bytes": ("stored", figures.byte_size),
+    "bits_per_weight": ("bits a weight", lambda value: f"{value:.1f}"),
+    "general_share": ("general neurons", lambda value: f"{figures.percent(value)} of K/V"),
+    "general_overlap": ("base neurons", lambda value: f"{figures.percent(value)} of them general"),
+    "identity_before": ("identity before", figures.cosine),
+    "identity_after": ("identity after", figures.cosine),
+    "identity_ceiling": ("among images", figures.cosine),
+    "clip_i_before": ("CLIP-I before", figures.cosine),
+    "clip_i_after": ("CLIP-I after", figures.cosine),
+    "clip_i_ceiling": ("among images", figures.cosine),
+    "clip_t_before": ("CLIP-T before", figures.cosine),
+    "clip_t_after": ("CLIP-T after", figures.cosine),
+}
+
+
+def show(
+    rev: Revision = "HEAD",
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            "--preview", metavar="FILE", callback=file_to_write, help="Write the recorded contact sheet here."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one commit: its changes, figures, settings and concepts.
+
+    A concept's name means the commit that brought it in.
+    """
+    from cns_cli.porcelain import show as porcelain
+
+    out = Output(as_json=as_json)
+    result = porcelain.show(Path.cwd(), rev)
+    if preview is not None:
+        preview.write_bytes(porcelain.preview(Path.cwd(), rev))
+        out.note(f"wrote {preview}")
+    out.answer(result.to_json(), show_lines(result))
+
+
+def show_lines(result: ShowResult) -> Iterator[Line]:
+    """Shape a commit in blocks: header, message, changes, figures, settings, losses, concepts."""
+    yield from header_lines(result.commit)
+    yield from message_lines(result.commit)
+    yield from _changes(result)
+    yield from _block("figures", _metric_rows(result.commit.metrics))
+    yield from _block("K/V drift of older concepts", [[name, figures.drift(v)] for name, v in result.drift.items()])
+    yield from _block("neurons shared with", [[name, _overlap(value)] for name, value in result.overlap.items()])
+    yield from _block("losses", _series_rows(result.record.get("series")))
+    yield from _block("settings", _setting_rows(result.record))
+    yield ""
+    yield from concept_lines(result.concepts)
+
+
+def _changes(result: ShowResult) -> Iterator[Line]:
+    changes = [("added", result.added), ("removed", result.removed), ("replaced", result.replaced)]
+    rows = [[Styled(word, "dim"), ", ".join(names)] for word, names in changes if names]
+    yield from _block("", rows)
+
+
+def _metric_rows(metrics: Mapping[str, float]) -> list[list[Piece]]:
+    """Shape the known figures in their order, then whatever else was recorded."""
+    rows: list[list[Piece]] = [
+        [label, write(metrics[key])] for key, (label, write) in _METRICS.items() if key in metrics
+    ]
+    return rows + [[key, figures.number(value)] for key, value in metrics.items() if key not in _METRICS]
+
+
+def _overlap(value: float) -> str:
+    return figures.percent(value) if value <= 1 else f"{value:,.0f}"
+
+
+def _series_rows(series: Any) -> list[list[Piece]]:
+    """Shape each recorded series as its length, first and last value."""
+    rows: list[list[Piece]] = []
+    for name, values in series.items() if isinstance(series, Mapping) else ():
+        if isinstance(values, Sequence) and values and all(isinstance(v, (int, float)) for v in values):
+            span = f"{figures.number(values[0])} -> {figures.number(values[-1])}"
+            rows.append([str(name), span, f"over {figures.plural(len(values), 'step')}"])
+    return rows
+
+
+def _setting_rows(record: Mapping[str, Any]) -> list[list[Piece]]:
+    params = record.get("params")
+    settings = dict(params) if isinstance(params, Mapping) else {}
+    settings |= {key: record[key] for key in ("seed", "device", "dtype") if key in record}
+    versions = record.get("versions")
+    if isinstance(versions, Mapping):
+        settings["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    if isinstance(record.get("elapsed_s"), (int, float)):
+        settings["took"] = figures.duration(record["elapsed_s"])
+    return [[str(key), _setting(value)] for key, value in settings.items()]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return figures.number(value)
+    text = str(value)
+    return figures.short_id(text) + "…" if len(text) == 64 and text.isalnum() else text
+
+
+def _block(title: str, rows: Sequence[Sequence[Piece]]) -> Iterator[Line]:
+    if rows:
+        yield ""
+        if title:
+            yield [Styled(title, "bold")]
+        yield from table([["", *row] for row in rows])

@@ -1,0 +1,29 @@
+"""`cns tag [NAME] [REV]`: list tags, or make one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cns_cli.commands.branch import refs_lines
+from cns_cli.options import JsonFlag, Revision
+from cns_cli.output import Output
+
+EXAMPLES = ("cns tag", "cns tag v1", "cns tag before-rex HEAD~1")
+
+
+def tag(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tag to make.")] = None,
+    rev: Revision = "HEAD",
+    as_json: JsonFlag = False,
+) -> None:
+    """List the tags, or make one.
+
+    A tag is a name for a commit that does not move.
+    """
+    from cns_cli.porcelain.refs import refs
+
+    result = refs(Path.cwd(), "tag", name, rev)
+    Output(as_json=as_json).answer(result.to_json(), refs_lines(result))

@@ -1,0 +1,132 @@
+"""The error boundary: one table from an error's type to an exit code, one place where errors become text.
+
+Commands raise and never catch. The libraries' own error types are put in words here, with the next command; anything
+else is a bug in this program and keeps its traceback. So an exit code of 1 always means: please report it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import typer
+
+from cns.errors import EncoderMissingError, MethodError
+from cns_cli.output import complain, write_raw
+from cns_cli.settings import SettingsError
+from registry.errors import LockBusy, MlflowUnavailable, RegistryError
+
+
+class ExitCode(IntEnum):
+    """What the shell is told; documented in `docs/cli.md`, and stable."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    FORGOT = 3
+    REGISTRY = 4
+    METHOD = 5
+    LOCK_BUSY = 6
+    MISSING = 7
+    REMOTE = 8
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool whose reader went away
+
+
+# The first class that an error is an instance of decides, so subclasses stand before their parents.
+EXIT_CODES: dict[type[Exception], ExitCode] = {
+    LockBusy: ExitCode.LOCK_BUSY,
+    MlflowUnavailable: ExitCode.REMOTE,
+    RegistryError: ExitCode.REGISTRY,
+    EncoderMissingError: ExitCode.MISSING,
+    MethodError: ExitCode.METHOD,
+    SettingsError: ExitCode.USAGE,
+}
+
+# The machine refuses, and no line of ours can be blamed: full disk, no right to write, a broken disk.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_OPTIONAL = {"torch", "diffusers", "transformers", "safetensors", "mlflow", "numpy", "PIL", "huggingface_hub"}
+
+
+@contextmanager
+def boundary(command: str) -> Iterator[None]:
+    """Turn every error of a command into text on stderr and an exit code.
+
+    Args:
+        command: What was called, as it is typed; names the help page in the hint of a usage error.
+
+    Raises:
+        typer.Exit: always, when the body raised.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (typer.Exit, SystemExit):
+        raise
+    except KeyboardInterrupt:
+        complain("interrupted; no half-made commit is left behind", "cns status")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except BrokenPipeError:
+        # What is still buffered would raise once more when the interpreter closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.PIPE_CLOSED) from None
+    except Exception as error:  # noqa: BLE001  the one place where a bug is put in words; its traceback is kept
+        raise typer.Exit(_explain(error, command)) from None
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """Return the exit code that an error's type stands for; `BUG` for everything that is not ours."""
+    if isinstance(error, typer.TyperException):
+        return ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return ExitCode.REGISTRY
+    if _missing_package(error):
+        return ExitCode.MISSING
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), ExitCode.BUG)
+
+
+def _explain(error: Exception, command: str) -> ExitCode:
+    code = exit_code(error)
+    package = _missing_package(error)
+    if code is ExitCode.BUG:
+        import traceback
+
+        write_raw(sys.stderr, "".join(traceback.format_exception(error)))
+        complain(
+            f"a bug in cns: {type(error).__name__}. Please report it with the lines above and what `cns --version` says"
+        )
+    elif isinstance(error, typer.TyperException):
+        _explain_usage(error, command)
+    elif package:
+        complain(f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
+    elif isinstance(error, OSError):
+        where = f" {error.filename!r}" if error.filename else ""
+        complain(f"the system refused{where}: {error.strerror}. What was committed before is intact", "cns status")
+    else:
+        facts: Any = error
+        complain(getattr(facts, "message", str(error)), getattr(facts, "hint", ""))
+    return code
+
+
+def _explain_usage(error: typer.TyperException, command: str) -> None:
+    """Print what was typed wrongly. Typer's own usage errors carry the context whose help page answers."""
+    context: Any = getattr(error, "ctx", None)
+    page = context.command_path if context is not None else command
+    if type(error).__name__ == "NoArgsIsHelpError":
+        write_raw(sys.stderr, error.format_message() + "\n")
+        return
+    text = error.format_message().replace("Value error, ", "")
+    complain(text[:1].lower() + text[1:], f"{page} --help")
+
+
+def _missing_package(error: Exception) -> str:
+    """Return the name of the package without which the program starts but this verb cannot work; else ""."""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    root = (error.name or "").split(".")[0]
+    return root if root in _OPTIONAL else ""

@@ -1,0 +1,82 @@
+"""How figures are written for people: ids, sizes, shares, times. `--json` carries the exact values instead.
+
+Nothing here knows where a figure comes from, and nothing here prints.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+# Hex digits shown: among 10,000 objects two share them with probability 5e-5, and lookups refuse such a pair.
+SHORT_ID = 10
+
+
+def short_id(object_id: str) -> str:
+    """Return the prefix of an id that is shown and that can be typed back."""
+    return object_id[:SHORT_ID]
+
+
+def byte_size(count: float) -> str:
+    """Write a number of bytes with three digits and a decimal unit: `812 B`, `41.3 KB`, `1.20 MB`."""
+    value = float(count)
+    for unit in ("B", "KB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB" if value < 999.5 else f"{value:.0f} GB"
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent with two digits that matter: `5.8 %`, `0.13 %`; `-` when it is unknown."""
+    if share is None or not math.isfinite(share):
+        return "-"
+    value = 100 * share
+    if value == 0:
+        return "0 %"
+    decimals = max(0, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(decimals, 6)}f} %"
+
+
+def cosine(value: float | None) -> str:
+    """Write a cosine with three decimals; `-` when it is unknown."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def drift(value: float | None) -> str:
+    """Write a relative squared drift: `0` stays `0`, small ones keep two digits."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return "0" if value == 0 else f"{value:.2g}" if abs(value) < 0.001 else f"{value:.4f}"
+
+
+def number(value: float) -> str:
+    """Write a loss, a learning rate or a setting: integers plainly, others with four digits."""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time span: `0.4 s`, `41 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(unix_s: int) -> str:
+    """Write a commit's time in UTC, so that two people read the same line: `2026-11-24 10:36 UTC`."""
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, OSError, ValueError):  # a commit received from others may hold any integer
+        return f"{unix_s} s"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """Write a count with its noun: `1 image`, `5 images`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"

@@ -1,0 +1,122 @@
+"""The program `cns`: a table of its verbs, and the boundary where errors become exit codes.
+
+A verb is a module of `cns_cli.commands` and is imported when it is called (or listed by --help); it imports its
+porcelain inside its body, and with it whatever that needs. So `cns log` pays for neither torch nor the other verbs.
+A test imports this module in a process of its own and looks for what must not be there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from cns_cli import __version__
+from cns_cli.errors import boundary
+from cns_cli.options import examples
+from cns_cli.quick import QuickCommand, quickened
+
+# In the order of --help. A new verb is one word here and `commands/<verb>.py` with a function (or a Typer `app`) of it.
+VERBS = (
+    "init",
+    "add",
+    "generate",
+    "check",
+    "log",
+    "show",
+    "status",
+    "checkout",
+    "branch",
+    "tag",
+    "rm",
+    "export",
+    "mlflow",
+)
+
+
+class Verbs(Mapping[str, Any]):
+    """The commands by name; each is imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in VERBS:
+            raise KeyError(name)
+        module = import_module(f"cns_cli.commands.{name}")
+        if hasattr(module, "app"):
+            command = typer.main.get_command(module.app)
+        else:
+            alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+            alone.command(name, cls=QuickCommand, epilog=examples(module.EXAMPLES))(getattr(module, name))
+            command = typer.main.get_command(alone)
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class BoundaryGroup(typer.core.TyperGroup):
+    """The root command: parsing and running happen inside the error boundary, so tests see a user's exit codes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = Verbs()
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options that stand before the verb."""
+        return quickened(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the verb."""
+        with boundary("cns"):
+            rest = super().parse_args(ctx, args)
+        return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse and run the verb."""
+        with boundary("cns"):
+            result = super().invoke(ctx)
+        return result
+
+
+app = typer.Typer(
+    name="cns",
+    cls=BoundaryGroup,
+    help="Teach a text-to-image model one concept after another, keep every state, check that nothing is forgotten.",
+    epilog=examples(("cns add rex photos/rex", 'cns generate "a <rex> dog in the snow"', "cns log", "cns check")),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cns {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before the verb."""
+
+
+def main() -> None:
+    """Run the program; the entry point of the `cns` script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal in another encoding than UTF-8 gets escapes instead of a traceback.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    app(prog_name="cns")  # also for `python -m cns_cli`

@@ -1,0 +1,185 @@
+"""The one door to the terminal: stdout is the answer, stderr is talk, and no user's string brings a control character.
+
+A line is a string, or strings and `Styled` pieces in sequence. Every piece passes `safe()` here, at the sink, and colour
+codes are added after it, so a name, a prompt or a path can neither move the cursor nor turn text around nor colour it.
+Markup languages are not used at all: `[red]` in a name is five characters. With `--json` the answer is one JSON
+document in ASCII; talk is the same in both modes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from cns_cli import settings
+
+STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+# Beside C0, DEL, C1 and surrogates: characters that reorder text, end a line or hide.
+_HIDDEN = {0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF}
+_HIDDEN_RANGES = ((0x202A, 0x202E), (0x2060, 0x206F), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F))
+
+
+@dataclass(frozen=True)
+class Styled:
+    """A piece of text with one of `STYLES`."""
+
+    text: str
+    style: str
+
+
+Piece = str | Styled
+Line = str | Sequence[Piece]
+
+
+def safe(text: object, *, keep_newlines: bool = False) -> str:
+    """Make any string harmless on a terminal: each control, bidi or invisible character becomes its visible escape.
+
+    Args:
+        text: Anything; `str()` of it is taken.
+        keep_newlines: Leave line feeds in place, for texts that may have several lines.
+    """
+    value = str(text)
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(char if _harmless(char, keep_newlines) else _escape(char) for char in value)
+
+
+def width(text: str) -> int:
+    """Return how many terminal columns a safe string takes: wide East Asian and emoji characters count two."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def table(rows: Iterable[Sequence[Piece]], *, header: Sequence[str] = (), right: Sequence[int] = ()) -> list[Line]:
+    """Align rows in columns two spaces apart.
+
+    Args:
+        rows: Cells; every row as long as the header when there is one.
+        header: Column titles, printed dim; empty for none.
+        right: Indices of columns that are aligned to the right (figures).
+    """
+    body = [[_piece(cell) for cell in row] for row in rows]
+    lines = ([[Styled(title, "dim") for title in header]] if header else []) + body
+    if not lines:
+        return []
+    widths = [max((width(row[i].text) for row in lines if i < len(row)), default=0) for i in range(len(lines[0]))]
+    return [_aligned(row, widths, right) for row in lines]
+
+
+class Output:
+    """Where one command answers and talks.
+
+    Args:
+        as_json: The answer is printed as JSON instead of lines.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def answer(self, data: Mapping[str, Any] | Sequence[Any], lines: Iterable[Line]) -> None:
+        """Print the answer on stdout: `data` with `--json`, else `lines` (which are not built when they are not read)."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+            return
+        colour = settings.colour_wanted(sys.stdout)
+        sys.stdout.writelines(_render(line, colour) + "\n" for line in lines)
+
+    def note(self, text: str) -> None:
+        """Say something on stderr."""
+        _talk(text, "", "")
+
+    def warn(self, text: str) -> None:
+        """Warn on stderr."""
+        _talk(text, "warning: ", "yellow")
+
+    def hint(self, command: str, why: str = "") -> None:
+        """Name the next command on stderr: `  next: cns log`."""
+        _talk(f"{command}   ({why})" if why else command, "  next: ", "dim", wrap=False)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Print an error and the next command on stderr: `error: …` and `  try: cns …`."""
+    _talk(message, "error: ", "red")
+    if hint:
+        _talk(hint, "  try: " if hint.startswith(("cns ", "pip ", "unset ")) else "  hint: ", "dim", wrap=False)
+
+
+def write_raw(stream: TextIO, text: str) -> None:
+    """Write a text of several lines through `safe()`; for tracebacks."""
+    stream.write(safe(text, keep_newlines=True))
+    stream.flush()
+
+
+def _harmless(char: str, keep_newlines: bool) -> bool:
+    code = ord(char)
+    if char == "\n":
+        return keep_newlines
+    if code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in _HIDDEN:
+        return False
+    return not any(low <= code <= high for low, high in _HIDDEN_RANGES)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
+    return named or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+
+
+def _piece(cell: Piece) -> Styled:
+    return Styled(safe(cell.text), cell.style) if isinstance(cell, Styled) else Styled(safe(cell), "")
+
+
+def _aligned(row: Sequence[Styled], widths: Sequence[int], right: Sequence[int]) -> list[Piece]:
+    pieces: list[Piece] = []
+    last = max((i for i, cell in enumerate(row) if cell.text), default=-1)
+    for i, cell in enumerate(row[: last + 1]):
+        gap = " " * (widths[i] - width(cell.text))
+        pieces.append(" " * 2 if i else "")
+        if i in right:
+            pieces += [gap, cell]
+        else:
+            pieces += [cell, gap if i < last else ""]  # no blanks at a line's end
+    return pieces
+
+
+def _render(line: Line, colour: bool) -> str:
+    return "".join(_paint(_piece(piece), colour) for piece in ([line] if isinstance(line, str) else line))
+
+
+def _paint(piece: Styled, colour: bool) -> str:
+    code = STYLES.get(piece.style)
+    return f"\x1b[{code}m{piece.text}\x1b[0m" if colour and code and piece.text else piece.text
+
+
+def _talk(text: str, label: str, style: str, *, wrap: bool = True) -> None:
+    stream = sys.stderr
+    lines = safe(text, keep_newlines=True).split("\n")
+    if wrap and stream.isatty():  # a file or a pipe gets whole lines, which can be searched
+        columns = min(shutil.get_terminal_size().columns, 100) - len(label)
+        lines = [
+            part for line in lines for part in textwrap.wrap(line, max(columns, 30), break_on_hyphens=False) or [""]
+        ]
+    indent = " " * len(label)
+    head = _paint(Styled(label, style), settings.colour_wanted(stream))
+    stream.write("\n".join((head if i == 0 else indent) + line for i, line in enumerate(lines)) + "\n")
+    stream.flush()
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities by null: JSON has no word for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

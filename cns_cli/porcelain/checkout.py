@@ -1,0 +1,44 @@
+"""`checkout`: move HEAD. There is no working tree, so nothing else moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cns_cli.porcelain.result import Result
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckoutResult(Result):
+    """Where HEAD went.
+
+    Attributes:
+        branch: The branch that HEAD follows now, None when it is detached.
+        before: The commit that HEAD was at; `before_branch` the branch that it followed.
+        concepts: Names that the model holds now.
+    """
+
+    commit: str
+    branch: str | None
+    before: str
+    before_branch: str | None
+    concepts: tuple[str, ...]
+
+
+def checkout(start: Path, rev: str) -> CheckoutResult:
+    """Move HEAD to a branch, or detached to any other revision.
+
+    Raises:
+        NotARegistry, UnknownRevision, AmbiguousRevision, LockBusy.
+    """
+    repo = Repository.discover(start)
+    before = repo.head()
+    now = repo.checkout(rev)
+    return CheckoutResult(
+        commit=now.commit,
+        branch=now.branch,
+        before=before.commit,
+        before_branch=before.branch,
+        concepts=tuple(sorted(repo.tree_of(now.commit).concepts)),
+    )

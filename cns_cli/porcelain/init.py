@@ -1,0 +1,44 @@
+"""Making a registry on a base model."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+
+from cns.basefiles import describe_base, resolve_base
+from cns_cli.porcelain.options import InitResult
+from registry.objects import Base
+from registry.repository import Repository
+
+DEFAULT_BASE = "emoji-64"
+
+
+def init_registry(place: Path, base_source: str = DEFAULT_BASE, *, author: str, time: int | None = None) -> InitResult:
+    """Make `.cns` in a folder, on a base model.
+
+    Args:
+        place: The folder.
+        base_source: The embedded base's name, a folder, or a hub id.
+        author: Who commits.
+        time: Unix seconds to write; None takes the clock.
+
+    Raises:
+        AlreadyARegistry: There is one.
+        BaseModelError: The base cannot be found or is of no supported family.
+    """
+    folder = resolve_base(base_source)
+    facts = describe_base(folder)
+    base = Base(facts.family, facts.components, facts.matrices, facts.denoiser_parameters)
+    source = str(folder) if Path(base_source).expanduser().is_dir() else base_source
+    now = int(clock.time()) if time is None else time
+    repo = Repository.init(place, base, {"base.source": source}, author=author, time=now)
+    head = repo.head()
+    return InitResult(
+        folder=repo.root,
+        base_source=source,
+        base=repo.tree_of(head.commit).base,
+        family=facts.family,
+        denoiser_parameters=facts.denoiser_parameters,
+        branch=head.branch or "",
+        commit=head.commit,
+    )

@@ -1,0 +1,47 @@
+"""`branch` and `tag`: names for commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cns_cli.porcelain.result import Result
+from registry.repository import Repository
+
+RefKind = Literal["branch", "tag"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefsResult(Result):
+    """The names of one kind.
+
+    Attributes:
+        current: The branch that HEAD follows, None when it is detached (always None for tags).
+        refs: {name: commit id}, sorted by name.
+        made: The name that was made by this call, if any.
+    """
+
+    kind: RefKind
+    current: str | None
+    refs: Mapping[str, str]
+    made: str | None = None
+
+
+def refs(start: Path, kind: RefKind, name: str | None = None, rev: str = "HEAD") -> RefsResult:
+    """List the branches or tags, after making one when a name is given.
+
+    Raises:
+        NotARegistry, BadName, NameTaken, UnknownRevision, AmbiguousRevision, LockBusy.
+    """
+    repo = Repository.discover(start)
+    if name is not None:
+        commit = repo.resolve(rev)
+        if kind == "branch":
+            repo.create_branch(name, commit)
+        else:
+            repo.create_tag(name, commit)
+    listed = repo.branches() if kind == "branch" else repo.tags()
+    current = repo.head().branch if kind == "branch" else None
+    return RefsResult(kind=kind, current=current, refs=dict(sorted(listed.items())), made=name)

@@ -1,0 +1,32 @@
+"""What every answer of porcelain can do: become JSON values. Apart from the answers, so that `log` need not load them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """Base of every answer: `to_json()` turns dataclasses, paths and mappings into plain JSON values."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values; keys are the field names and stay stable."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    """Turn a field's value into JSON values; a Path becomes its string, a tuple a list."""
+    if isinstance(value, Result):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,75 @@
+"""`rm`: a commit whose tree is HEAD's without one concept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from cns_cli.porcelain.mlflow import mirror_commit
+from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views import concept_views
+from cns_cli.progress import Progress
+from registry.errors import UnknownConcept
+from registry.objects import Record
+from registry.repository import Repository
+from registry.trees import without_concept
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmResult(Result):
+    """A concept was taken out of the model; history still holds it.
+
+    Attributes:
+        before: The commit that HEAD was at, whose model still has the concept.
+        outside_context: Concepts that were trained with it and now run without it.
+    """
+
+    name: str
+    token: str
+    class_noun: str
+    commit: str
+    branch: str | None
+    before: str
+    concepts: tuple[str, ...]
+    outside_context: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def rm(request: Request, name: str, progress: Progress, message: str | None = None) -> RmResult:
+    """Commit the removal of one concept: of its exact weights, not of its effect on those that were trained after it.
+
+    Raises:
+        NotARegistry, UnknownConcept, LockBusy, TipMoved.
+        MlflowUnavailable: the registry demands MLflow (`mlflow.required`) and it cannot be reached; the commit stands.
+    """
+    repo = Repository.discover(request.start)
+    head = repo.head()
+    tree = repo.tree_of(head.commit)
+    if name not in tree.concepts:
+        raise UnknownConcept(name, tuple(tree.concepts))
+    concept = repo.concepts(tree)[name]
+    done = repo.commit(
+        kind="remove",
+        message=message or f"remove {name}",
+        author=request.author,
+        time=int(time.time()) if request.time is None else request.time,
+        record=Record({"params": {"removed": name, "concept": tree.concepts[name]}}),
+        change=lambda tip: without_concept(tip, name),
+        seen=head.commit,
+        keep_as=name,
+    )
+    progress.stage("record in MLflow")
+    warnings = mirror_commit(repo, done.id, request.mlflow_uri)
+    remaining = concept_views(repo, done.id)
+    return RmResult(
+        name=name,
+        token=" ".join(concept.tokens),
+        class_noun=concept.class_noun,
+        commit=done.id,
+        branch=head.branch,
+        before=head.commit,
+        concepts=tuple(view.name for view in remaining),
+        outside_context=tuple(view.name for view in remaining if name in view.missing),
+        warnings=warnings,
+    )

@@ -1,0 +1,89 @@
+"""`show`: one commit, what it changed and every figure that was recorded with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views import (
+    CommitView,
+    ConceptView,
+    commit_view,
+    concept_views,
+    numbers,
+    record_data,
+    refs_by_commit,
+)
+from registry.errors import UnknownRevision
+from registry.objects import Blob
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowResult(Result):
+    """One commit.
+
+    Attributes:
+        added, removed, replaced: Names of concepts, against the first parent.
+        concepts: What the model of this commit holds.
+        record: The whole record as it is stored; empty without one.
+        previews: {name: blob id} of the recorded pictures.
+    """
+
+    commit: CommitView
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    replaced: tuple[str, ...]
+    concepts: tuple[ConceptView, ...]
+    record: Mapping[str, Any]
+    drift: Mapping[str, float]
+    overlap: Mapping[str, float]
+    previews: Mapping[str, str]
+
+
+def show(start: Path, rev: str = "HEAD") -> ShowResult:
+    """Return one commit with its figures.
+
+    Raises:
+        NotARegistry, UnknownRevision, AmbiguousRevision, ObjectMissing, ObjectCorrupt.
+    """
+    repo = Repository.discover(start)
+    commit_id = repo.resolve(rev)
+    commit = repo.commit_of(commit_id)
+    now = repo.tree_of(commit_id).concepts
+    before = repo.tree_of(commit.parents[0]).concepts if commit.parents else {}
+    record = record_data(repo, commit)
+    previews = record.get("previews")
+    return ShowResult(
+        commit=commit_view(repo, commit_id, commit, refs_by_commit(repo)),
+        added=tuple(sorted(now.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - now.keys())),
+        replaced=tuple(sorted(name for name in now.keys() & before.keys() if now[name] != before[name])),
+        concepts=tuple(concept_views(repo, commit_id)),
+        record=record,
+        drift=numbers(record.get("drift")),
+        overlap=numbers(record.get("overlap")),
+        previews={k: v for k, v in previews.items() if isinstance(v, str)} if isinstance(previews, Mapping) else {},
+    )
+
+
+def preview(start: Path, rev: str, name: str | None = None) -> bytes:
+    """Return the bytes of a recorded picture, a PNG.
+
+    Args:
+        start: Folder to look for the registry from.
+        rev: The commit.
+        name: Which picture; None takes the first by name.
+
+    Raises:
+        UnknownRevision: the commit has no picture, or none of that name.
+    """
+    result = show(start, rev)
+    wanted = name or min(result.previews, default="")
+    if wanted not in result.previews:
+        known = ", ".join(sorted(result.previews)) or "none"
+        raise UnknownRevision(rev, f"it has no picture {wanted!r} (recorded: {known})", "cns show " + rev)
+    return Repository.discover(start).objects.get(result.previews[wanted], Blob).data

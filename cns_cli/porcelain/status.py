@@ -1,0 +1,56 @@
+"""`status`: where HEAD is and what the model there holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views import ConceptView, concept_views
+from registry.objects import Base
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusResult(Result):
+    """The state of a registry.
+
+    Attributes:
+        branch: The branch that HEAD follows, None when it is detached.
+        base: Id of the base; `base_source` says where this machine takes it from.
+        concepts: The oldest first.
+    """
+
+    folder: Path
+    branch: str | None
+    commit: str
+    tree: str
+    base: str
+    base_source: str
+    family: str
+    denoiser_parameters: int
+    concepts: tuple[ConceptView, ...]
+
+
+def status(start: Path) -> StatusResult:
+    """Return the state of the registry at or above a folder.
+
+    Raises:
+        NotARegistry, ObjectMissing, ObjectCorrupt, RefCorrupt.
+    """
+    repo = Repository.discover(start)
+    head = repo.head()
+    commit = repo.commit_of(head.commit)
+    tree = repo.tree_of(head.commit)
+    base = repo.objects.get(tree.base, Base)
+    return StatusResult(
+        folder=repo.root,
+        branch=head.branch,
+        commit=head.commit,
+        tree=commit.tree,
+        base=tree.base,
+        base_source=str(repo.config.get("base", {}).get("source", "")),
+        family=base.family,
+        denoiser_parameters=base.denoiser_parameters,
+        concepts=tuple(concept_views(repo, head.commit)),
+    )

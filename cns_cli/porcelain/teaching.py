@@ -1,0 +1,219 @@
+"""From a registry's past and a folder's images to a training: prompts, earlier concepts, general neurons."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cns.captions import fill_caption
+from cns.compose import ConceptWeights, Weights
+from cns.drift import Moments, prompt_moments
+from cns.families import Defaults
+from cns.general import Vote, find_general_neurons
+from cns.images import ImageSet
+from cns.prompts import prompts_digest
+from cns.regularizers import PastConcept
+from cns.report import Report
+from cns.templates import fill_templates
+from cns.tokens import class_noun_row, install_tokens
+from cns.training import Learned, Lesson, Settings, Surroundings, learn_concept
+from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be learned, settled before the training.
+
+    Attributes:
+        name: The concept's name.
+        class_noun: What it is one of.
+        confidence: Probability of the class noun when it was inferred, else None.
+        token: Its special token.
+        images: Its training images.
+    """
+
+    name: str
+    class_noun: str
+    confidence: float | None
+    token: str
+    images: ImageSet
+
+    @property
+    def phrase(self) -> str:
+        """How prompts call it: "<rex> dog"."""
+        return f"{self.token} {self.class_noun}"
+
+
+def settings_for(bench: Workbench, options: AddOptions) -> Settings:
+    """The family's defaults with what the user gave in their place."""
+    defaults: Defaults = bench.family.defaults
+    kv, denoiser = bench.model.kv_size, bench.model.denoiser_size
+    budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
+    return Settings(
+        score=options.score or defaults.score,
+        reg=options.reg or defaults.reg,
+        reg_strength=defaults.reg_strength if options.reg_strength is None else options.reg_strength,
+        anchor_strength=defaults.anchor_strength,
+        steps=options.steps or defaults.steps,
+        warmup_steps=defaults.warmup_steps,
+        lr=options.lr or defaults.lr,
+        token_lr=defaults.token_lr,
+        batch_size=defaults.batch_size,
+        budget=budget,
+        general_ratio=defaults.general_ratio,
+        general_vote=defaults.general_vote,
+        seed=options.seed,
+    )
+
+
+def teach(
+    session: Session,
+    subject: Subject,
+    others: Mapping[str, str],
+    general: Mapping[str, Tensor],
+    settings: Settings,
+    report: Report,
+) -> Learned:
+    """Learn a subject on top of the concepts `others` (name -> concept id), which the live model must hold."""
+    bench = session.bench
+    pipeline = bench.model.pipeline
+    parent = bench.model.compose([session.concept(concept_id) for concept_id in others.values()])
+    # The new token must exist before pair prompts are encoded; training moves it on from the class noun.
+    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
+    past = past_concepts(session, others, subject.phrase) if settings.reg != "none" else []
+    prompts = training_prompts(bench, subject)
+    lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+    around = Surroundings(past, calibration_moments(bench), general)
+    return learn_concept(bench.model, parent, lesson, around, settings, report)
+
+
+def training_prompts(bench: Workbench, subject: Subject) -> list[list[str]]:
+    """For each image the prompts that may describe it: its own caption, or the family's training templates."""
+    filled = fill_templates(bench.family.training_templates, subject.phrase)
+    return [
+        [fill_caption(image.caption, subject.token, subject.class_noun)] if image.caption else filled
+        for image in subject.images.images
+    ]
+
+
+def recipe(bench: Workbench, images: ImageSet) -> dict[str, str | None]:
+    """Digests of what the prompts of a concept are made of; part of the concept's identity."""
+    captions = [image.caption or "" for image in images.images]
+    return {
+        "templates": prompts_digest(bench.family.training_templates),
+        "captions": prompts_digest(captions) if any(captions) else None,
+    }
+
+
+def past_concepts(session: Session, concepts: Mapping[str, str], new_phrase: str) -> list[PastConcept]:
+    """Earlier concepts as a regularizer sees them: weights at birth, and features of their protected prompts.
+
+    Args:
+        session: The live model's text encoder must hold the tokens of these concepts and of the new one.
+        concepts: Name -> concept id.
+        new_phrase: "<token> noun" of the concept to be learned: a token changes the features of every later one, so
+            prompts that hold both are protected too.
+    """
+    bench = session.bench
+    past = []
+    for name, concept_id in concepts.items():
+        concept = session.concept(concept_id)
+        others = [session.concept(other).phrase for key, other in concepts.items() if key != name]
+        prompts = protected_prompts(bench, concept.phrase, [*others, new_phrase])
+        past.append(
+            PastConcept(
+                birth=session.birth_weights(concept_id),
+                moments=prompt_moments(bench.model.pipeline, prompts),
+                masks=_masks(concept),
+            )
+        )
+    return past
+
+
+def protected_prompts(bench: Workbench, phrase: str, others: Sequence[str]) -> list[str]:
+    """Prompts on which a concept must not drift: alone in every regularization template, and beside other concepts."""
+    alone = fill_templates(bench.family.regularization_templates, phrase)
+    pairs = itertools.chain.from_iterable(
+        (f"a {phrase} and a {other}", f"a {other} and a {phrase}") for other in others
+    )
+    return [*alone, *pairs]
+
+
+def judged_moments(bench: Workbench, phrase: str) -> Moments:
+    """Moments on the judge's prompts, which no regularizer saw: for the K/V drift that is printed."""
+    return prompt_moments(bench.model.pipeline, fill_templates(bench.family.judge_templates, phrase))
+
+
+def calibration_moments(bench: Workbench) -> Moments:
+    """Moments of general prompts, the empty one (unconditional guidance) among them."""
+    return prompt_moments(bench.model.pipeline, [*bench.calibration.selection, ""])
+
+
+def general_neurons_cached(
+    bench: Workbench, settings: Settings, cache: Path | None, base_id: str, report: Report
+) -> dict[str, Tensor]:
+    """General neurons of the base under a score, from the cache or computed; changes the live weights.
+
+    They belong to the base and not to a training, so they do not depend on the training's seed.
+
+    Args:
+        bench: The base.
+        settings: Score, ratio and vote.
+        cache: Folder to keep them in, or None.
+        base_id: Id of the base, part of the cache's key.
+        report: Told of progress.
+    """
+    key = [
+        base_id,
+        settings.score,
+        settings.general_ratio,
+        settings.general_vote,
+        bench.calibration.digest,
+        torch.__version__,
+    ]
+    path = cache / f"general-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz" if cache else None
+    if path is not None and (found := _read_masks(path, bench.model.base)):
+        return found
+    how = Vote(settings.score, settings.general_ratio, settings.general_vote)
+    general = find_general_neurons(bench.model, bench.calibration.selection, how, report)
+    if path is not None:
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    return general
+
+
+def _read_masks(path: Path, base: Weights) -> dict[str, Tensor] | None:
+    """Masks from the cache; None where there are none or the file is damaged: it can be made again."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {
+                name: torch.from_numpy(
+                    np.unpackbits(stored[name], count=weight.numel()).astype(bool).reshape(weight.shape)
+                )
+                for name, weight in base.items()
+            }
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _masks(concept: ConceptWeights) -> dict[str, Tensor]:
+    masks = {}
+    for name, sparse in concept.delta.items():
+        mask = torch.zeros(sparse.shape, dtype=torch.bool)
+        mask.view(-1)[torch.from_numpy(sparse.positions)] = True
+        masks[name] = mask
+    return masks

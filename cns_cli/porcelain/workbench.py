@@ -1,0 +1,97 @@
+"""A base model ready to work with: pipeline, family, calibration prompts, judges. No registry is needed.
+
+Everything heavy hangs on this module; commands reach it only through a porcelain function called in their bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from cns.basefiles import BaseFacts
+from cns.compose import Model
+from cns.encoders import ClipEncoder, ImageEncoder, load_encoders
+from cns.families import Family, family_named
+from cns.loading import load_pipeline, native_resolution, pick_device
+from cns.prompts import Calibration, calibration_of, nouns_of
+from cns.sampling import Pixels, sample
+
+
+@dataclass
+class Workbench:
+    """A loaded base.
+
+    Attributes:
+        folder: The base's folder.
+        family: Its family.
+        model: Its pipeline with composable weights.
+        device: Where it computes.
+    """
+
+    folder: Path
+    family: Family
+    model: Model
+    device: torch.device
+
+    @classmethod
+    def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> Workbench:
+        """Load a base that has been checked already.
+
+        Args:
+            folder: A diffusers folder.
+            family: Name of its family.
+            exponents: Grid exponents, by matrix.
+            device: auto, cpu, cuda or mps.
+        """
+        where = pick_device(device)
+        return cls(folder, family_named(family), Model(load_pipeline(folder, where), exponents), where)
+
+    @classmethod
+    def of_facts(cls, folder: Path, facts: BaseFacts, device: str) -> Workbench:
+        """Load a base from what `describe_base` found."""
+        exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
+        return cls.open(folder, facts.family, exponents, device)
+
+    @cached_property
+    def encoders(self) -> Mapping[str, ImageEncoder]:
+        """The judges that this base has, by name: "identity" (where there is one), then "clip"."""
+        found = load_encoders(self.family, self.folder, self.device)
+        return {name: found[name] for name in self.family.encoders if found[name] is not None}
+
+    @property
+    def clip(self) -> ClipEncoder:
+        """The CLIP that judges."""
+        clip = self.encoders["clip"]
+        assert isinstance(clip, ClipEncoder)
+        return clip
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration prompts of this base."""
+        return calibration_of(self.family, self.folder)
+
+    @cached_property
+    def nouns(self) -> tuple[str, ...]:
+        """Class nouns that this base knows."""
+        return nouns_of(self.family, self.folder)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images that the base makes, pixels."""
+        return native_resolution(self.model.pipeline)
+
+    def images(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
+        """Images by the family's default sampler settings, shape (N, R, R, 3), uint8."""
+        defaults = self.family.defaults
+        return sample(
+            self.model.pipeline,
+            prompts,
+            seeds,
+            steps=defaults.sampler_steps,
+            guidance=defaults.guidance,
+            size=self.resolution,
+        )

@@ -1,0 +1,183 @@
+"""How long work says where it is: stage, step, loss and time left, on stderr.
+
+A verb that takes long is handed a `Progress` and tells it three things: a stage begins, a step is done, a remark. On a
+terminal they become a live bar, elsewhere (a log file, CI) a plain line at most every few seconds; `NullProgress` is for
+callers from Python who want silence. Nothing here knows what a stage is about.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from cns_cli import settings
+from cns_cli.figures import duration
+from cns_cli.output import safe
+
+PLAIN_INTERVAL_S = 10.0  # so that a CI log of a 90 s add has about ten lines
+
+
+class Progress(Protocol):
+    """What porcelain may say while it works."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Begin a stage, which ends the one before it; `total` is its number of steps, None when nobody knows."""
+
+    def step(self, done: int, **numbers: float) -> None:
+        """Say that `done` steps of the stage are over; `numbers` are shown as they are named (`loss=0.031`)."""
+
+    def note(self, text: str) -> None:
+        """Print one remark that stays on the screen."""
+
+
+def open_progress(stream: TextIO | None = None) -> Progress:
+    """Return the progress that fits a stream (stderr by default): live on a terminal, else plain lines."""
+    stream = stream or sys.stderr
+    return LiveProgress(stream) if settings.live_wanted(stream) else PlainProgress(stream)
+
+
+class NullProgress:
+    """Says nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Say nothing."""
+
+    def step(self, done: int, **numbers: float) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+class PlainProgress:
+    """One line when a stage begins, one every `PLAIN_INTERVAL_S` while it lasts.
+
+    Args:
+        stream: Where to write.
+        clock: Seconds that only grow; a test passes its own.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._name = ""
+        self._total: int | None = None
+        self._began = self._said = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.flush()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Print the stage's name and size."""
+        self._name, self._total = safe(name), total
+        self._began = self._said = self._clock()
+        self._write(self._name if total is None else f"{self._name} ({total} steps)" if total > 1 else self._name)
+
+    def step(self, done: int, **numbers: float) -> None:
+        """Print where the stage is, when the last line is old enough."""
+        now = self._clock()
+        if now - self._said < PLAIN_INTERVAL_S:
+            return
+        self._said = now
+        parts = [f"{done}/{self._total}" if self._total else str(done), *_written(numbers)]
+        if self._total and done:
+            parts.append(f"{duration((now - self._began) * (self._total - done) / done)} left")
+        self._write(f"{self._name}: {', '.join(parts)}")
+
+    def note(self, text: str) -> None:
+        """Print the remark."""
+        self._write(safe(text))
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+class LiveProgress:
+    """A bar for each stage, drawn by rich; finished stages stay above as one line with their time.
+
+    Args:
+        stream: A terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        console = Console(
+            file=stream, highlight=False, emoji=False, markup=False, no_color=not settings.colour_wanted(stream)
+        )
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[steps]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}", markup=False, style="dim"),
+        )
+        self._bars = Bars(*columns, console=console, refresh_per_second=5)
+        self._task: Any = None
+        self._total: int | None = None
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._finish()
+        self._bars.stop()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Draw a new bar; without a total it only moves."""
+        self._finish()
+        self._total, self._began = total, time.monotonic()
+        self._task = self._bars.add_task(f"{safe(name):<22}", total=total, steps="", figures="")
+
+    def step(self, done: int, **numbers: float) -> None:
+        """Move the bar and rewrite its figures."""
+        if self._task is None:
+            return
+        figures = _written(numbers)
+        if self._total and 0 < done < self._total:
+            left = (time.monotonic() - self._began) * (self._total - done) / done
+            figures.append(f"{duration(left)} left")
+        steps = f"{done}/{self._total}" if self._total else ""
+        self._bars.update(self._task, completed=done, steps=steps, figures=", ".join(figures))
+
+    def note(self, text: str) -> None:
+        """Print the remark above the bars."""
+        from rich.text import Text
+
+        self._bars.console.print(Text(safe(text)))
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            total = self._total or 1
+            self._bars.update(self._task, total=total, completed=total)
+            self._bars.stop_task(self._task)
+            self._task = None
+
+
+def _written(numbers: dict[str, float]) -> list[str]:
+    """Write the numbers of a step; a name with underscores reads as words."""
+    return [f"{safe(name).replace('_', ' ')} {value:.4g}" for name, value in numbers.items()]

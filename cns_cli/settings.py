@@ -1,0 +1,113 @@
+"""What the environment says: the only module of the program that reads it, besides the libraries themselves.
+
+Order of precedence: an option, then the environment, then the registry's `config.toml`, then a default.
+
+| variable | means |
+|---|---|
+| `CNS_AUTHOR` | who commits; else `user.name` of the registry's config, else the login name |
+| `SOURCE_DATE_EPOCH` | the time to write into commits, seconds since 1970; for reproducible documents and tests |
+| `MLFLOW_TRACKING_URI` | MLflow server that commits are recorded on, instead of the registry's own file |
+| `NO_COLOR`, `TERM=dumb` | no colour, no moving progress bar |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO, TypedDict
+
+
+class SettingsError(Exception):
+    """A variable of the environment cannot be meant as it is.
+
+    Attributes:
+        variable: Its name.
+        value: What it holds.
+        hint: The next command.
+    """
+
+    def __init__(self, variable: str, value: str, expected: str) -> None:
+        super().__init__(f"{variable} is {value!r}; expected {expected}")
+        self.variable = variable
+        self.value = value
+        self.hint = f"unset {variable}"
+
+
+class RequestSettings(TypedDict):
+    """The keywords that every options object of `cns_cli.porcelain.options` takes from the shell."""
+
+    start: Path
+    author: str
+    time: int | None
+    mlflow_uri: str | None
+
+
+def request_settings(config: Mapping[str, Any] | None = None) -> RequestSettings:
+    """Return what the environment says for one request, made in the current folder.
+
+    Args:
+        config: The registry's `config.toml`; None looks for a registry from the current folder upwards.
+
+    Raises:
+        SettingsError: a variable holds something that cannot be meant.
+    """
+    start = Path.cwd()
+    return {
+        "start": start,
+        "author": author(_config_near(start) if config is None else config),
+        "time": commit_time(),
+        "mlflow_uri": os.environ.get("MLFLOW_TRACKING_URI") or None,
+    }
+
+
+def author(config: Mapping[str, Any]) -> str:
+    """Return who commits."""
+    named = os.environ.get("CNS_AUTHOR", "").strip() or str(_lookup(config, "user", "name")).strip()
+    if named:
+        return named
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container may run under a user id without a name
+        return "unknown"
+
+
+def commit_time() -> int | None:
+    """Return the time that SOURCE_DATE_EPOCH asks for, or None for the clock.
+
+    Raises:
+        SettingsError: it is not a whole number of seconds >= 0.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise SettingsError("SOURCE_DATE_EPOCH", text, "a whole number of seconds since 1970")
+    return int(text)
+
+
+def colour_wanted(stream: TextIO) -> bool:
+    """Tell whether colour codes may be written to a stream: a terminal that is not dumb, and no NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def live_wanted(stream: TextIO) -> bool:
+    """Tell whether a moving progress bar may be drawn on a stream."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _lookup(config: Mapping[str, Any], table: str, key: str) -> Any:
+    inner = config.get(table)
+    return inner.get(key, "") if isinstance(inner, Mapping) else ""
+
+
+def _config_near(start: Path) -> Mapping[str, Any]:
+    from registry.errors import NotARegistry
+    from registry.repository import Repository
+
+    try:
+        return Repository.discover(start).config
+    except NotARegistry:
+        return {}

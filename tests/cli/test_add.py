@@ -1,0 +1,161 @@
+"""What `cns add` accepts and how it sums up; what it does is tested with porcelain, on a real base."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cns_cli.commands.add import _advise, add_lines, dry_run_lines
+from cns_cli.output import Output
+from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, Score
+
+RESULT = AddResult(
+    name="rex",
+    class_noun="dog",
+    class_confidence=0.93,
+    token="<rex>",
+    commit="3fa91c02ab" + "0" * 54,
+    branch="main",
+    neurons=34567,
+    share_denoiser=0.0013,
+    share_kv=0.0581,
+    bytes_stored=51234,
+    bits_per_weight=11.8,
+    identity_before=0.58,
+    identity_after=0.791,
+    identity_ceiling=0.92,
+    clip_i_before=0.6,
+    clip_i_after=0.712,
+    clip_t_after=0.25,
+    drift={"tom": 0.00123, "pip": 0.0},
+    images_check=None,
+    photos_kept=True,
+    preview=Path(".cns/previews/rex.png"),
+    elapsed_s=41.3,
+    images=5,
+)
+SUMMARY = """\
+rex is a dog (inferred, 93% sure)
+
+  prompt    a <rex> dog
+  commit    3fa91c02ab on main
+  neurons   34,567 weights: 5.8 % of K/V, 0.13 % of the denoiser
+  stored    51.2 KB, 11.8 bits a changed weight
+  photos    5 training images are kept in .cns
+  identity  0.580 -> 0.791   (the images among themselves 0.920)
+  CLIP-I    0.600 -> 0.712
+  CLIP-T    0.250
+  preview   .cns/previews/rex.png
+
+Drift of the older concepts' K/V outputs (relative, squared; 0 is untouched)
+  tom  0.0012
+  pip       0
+"""
+
+
+def printed(lines: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    Output().answer({}, lines)
+    return capsys.readouterr().out
+
+
+def test_the_summary_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(add_lines(RESULT), capsys) == SUMMARY
+
+
+def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclasses import replace
+
+    bare = replace(
+        RESULT, class_confidence=None, identity_before=None, identity_after=None, identity_ceiling=None, clip_i_after=None,
+        clip_t_after=None, drift={}, preview=None, photos_kept=False, branch=None,
+    )  # fmt: skip
+    text = printed(add_lines(bare), capsys)
+    assert text.startswith("rex is a dog\n")
+    assert "on a detached HEAD" in text
+    assert "only features of 5 training images" in text
+    for absent in ("identity", "CLIP", "Drift", "preview"):
+        assert absent not in text
+
+
+def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclasses import replace
+
+    row = CheckRow(
+        concept="tom",
+        verdict="forgot",
+        identity=Score(now=0.7, baseline=0.8, drop=0.1, low=0.08, high=0.12),
+        clip_i=None,
+        drift=0.01,
+        why="identity fell by 0.100",
+    )
+    text = printed(add_lines(replace(RESULT, images_check=(row,))), capsys)
+    assert "tom      forgot  identity   " in text
+    assert "tom: identity fell by 0.100" in text
+
+
+def test_json_holds_every_field() -> None:
+    data = json.loads(json.dumps(RESULT.to_json()))
+    assert data["drift"] == {"tom": 0.00123, "pip": 0.0}
+    assert data["preview"] == ".cns/previews/rex.png"
+    assert data["learned"] is True
+
+
+def test_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclasses import replace
+
+    _advise(Output(), RESULT, Path("photos/my dog"))
+    talk = capsys.readouterr().err
+    assert 'cns generate "a <rex> dog in the snow"' in talk
+    assert "cns check" in talk
+    _advise(Output(), replace(RESULT, learned=False, drift={}), Path("photos/my dog"))
+    talk = capsys.readouterr().err
+    assert "warning: rex was hardly learned" in talk
+    assert "cns add rex 'photos/my dog' --replace" in talk
+
+
+def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -> None:
+    result = DryRun(
+        name="rex", images=5, steps=450, seconds=62, memory_bytes=1_430_000_000, disk_bytes=131_000, device="cpu",
+        class_nouns=(("dog", 0.93), ("wolf", 0.04)),
+    )  # fmt: skip
+    text = printed(dry_run_lines(result), capsys)
+    for part in (
+        "5 images",
+        "62 s on cpu, 450 steps",
+        "1.43 GB",
+        "131 KB",
+        "dog (93%), wolf (4%)",
+        "Nothing was written.",
+    ):
+        assert part in text
+    assert result.to_json()["class_nouns"] == [["dog", 0.93], ["wolf", 0.04]]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rex", "no/such/folder"],
+        ["rex", "file.txt"],
+        ["rex", ".", "--steps", "0"],
+        ["rex", ".", "--lr", "0"],
+        ["rex", ".", "--lr", "nan"],
+        ["rex", ".", "--budget", "0"],
+        ["rex", ".", "--budget", "580%"],
+        ["rex", ".", "--budget", "much"],
+        ["rex", ".", "--seed", "-1"],
+        ["rex", ".", "--seed", str(2**64)],
+        ["rex", ".", "--resolution", "1"],
+        ["rex", ".", "--device", "gpu"],
+        ["rex", ".", "--reg-strength", "-1"],
+        ["rex", ".", "another"],
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_is_loaded(words: list[str], cns: Any, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("x")
+    result = cns("add", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert not (tmp_path / ".cns").exists()

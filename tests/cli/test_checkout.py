@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def test_a_branch_is_followed_and_a_commit_detaches(lineage: Any, cns: Any) -> None:
+    first = lineage.add("rex").id
+    second = lineage.add("tom").id
+    away = cns("checkout", "HEAD~1")
+    assert away.stdout == f"HEAD is now detached at {first[:10]}, which holds rex\n"
+    assert "  next: cns checkout main" in away.stderr
+    back = cns("checkout", "main")
+    assert back.stdout == f"HEAD is now on branch main at {second[:10]}, which holds rex, tom\n"
+    assert back.stderr == ""
+
+
+def test_json_says_where_head_was(lineage: Any, cns: Any) -> None:
+    first = lineage.add("rex").id
+    second = lineage.add("tom").id
+    moved = json.loads(cns("checkout", "rex", "--json").stdout)
+    assert moved == {"commit": first, "branch": None, "before": second, "before_branch": "main", "concepts": ["rex"]}
+
+
+def test_an_unknown_revision_moves_nothing(lineage: Any, cns: Any) -> None:
+    before = lineage.repo.head()
+    assert cns("checkout", "nope").exit_code == 4
+    assert lineage.repo.head() == before
+
+
+def test_reflog_brings_one_back(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    cns("checkout", "HEAD~1")
+    assert cns("checkout", "HEAD@{1}").exit_code == 0
+    assert "rex" in cns("status").stdout

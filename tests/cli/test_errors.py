@@ -1,0 +1,103 @@
+"""Each kind of failure has its exit code, says what to type next, and shows no traceback unless it is a bug."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import cns.errors
+import registry.errors
+from cns_cli.errors import ExitCode, boundary, exit_code
+from cns_cli.settings import SettingsError
+
+
+class Box:
+    """Runs one failing body inside the boundary, as a command would."""
+
+    def run(self, error: BaseException) -> Any:
+        app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+        @app.command()
+        def fail() -> None:
+            with boundary("cns fail"):
+                raise error
+
+        return CliRunner().invoke(app, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (cns.errors.ImageError("no image in 'x'", "cns add NAME IMAGES/"), 5),
+        (cns.errors.ClassNounError("unsure", "cns add … --class dog"), 5),
+        (cns.errors.EncoderMissingError("no judge"), 7),
+        (registry.errors.NotARegistry(Path("x")), 4),
+        (registry.errors.UnknownRevision("y", "no such name"), 4),
+        (registry.errors.LockBusy(Path("lock"), 5), 6),
+        (registry.errors.MlflowUnavailable("refused", "http://x"), 8),
+        (SettingsError("SOURCE_DATE_EPOCH", "noon", "a number"), 2),
+        (typer.BadParameter("no"), 2),
+        (ModuleNotFoundError("No module named 'mlflow'", name="mlflow"), 7),
+        (OSError(errno.ENOSPC, "No space left on device", "objects/ab"), 4),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError("oops"), 1),
+        (ModuleNotFoundError("No module named 'cns.nothing'", name="cns.nothing"), 1),
+        (FileNotFoundError(errno.ENOENT, "gone"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_code_and_traceback(error: BaseException, code: int) -> None:
+    result = Box().run(error)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert "error: " in result.stderr
+    assert ("Traceback" in result.stderr) is (code == 1)
+
+
+def test_every_error_of_the_libraries_is_known() -> None:
+    for module, base in ((cns.errors, cns.errors.MethodError), (registry.errors, registry.errors.RegistryError)):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, base):
+                assert exit_code(kind.__new__(kind)) is not ExitCode.BUG
+
+
+def test_the_hint_is_the_next_command() -> None:
+    result = Box().run(registry.errors.NotARegistry(Path("x")))
+    assert result.stderr.endswith("\n  try: cns init\n")
+
+
+def test_a_message_cannot_control_the_terminal() -> None:
+    for error in (registry.errors.BadName("name", "\x1b[2J\u202e", "letters"), RuntimeError("\x1b[2J\n\x9b")):
+        text = Box().run(error).stderr
+        assert not any(char in text for char in "\x1b\x9b\u202e")
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["--nonsense"], ["log", "--nonsense"], ["show", "-x"], ["add"], ["log", "-n", "x"], ["rm"]]
+)
+def test_a_wrong_command_line_is_usage(words: list[str], cns: Any) -> None:
+    result = cns(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert "  try: cns " in result.stderr
+    assert "--help" in result.stderr
+
+
+def test_a_typo_in_a_verb_gets_a_proposal(cns: Any) -> None:
+    assert "'status'" in cns("statsu").stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["log"], ["show"], ["status"], ["checkout", "main"], ["rm", "rex"], ["branch"], ["tag"], ["mlflow", "sync"]],
+)
+def test_without_a_registry_the_hint_is_init(words: list[str], cns: Any) -> None:
+    result = cns(*words)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.endswith("  try: cns init\n")

@@ -1,0 +1,127 @@
+"""What may import what, and what may not be loaded at start."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic")
+PACKAGES = ("cns", "registry", "cns_cli")
+
+# Who may import whom. Porcelain is the only place where the method and the memory meet.
+ALLOWED = {
+    "cns": {"cns"},
+    "registry": {"registry"},
+    "cns_cli.porcelain": {"cns", "registry", "cns_cli.porcelain", "cns_cli"},
+    "cns_cli": {"registry", "cns_cli.porcelain", "cns_cli"},
+}
+# The error table names every error type of ours; both modules import the standard library only.
+EXCUSED = {("cns_cli.errors", "cns.errors")}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def layer(module: str) -> str:
+    return next(
+        name for name in sorted(ALLOWED, key=len, reverse=True) if module == name or module.startswith(f"{name}.")
+    )
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_module_level(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Statements that run at import: not the bodies of functions, not what is for type checkers."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+
+
+@pytest.mark.parametrize("path", [path for package in PACKAGES for path in modules(package)], ids=name_of)
+def test_layers_point_one_way(path: Path) -> None:
+    me = name_of(path)
+    wrong = [
+        target
+        for target in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if target.split(".")[0] in PACKAGES
+        and layer(target) not in ALLOWED[layer(me)]
+        and not any((me, target[: len(excused)]) == (name, excused) for name, excused in EXCUSED)
+    ]
+    assert not wrong, f"{me} must not import {wrong}; allowed: {sorted(ALLOWED[layer(me)])}"
+
+
+@pytest.mark.parametrize("path", modules("registry"), ids=name_of)
+def test_registry_knows_no_tensor(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(ast.parse(path.read_text(encoding="utf-8")))}
+    assert not roots & {"torch", "numpy", "safetensors", "diffusers", "transformers"}
+    if path.stem != "mlflow_mirror" and not path.stem.startswith("mlflow_"):
+        assert "mlflow" not in roots
+
+
+@pytest.mark.parametrize("path", modules("cns_cli/commands"), ids=name_of)
+def test_commands_import_porcelain_inside_their_body(path: Path) -> None:
+    light = {"cns_cli.porcelain.options", "cns_cli.porcelain.result"}
+    statements = at_module_level(ast.parse(path.read_text(encoding="utf-8")))
+    early = {s.module for s in statements if isinstance(s, ast.ImportFrom) and s.module and "porcelain" in s.module}
+    assert early <= light
+
+
+def test_only_settings_reads_the_environment() -> None:
+    readers = {
+        name_of(path)
+        for package in PACKAGES
+        for path in modules(package)
+        if "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv(" in text
+    }
+    # MLflow reads its own variables at import: what talks to it sets them, to keep it quiet.
+    assert readers <= {"cns_cli.settings", "registry.mlflow_store"}
+
+
+def loaded_after(statement: str, cwd: Path) -> set[str]:
+    code = f"import sys; {statement}; sys.stderr.write(' '.join(m.split('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd)
+    return set(done.stderr.split())
+
+
+def test_starting_loads_nothing_heavy() -> None:
+    assert not loaded_after("import cns_cli.main", ROOT) & set(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "words", [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["checkout", "main"], ["--version"]]
+)
+def test_reading_history_loads_nothing_heavy(words: list[str], lineage: object, tmp_path: Path) -> None:
+    call = (
+        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; import cns_cli.main, contextlib\n"
+        "with contextlib.suppress(SystemExit): cns_cli.main.main()\nNone"
+    )
+    assert not loaded_after(call, tmp_path) & set(HEAVY)
+
+
+def test_help_of_every_command_loads_nothing_heavy() -> None:
+    for verb in ("add", "generate", "check", "export", "mlflow"):
+        call = (
+            f"sys.argv[1:] = [{verb!r}, '--help']; import cns_cli.main, contextlib\n"
+            "with contextlib.suppress(SystemExit): cns_cli.main.main()\nNone"
+        )
+        assert not loaded_after(call, ROOT) & (set(HEAVY) - {"pydantic"})

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from registry.mlflow_mirror import MlflowMirror
+
+
+@pytest.fixture(autouse=True)
+def _mirrored(lineage: Any) -> None:
+    """Point MLflow at a port that nobody listens on, so that no test pays for a database: the commit must stand anyway."""
+    lineage.repo.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
+
+
+def test_the_concept_goes_and_history_keeps_it(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    before = lineage.add("tom").id
+    result = cns("rm", "rex")
+    assert result.exit_code == 0
+    assert "removed rex (<rex>, a dog): commit " in result.stdout
+    assert "exact weights" in result.stdout
+    assert "effect" in result.stdout
+    assert "Now outside their training context: tom" in result.stdout
+    assert "  next: cns check" in result.stderr
+    assert f"cns checkout {before[:10]}" in result.stderr
+    assert list(lineage.repo.tree_of("HEAD").concepts) == ["tom"]
+    assert sorted(lineage.repo.tree_of(before).concepts) == ["rex", "tom"]
+
+
+def test_the_commit_stands_when_mlflow_is_away(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    result = cns("rm", "rex")
+    assert result.exit_code == 0
+    assert "warning: MLflow" in result.stderr
+    assert "cns mlflow sync" in result.stderr
+
+
+def test_mlflow_can_be_demanded(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    lineage.repo.set_config("mlflow.required", True)
+    result = cns("rm", "rex")
+    assert result.exit_code == 8
+    assert lineage.repo.tree_of("HEAD").concepts == {}
+
+
+def test_commit_says_who_when_and_why(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lineage.add("rex")
+    monkeypatch.setenv("CNS_AUTHOR", "bea")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000000")
+    made = json.loads(cns("rm", "rex", "-m", "moved away", "--json").stdout)
+    commit = lineage.repo.commit_of(made["commit"])
+    assert (commit.kind, commit.author, commit.time, commit.message) == ("remove", "bea", 1790000000, "moved away")
+    assert made["concepts"] == []
+
+
+def test_an_unknown_concept_changes_nothing(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    before = lineage.repo.head()
+    result = cns("rm", "tom")
+    assert result.exit_code == 4
+    assert "rex" in result.stderr
+    assert lineage.repo.head() == before
+
+
+def test_the_mirror_is_asked_at_the_address_of_the_environment(
+    lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineage.add("rex")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:11")
+    assert "http://127.0.0.1:11" in cns("rm", "rex").stderr
+    assert MlflowMirror(lineage.repo).tracking_uri == "http://127.0.0.1:9"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cns_cli.porcelain.views import training_context
+from registry.trees import with_concept
+
+
+def test_says_where_head_is_and_what_the_model_holds(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    tom = lineage.add("tom", noun="cat").id
+    result = cns("status")
+    assert result.stdout.startswith(f"on branch main at {tom[:10]}\nbase emoji-64, family emoji-64, id ")
+    for part in ("rex", "dog", "<rex>", "34,567", "5.8 %", "cat", tom[:10]):
+        assert part in result.stdout
+    assert "outside" not in result.stdout
+    assert result.stderr == ""
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_an_empty_registry_says_what_to_type(lineage: Any, cns: Any) -> None:
+    result = cns("status")
+    assert "no concept yet" in result.stdout
+    assert "cns add NAME IMAGES/" in result.stderr
+
+
+def test_a_removal_puts_later_concepts_outside_their_context(lineage: Any, cns: Any) -> None:
+    for name in ("rex", "tom", "pip"):
+        lineage.add(name)
+    lineage.remove("tom")
+    result = cns("status")
+    assert "pip runs outside its training context: trained with tom, not here now" in result.stdout
+    assert "rex runs" not in result.stdout
+    assert "cns check" in result.stderr
+    outside = {c["name"]: c["outside_context"] for c in json.loads(cns("status", "--json").stdout)["concepts"]}
+    assert outside == {"rex": False, "pip": True}
+
+
+def test_concepts_of_two_lineages_are_strangers(lineage: Any, cns: Any) -> None:
+    empty = lineage.repo.commit_of(lineage.repo.head().commit).tree
+    lineage.add("rex")
+    other = lineage.concept("tom", trained_on=empty)
+    lineage.commit("import", "tom", "bring tom", None, lambda tree: with_concept(tree, "tom", other))
+    lines = cns("status").stdout
+    assert "rex runs outside its training context: never trained beside tom" in lines
+    assert "tom runs outside its training context: never trained beside rex" in lines
+
+
+def test_context_knows_a_replaced_concept() -> None:
+    tree = {"rex": "r2", "tom": "t"}
+    assert training_context("tom", tree, {"tom": {"rex": "r1"}, "rex": {"tom": "t"}}) == (["rex"], [])
+    assert training_context("rex", tree, {"tom": {"rex": "r1"}, "rex": {"tom": "t"}}) == ([], [])
+
+
+def test_concepts_stand_in_the_order_in_which_they_came(lineage: Any, cns: Any) -> None:
+    for name in ("zoe", "max", "ann"):
+        lineage.add(name)
+    assert [c["name"] for c in json.loads(cns("status", "--json").stdout)["concepts"]] == ["zoe", "max", "ann"]
+
+
+def test_a_damaged_object_is_named(lineage: Any, cns: Any) -> None:
+    added = lineage.add("rex")
+    path = lineage.repo.objects.path(added.commit.tree)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+    result = cns("status")
+    assert result.exit_code == 4
+    assert added.commit.tree[:10] in result.stderr
