@@ -81,7 +81,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["project"])
 def types(session: nox.Session) -> None:
-    """Check the types of the three packages with mypy."""
+    """Check the types of the packages and the benchmarks with mypy."""
     _run(session, "python", "-m", "mypy", *session.posargs)
 
 

@@ -45,7 +45,7 @@ class Denoiser:
 
     Attributes:
         model: The model; its live weights are used.
-        autocast_dtype: bfloat16 or float16 where the device computes faster in it, else None.
+        autocast_dtype: bfloat16 where the device computes faster in it, else None.
     """
 
     def __init__(self, model: Model, autocast_dtype: torch.dtype | None) -> None:
@@ -93,9 +93,9 @@ class Denoiser:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """The low precision that this device computes fast in, or None: bfloat16 on CPUs and GPUs that have it."""
+    """bfloat16 where the device computes in it, else None: float16 would need its losses scaled."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         if any(present and name.endswith("bf16") for name, present in capabilities.items()):

@@ -223,7 +223,7 @@ EMOJI_64 = Family(
         max_drop=0.02,
         min_class_probability=0.5,
     ),
-    context_length=20,
+    context_length=None,
     grid_bits=8,
     calibration="calibration.json",
     nouns="nouns.json",

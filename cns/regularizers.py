@@ -19,6 +19,8 @@ from torch import Tensor
 from cns.compose import Weights
 from cns.drift import Moments, energy
 
+CPU = torch.device("cpu")
+
 Penalty = Callable[[Mapping[str, Tensor]], Tensor]
 """Current K/V weights (matrix name -> (O, I), float32, with gradient) -> scalar loss, >= 0 but for rounding."""
 
@@ -42,6 +44,7 @@ class History:
         masks: Matrix name -> the new concept's mask, shape (O, I), bool.
         past: Earlier concepts of the same model.
         calibration: Moments of the calibration prompts.
+        device: Where the current weights will be when a penalty is taken; all tensors above are on the CPU.
     """
 
     base: Weights
@@ -49,6 +52,7 @@ class History:
     masks: Mapping[str, Tensor]
     past: Sequence[PastConcept]
     calibration: Moments
+    device: torch.device = CPU
 
 
 def none(_history: History, _strength: float, _anchor: float) -> Penalty:
@@ -69,19 +73,20 @@ def weights(history: History, strength: float, anchor: float) -> Penalty:
     Source: the paper's description (abstract); the form and the division by mean(W_base^2), which makes a and b
     independent of a model's scale, are our choice.
     """
-    past_masks = {
-        name: torch.stack([past.masks[name] for past in history.past]).any(0) & mask if history.past else mask & False
-        for name, mask in history.masks.items()
-    }
+    terms = {}
+    for name, mask in history.masks.items():
+        past = torch.stack([past.masks[name] for past in history.past]).any(0) & mask if history.past else mask & False
+        scale = float(history.base[name].square().mean()) * max(1, int(mask.sum()))
+        parts = (history.parent[name], past, history.base[name], mask)
+        terms[name] = (*(part.to(history.device) for part in parts), scale)
 
     def penalty(current: Mapping[str, Tensor]) -> Tensor:
-        total = next(iter(current.values())).new_zeros(())
-        for name, mask in history.masks.items():
-            scale = history.base[name].square().mean() * max(1, int(mask.sum()))
-            to_parent = (current[name] - history.parent[name])[past_masks[name]].square().sum()
-            to_base = (current[name] - history.base[name])[mask].square().sum()
+        total = torch.zeros((), device=history.device)
+        for name, (parent, past, base, mask, scale) in terms.items():
+            to_parent = (current[name] - parent)[past].square().sum()
+            to_base = (current[name] - base)[mask].square().sum()
             total = total + (strength * to_parent + anchor * to_base) / scale
-        return total / len(history.masks)
+        return total / len(terms)
 
     return penalty
 
@@ -99,28 +104,23 @@ def features(history: History, strength: float, anchor: float) -> Penalty:
 
     Source: our choice (docs/method.md); anchored at birth, so that small steps cannot add up over many concepts.
     """
-    terms: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    terms: dict[str, tuple[Tensor, ...]] = {}
     for name, parent in history.parent.items():
         base, cal = history.base[name], history.calibration.of(name)
         anchors = [(anchor, base, cal)] + [(strength, past.birth[name], past.moments.of(name)) for past in history.past]
-        square = torch.zeros_like(cal)
-        linear = torch.zeros_like(parent)
-        constant = parent.new_zeros(())
+        square, linear, constant = torch.zeros_like(cal), torch.zeros_like(parent), parent.new_zeros(())
         for factor, reference, moment in anchors:
             scale = factor / energy(reference, moment)
             square += scale * moment
             linear += scale * ((parent - reference) @ moment)
             constant = constant + scale * energy(parent - reference, moment)
-        terms[name] = (square, linear, constant)
+        terms[name] = tuple(part.to(history.device) for part in (parent, square, linear, constant))
 
     def penalty(current: Mapping[str, Tensor]) -> Tensor:
-        total = next(iter(current.values())).new_zeros(())
-        for name, (square, linear, constant) in terms.items():
-            change = current[name] - history.parent[name].to(current[name].device)
-            device = change.device
-            total = (
-                total + energy(change, square.to(device)) + 2 * (change * linear.to(device)).sum() + constant.to(device)
-            )
+        total = torch.zeros((), device=history.device)
+        for name, (parent, square, linear, constant) in terms.items():
+            change = current[name] - parent
+            total = total + energy(change, square) + 2 * (change * linear).sum() + constant
         return total / len(terms)
 
     return penalty

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cns.quiet import quiet_libraries
+
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
 
@@ -52,16 +54,25 @@ def sample(
     for start in range(0, len(prompts), batch_size):
         part = list(prompts[start : start + batch_size])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + batch_size]]
-        output = pipeline(
-            part,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            negative_prompt=[negative] * len(part) if negative else None,
-            height=size,
-            width=size,
-            generator=generators,
-            output_type="np",
-        )
+        with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
+            output = pipeline(
+                part,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                negative_prompt=[negative] * len(part) if negative else None,
+                height=size,
+                width=size,
+                generator=generators,
+                output_type="np",
+            )
         images.append((output.images * 255).round().astype(np.uint8))
         on_batch(min(start + batch_size, len(prompts)))
     return np.concatenate(images)
+
+
+def cut_off(pipeline: StableDiffusionPipeline, prompt: str) -> int:
+    """How many tokens at a prompt's end the model cannot read, 0 for a prompt that fits."""
+    tokenizer = pipeline.tokenizer
+    with quiet_libraries():
+        count = len(tokenizer(prompt, truncation=False).input_ids)
+    return max(0, count - int(tokenizer.model_max_length))

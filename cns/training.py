@@ -33,7 +33,11 @@ from cns.selection import SCORES, Selection, select_concept_neurons
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
 
 SCORE_BATCHES = 24
-"""Batches of the concept that the score accumulates over (chosen; more changed the mask by under 2 %)."""
+"""Batches of the concept that the score accumulates over (chosen)."""
+
+CHECKPOINTED_SIDE = 32
+"""From this side of the latents on, activations are recomputed in the backward pass instead of kept (chosen): at
+64x64 latents they would take several times the memory of the weights."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +164,17 @@ def learn_concept(
     row = row.to(model.pipeline.device).requires_grad_()
     series: dict[str, list[float]] = {}
     model.freeze()
+    if latents.shape[-1] >= CHECKPOINTED_SIDE:
+        model.pipeline.unet.enable_gradient_checkpointing()
     try:
         run = _Run(denoiser, lesson, latents, row, settings, generator, report, series)
         run.warm_up()
         selection = run.select(around.general)
-        history = History(model.base, parent, selection.masks, around.past, around.calibration)
+        device = model.pipeline.device
+        history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
         trained = run.finetune(selection.masks, history)
     finally:
+        model.pipeline.unet.disable_gradient_checkpointing()
         model.write(parent)
         model.freeze()
     delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 # Hex digits shown: among 10,000 objects two share them with probability 5e-5, and lookups refuse such a pair.
 SHORT_ID = 10
@@ -75,6 +76,17 @@ def moment(unix_s: int) -> str:
         return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (OverflowError, OSError, ValueError):  # a commit received from others may hold any integer
         return f"{unix_s} s"
+
+
+def place(path: Path) -> str:
+    """Write a path from the current folder where it lies below it, else whole."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def a(noun: str) -> str:
+    """Write a noun with its article: `a dog`, `an apple`."""
+    return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

@@ -76,14 +76,12 @@ class BoundaryGroup(typer.core.TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before the verb."""
         with boundary("cns"):
-            rest = super().parse_args(ctx, args)
-        return rest
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse and run the verb."""
+        """Parse and run the verb; commands return nothing."""
         with boundary("cns"):
-            result = super().invoke(ctx)
-        return result
+            super().invoke(ctx)
 
 
 app = typer.Typer(

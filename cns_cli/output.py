@@ -1,7 +1,7 @@
 """The one door to the terminal: stdout is the answer, stderr is talk, and no user's string brings a control character.
 
-A line is a string, or strings and `Styled` pieces in sequence. Every piece passes `safe()` here, at the sink, and colour
-codes are added after it, so a name, a prompt or a path can neither move the cursor nor turn text around nor colour it.
+A line is a string, or strings and `Styled` pieces in sequence. Every piece passes `safe()` here, at the sink, and
+colour codes are added after it, so no name, prompt or path can move the cursor, turn text around or colour it.
 Markup languages are not used at all: `[red]` in a name is five characters. With `--json` the answer is one JSON
 document in ASCII; talk is the same in both modes.
 """
@@ -75,6 +75,11 @@ def table(rows: Iterable[Sequence[Piece]], *, header: Sequence[str] = (), right:
     return [_aligned(row, widths, right) for row in lines]
 
 
+def facts(rows: Iterable[tuple[str, str]]) -> list[Line]:
+    """Align labels and what they are, indented; the labels are dim."""
+    return table(["", Styled(label, "dim"), value] for label, value in rows)
+
+
 class Output:
     """Where one command answers and talks.
 
@@ -86,7 +91,7 @@ class Output:
         self.as_json = as_json
 
     def answer(self, data: Mapping[str, Any] | Sequence[Any], lines: Iterable[Line]) -> None:
-        """Print the answer on stdout: `data` with `--json`, else `lines` (which are not built when they are not read)."""
+        """Print the answer on stdout: `data` with `--json`, else `lines` (a generator of them is run only then)."""
         if self.as_json:
             sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
             return

@@ -1,8 +1,8 @@
 """How long work says where it is: stage, step, loss and time left, on stderr.
 
-A verb that takes long is handed a `Progress` and tells it three things: a stage begins, a step is done, a remark. On a
-terminal they become a live bar, elsewhere (a log file, CI) a plain line at most every few seconds; `NullProgress` is for
-callers from Python who want silence. Nothing here knows what a stage is about.
+A verb that takes long is handed a `Progress` and tells it three things: a stage begins, a step is done, a remark. On
+a terminal they become a live bar, elsewhere (a log file, CI) a plain line at most every few seconds; `NullProgress`
+is for callers from Python who want silence. Nothing here knows what a stage is about.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from cns_cli import settings
-from cns_cli.figures import duration
+from cns_cli.figures import duration, number
 from cns_cli.output import safe
 
 PLAIN_INTERVAL_S = 10.0  # so that a CI log of a 90 s add has about ten lines
@@ -89,7 +89,7 @@ class PlainProgress:
         """Print the stage's name and size."""
         self._name, self._total = safe(name), total
         self._began = self._said = self._clock()
-        self._write(self._name if total is None else f"{self._name} ({total} steps)" if total > 1 else self._name)
+        self._write(self._name if total is None else f"{self._name} ({total})" if total > 1 else self._name)
 
     def step(self, done: int, **numbers: float) -> None:
         """Print where the stage is, when the last line is old enough."""
@@ -180,4 +180,4 @@ class LiveProgress:
 
 def _written(numbers: dict[str, float]) -> list[str]:
     """Write the numbers of a step; a name with underscores reads as words."""
-    return [f"{safe(name).replace('_', ' ')} {value:.4g}" for name, value in numbers.items()]
+    return [f"{safe(name).replace('_', ' ')} {number(value)}" for name, value in numbers.items()]

@@ -1,8 +1,8 @@
 """Commands that start fast: plain texts and numbers are read without Typer's converter.
 
 Typer converts every parameter, the absent ones too, through pydantic, which takes 75 ms to load and set up: half of
-what `cns log` may take in all. Here a value that needs no conversion is handed on, and a whole number in range is read by
-`int`. Whatever is left, every choice, path and mistake, goes to Typer as usual, and so do its error messages.
+what `cns log` may take in all. Here a value that needs no conversion is handed on, and a whole number in range is read
+by `int`. Whatever is left, every choice, path and mistake, goes to Typer, which says what is wrong with it.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ Row = tuple[str, Sequence[Image.Image]]
 
 TILE = 128  # pixels: two 64-pixel drawings a tile side, a readable thumbnail of a photo
 GAP = 10
+ROW_GAP = 16
 MARGIN = 24
-LABEL_HEIGHT = 30
+LABEL_HEIGHT = 26
 TITLE_HEIGHT = 46
 SMALL = 128  # up to this side a picture is enlarged by NEAREST in whole steps first
 PAPER, CARD, INK, FAINT = "#faf9f7", "#ffffff", "#26241f", "#8a857b"
@@ -43,21 +44,21 @@ def contact_sheet(rows: Sequence[Row], path: Path | None = None, *, title: str =
     """
     longest = max((len(pictures) for _, pictures in rows), default=0)
     head = TITLE_HEIGHT if title else 0
-    height = 2 * MARGIN + head + len(rows) * (LABEL_HEIGHT + tile + GAP) - (GAP if rows else 0)
-    texts = [(title, _font(20, bold=True))] * bool(title) + [(label, _font(15)) for label, _ in rows]
+    height = 2 * MARGIN + head + len(rows) * (LABEL_HEIGHT + tile + ROW_GAP) - (ROW_GAP if rows else 0)
+    texts = [(title, _font(22))] * bool(title) + [(label, _font(15)) for label, _ in rows]
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     widest = max((int(measure.textlength(_printable(text), font=font)) for text, font in texts), default=0)
     pictures_width = longest * (tile + GAP) - GAP
     sheet = Image.new("RGB", (2 * MARGIN + max(pictures_width, min(widest, 8 * tile), tile), height), PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((MARGIN, MARGIN - 6), _printable(title), font=_font(20, bold=True), fill=INK)
+        draw.text((MARGIN, MARGIN - 6), _printable(title), font=_font(22), fill=INK)
     top = MARGIN + head
     for label, pictures in rows:
         draw.text((MARGIN, top), _printable(label), font=_font(15), fill=INK if pictures else FAINT)
         for i, picture in enumerate(pictures):
             _place(sheet, picture, MARGIN + i * (tile + GAP), top + LABEL_HEIGHT, tile)
-        top += LABEL_HEIGHT + tile + GAP
+        top += LABEL_HEIGHT + tile + ROW_GAP
     if path is not None:
         sheet.save(path, format="PNG", optimize=True)
     return sheet
@@ -95,6 +96,6 @@ def _printable(text: str) -> str:
     return line if len(line) <= MAX_LABEL else line[: MAX_LABEL - 1] + "…"
 
 
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font, so that a sheet looks the same on every machine; bold is drawn larger, there is one face."""
-    return ImageFont.load_default(size + 2 if bold else size)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font, so that a sheet looks the same on every machine."""
+    return ImageFont.load_default(size)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
-from registry.errors import BadValue, ObjectCorrupt, UnknownFormat
+from registry.errors import BadValue, NameTaken, ObjectCorrupt, UnknownFormat
 from registry.names import is_id
 from registry.objects import Commit, Concept, Evaluation, Record, References, Tree
 from registry.refs import HEADS, LOST, REMOTES, TAGS
@@ -109,7 +109,9 @@ class MoveLog:
             return cls()
         if not isinstance(kept, dict) or (kept.get("format"), kept.get("key")) != (FORMAT, key):
             return cls()
-        return cls(kept["last"], kept["refs"], kept["versions"])
+        last, refs, versions = kept.get("last"), kept.get("refs"), kept.get("versions")
+        whole = isinstance(last, int) and isinstance(refs, dict) and isinstance(versions, dict)
+        return cls(last, refs, versions) if whole else cls()
 
 
 def closure(store: ObjectStore, starts: Iterable[str]) -> dict[str, str]:
@@ -138,7 +140,11 @@ def own_objects(store: ObjectStore, commit_id: str) -> dict[str, str]:
 def commit_files(store: ObjectStore, commit_id: str) -> dict[str, bytes]:
     """Return {file name: content} of a commit's run: payloads of the objects that it brought, and the manifest."""
     own = own_objects(store, commit_id)
-    return _with_manifest(store, own, _readable_names(store, commit_id, own))
+    brought = _brought(store, commit_id)
+    for concept_id in brought.values():  # also where an ancestor had it: a run can be read alone
+        parts = store.get(concept_id, Concept).links()[:4]
+        own |= {part: store.kind_of(part) for part in (concept_id, *parts)}
+    return _with_manifest(store, own, _readable_names(store, commit_id, brought))
 
 
 def evaluation_files(store: ObjectStore, evaluation_id: str) -> dict[str, bytes]:
@@ -151,6 +157,7 @@ def read_files(folder: Path, store: ObjectStore) -> list[str]:
 
     Raises:
         ObjectCorrupt: a file is missing, or is not what the manifest says.
+        BadValue: the manifest is broken.
         UnknownFormat: a newer version wrote the manifest.
     """
     content = fsio.read(folder / MANIFEST)
@@ -162,13 +169,15 @@ def read_files(folder: Path, store: ObjectStore) -> list[str]:
         raise UnknownFormat(f"the manifest {folder / MANIFEST}", found, FORMAT)
     objects = dict(_table(manifest.get("objects")))
     for wanted, entry in objects.items():
-        place = (folder / str(entry["path"])).resolve()
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("kind", "path")):
+            raise BadValue(f"entry {wanted[:10]} of {folder / MANIFEST}", entry, "a kind and a path")
+        place = (folder / entry["path"]).resolve()
         payload = fsio.read(place) if place.is_relative_to(folder.resolve()) else None
         if payload is None:
             raise ObjectCorrupt(wanted, f"its file {entry['path']} is missing in MLflow")
         try:
-            found = store.write(str(entry["kind"]), payload)
-        except BadValue as error:
+            found = store.write(entry["kind"], payload)
+        except (BadValue, NameTaken) as error:
             raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow: {error.message}") from error
         if found != wanted:
             raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow has another hash")
@@ -230,7 +239,16 @@ def _with_manifest(store: ObjectStore, own: dict[str, str], names: dict[str, str
     return files
 
 
-def _readable_names(store: ObjectStore, commit_id: str, own: dict[str, str]) -> dict[str, str]:
+def _brought(store: ObjectStore, commit_id: str) -> dict[str, str]:
+    """Return {name: concept id} of the concepts that no parent's tree has, by name."""
+    commit = store.get(commit_id, Commit)
+    parents = [store.get(store.get(parent, Commit).tree, Tree) for parent in commit.parents]
+    before = {concept for parent in parents for concept in parent.concepts.values()}
+    after = store.get(commit.tree, Tree).concepts
+    return {name: after[name] for name in sorted(after) if after[name] not in before}
+
+
+def _readable_names(store: ObjectStore, commit_id: str, brought: dict[str, str]) -> dict[str, str]:
     """Return {id: file name}: one concept's files stand at the top, those of several in a folder each."""
     commit = store.get(commit_id, Commit)
     names = {commit_id: "commit.json", commit.tree: "tree.json"}
@@ -240,7 +258,6 @@ def _readable_names(store: ObjectStore, commit_id: str, own: dict[str, str]) -> 
         names[commit.record] = "record.json"
         data = store.get(commit.record, Record).data
         names |= {blob: f"previews/{label}{_suffix(store, blob)}" for label, blob in _labelled(data.get("previews"))}
-    brought = {name: concept for name, concept in sorted(tree.concepts.items()) if concept in own}
     for name, concept_id in brought.items():
         folder = "" if len(brought) == 1 else f"concepts/{name}/"
         concept = store.get(concept_id, Concept)

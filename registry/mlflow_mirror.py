@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import fsio, mirror_layout, mlflow_restore
+from registry.errors import BadValue
 from registry.mirror_layout import Figures, MoveLog
 from registry.mlflow_restore import RestoreReport
 from registry.mlflow_store import NAME_KEY, MlflowStore, newest_versions, search_runs, write_figures
@@ -259,6 +260,8 @@ class _Session:
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
                     place = Path(folder) / name
+                    if not place.resolve().is_relative_to(Path(folder).resolve()):
+                        raise BadValue("artifact name", name, "a relative path without '..'")
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(data)
                 self.client.log_artifacts(run_id, folder)

@@ -27,6 +27,7 @@ PARAMS = 100  # params a request: MLflow's limit
 PAGE = 1000
 NAME_KEY = "mlflow.name"
 URI_KEY = "mlflow.tracking_uri"
+HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"  # an empty file is a sound database too
 ENVIRONMENT = {  # what MLflow reads nowhere else; what a user has set stays
     "MLFLOW_DISABLE_TELEMETRY": "true",  # read at import
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -76,7 +77,7 @@ class MlflowStore:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        if self.is_default and not self.file.exists():
+        if self.is_default and not (self.file.exists() and self.file.stat().st_size):
             self._make_database()
         mlflow.set_tracking_uri(self.uri)  # `models:/m-…` resolves through it, whatever the client was given
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
@@ -94,6 +95,7 @@ class MlflowStore:
         try:
             with contextlib.closing(sqlite3.connect(self.file.as_uri() + "?mode=ro", uri=True)) as connection:
                 sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+                sound = sound and bool(connection.execute(HAS_TABLES).fetchone())
         except sqlite3.OperationalError:
             return  # locked or unreadable, which does not say that it is damaged
         except sqlite3.DatabaseError:

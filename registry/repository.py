@@ -23,6 +23,7 @@ from registry.errors import (
     NotARegistry,
     NothingToDo,
     RefCorrupt,
+    RefMoved,
     TipMoved,
     TokenTaken,
     UnknownConcept,
@@ -268,13 +269,18 @@ class Repository:
         return TipMoved(name, commit, reason)
 
     def _move_head(self, head: Head, new: str, entry: ReflogEntry) -> None:
-        self.reflogs.append("HEAD", entry)
-        if head.branch is None:
-            self.refs.set_head(commit=new)
-        else:
+        if head.branch is not None:
             self._move_ref(HEADS + head.branch, entry)
+        else:
+            self.reflogs.append("HEAD", entry)
+            self.refs.set_head(commit=new)
 
     def _move_ref(self, name: str, entry: ReflogEntry) -> None:
+        found = self.refs.get(name)
+        if found != entry.old:  # before it is logged: a refused move leaves no trace
+            raise RefMoved(name, entry.old, found)
+        if self.refs.head()[0] == name:
+            self.reflogs.append("HEAD", entry)
         self.reflogs.append(name, entry)
         self.refs.compare_and_swap(name, entry.old, entry.new)
 

@@ -12,7 +12,7 @@ import typer
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, positive, share
-from cns_cli.output import Line, Output, Styled, table
+from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.porcelain.options import AddOptions, AddResult, DryRun
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
@@ -107,20 +107,18 @@ def add(
 def add_lines(result: AddResult) -> Iterator[Line]:
     """Shape the summary of what was learned, for people."""
     inferred = result.class_confidence
-    noun = f"a {result.class_noun}" if inferred is None else f"a {result.class_noun} (inferred, {inferred:.0%} sure)"
-    yield [Styled(result.name, "bold"), f" is {noun}"]
+    how = "" if inferred is None else f" (inferred, {inferred:.0%} sure)"
+    yield [Styled(result.name, "bold"), f" is {figures.a(result.class_noun)}{how}"]
     yield ""
-    yield from table(
-        [
-            ["", Styled("prompt", "dim"), f"a {result.token} {result.class_noun}"],
-            ["", Styled("commit", "dim"), _commit(result)],
-            ["", Styled("neurons", "dim"), _neurons(result)],
-            ["", Styled("stored", "dim"), _stored(result)],
-            ["", Styled("photos", "dim"), _photos(result)],
-            *_gains(result),
-            *([["", Styled("preview", "dim"), str(result.preview)]] if result.preview else []),
-        ]
-    )
+    rows = [
+        ("prompt", f"a {result.token} {result.class_noun}"),
+        ("commit", _commit(result)),
+        ("neurons", _neurons(result)),
+        ("stored", _stored(result)),
+        ("photos", _photos(result)),
+        *_gains(result),
+    ]
+    yield from facts(rows + ([("preview", figures.place(result.preview))] if result.preview else []))
     if result.drift:
         yield ""
         yield "Drift of the older concepts' K/V outputs (relative, squared; 0 is untouched)"
@@ -135,14 +133,13 @@ def dry_run_lines(result: DryRun) -> Iterator[Line]:
     yield [Styled(result.name, "bold"), f" from {figures.plural(result.images, 'image')} would take about"]
     yield ""
     rows = [
-        ["", Styled("time", "dim"), f"{figures.duration(result.seconds)} on {result.device}, {result.steps:,} steps"],
-        ["", Styled("memory", "dim"), figures.byte_size(result.memory_bytes)],
-        ["", Styled("disk", "dim"), figures.byte_size(result.disk_bytes)],
+        ("time", f"{figures.duration(result.seconds)} on {result.device}, {result.steps:,} steps"),
+        ("memory", figures.byte_size(result.memory_bytes)),
+        ("disk", figures.byte_size(result.disk_bytes)),
     ]
     if result.class_nouns:
-        nouns = ", ".join(f"{noun} ({chance:.0%})" for noun, chance in result.class_nouns)
-        rows.append(["", Styled("class noun", "dim"), nouns])
-    yield from table(rows)
+        rows.append(("class noun", ", ".join(f"{noun} ({chance:.0%})" for noun, chance in result.class_nouns)))
+    yield from facts(rows)
     yield ""
     yield "Nothing was written."
 
@@ -161,21 +158,20 @@ def _stored(result: AddResult) -> str:
 
 
 def _photos(result: AddResult) -> str:
-    images = figures.plural(result.images, "training image")
-    verb = "is" if result.images == 1 else "are"
-    return f"{images} {verb} kept in .cns" if result.photos_kept else f"only features of {images} are kept in .cns"
+    images, where = figures.plural(result.images, "training image"), figures.place(result.registry)
+    return f"{images} stored in {where}" if result.photos_kept else f"only features of {images} stored in {where}"
 
 
-def _gains(result: AddResult) -> list[list[str | Styled]]:
-    ceiling = result.identity_ceiling
-    rows: list[list[str | Styled]] = []
+def _gains(result: AddResult) -> list[tuple[str, str]]:
+    rows = []
     if result.identity_after is not None:
+        ceiling = result.identity_ceiling
         of = "" if ceiling is None else f"   (the images among themselves {figures.cosine(ceiling)})"
-        rows.append(["", Styled("identity", "dim"), _rise(result.identity_before, result.identity_after) + of])
+        rows.append(("identity", _rise(result.identity_before, result.identity_after) + of))
     if result.clip_i_after is not None:
-        rows.append(["", Styled("CLIP-I", "dim"), _rise(result.clip_i_before, result.clip_i_after)])
+        rows.append(("CLIP-I", _rise(result.clip_i_before, result.clip_i_after)))
     if result.clip_t_after is not None:
-        rows.append(["", Styled("CLIP-T", "dim"), figures.cosine(result.clip_t_after)])
+        rows.append(("CLIP-T", figures.cosine(result.clip_t_after)))
     return rows
 
 

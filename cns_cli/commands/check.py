@@ -46,10 +46,14 @@ def check(
         rev=rev, concepts=tuple(concept or ()), images=images, max_drop=max_drop, seed=seed, device=device,
         **request_settings(),
     )  # fmt: skip
-    from cns_cli.porcelain.check import check as check_concepts
+    from cns_cli.porcelain.revision import require
 
+    require(options.start, rev, options.concepts)
     out = Output(as_json=as_json)
     with open_progress() as progress:
+        progress.stage("load libraries")
+        from cns_cli.porcelain.check import check as check_concepts
+
         result = check_concepts(options, progress)
     for warning in result.warnings:
         out.warn(warning)

@@ -18,7 +18,8 @@ EXAMPLES = ("cns checkout main", "cns checkout HEAD~1", "cns checkout 3fa91c02ab
 def checkout(rev: Revision, as_json: JsonFlag = False) -> None:
     """Move HEAD to a branch or to any other revision.
 
-    Anything but a branch detaches HEAD. The model of that revision is what generate, check and add then work on. Nothing is lost: every commit stays.
+    Anything but a branch detaches HEAD. The model of that revision is what generate, check and add then work on.
+    Nothing is lost: every commit stays.
     """
     from cns_cli.porcelain.checkout import checkout as move_head
 

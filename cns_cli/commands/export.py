@@ -10,8 +10,9 @@ import typer
 
 from cns_cli import figures
 from cns_cli.options import JsonFlag
-from cns_cli.output import Line, Output, Styled, table
+from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.porcelain.options import ExportResult
+from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
 EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dtype fp16 model/")
@@ -36,10 +37,16 @@ def export(
     All concepts of the revision are inside, each with its special token.
     """
     start = request_settings(config={})["start"]
-    from cns_cli.porcelain.export import export as export_model
+    from cns_cli.porcelain.revision import require
 
+    require(start, at)
     out = Output(as_json=as_json)
-    result = export_model(at, kind, folder, dtype, start)
+    with open_progress() as progress:
+        progress.stage("load libraries")
+        from cns_cli.porcelain.export import export as export_model
+
+        progress.stage("write the model")
+        result = export_model(at, kind, folder, dtype, start)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), export_lines(result))
@@ -51,9 +58,8 @@ def export_lines(result: ExportResult) -> Iterator[Line]:
     yield ""
     size = f"{figures.byte_size(result.bytes_written)} in {result.dtype}"
     tokens = [f"{token} ({name})" for name, token in result.tokens.items()]
-    rows = [["", Styled("written", "dim"), size]]
-    rows += [["", Styled("tokens" if i == 0 else "", "dim"), token] for i, token in enumerate(tokens)]
-    yield from table(rows)
+    labels = ["tokens", *[""] * len(tokens)]
+    yield from facts([("written", size), *zip(labels, tokens, strict=False)])
     if result.load:
         yield ""
         yield from (f"  {line}" for line in result.load)

@@ -49,14 +49,18 @@ def generate(
         prompt=prompt, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative, at=at, out=out_file,
         device=device, **request_settings(),
     )  # fmt: skip
-    from cns_cli.porcelain.generate import generate as generate_images
+    from cns_cli.porcelain.revision import require
 
+    require(options.start, at)
     out = Output(as_json=as_json)
     with open_progress() as progress:
+        progress.stage("load libraries")
+        from cns_cli.porcelain.generate import generate as generate_images
+
         result = generate_images(options, progress)
     for warning in result.warnings:
         out.warn(warning)
-    out.answer(result.to_json(), [str(path) for path in result.paths])
+    out.answer(result.to_json(), [figures.place(path) for path in result.paths])
     made = figures.plural(len(result.paths), "image")
     seeds = f"seed {seed}" if n == 1 else f"seeds {seed} to {seed + n - 1}"
     out.note(f"{made} at {figures.short_id(result.commit)}, {seeds}, took {figures.duration(result.elapsed_s)}")

@@ -9,7 +9,7 @@ import typer
 
 from cns_cli import figures
 from cns_cli.options import JsonFlag
-from cns_cli.output import Line, Output, Styled, table
+from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.porcelain.options import InitResult
 from cns_cli.settings import request_settings
 
@@ -42,13 +42,13 @@ def init(
 
 def init_lines(result: InitResult) -> Iterator[Line]:
     """Shape what was made."""
-    yield ["a registry was made in ", Styled(str(result.folder / ".cns"), "bold")]
+    yield ["a registry was made in ", Styled(figures.place(result.folder / ".cns"), "bold")]
     yield ""
     size = f"{result.denoiser_parameters / 1e6:,.1f} M parameters in the denoiser"
-    yield from table(
+    yield from facts(
         [
-            ["", Styled("base", "dim"), f"{result.base_source}, family {result.family}, {size}"],
-            ["", Styled("base id", "dim"), figures.short_id(result.base)],
-            ["", Styled("commit", "dim"), f"{figures.short_id(result.commit)} on {result.branch}, no concept yet"],
+            ("base", f"{result.base_source}, family {result.family}, {size}"),
+            ("base id", figures.short_id(result.base)),
+            ("commit", f"{figures.short_id(result.commit)} on {result.branch}, no concept yet"),
         ]
     )

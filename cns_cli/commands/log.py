@@ -28,7 +28,7 @@ def log(
     from cns_cli.porcelain.log import log as history
 
     out = Output(as_json=as_json)
-    commits = history(Path.cwd(), rev, limit)
+    commits = history(Path.cwd(), rev, limit, figures=as_json or not oneline)
     if as_json:
         out.answer([commit.to_json() for commit in commits], ())
     else:

@@ -47,7 +47,11 @@ def rm(
 def rm_lines(result: RmResult) -> Iterator[Line]:
     """Shape what was removed, and what that does not mean."""
     where = f"{figures.short_id(result.commit)} on {result.branch or 'a detached HEAD'}"
-    yield ["removed ", Styled(result.name, "bold"), f" ({result.token}, a {result.class_noun}): commit {where}"]
+    yield [
+        "removed ",
+        Styled(result.name, "bold"),
+        f" ({result.token}, {figures.a(result.class_noun)}): commit {where}",
+    ]
     yield "Its exact weights and its token are gone from the model; its effect on what was trained later is not undone."
     if result.outside_context:
         yield f"Now outside their training context: {', '.join(result.outside_context)}"

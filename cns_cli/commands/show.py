@@ -29,10 +29,10 @@ _METRICS = {
     "general_overlap": ("base neurons", lambda value: f"{figures.percent(value)} of them general"),
     "identity_before": ("identity before", figures.cosine),
     "identity_after": ("identity after", figures.cosine),
-    "identity_ceiling": ("among images", figures.cosine),
+    "identity_ceiling": ("identity ceiling", figures.cosine),
     "clip_i_before": ("CLIP-I before", figures.cosine),
     "clip_i_after": ("CLIP-I after", figures.cosine),
-    "clip_i_ceiling": ("among images", figures.cosine),
+    "clip_i_ceiling": ("CLIP-I ceiling", figures.cosine),
     "clip_t_before": ("CLIP-T before", figures.cosine),
     "clip_t_after": ("CLIP-T after", figures.cosine),
 }
@@ -72,13 +72,14 @@ def show_lines(result: ShowResult) -> Iterator[Line]:
     yield from _block("neurons shared with", [[name, _overlap(value)] for name, value in result.overlap.items()])
     yield from _block("losses", _series_rows(result.record.get("series")))
     yield from _block("settings", _setting_rows(result.record))
+    yield from _block("versions", _version_rows(result.record.get("versions")))
     yield ""
     yield from concept_lines(result.concepts)
 
 
 def _changes(result: ShowResult) -> Iterator[Line]:
     changes = [("added", result.added), ("removed", result.removed), ("replaced", result.replaced)]
-    rows = [[Styled(word, "dim"), ", ".join(names)] for word, names in changes if names]
+    rows: list[list[Piece]] = [[Styled(word, "dim"), ", ".join(names)] for word, names in changes if names]
     yield from _block("", rows)
 
 
@@ -108,12 +109,13 @@ def _setting_rows(record: Mapping[str, Any]) -> list[list[Piece]]:
     params = record.get("params")
     settings = dict(params) if isinstance(params, Mapping) else {}
     settings |= {key: record[key] for key in ("seed", "device", "dtype") if key in record}
-    versions = record.get("versions")
-    if isinstance(versions, Mapping):
-        settings["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     if isinstance(record.get("elapsed_s"), (int, float)):
         settings["took"] = figures.duration(record["elapsed_s"])
     return [[str(key), _setting(value)] for key, value in settings.items()]
+
+
+def _version_rows(versions: Any) -> list[list[Piece]]:
+    return [[str(name), str(version)] for name, version in versions.items()] if isinstance(versions, Mapping) else []
 
 
 def _setting(value: Any) -> str:

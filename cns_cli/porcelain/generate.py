@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cns.sampling import sample
+from cns.sampling import cut_off, sample
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import Progress
@@ -58,7 +58,10 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
         commit=commit,
         concepts=used,
         elapsed_s=time.monotonic() - began,
-        warnings=_unknown_tokens(options.prompt, [token for concept in concepts.values() for token in concept.rows]),
+        warnings=(
+            *_unknown_tokens(options.prompt, [token for concept in concepts.values() for token in concept.rows]),
+            *_too_long(cut_off(session.bench.model.pipeline, options.prompt)),
+        ),
     )
 
 
@@ -87,3 +90,7 @@ def _unknown_tokens(prompt: str, known: list[str]) -> tuple[str, ...]:
     unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt)) - set(known))
     there = f"this revision has {', '.join(sorted(known))}" if known else "this revision has no concept yet"
     return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
+
+
+def _too_long(tokens: int) -> tuple[str, ...]:
+    return (f"the prompt is too long: its last {tokens} tokens were not read",) if tokens else ()

@@ -1,8 +1,8 @@
 """What goes into a verb and what comes out of it: frozen dataclasses that commands, porcelain and tests share.
 
 An options object is a whole request: with it alone a run can be repeated. A result is the whole answer: the table for
-people and `--json` are both made from it. This module imports the standard library only, so that a command can build its
-options, and complain about them, before anything heavy is loaded.
+people and `--json` are both made from it. This module imports the standard library only, so that a command can build
+its options, and complain about them, before anything heavy is loaded.
 """
 
 from __future__ import annotations

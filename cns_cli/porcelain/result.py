@@ -1,4 +1,4 @@
-"""What every answer of porcelain can do: become JSON values. Apart from the answers, so that `log` need not load them all."""
+"""What every answer of porcelain can do: become JSON values. It stands apart so that `log` need not load them all."""
 
 from __future__ import annotations
 

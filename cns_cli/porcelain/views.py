@@ -62,7 +62,7 @@ class ConceptView(Result):
 
     @property
     def outside_context(self) -> bool:
-        """Whether it runs in a company that it was not trained in: its weights are exact, its effect may have shifted."""
+        """Whether it keeps other company than it was trained in: its weights are exact, its effect may have shifted."""
         return bool(self.missing or self.strangers)
 
     def to_json(self) -> dict[str, Any]:
@@ -70,10 +70,20 @@ class ConceptView(Result):
         return {**super().to_json(), "outside_context": self.outside_context}
 
 
-def commit_view(repo: Repository, commit_id: str, commit: Commit, refs: Mapping[str, tuple[str, ...]]) -> CommitView:
-    """Return a commit as `log` and `show` present it; a record that cannot be read leaves the figures out."""
+def commit_view(
+    repo: Repository, commit_id: str, commit: Commit, refs: Mapping[str, tuple[str, ...]], *, figures: bool = True
+) -> CommitView:
+    """Return a commit as `log` and `show` present it; a record that cannot be read leaves the figures out.
+
+    Args:
+        repo: Where it is.
+        commit_id: Its id.
+        commit: The commit.
+        refs: What `refs_by_commit` returned.
+        figures: Read the record, too.
+    """
     try:
-        metrics = numbers(record_data(repo, commit).get("metrics"))
+        metrics = numbers(record_data(repo, commit).get("metrics")) if figures else {}
     except RegistryError:  # a damaged record must not hide the history; `show` reads it again and complains
         metrics = {}
     return CommitView(

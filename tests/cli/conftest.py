@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from registry.objects import Base, Blob, Concept, Record, References, Tree
 from registry.repository import Committed, Repository
 from registry.trees import with_concept, without_concept
 
+ROOT = Path(__file__).resolve().parents[2]
 NOON = 1_780_000_000  # 2026-05-28 20:26:40 UTC
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -22,6 +25,17 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def run(*words: str) -> Result:
     """Run one command line in the current folder, as a user would."""
     return CliRunner().invoke(app, list(words), prog_name="cns")
+
+
+def modules_after(words: list[str], folder: Path) -> set[str]:
+    """Run one command line in a process of its own and return the names of the packages that it loaded."""
+    code = (
+        f"import sys, contextlib; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; import cns_cli.main\n"
+        "with contextlib.suppress(SystemExit): cns_cli.main.main()\n"
+        "sys.stderr.write('\\n' + ' '.join(name.split('.')[0] for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    return set(done.stderr.splitlines()[-1].split())
 
 
 class Lineage:
@@ -62,9 +76,8 @@ class Lineage:
     ) -> Committed:
         self.time += 60
         seen = self.repo.head().commit
-        return self.repo.commit(
-            kind=kind, message=message, author="ann", time=self.time, record=record, change=change, seen=seen, keep_as=name
-        )  # fmt: skip
+        who: dict[str, Any] = {"message": message, "author": "ann", "time": self.time}
+        return self.repo.commit(kind=kind, record=record, change=change, seen=seen, keep_as=name, **who)
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cns_cli.commands.add import _advise, add_lines, dry_run_lines
 from cns_cli.output import Output
 from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, Score
+from tests.cli.conftest import modules_after
 
 RESULT = AddResult(
     name="rex",
@@ -36,6 +39,7 @@ RESULT = AddResult(
     preview=Path(".cns/previews/rex.png"),
     elapsed_s=41.3,
     images=5,
+    registry=Path(".cns"),
 )
 SUMMARY = """\
 rex is a dog (inferred, 93% sure)
@@ -44,7 +48,7 @@ rex is a dog (inferred, 93% sure)
   commit    3fa91c02ab on main
   neurons   34,567 weights: 5.8 % of K/V, 0.13 % of the denoiser
   stored    51.2 KB, 11.8 bits a changed weight
-  photos    5 training images are kept in .cns
+  photos    5 training images stored in .cns
   identity  0.580 -> 0.791   (the images among themselves 0.920)
   CLIP-I    0.600 -> 0.712
   CLIP-T    0.250
@@ -66,23 +70,19 @@ def test_the_summary_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclasses import replace
-
-    bare = replace(
-        RESULT, class_confidence=None, identity_before=None, identity_after=None, identity_ceiling=None, clip_i_after=None,
-        clip_t_after=None, drift={}, preview=None, photos_kept=False, branch=None,
-    )  # fmt: skip
+    unknown = dict.fromkeys(
+        ("class_confidence", "identity_before", "identity_after", "identity_ceiling", "clip_i_after", "clip_t_after")
+    )
+    bare = replace(RESULT, **unknown, drift={}, preview=None, photos_kept=False, branch=None)
     text = printed(add_lines(bare), capsys)
     assert text.startswith("rex is a dog\n")
     assert "on a detached HEAD" in text
-    assert "only features of 5 training images" in text
+    assert "only features of 5 training images stored in .cns" in text
     for absent in ("identity", "CLIP", "Drift", "preview"):
         assert absent not in text
 
 
 def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclasses import replace
-
     row = CheckRow(
         concept="tom",
         verdict="forgot",
@@ -104,8 +104,6 @@ def test_json_holds_every_field() -> None:
 
 
 def test_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclasses import replace
-
     _advise(Output(), RESULT, Path("photos/my dog"))
     talk = capsys.readouterr().err
     assert 'cns generate "a <rex> dog in the snow"' in talk
@@ -159,3 +157,48 @@ def test_a_bad_argument_is_refused_before_anything_is_loaded(words: list[str], c
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert not (tmp_path / ".cns").exists()
+
+
+def picture_folder(folder: Path, count: int = 1) -> Path:
+    folder.mkdir()
+    for i in range(count):
+        Image.new("RGB", (80, 80), (40 * i, 90, 120)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_folder_without_images_is_refused_before_a_registry_is_made(cns: Any, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    result = cns("add", "rex", "photos")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "photos" in result.stderr
+    assert "  try: cns add " in result.stderr or "  hint: " in result.stderr
+    assert not (tmp_path / ".cns").exists()
+
+
+@pytest.mark.parametrize("name", ["../rex", "rex dog", "-rex", "a" * 65, "rex.lock", "\x1b[2J", ""])
+def test_a_bad_name_is_refused_before_a_registry_is_made(name: str, cns: Any, tmp_path: Path) -> None:
+    picture_folder(tmp_path / "photos")
+    result = cns("add", "--", name, "photos")
+    assert result.exit_code == 4
+    assert "\x1b" not in result.stderr
+    assert not (tmp_path / ".cns").exists()
+
+
+def test_a_name_that_is_taken_names_the_way_out(lineage: Any, cns: Any, tmp_path: Path) -> None:
+    lineage.add("rex")
+    before = lineage.repo.head()
+    picture_folder(tmp_path / "photos")
+    result = cns("add", "rex", "photos")
+    assert result.exit_code == 4
+    assert "'rex'" in result.stderr
+    assert lineage.repo.head() == before
+
+
+def test_these_refusals_need_no_torch(lineage: Any, tmp_path: Path) -> None:
+    lineage.add("rex")
+    picture_folder(tmp_path / "photos")
+    (tmp_path / "empty").mkdir()
+    for words in (["rex", "photos"], ["tom", "empty"], ["no good", "photos"]):
+        loaded = modules_after(["add", *words], tmp_path)
+        assert not loaded & {"torch", "diffusers", "transformers", "mlflow"}

@@ -95,7 +95,19 @@ def test_a_typo_in_a_verb_gets_a_proposal(cns: Any) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["log"], ["show"], ["status"], ["checkout", "main"], ["rm", "rex"], ["branch"], ["tag"], ["mlflow", "sync"]],
+    [
+        ["log"],
+        ["show"],
+        ["status"],
+        ["checkout", "main"],
+        ["rm", "rex"],
+        ["branch"],
+        ["tag"],
+        ["mlflow", "sync"],
+        ["generate", "a dog"],
+        ["check"],
+        ["export", "model"],
+    ],
 )
 def test_without_a_registry_the_hint_is_init(words: list[str], cns: Any) -> None:
     result = cns(*words)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.cli.conftest import ROOT, modules_after
+
 HEAVY = ("torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic")
 PACKAGES = ("cns", "registry", "cns_cli")
 
@@ -97,31 +97,40 @@ def test_only_settings_reads_the_environment() -> None:
     assert readers <= {"cns_cli.settings", "registry.mlflow_store"}
 
 
-def loaded_after(statement: str, cwd: Path) -> set[str]:
-    code = f"import sys; {statement}; sys.stderr.write(' '.join(m.split('.')[0] for m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd)
-    return set(done.stderr.split())
-
-
 def test_starting_loads_nothing_heavy() -> None:
-    assert not loaded_after("import cns_cli.main", ROOT) & set(HEAVY)
+    assert not modules_after(["--version"], ROOT) & set(HEAVY)
 
 
 @pytest.mark.parametrize(
-    "words", [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["checkout", "main"], ["--version"]]
+    "words", [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["tag"], ["checkout", "main"], ["--help"]]
 )
 def test_reading_history_loads_nothing_heavy(words: list[str], lineage: object, tmp_path: Path) -> None:
-    call = (
-        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; import cns_cli.main, contextlib\n"
-        "with contextlib.suppress(SystemExit): cns_cli.main.main()\nNone"
-    )
-    assert not loaded_after(call, tmp_path) & set(HEAVY)
+    assert not modules_after(words, tmp_path) & set(HEAVY)
 
 
-def test_help_of_every_command_loads_nothing_heavy() -> None:
-    for verb in ("add", "generate", "check", "export", "mlflow"):
-        call = (
-            f"sys.argv[1:] = [{verb!r}, '--help']; import cns_cli.main, contextlib\n"
-            "with contextlib.suppress(SystemExit): cns_cli.main.main()\nNone"
-        )
-        assert not loaded_after(call, ROOT) & (set(HEAVY) - {"pydantic"})
+@pytest.mark.parametrize("verb", ["add", "generate", "check", "export", "mlflow", "rm", "init"])
+def test_help_loads_nothing_heavy(verb: str) -> None:
+    assert not modules_after([verb, "--help"], ROOT) & (set(HEAVY) - {"pydantic"})
+
+
+@pytest.mark.parametrize("words", [["add", "rex", "nowhere"], ["check", "--device", "gpu"], ["nonsense"]])
+def test_a_bad_argument_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    assert not modules_after(words, tmp_path) & (set(HEAVY) - {"pydantic"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["generate", "a dog", "--at", "nope"],
+        ["check", "nope"],
+        ["check", "--concept", "nope"],
+        ["export", "x", "--at", "nope"],
+    ],
+)
+def test_an_unknown_revision_or_concept_is_refused_before_torch(
+    words: list[str], lineage: object, cns: Any, tmp_path: Path
+) -> None:
+    assert not modules_after(words, tmp_path) & {"torch", "diffusers", "transformers"}
+    result = cns(*words)
+    assert result.exit_code == 4
+    assert "nope" in result.stderr

@@ -31,7 +31,7 @@ def test_plain_lines_are_few() -> None:
         progress.note("a remark")
     assert stream.getvalue().splitlines() == [
         "load the model",
-        "finetune (400 steps)",
+        "finetune (400)",
         "finetune: 100/400, loss 0.005, 30 s left",
         "finetune: 200/400, loss 0.0025, 20 s left",
         "finetune: 300/400, loss 0.001667, 10 s left",

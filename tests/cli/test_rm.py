@@ -10,7 +10,7 @@ from registry.mlflow_mirror import MlflowMirror
 
 @pytest.fixture(autouse=True)
 def _mirrored(lineage: Any) -> None:
-    """Point MLflow at a port that nobody listens on, so that no test pays for a database: the commit must stand anyway."""
+    """Point MLflow at a port where nobody listens: no test pays for a database, and the commit must stand anyway."""
     lineage.repo.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cns_cli.sheets import GAP, LABEL_HEIGHT, MARGIN, TILE, contact_sheet
+from cns_cli.sheets import GAP, LABEL_HEIGHT, MARGIN, ROW_GAP, TILE, contact_sheet
 
 
 def square(colour: str, side: int = 64) -> Image.Image:
@@ -13,11 +13,11 @@ def square(colour: str, side: int = 64) -> Image.Image:
 
 def test_rows_stand_below_each_other_and_pictures_keep_their_colours() -> None:
     sheet = contact_sheet([("references", [square("red"), square("lime")]), ("generated", [square("blue")])])
-    assert sheet.size == (2 * MARGIN + 2 * TILE + GAP, 2 * MARGIN + 2 * (LABEL_HEIGHT + TILE) + GAP)
+    assert sheet.size == (2 * MARGIN + 2 * TILE + GAP, 2 * MARGIN + 2 * (LABEL_HEIGHT + TILE) + ROW_GAP)
     middle = MARGIN + LABEL_HEIGHT + TILE // 2
     assert sheet.getpixel((MARGIN + TILE // 2, middle)) == (255, 0, 0)
     assert sheet.getpixel((MARGIN + TILE + GAP + TILE // 2, middle)) == (0, 255, 0)
-    assert sheet.getpixel((MARGIN + TILE // 2, middle + LABEL_HEIGHT + TILE + GAP)) == (0, 0, 255)
+    assert sheet.getpixel((MARGIN + TILE // 2, middle + LABEL_HEIGHT + TILE + ROW_GAP)) == (0, 0, 255)
 
 
 def test_small_drawings_are_enlarged_without_smoothing() -> None:

@@ -22,7 +22,7 @@ def test_shows_every_recorded_figure(lineage: Any, cns: Any) -> None:
     shown = cns("show", "tom").stdout
     for part in (
         "added  tom", "34,567 changed weights", "5.8 %", "0.13 %", "51.2 KB", "0.580", "0.790", "mystery", "3.5",
-        "0.0012", "12 %", "0.12 -> 0.031", "over 3 steps", "400", "0.002", "ababababab…", "torch 2.13.0", "<tom>",
+        "0.0012", "12 %", "0.12 -> 0.031", "over 3 steps", "400", "0.002", "ababababab…", "torch  2.13.0", "<tom>",
     ):  # fmt: skip
         assert part in shown
     assert max(len(line) for line in shown.splitlines() if not line.startswith("commit ")) <= 80

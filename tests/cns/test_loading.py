@@ -306,5 +306,5 @@ def test_embedded_base_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     check_base(folder, facts)
     pipeline = load_pipeline(folder)
     assert native_resolution(pipeline) == 64
-    assert pipeline.tokenizer.model_max_length == 20
+    assert pipeline.tokenizer.model_max_length == 32
     assert capfd.readouterr() == ("", "")

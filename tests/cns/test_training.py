@@ -133,7 +133,8 @@ def test_settings_that_cannot_work_are_refused(model, change):
 
 def test_learning_lowers_the_loss_on_its_own_images(model):
     """On a random network, with the noise held fixed: before against after."""
-    settings = dataclasses.replace(SETTINGS, steps=40, warmup_steps=5, lr=5e-3, budget=600, reg="none", score="gradient")
+    more = {"steps": 40, "warmup_steps": 5, "lr": 5e-3, "budget": 600, "reg": "none", "score": "gradient"}
+    settings = dataclasses.replace(SETTINGS, **more)
     learned = learn(model, settings)
     latents = encode_images(model.pipeline, lesson().images)
     batch = draw_batch(latents, lesson().prompts, 32, 1000, torch.Generator().manual_seed(9))
@@ -173,3 +174,14 @@ def test_sampling_tells_how_far_it_is(model):
     told = []
     sample(model.pipeline, ["a dog"] * 3, [1, 2, 3], steps=1, guidance=1.0, batch_size=2, on_batch=told.append)
     assert told == [2, 3]
+
+
+def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folders, monkeypatch):
+    from tests.cns.conftest import tiny_model
+
+    plain = learn(tiny_model(tiny_folders["sd-1"]))
+    monkeypatch.setattr("cns.training.CHECKPOINTED_SIDE", 1)
+    model = tiny_model(tiny_folders["sd-1"])
+    checkpointed = learn(model)
+    assert stored(checkpointed) == stored(plain)
+    assert not model.pipeline.unet.is_gradient_checkpointing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("registry")
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the waiting for the disk, which no test here can see; the tests of fsio see the calls."""
+    if request.module.__name__.rpartition(".")[2] != "test_fsio":
+        monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture

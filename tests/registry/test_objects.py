@@ -96,9 +96,15 @@ BAD: list[tuple[Any, dict[str, Any]]] = [
     (Tree, {"base": DIGEST, "concepts": {"..": OTHER}}),
     (Tree, {"base": DIGEST, "concepts": {"rex": "no id"}}),
     (Tree, {"base": DIGEST, "concepts": ["rex"]}),
-    (Commit, {"tree": DIGEST, "parents": (), "record": None, "kind": "made up", "message": "", "author": "", "time": 0}),
+    (
+        Commit,
+        {"tree": DIGEST, "parents": (), "record": None, "kind": "made up", "message": "", "author": "", "time": 0},
+    ),
     (Commit, {"tree": DIGEST, "parents": (), "record": None, "kind": "add", "message": "", "author": "", "time": -1}),
-    (Commit, {"tree": DIGEST, "parents": (), "record": None, "kind": "add", "message": "", "author": "", "time": 2**40}),
+    (
+        Commit,
+        {"tree": DIGEST, "parents": (), "record": None, "kind": "add", "message": "", "author": "", "time": 2**40},
+    ),
     (Commit, {"tree": DIGEST, "parents": (), "record": None, "kind": "add", "message": "", "author": "", "time": True}),
     (Commit, {"tree": DIGEST, "parents": "ab", "record": None, "kind": "add", "message": "", "author": "", "time": 0}),
     (Commit, {"tree": DIGEST, "parents": (), "record": "x", "kind": "add", "message": "", "author": "", "time": 0}),

@@ -127,7 +127,9 @@ def test_every_truncation_is_seen() -> None:
             envelope.unseal(DIGEST, changed)
 
 
-@pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: c + b"x", lambda c: b"", lambda c: c[:30] + b"!" + c[31:]])
+@pytest.mark.parametrize(
+    "change", [lambda c: c[:-1], lambda c: c + b"x", lambda c: b"", lambda c: c[:30] + b"!" + c[31:]]
+)
 def test_damaged_file_is_refused_by_every_read(disk: DiskStore, change: Callable[[bytes], bytes]) -> None:
     wanted = damaged(disk, Blob(b"some bytes" * 20), change)
     with pytest.raises(ObjectCorrupt) as caught:

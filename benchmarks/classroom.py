@@ -1,0 +1,168 @@
+"""One loaded embedded base in which concepts are learned and judged again and again, without a registry.
+
+Loading takes ten seconds and general neurons half a minute: experiments that learn dozens of concepts share both. What
+is learned here is what `cns add` learns with the same settings, by the same functions; `benchmarks/learning.py` also
+runs the commands. The judge is plain numpy on the encoders' features, written apart from `cns/metrics.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cns.compose import ConceptWeights, Weights
+from cns.drift import Moments, prompt_moments
+from cns.images import load_images
+from cns.loading import describe_base, resolve_base
+from cns.regularizers import PastConcept
+from cns.templates import fill_templates
+from cns.tokens import class_noun_row, install_tokens
+from cns.training import Lesson, Settings, Surroundings, learn_concept
+from cns_cli.porcelain import teaching
+from cns_cli.porcelain.workbench import Workbench
+
+ROOT = Path(__file__).resolve().parent.parent
+CONCEPTS = ROOT / "examples" / "concepts"
+OTHER_ARTISTS = ROOT / "benchmarks" / "other_artists"
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A concept that was learned.
+
+    Attributes:
+        noun: Its class noun.
+        weights: Token row and change on the grid.
+        references: What it was shown, shape (N, 64, 64, 3), uint8.
+        birth: All K/V weights when it was learned.
+        masks: Its concept neurons.
+        losses: Denoising loss of each finetuning step.
+    """
+
+    noun: str
+    weights: ConceptWeights
+    references: Pixels
+    birth: Weights
+    masks: Mapping[str, Tensor]
+    losses: Sequence[float]
+
+
+class Classroom:
+    """The embedded base with its judges."""
+
+    def __init__(self, device: str = "auto") -> None:
+        folder = resolve_base("emoji-64")
+        self.bench = Workbench.of_facts(folder, describe_base(folder), device)
+        self.model = self.bench.model
+        self._general: dict[tuple[Any, ...], dict[str, Tensor]] = {}
+        self._calibration: Moments | None = None
+
+    def settings(self, **changes: Any) -> Settings:
+        """Return the family's defaults with some settings changed; `budget` is a number of weights."""
+        defaults = self.bench.family.defaults
+        known = {field.name for field in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(defaults)}
+        values = {name: getattr(defaults, name) for name in known}
+        budget = defaults.budget(self.model.kv_size, self.model.denoiser_size)
+        return Settings(**{**values, "budget": budget, "seed": 0, **changes})
+
+    def general(self, settings: Settings) -> dict[str, Tensor]:
+        """Return the general neurons under these settings, computed once."""
+        key = (settings.score, settings.general_ratio, settings.general_vote)
+        if key not in self._general:
+            self._general[key] = teaching.general_neurons_cached(self.bench, settings, None, "", _silent)
+        return self._general[key]
+
+    def nobody_general(self) -> dict[str, Tensor]:
+        """Return masks that leave no neuron out, for training all K/V weights."""
+        return {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self.model.base.items()}
+
+    def learn(
+        self,
+        noun: str,
+        earlier: Sequence[Taught] = (),
+        general: Mapping[str, Tensor] | None = None,
+        **changes: Any,
+    ) -> Taught:
+        """Learn the example concept of this noun on top of earlier ones.
+
+        Args:
+            noun: Class noun, and the folder in examples/concepts.
+            earlier: Concepts that the model holds.
+            general: Neurons to leave out; None finds the general ones.
+            changes: Settings other than the family's defaults.
+        """
+        settings = self.settings(**changes)
+        general = self.general(settings) if general is None else general
+        references = load_images(CONCEPTS / noun, self.bench.resolution).pixels
+        token = f"<{noun}1>"
+        phrase, pipeline = f"{token} {noun}", self.model.pipeline
+        parent = self.model.set_concepts([one.weights for one in earlier])
+        # The token must exist before prompts that hold it beside an earlier one are encoded.
+        row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, noun)
+        install_tokens(pipeline.tokenizer, pipeline.text_encoder, {token: row})
+        past = [self._past(one, earlier, phrase) for one in earlier] if settings.reg != "none" else []
+        prompts = fill_templates(self.bench.family.training_templates, phrase)
+        lesson = Lesson(noun, noun, token, references, [prompts] * len(references))
+        around = Surroundings(past, self._calibrated(), general)
+        learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
+        birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
+        return Taught(noun, learned.weights, references, birth, learned.selection.masks, learned.series["loss"])
+
+    def draw(self, concepts: Sequence[Taught], phrase: str, per_prompt: int) -> Pixels:
+        """Generate `per_prompt` images of each judge template with the phrase; the same noise at every call.
+
+        Returns:
+            Shape (P * per_prompt, 64, 64, 3), uint8, template by template.
+        """
+        self.model.set_concepts([one.weights for one in concepts])
+        templates = fill_templates(self.bench.family.judge_templates, phrase)
+        prompts = [prompt for prompt in templates for _ in range(per_prompt)]
+        return self.bench.images(prompts, list(range(len(prompts))))
+
+    def features(self, pixels: Pixels, judge: str = "identity") -> NDArray[np.float32]:
+        """Return unit rows, shape (N, D), of one judge."""
+        return self.bench.encoders[judge].image_features(pixels)
+
+    def similarity(self, pixels: Pixels, references: Pixels, judge: str = "identity") -> float:
+        """Mean cosine of images and references."""
+        return float((self.features(pixels, judge) @ self.features(references, judge).T).mean())
+
+    def ceiling(self, references: Pixels, judge: str = "identity") -> float:
+        """Mean cosine of the references with each other, each with itself left out."""
+        cosines = self.features(references, judge) @ self.features(references, judge).T
+        count = len(cosines)
+        return float((cosines.sum() - np.trace(cosines)) / (count * (count - 1)))
+
+    def nearest(self, pixels: Pixels, references: Pixels, noun: str) -> float:
+        """Share of images whose mean cosine to the references beats that to the same noun by every other artist."""
+        features = self.features(pixels)
+        own = (features @ self.features(references).T).mean(1)
+        others = [
+            load_images(folder, self.bench.resolution).pixels for folder in sorted((OTHER_ARTISTS / noun).iterdir())
+        ]
+        rivals = np.stack([(features @ self.features(other).T).mean(1) for other in others])  # (artists, N)
+        return float((own > rivals.max(0)).mean())
+
+    def _calibrated(self) -> Moments:
+        if self._calibration is None:
+            self._calibration = teaching.calibration_moments(self.bench)
+        return self._calibration
+
+    def _past(self, one: Taught, earlier: Sequence[Taught], new_phrase: str) -> PastConcept:
+        """Return an earlier concept as the regularizer of a new one sees it."""
+        others = [other.weights.phrase for other in earlier if other is not one]
+        prompts = teaching.protected_prompts(self.bench, one.weights.phrase, [*others, new_phrase])
+        return PastConcept(one.birth, prompt_moments(self.model.pipeline, prompts), one.masks)
+
+
+def _silent(stage: str, done: int, total: int, **numbers: float) -> None:
+    """Say nothing."""

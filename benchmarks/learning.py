@@ -1,0 +1,100 @@
+"""Is it the concept, and is the first one still there after two more? By identity, against artists and peers.
+
+Singles: each example concept is learned on the bare base; its images are compared with its references, with the same
+noun by other artists, and with what training *all* K/V weights for the same steps reaches (at the better of two
+learning rates). Stream: the commands themselves, three adds, with the default regularizer and with `--reg none`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import shell
+from benchmarks.classroom import CONCEPTS, Classroom
+from benchmarks.report import Cell, Report, Table
+
+SINGLES = ("dog", "cat", "frog", "penguin", "car", "rocket")
+STREAM = ("dog", "penguin", "car")
+PEER_RATES = (5e-4, 1e-3)  # of all K/V weights: 17 times as many move, so each moves less
+PER_PROMPT = 4
+NEAREST_BAR, GAIN_BAR, PEER_BAR, DROP_BAR, NONE_BAR = 0.8, 0.6, 0.85, 0.02, 0.1
+
+
+def run(quick: bool) -> Report:
+    """Run singles and streams; `quick` learns one concept for a few steps."""
+    changes: dict[str, Any] = {"steps": 20} if quick else {}
+    singles, figures = _singles(SINGLES[:1] if quick else SINGLES, 1 if quick else PER_PROMPT, changes)
+    tables, commands = [singles], []
+    for reg in ("features", "none"):
+        table, lines, drop = _stream(STREAM[:2] if quick else STREAM, reg, " --steps 20" if quick else "")
+        tables.append(table)
+        commands += lines
+        figures[f"first concept's drop, {reg}"] = drop["drop"]
+        figures[f"first concept's drop, {reg}, upper bound"] = drop["high"]
+    return Report("learning", tables, commands, figures)
+
+
+def _singles(nouns: tuple[str, ...], per_prompt: int, changes: dict[str, Any]) -> tuple[Table, dict[str, Cell]]:
+    """Learn each noun alone; return the table and the means that the bars are about."""
+    room = Classroom()
+    rows: list[list[float]] = []
+    for noun in nouns:
+        taught = room.learn(noun, **changes)
+        before = room.similarity(room.draw([], noun, per_prompt), taught.references)
+        images = room.draw([taught], taught.weights.phrase, per_prompt)
+        after, ceiling = room.similarity(images, taught.references), room.ceiling(taught.references)
+        peer = max(_peer(room, noun, rate, per_prompt, changes) for rate in PEER_RATES)
+        near = room.nearest(images, taught.references, noun)
+        rows.append([before, after, ceiling, near, (after - before) / (ceiling - before), peer])
+        rows[-1].append((after - before) / (peer - before))
+        print(f"  {noun}: " + " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)
+    means = np.mean(rows, axis=0)
+    shown: list[list[Cell]] = [
+        [noun, *(f"{value:.2f}" for value in row)] for noun, row in zip(nouns, rows, strict=True)
+    ]
+    shown.append(["**mean**", *(f"**{value:.2f}**" for value in means)])
+    shown.append(["bar", "", "", "", f"{NEAREST_BAR}", f"{GAIN_BAR}", "", f"{PEER_BAR}"])
+    columns = ["concept", "noun alone", "learned", "references", "nearest", "of the way", "all K/V", "gain / all K/V"]
+    rates = " and ".join(f"{rate:g}" for rate in PEER_RATES)
+    note = (
+        f"Identity, {per_prompt} images a judge prompt. *Of the way*: gain over the noun alone, as a share of the "
+        "way to the references' own similarity. *All K/V*: every K/V weight and the token, trained for the same "
+        f"steps at the better of the learning rates {rates}."
+    )
+    named = {"nearest": means[3], "of the way": means[4], "gain over peer": means[6]}
+    return Table("Is it the concept?", columns, shown, note), {key: float(value) for key, value in named.items()}
+
+
+def _peer(room: Classroom, noun: str, rate: float, per_prompt: int, changes: dict[str, Any]) -> float:
+    """Identity after training all K/V weights without a regularizer."""
+    everything = {"budget": room.model.kv_size, "reg": "none", "lr": rate}
+    taught = room.learn(noun, general=room.nobody_general(), **{**changes, **everything})
+    return room.similarity(room.draw([taught], taught.weights.phrase, per_prompt), taught.references)
+
+
+def _stream(nouns: tuple[str, ...], reg: str, more: str) -> tuple[Table, list[str], dict[str, float]]:
+    """Add the nouns one after another by the commands, then check; return the first concept's identity row too."""
+    lines = [f"cns add {noun} pictures/{noun} --class {noun} --reg {reg}{more}" for noun in nouns]
+    lines.append("cns check")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for noun in nouns:
+            shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
+        added = [shell.cns(f"{line} --json", folder) for line in lines[:-1]]
+        checked = shell.cns("cns check --json", folder, expect=(0, 3)).json
+    rows: list[list[Cell]] = []
+    for row, ran in zip(checked["rows"], added, strict=True):
+        cells: list[Cell] = [row["concept"], row["verdict"]]
+        for score in (row["identity"], row["clip_i"]):
+            cells += [f"{score['baseline']:.3f}", f"{score['now']:.3f}", f"{score['drop']:+.3f} ≤ {score['high']:+.3f}"]
+        cells += [f"{ran.elapsed_s:.0f} s", f"{ran.peak_bytes / 2**30:.2f} GiB"]
+        cells += [f"{100 * ran.json['share_kv']:.2f} %", f"{ran.json['bits_per_weight']:.1f}"]
+        rows.append(cells)
+    columns = ["concept", "verdict", "identity: born", "now", "drop ≤ upper bound", "CLIP-I: born", "now"]
+    columns += ["drop ≤ upper bound", "`cns add`", "memory", "of K/V", "bits a weight"]
+    return Table(f"After {len(nouns)} adds, `--reg {reg}`", columns, rows), lines, checked["rows"][0]["identity"]

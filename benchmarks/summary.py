@@ -1,0 +1,61 @@
+"""The bars of the project in one table, from the figures that the other benchmarks kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.report import Cell, Report, Table, load_figures
+
+
+def _at_most(bar: float) -> Callable[[float], bool]:
+    return lambda value: value <= bar
+
+
+def _at_least(bar: float) -> Callable[[float], bool]:
+    return lambda value: value >= bar
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One promise: what, the benchmark and figure that measure it, how it is printed, its bar, whether it is met."""
+
+    what: str
+    benchmark: str
+    figure: str
+    form: str
+    bar: str
+    met: Callable[[float], bool]
+
+
+LEARNING, GENERATE, REGISTRY, STARTUP = "learning", "generate", "registry", "startup"
+ARTISTS = "images nearer to the concept than to the same noun by five other artists"
+WAY = "identity gained, of the way to the references' own similarity"
+PEER = "identity gained, against training all K/V weights for the same steps"
+DROP = "first concept's drop after two more, upper bound"
+BARS = (
+    Bar(ARTISTS, LEARNING, "nearest", "{:.0%}", "≥ 80 %", _at_least(0.8)),
+    Bar(WAY, LEARNING, "of the way", "{:.2f}", "≥ 0.6", _at_least(0.6)),
+    Bar(PEER, LEARNING, "gain over peer", "{:.2f}", "≥ 0.85", _at_least(0.85)),
+    Bar(DROP, LEARNING, "first concept's drop, features, upper bound", "{:+.3f}", "≤ 0.02", _at_most(0.02)),
+    Bar("its drop with `--reg none`", LEARNING, "first concept's drop, none", "{:+.3f}", "≥ 0.1", _at_least(0.1)),
+    Bar("`cns generate` against plain diffusers, time", GENERATE, "ratio", "{:.3f}", "≤ 1.05", _at_most(1.05)),
+    Bar("an image in a batch of 16", GENERATE, "image s", "{:.2f} s", "≤ 0.3 s", _at_most(0.3)),
+    Bar("price of the commit protocol", REGISTRY, "commit over plain write ms", "{:.0f} ms", "≤ 60 ms", _at_most(60)),
+    Bar("`cns log -n 20`, whole process", STARTUP, "cns log -n 20 ms", "{:.0f} ms", "≤ 150 ms", _at_most(150)),
+)
+
+
+def run(quick: bool) -> Report:
+    """Collect what has been measured; nothing is measured here, so `quick` changes nothing."""
+    del quick
+    rows: list[list[Cell]] = []
+    for bar in BARS:
+        value = load_figures(bar.benchmark).get(bar.figure)
+        measured = "not measured" if value is None else bar.form.format(float(value))
+        rows.append([bar.what, measured, bar.bar, "" if value is None else _verdict(bar, float(value))])
+    return Report("summary", [Table("Measured", ["what", "measured", "bar", ""], rows)])
+
+
+def _verdict(bar: Bar, value: float) -> str:
+    return "met" if bar.met(value) else "**missed**"

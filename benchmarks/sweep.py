@@ -1,0 +1,83 @@
+"""The sweep behind the defaults: how much is learned against how much is forgotten, setting by setting.
+
+A stream of three concepts is learned for every setting, on nouns that `learning.py` does not report on. Finished cells
+are kept one by one in docs/benchmarks/sweep_cells.json and not computed again, so a sweep can be stopped at any time;
+delete the file to start anew. One loaded model serves all cells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.classroom import Classroom, Taught
+from benchmarks.report import FOLDER, Cell, Report, Table
+
+STREAM = ("turtle", "guitar", "hamburger")
+PER_PROMPT = 2
+CELLS = FOLDER / "sweep_cells.json"
+COLUMNS = ("score", "reg", "a", "b", "lr", "steps", "gain", "of the way", "first kept", "drop", "drop CLIP-I")
+
+
+def settings() -> Iterator[dict[str, Any]]:
+    """Yield the settings that are tried, one dict of changes to the family's defaults each."""
+    yield {}
+    for score in ("gradient", "wanda"):
+        yield {"score": score, "reg": "none"}
+        for strength in (1.0, 3.0, 10.0, 30.0):
+            yield {"score": score, "reg": "features", "reg_strength": strength}
+    for strength in (10.0, 100.0, 1000.0):
+        yield {"reg": "weights", "reg_strength": strength}
+    for rate in (1e-3, 2e-3, 4e-3):
+        yield {"lr": rate}
+    for steps in (150, 400):
+        yield {"steps": steps}
+    for anchor in (0.0, 1.0):
+        yield {"anchor_strength": anchor}
+
+
+def run(quick: bool) -> Report:
+    """Compute the cells that are missing, and make the table of all; `quick` does one cell of a few steps."""
+    room = Classroom()
+    cells: dict[str, list[Cell]] = json.loads(CELLS.read_text(encoding="utf-8")) if CELLS.exists() and not quick else {}
+    for changes in [{"steps": 10}] if quick else list(settings()):
+        full = room.settings(**changes)
+        key = json.dumps({name: getattr(full, name) for name in sorted(changes)} or "defaults")
+        if key in cells:
+            continue
+        cells[key] = _cell(room, changes)
+        print(" ", key, cells[key][6:], flush=True)
+        if not quick:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            CELLS.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
+    note = (
+        f"Stream {', '.join(STREAM)}, {PER_PROMPT} images of each judge prompt. *Gain*: identity when learned less the "
+        "noun alone, mean of the three; *of the way*: as a share of the way to the references' own similarity. *First "
+        "kept* and *drop*: identity of the first concept after all three, and what it lost."
+    )
+    return Report("sweep", [Table("The sweep", COLUMNS, list(cells.values()), note)])
+
+
+def _cell(room: Classroom, changes: dict[str, Any]) -> list[Cell]:
+    """Learn the stream under one setting; return its row."""
+    taught: list[Taught] = []
+    gains, ways, first, first_clip = [], [], 0.0, 0.0
+    for noun in STREAM:
+        taught.append(room.learn(noun, taught, **changes))
+        now = taught[-1]
+        alone = room.similarity(room.draw(taught[:-1], noun, PER_PROMPT), now.references)
+        images = room.draw(taught, now.weights.phrase, PER_PROMPT)
+        learned = room.similarity(images, now.references)
+        gains.append(learned - alone)
+        ways.append((learned - alone) / (room.ceiling(now.references) - alone))
+        if len(taught) == 1:
+            first, first_clip = learned, room.similarity(images, now.references, "clip")
+    images = room.draw(taught, taught[0].weights.phrase, PER_PROMPT)
+    kept = room.similarity(images, taught[0].references)
+    drop_clip = first_clip - room.similarity(images, taught[0].references, "clip")
+    used = room.settings(**changes)
+    row: list[Cell] = [used.score, used.reg, used.reg_strength, used.anchor_strength, used.lr, used.steps]
+    return [*row, *(round(float(value), 3) for value in (np.mean(gains), np.mean(ways), kept, first - kept, drop_clip))]

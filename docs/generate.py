@@ -1,0 +1,52 @@
+"""Regenerate, or check, everything in README.md and docs/ that a program can say: `nox -s docs [-- --write]`.
+
+Two checks: text between cog's markers equals what its code prints now (the README's tour runs the real commands), and
+every relative link leads to a file. `--check` changes nothing and fails with a diff; `--write` brings the text up to
+date. Files may be named to do only those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from cogapp import Cog
+
+ROOT = Path(__file__).resolve().parent.parent
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+
+
+def pages() -> list[Path]:
+    """Return every Markdown page of the repository that is ours: the root's, docs/ and the base's cards."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("base_model/*.md")])
+
+
+def broken_links(page: Path) -> list[str]:
+    """Return the relative link targets of a page that do not exist."""
+    targets = _LINK.findall(page.read_text(encoding="utf-8"))
+    return [target for target in targets if not (page.parent / target).exists()]
+
+
+def main() -> int:
+    """Run cog over the pages, then look at their links; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--check", action="store_true", help="change nothing, fail when a page is stale (the default)")
+    mode.add_argument("--write", action="store_true", help="bring the pages up to date")
+    parser.add_argument("files", nargs="*", type=Path, help="only these pages")
+    options = parser.parse_args()
+
+    chosen = [file.resolve() for file in options.files] or pages()
+    flags = ["-r"] if options.write else ["--check", "--diff"]
+    code = Cog().main(["cog", "-n", "utf-8", "-I", str(ROOT), *flags, *map(str, chosen)])
+    broken = [f"{page.relative_to(ROOT)}: no file at {target}" for page in chosen for target in broken_links(page)]
+    print("\n".join(broken), end="\n" if broken else "")
+    if code and not options.write:
+        print("Stale text. Bring it up to date with: nox -s docs -- --write")
+    return int(bool(code or broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

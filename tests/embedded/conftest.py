@@ -1,0 +1,73 @@
+"""One lineage on the embedded base, made by the commands as a user types them; every test here looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cns_cli.main import app
+
+CONCEPTS = Path(__file__).resolve().parents[2] / "examples" / "concepts"
+STEPS = "100"
+"""Fewer than the default: enough to be learned, few enough for a test."""
+
+
+def cns(folder: Path, *words: str) -> Result:
+    """Run one command line in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return CliRunner().invoke(app, list(words), prog_name="cns")
+    finally:
+        os.chdir(before)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The lineage.
+
+    Attributes:
+        folder: Where the registry is.
+        added: What `cns add --json` said, by concept.
+    """
+
+    folder: Path
+    added: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def _lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
+    folder = tmp_path_factory.mktemp("lineage")
+    added = {}
+    for name, noun in (("rex", "dog"), ("pip", "penguin")):
+        result = cns(folder, "add", name, str(CONCEPTS / noun), "--steps", STEPS, "--json")
+        assert result.exit_code == 0, result.output
+        added[name] = json.loads(result.stdout)
+    return Lineage(folder, added)
+
+
+@pytest.fixture
+def lineage(_lineage: Lineage) -> Lineage:
+    """The lineage itself; a test that changes it takes `copy_of_lineage`."""
+    return _lineage
+
+
+@pytest.fixture
+def copy_of_lineage(_lineage: Lineage, tmp_path: Path) -> Lineage:
+    """A copy that a test may change."""
+    shutil.copytree(_lineage.folder, tmp_path / "copy")
+    return Lineage(tmp_path / "copy", _lineage.added)
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """`cns(folder, *words)`."""
+    return cns

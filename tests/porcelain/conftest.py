@@ -1,0 +1,115 @@
+"""Real registries on tiny random bases: what a command does to weights and files, without minutes of training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cns_cli.porcelain.add import add_concept
+from cns_cli.porcelain.init import init_registry
+from cns_cli.porcelain.options import AddOptions, AddResult
+from cns_cli.porcelain.session import Session
+from cns_cli.progress import NullProgress
+from registry.mlflow_store import MlflowStore
+from registry.repository import Repository
+from tests.tiny import tiny_sd
+
+NOON = 1_780_000_000
+
+
+def write_photos(folder: Path, seed: int, count: int = 3, side: int = 80) -> Path:
+    """A folder of pictures that share a colour and a shape."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    colour = rng.integers(0, 256, 3)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (side, side + 10, 3)).astype(np.uint8)
+        top, left = rng.integers(10, 30, 2)
+        pixels[top : top + 40, left : left + 40] = colour
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def add(registry: Path, name: str, images: Path, **changes: Any) -> AddResult:
+    """`cns add` with a training of two steps."""
+    settings: dict[str, Any] = {"class_noun": "dog", "steps": 2, "author": "ann", "time": NOON, "score": "wanda"}
+    result = add_concept(
+        AddOptions(start=registry, name=name, images=images, **{**settings, **changes}), NullProgress()
+    )
+    assert isinstance(result, AddResult)
+    return result
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SD 1.x."""
+    return tiny_sd(tmp_path_factory.mktemp("base") / "sd-1", variant="sd-1")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of training images, by name."""
+    root = tmp_path_factory.mktemp("photos")
+    return {name: write_photos(root / name, seed) for seed, name in enumerate(("rex", "tom", "mug"))}
+
+
+def new_registry(folder: Path, base: Path, mlflow: Path) -> Path:
+    """A registry on a base, with an MLflow database that has its tables: making them takes MLflow seconds."""
+    init_registry(folder, str(base), author="ann", time=NOON)
+    shutil.copy(mlflow, folder / ".cns" / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database as MLflow makes it, without a run."""
+    store = MlflowStore(tmp_path_factory.mktemp("mlflow"), None)
+    store.connect()
+    return store.file
+
+
+@pytest.fixture(scope="session")
+def _learned(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
+) -> Path:
+    folder = new_registry(tmp_path_factory.mktemp("learned"), tiny_base, mlflow_tables)
+    add(folder, "rex", photos["rex"])
+    add(folder, "tom", photos["tom"], class_noun="cat", time=NOON + 60)
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path, tiny_base: Path, mlflow_tables: Path) -> Path:
+    """A registry without a concept."""
+    return new_registry(tmp_path, tiny_base, mlflow_tables)
+
+
+@pytest.fixture
+def learned(tmp_path: Path, _learned: Path, mlflow_tables: Path) -> Path:
+    """A registry that holds rex, a dog, and tom, a cat; a copy that a test may change."""
+    shutil.copytree(_learned, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def session(learned: Path) -> Session:
+    """The registry `learned`, opened with its base."""
+    return Session.open(Repository(learned), "cpu")
+
+
+@pytest.fixture
+def registry_of(tmp_path: Path, mlflow_tables: Path) -> Callable[[str], Path]:
+    """A registry on a tiny base of any family."""
+
+    def make(variant: str) -> Path:
+        base = tiny_sd(tmp_path / f"base-{variant}", variant=variant)
+        return new_registry(tmp_path / f"registry-{variant}", base, mlflow_tables)
+
+    return make

@@ -1,0 +1,174 @@
+"""Killed at every step: the registry is as before or as after, and the next command works without a repair.
+
+A child process runs an operation and dies, without any clean-up, before its k-th system call that changes a file (or in
+the middle of a write), for every k until the operation comes to its end. What the kernel got, survives; that is what
+SIGKILL does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from registry import fsio
+from registry.errors import RegistryError
+from registry.refs import HEADS
+from registry.repository import Repository
+from tests.registry.making import add, base, evaluation, new_repository
+
+CALLS = ("write", "fsync", "rename", "mkdir", "unlink", "ftruncate", "utime")
+KILLED = 137
+
+
+def dies_at(step: int, torn: bool, operation: Callable[[], object]) -> bool:
+    """Run an operation in a child that dies before its step-th call, from 1; True where it did."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _arm(step, torn)
+            operation()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, KILLED), "the child failed by itself"
+    return code == KILLED
+
+
+def _arm(step: int, torn: bool) -> None:
+    left = step
+
+    def armed(call: Callable[..., object]) -> Callable[..., object]:
+        def wrapper(*args: object, **kwargs: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                if torn and call is write:
+                    write(args[0], bytes(args[1])[: len(bytes(args[1])) // 2])  # type: ignore[arg-type]
+                os._exit(KILLED)
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    write = os.write
+    for name in CALLS:
+        setattr(os, name, armed(getattr(os, name)))
+
+
+def steps(torn: bool, operation: Callable[[], object]) -> Iterator[int]:
+    """Yield after each death, until the operation ends by itself."""
+    for step in range(1, 400):
+        if not dies_at(step, torn, operation):
+            return
+        yield step
+    pytest.fail("the operation has no end")
+
+
+def check(repository: Repository) -> str:
+    """Return the tip, after everything that a reader may ask for was read."""
+    head = repository.head()
+    for _, commit in repository.log():
+        for concept in repository.concepts(repository.tree_of(head.commit)).values():
+            for part in concept.links():
+                repository.objects.load(part)
+        assert repository.objects.load(commit.tree)
+    for ref in ("HEAD", "main"):
+        moves = repository.reflog(ref)
+        assert moves[0].new == (head.commit if ref == "HEAD" else repository.branches()["main"])
+        assert not repository.reflogs.damaged(HEADS + ref if ref == "main" else ref)[:-1]
+    return head.commit
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["between", "torn"])
+def test_commit_survives_a_kill_at_every_step(repository: Repository, torn: bool) -> None:
+    before = check(repository)
+    died = []
+    for step in steps(torn, lambda: add(Repository(repository.root), f"c{step_name(repository)}")):
+        died.append(step)
+        after = check(Repository(repository.root))
+        assert after == before or repository.commit_of(after).parents == (before,)
+        before = after
+    assert len(died) > 30
+    assert check(Repository(repository.root)) != before
+    add(repository, "last")
+    check(Repository(repository.root))
+
+
+def step_name(repository: Repository) -> int:
+    return len(repository.tree_of("HEAD").concepts)
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["between", "torn"])
+def test_checkout_survives_a_kill_at_every_step(repository: Repository, torn: bool) -> None:
+    first = repository.head().commit
+    second = add(repository, "rex").id
+    for _ in steps(torn, lambda: Repository(repository.root).checkout(first, time=0)):
+        assert check(Repository(repository.root)) in (first, second)
+        repository.checkout("main", time=0)
+    assert check(Repository(repository.root)) == first
+
+
+def test_init_leaves_all_or_nothing(tmp_path: Path) -> None:
+    made = 0
+    # 256 folders are made in a row: a few of those deaths are enough.
+    for step in [*range(1, 10), *range(10, 262, 63), *range(262, 320, 2)]:
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        died = dies_at(step, True, lambda folder=folder: new_repository(folder))  # type: ignore[misc]
+        if (folder / ".cns").exists():
+            check(Repository(folder))
+        else:
+            assert died
+            check(new_repository(folder))
+        made += not died
+    assert made > 1
+
+
+def test_evaluation_and_config_survive_a_kill_at_every_step(repository: Repository) -> None:
+    add(repository, "rex")
+    one = evaluation(repository, "rex")
+    for _ in steps(True, lambda: Repository(repository.root).add_evaluation(one)):
+        found = Repository(repository.root).evaluations(one.tree, one.concept, "p1")
+        assert found in ([], [one])
+    for _ in steps(True, lambda: Repository(repository.root).set_config("a.b", 1)):
+        assert repository.config in ({"base": {"source": "emoji-64"}}, {"base": {"source": "emoji-64"}, "a": {"b": 1}})
+    assert repository.config["a"] == {"b": 1}
+
+
+def test_naive_writer_is_caught(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same harness, and a writer that writes in place: it must find what the protocol prevents."""
+
+    def in_place(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.write(handle, data)
+        os.close(handle)
+
+    monkeypatch.setattr(fsio, "replace", in_place)
+    found = 0
+    for _ in steps(True, lambda: add(Repository(repository.root), f"c{step_name(repository)}")):
+        try:
+            check(Repository(repository.root))
+        except RegistryError:
+            found += 1
+            break
+    assert found
+
+
+def test_killed_holder_leaves_no_lock(repository: Repository) -> None:
+    def hold() -> None:
+        with repository.locked():
+            os._exit(KILLED)
+
+    assert dies_at(10_000, False, hold)
+    add(repository, "rex")
+
+
+def test_base_of_a_torn_init_is_not_needed(tmp_path: Path) -> None:
+    assert dies_at(5, False, lambda: Repository.init(tmp_path, base(), {}, author="", time=0))
+    assert not (tmp_path / ".cns").exists()
+    new_repository(tmp_path)
