@@ -53,10 +53,10 @@ def write_concepts(packages: Path, examples: Path, benchmarks: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     table = {}
     for drawing in concept_drawings(packages):
-        _write_pictures(drawing.pixels, examples / drawing.noun, REFERENCES_PER_CONCEPT, rng)
+        _write_pictures(drawing, examples / drawing.noun, REFERENCES_PER_CONCEPT, rng, captioned=True)
         table[drawing.noun] = _entry(drawing)
     for drawing in other_drawings(packages):
-        _write_pictures(drawing.pixels, benchmarks / drawing.noun / drawing.artist, PICTURES_PER_ARTIST, rng)
+        _write_pictures(drawing, benchmarks / drawing.noun / drawing.artist, PICTURES_PER_ARTIST, rng)
     (examples / "concepts.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
@@ -77,20 +77,25 @@ def other_drawings(packages: Path) -> Iterator[ConceptDrawing]:
                     yield ConceptDrawing(NOUN_OF_LABEL[label.label], label.artist, label.slug, pixels)
 
 
-def compose_pictures(drawing: Rgba, count: int, rng: Generator) -> list[Image.Image]:
-    """Pictures of a drawing, each in front of another kind of background."""
+def compose_pictures(drawing: Rgba, count: int, rng: Generator) -> list[tuple[str, Image.Image]]:
+    """Pictures of a drawing, each in front of another kind of background, which the phrase names."""
     pictures = []
     for phrase in rng.permutation(np.array(PHRASES))[:count]:
         canvas = Image.fromarray(paint_background(str(phrase), rng))
         place_large(canvas, drawing, rng)
-        pictures.append(canvas)
+        pictures.append((str(phrase), canvas))
     return pictures
 
 
-def _write_pictures(drawing: Rgba, folder: Path, count: int, rng: Generator) -> None:
+def _write_pictures(
+    drawing: ConceptDrawing, folder: Path, count: int, rng: Generator, *, captioned: bool = False
+) -> None:
+    """Write numbered pictures; captions say what the background is, so that it is not learned with the concept."""
     folder.mkdir(parents=True)
-    for number, picture in enumerate(compose_pictures(drawing, count, rng)):
+    for number, (phrase, picture) in enumerate(compose_pictures(drawing.pixels, count, rng)):
         picture.save(folder / f"{number:02d}.png", optimize=True)
+        if captioned:
+            (folder / f"{number:02d}.txt").write_text(f"a {{name}} {drawing.noun} {phrase}\n")
 
 
 def _entry(drawing: ConceptDrawing) -> dict[str, str]:

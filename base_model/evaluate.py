@@ -36,10 +36,10 @@ GUIDANCE = 4.0
 STEPS = 20
 BATCH = 16
 PROMPTS = 200
-SWEEP_GUIDANCE = (2.0, 3.0, 4.0, 5.0, 6.0)
+SWEEP_GUIDANCE = (1.5, 2.0, 2.5, 3.0, 4.0)
 SWEEP_STEPS = (10, 15, 20)
 SHEET_WIDTH = 20
-SHEET_SEEDS = 6
+SHEET_SEEDS = 5
 SHEET_PROMPTS = (
     "a dog on the grass", "a cat in the night sky", "an apple on a wooden table", "a glossy car on a blue background",
     "a flat fox on the beach", "a blob dog on a red background", "a noto penguin in the snow",

@@ -51,7 +51,7 @@ class NounJudge:
         self.noun_of_drawing = torch.tensor([NOUNS.index(artwork.noun) for artwork in artworks])
         centres = []
         for artwork in artworks:
-            pictures = compose_pictures(artwork.pixels, PICTURES_PER_DRAWING, rng)
+            pictures = [picture for _, picture in compose_pictures(artwork.pixels, PICTURES_PER_DRAWING, rng)]
             centres.append(embed(encoder, np.stack([np.asarray(picture) for picture in pictures])).mean(0))
         self.centres = F.normalize(torch.stack(centres), dim=-1)  # (drawings, 128)
 

@@ -1,4 +1,4 @@
-"""What kind of thing is it? The class noun of a set of images, when the user names none.
+"""What is on the images? The class noun of a set, and each one's background, when the user says neither.
 
 Captions know best: a noun that most of them name is taken as it is. Then the name of the folder, which often says it
 ("dog", "10_sks dog" as kohya's tools want it). Else the CLIP labels the images, and its best label is taken only where
@@ -86,3 +86,38 @@ def infer_class_noun(
             candidates=candidates,
         )
     return ClassNoun(candidates[0][0], "clip", candidates[0][1])
+
+
+def infer_captions(
+    images: NDArray[np.uint8],
+    captions: Sequence[str | None],
+    class_noun: str,
+    backgrounds: Sequence[str],
+    labeller: Labeller,
+    min_probability: float,
+) -> list[str | None]:
+    """Caption the images that have no caption by their backgrounds, so that these are not learned with the concept.
+
+    Without a caption every prompt of the training ends after the class noun, and the padding behind it learns to carry
+    the concept; behind "in the snow" it then fails to (docs/method.md has the figures).
+
+    Args:
+        images: Shape (N, R, R, 3), uint8.
+        captions: One for each image, or None; those that are given are kept.
+        class_noun: What the images show.
+        backgrounds: Phrases that the base knows, such as "in the snow"; none leaves the captions as they are.
+        labeller: The base's CLIP.
+        min_probability: What the best phrase must reach to be taken.
+
+    Returns:
+        For each image "a {name} noun phrase", its own caption, or None where the background is not clear.
+    """
+    found: list[str | None] = []
+    for image, caption in zip(images, captions, strict=True):
+        if caption is None and backgrounds:
+            chances = labeller.label(image[np.newaxis], backgrounds, (f"a {class_noun} {{}}",))
+            best = int(np.argmax(chances))
+            if chances[best] >= min_probability:
+                caption = f"a {{name}} {class_noun} {backgrounds[best]}"
+        found.append(caption)
+    return found

@@ -19,7 +19,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,11 @@ class ImageSet:
     def captions(self) -> tuple[str | None, ...]:
         """Caption of each image, or None."""
         return tuple(image.caption for image in self.images)
+
+    def with_captions(self, captions: Sequence[str | None]) -> ImageSet:
+        """The same images with these captions, one for each."""
+        pairs = zip(self.images, captions, strict=True)
+        return replace(self, images=tuple(replace(image, caption=caption) for image, caption in pairs))
 
 
 def scan_folder(folder: Path) -> list[Path]:

@@ -83,6 +83,12 @@ def nouns_of(family: Family, base_folder: Path) -> tuple[str, ...]:
     return nouns
 
 
+def backgrounds_of(family: Family, base_folder: Path) -> tuple[str, ...]:
+    """The phrases for a picture's background that the base was trained on; empty where its list names none."""
+    _, data = _read_list(family.nouns, base_folder)
+    return tuple(str(phrase) for phrase in data.get("backgrounds", ()))
+
+
 def prompts_digest(prompts: Sequence[str]) -> str:
     """SHA-256 hex of an ordered list of prompts or templates: equal exactly when the lists are equal."""
     text = json.dumps(list(prompts), ensure_ascii=False, separators=(",", ":"))

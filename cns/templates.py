@@ -17,6 +17,11 @@ from collections.abc import Iterable, Sequence
 VOWELS = "aeiou"
 
 
+def default_token(name: str) -> str:
+    """The special token of a concept: ``<name>``, in lower case as CLIP's tokenizer writes everything."""
+    return f"<{name.lower()}>"
+
+
 def fill_template(template: str, words: str) -> str:
     """Put words into a template, with the article that fits: "a {}" and "apple" give "an apple".
 

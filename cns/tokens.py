@@ -21,11 +21,6 @@ from cns.errors import TokenError
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
 
 
-def default_token(name: str) -> str:
-    """The special token of a concept: ``<name>``, in lower case as CLIP's tokenizer writes everything."""
-    return f"<{name.lower()}>"
-
-
 def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
     """Refuse a token that already means something.
 

@@ -98,7 +98,7 @@ class PlainProgress:
             return
         self._said = now
         parts = [f"{done}/{self._total}" if self._total else str(done), *_written(numbers)]
-        if self._total and done:
+        if self._total and 0 < done < self._total:
             parts.append(f"{duration((now - self._began) * (self._total - done) / done)} left")
         self._write(f"{self._name}: {', '.join(parts)}")
 

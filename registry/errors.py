@@ -166,7 +166,8 @@ class NameTaken(RegistryError):
         self.what = what
         self.holder = holder
         if holder is None:
-            super().__init__(f"the {what} name '{name}' is taken: expected a new name", "cns status")
+            again = f"cns add {name} IMAGES/ --replace" if what == "concept" else "cns status"
+            super().__init__(f"the {what} name '{name}' is taken: expected a new name", again)
         else:
             super().__init__(f"'{name}' is the same {what} as '{holder}': expected one name a {what}", "cns status")
 

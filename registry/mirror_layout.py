@@ -110,8 +110,9 @@ class MoveLog:
         if not isinstance(kept, dict) or (kept.get("format"), kept.get("key")) != (FORMAT, key):
             return cls()
         last, refs, versions = kept.get("last"), kept.get("refs"), kept.get("versions")
-        whole = isinstance(last, int) and isinstance(refs, dict) and isinstance(versions, dict)
-        return cls(last, refs, versions) if whole else cls()
+        if isinstance(last, int) and isinstance(refs, dict) and isinstance(versions, dict):
+            return cls(last, refs, versions)
+        return cls()
 
 
 def closure(store: ObjectStore, starts: Iterable[str]) -> dict[str, str]:

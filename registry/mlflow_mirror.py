@@ -17,11 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry import fsio, mirror_layout, mlflow_restore
+from registry import config, fsio, mirror_layout, mlflow_restore
 from registry.errors import BadValue
 from registry.mirror_layout import Figures, MoveLog
 from registry.mlflow_restore import RestoreReport
-from registry.mlflow_store import NAME_KEY, MlflowStore, newest_versions, search_runs, write_figures
+from registry.mlflow_store import (
+    NAME_KEY,
+    SOURCE_KEY,
+    SOURCE_TAG,
+    MlflowStore,
+    newest_versions,
+    search_runs,
+    write_figures,
+)
 from registry.objects import Evaluation
 from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
 from registry.repository import Repository
@@ -141,8 +149,7 @@ class _Session:
         self.report = SyncReport()
         self.runs: dict[str, str] = {}  # {commit id: id of its finished run}, as far as it was looked up
         self.experiment = self._experiment()
-        if not self.client.search_registered_models(f"name = '{self.name}'"):
-            self.client.create_registered_model(self.name, tags={"cns.registry": self.name})
+        self._ensure_model()
 
     def record(self, commit_id: str, extra: Extra) -> SyncReport:
         """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
@@ -187,6 +194,15 @@ class _Session:
         if found is not None:
             return str(found.experiment_id)
         return str(self.client.create_experiment(self.name, artifact_location=place))
+
+    def _ensure_model(self) -> None:
+        """Make the registered model, and tell it where the base model lies."""
+        found = self.client.search_registered_models(f"name = '{self.name}'")
+        if not found:
+            self.client.create_registered_model(self.name, tags={"cns.registry": self.name})
+        source = config.lookup(self.repository.config, SOURCE_KEY)
+        if isinstance(source, str) and not (found and found[0].tags.get(SOURCE_TAG) == source):
+            self.client.set_registered_model_tag(self.name, SOURCE_TAG, source)
 
     def _begin_anew(self) -> None:
         """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths."""

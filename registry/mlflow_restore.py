@@ -7,6 +7,7 @@ reflog, no index.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from registry import config, fsio, layout, mirror_layout
 from registry.errors import MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
 from registry.mirror_layout import MoveLog
-from registry.mlflow_store import NAME_KEY, MlflowStore, newest_versions, search_runs
+from registry.mlflow_store import NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
 from registry.objects import Commit, Evaluation
 from registry.refs import EVALUATIONS, Refs
 from registry.store import DiskStore
@@ -45,13 +46,15 @@ def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
     store = MlflowStore(target, tracking_uri)
     if store.is_default and not store.file.exists():
         raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.uri, "")
+    fresh = not target.exists()
     fsio.make_folder(target)
-    with store.errors(), fsio.locked(target / "mlflow.lock"), fsio.locked(target / "lock"):
-        try:
-            layout.check_format(target)
-        except NotARegistry:
-            layout.write_skeleton(target, config.load(target / "config.toml"))
-        return _Restoring(target, store, store.connect()).run()
+    try:
+        with store.errors(), fsio.locked(target / "mlflow.lock"), fsio.locked(target / "lock"):
+            return _Restoring(target, store, store.connect()).run()
+    except BaseException:
+        if fresh:  # a folder that only looks like a registry would be in the way of the next command
+            shutil.rmtree(target, ignore_errors=True)
+        raise
 
 
 class _Restoring:
@@ -61,7 +64,7 @@ class _Restoring:
         self.folder = folder
         self.store = store
         self.client = client
-        self.objects = DiskStore.create(folder / "objects")
+        self.objects = DiskStore(folder / "objects")
         self.refs = Refs(folder)
 
     def run(self) -> RestoreReport:
@@ -70,6 +73,7 @@ class _Restoring:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             raise MlflowUnavailable(f"it has no experiment '{name}', as {NAME_KEY} says", self.store.uri, "")
+        self._make_skeleton(name)
         for run in search_runs(self.client, str(experiment.experiment_id), "attributes.status = 'FINISHED'"):
             self._objects_of(run, report)
         values = MoveLog().extended(newest_versions(self.client, name, 0)).refs
@@ -87,9 +91,23 @@ class _Restoring:
             raise MlflowUnavailable(
                 f"{NAME_KEY} is not set, and the registries there are: {listed}", self.store.uri, hint
             )
-        settings = config.load(self.folder / "config.toml")
-        config.save(self.folder / "config.toml", config.with_value(settings, NAME_KEY, models[0]))
         return str(models[0])
+
+    def _make_skeleton(self, name: str) -> None:
+        """Write what is missing around objects and refs: folders, the format, and the settings that MLflow knows."""
+        settings = config.load(self.folder / "config.toml")
+        changed = config.with_value(settings, NAME_KEY, name)
+        source = self.client.get_registered_model(name).tags.get(SOURCE_TAG)
+        if source and config.lookup(settings, SOURCE_KEY) is None:
+            changed = config.with_value(changed, SOURCE_KEY, source)
+        try:
+            layout.check_format(self.folder)
+        except NotARegistry:
+            layout.write_skeleton(self.folder, changed)
+        else:
+            DiskStore.create(self.folder / "objects")
+            if changed != settings:
+                config.save(self.folder / "config.toml", changed)
 
     def _objects_of(self, run: Any, report: RestoreReport) -> None:
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:

@@ -27,6 +27,8 @@ PARAMS = 100  # params a request: MLflow's limit
 PAGE = 1000
 NAME_KEY = "mlflow.name"
 URI_KEY = "mlflow.tracking_uri"
+SOURCE_KEY = "base.source"
+SOURCE_TAG = "cns.base_source"  # where the base lay: no part of any object, and all that a clone must be told
 HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"  # an empty file is a sound database too
 ENVIRONMENT = {  # what MLflow reads nowhere else; what a user has set stays
     "MLFLOW_DISABLE_TELEMETRY": "true",  # read at import
@@ -106,12 +108,22 @@ class MlflowStore:
     def _make_database(self) -> None:
         """Run MLflow's migrations in a temporary file and put it in place: a crash leaves none half-made."""
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        from sqlalchemy import Engine, event
 
         for left in self.folder.glob(f"{fsio.TEMPORARY}mlflow-*"):
             left.unlink()
         temporary = self.folder / f"{fsio.TEMPORARY}mlflow-{os.getpid()}.db"
-        SqlAlchemyStore(f"sqlite:///{temporary}", self.artifact_root or "").engine.dispose()
+        # Sixty-seven migrations wait for the disk hundreds of times; `install` does it once, for the whole file.
+        event.listen(Engine, "connect", _without_sync)
+        try:
+            SqlAlchemyStore(f"sqlite:///{temporary}", self.artifact_root or "").engine.dispose()
+        finally:
+            event.remove(Engine, "connect", _without_sync)
         fsio.install(temporary, self.file)
+
+
+def _without_sync(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def write_figures(client: MlflowClient, run_id: str, model_id: str | None, time_ms: int, figures: Figures) -> None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from cns.errors import MethodError
 from cns.images import scan_folder
+from cns.templates import default_token
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
 from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, DryRun
 from cns_cli.progress import Progress
-from registry.errors import NameTaken, NotARegistry
+from registry.errors import NameTaken, NotARegistry, TokenTaken
 from registry.names import check_name
 from registry.repository import Repository
 
@@ -39,6 +40,7 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     repo = _registry(options, progress)
     if repo is not None:
         _check_free(repo, options)
+    progress.stage("load libraries")
     if repo is None or options.dry_run:
         from cns_cli.porcelain.estimate import estimate
 
@@ -78,10 +80,15 @@ def _registry(options: AddOptions, progress: Progress) -> Repository | None:
 
 
 def _check_free(repo: Repository, options: AddOptions) -> None:
-    taken = repo.tree_of(repo.head().commit).concepts
+    """Refuse a name or a token that the tree has already, and a replacement of nothing."""
+    taken = repo.concepts(repo.tree_of(repo.head().commit))
     if options.name in taken and not options.replace:
         raise NameTaken(options.name)
     if options.replace and options.name not in taken:
         raise MethodError(
             f"there is no concept {options.name!r} to replace", f"cns add {options.name} {options.images}"
         )
+    token = options.token or default_token(options.name)
+    for name, concept in taken.items():
+        if token in concept.tokens and name != options.name:
+            raise TokenTaken(token, options.name, name)

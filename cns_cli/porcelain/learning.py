@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cns import codec
-from cns.classnoun import infer_class_noun
+from cns.classnoun import infer_captions, infer_class_noun
 from cns.drift import kv_drift
 from cns.images import load_images
-from cns.tokens import check_new_token, default_token
+from cns.templates import default_token
+from cns.tokens import check_new_token
 from cns.training import Learned
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.judging import judge_images, score_images, store_scores
@@ -80,7 +81,7 @@ def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
 
 
 def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None) -> Subject:
-    """Read the images, choose the token and the class noun.
+    """Read the images, choose the token and the class noun, caption what has no caption.
 
     Args:
         bench: The base.
@@ -94,13 +95,14 @@ def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None)
     token = options.token or own_token or default_token(options.name)
     if token != own_token:
         check_new_token(bench.model.pipeline.tokenizer, token)
-    if options.class_noun:
-        return Subject(options.name, options.class_noun, None, token, images)
     least = bench.family.defaults.min_class_probability
-    found = infer_class_noun(
-        images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=options.images.resolve().name
-    )
-    return Subject(options.name, found.noun, found.probability, token, images)
+    noun, confidence = options.class_noun, None
+    if noun is None:
+        folder = options.images.resolve().name
+        found = infer_class_noun(images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=folder)
+        noun, confidence = found.noun, found.probability
+    captions = infer_captions(images.pixels, images.captions, noun, bench.backgrounds, bench.clip, least)
+    return Subject(options.name, noun, confidence, token, images.with_captions(captions))
 
 
 def store_concept(session: Session, subject: Subject, learned: Learned, parent: str, keep_images: bool) -> Concept:

@@ -186,6 +186,7 @@ class Outcome:
             "drift": dict(self.drift),
             "overlap": dict(self.overlap),
             "neurons": per_matrix,
+            "captions": list(self.subject.images.captions),
             "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,

@@ -17,7 +17,7 @@ from cns.compose import Model
 from cns.encoders import ClipEncoder, ImageEncoder, load_encoders
 from cns.families import Family, family_named
 from cns.loading import load_pipeline, native_resolution, pick_device
-from cns.prompts import Calibration, calibration_of, nouns_of
+from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
 
 
@@ -78,6 +78,11 @@ class Workbench:
     def nouns(self) -> tuple[str, ...]:
         """Class nouns that this base knows."""
         return nouns_of(self.family, self.folder)
+
+    @cached_property
+    def backgrounds(self) -> tuple[str, ...]:
+        """Phrases for backgrounds that this base knows; empty for most."""
+        return backgrounds_of(self.family, self.folder)
 
     @property
     def resolution(self) -> int:

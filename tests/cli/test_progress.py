@@ -35,7 +35,7 @@ def test_plain_lines_are_few() -> None:
         "finetune: 100/400, loss 0.005, 30 s left",
         "finetune: 200/400, loss 0.0025, 20 s left",
         "finetune: 300/400, loss 0.001667, 10 s left",
-        "finetune: 400/400, loss 0.00125, 0.0 s left",
+        "finetune: 400/400, loss 0.00125",
         "a remark",
     ]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from cns.errors import TokenError
+from cns.templates import default_token
 from cns.tokens import (
     check_new_token,
     class_noun_row,
     content_positions,
-    default_token,
     encode_prompts,
     install_tokens,
     token_ids,

@@ -19,7 +19,7 @@ from cns_cli.porcelain.learning import learn
 from cns_cli.porcelain.options import AddOptions, DryRun
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
-from registry.errors import BadName, NameTaken, TipMoved
+from registry.errors import BadName, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
 from registry.repository import Repository
 from registry.trees import without_concept
@@ -121,12 +121,18 @@ def test_a_bad_name_is_refused(empty, photos, name):
         add(empty, name, photos["rex"])
 
 
-@pytest.mark.parametrize("token", ["dog", "<tom>"])
-def test_a_token_with_a_meaning_is_refused_and_nothing_is_written(learned, photos, token):
+@pytest.mark.parametrize(("token", "error"), [("dog", TokenError), ("<tom>", TokenTaken)])
+def test_a_token_with_a_meaning_is_refused_and_nothing_is_written(learned, photos, token, error):
     before = files(learned)
-    with pytest.raises(TokenError):
+    with pytest.raises(error):
         add(learned, "mug", photos["mug"], token=token)
     assert files(learned) == before
+
+
+def test_two_names_that_differ_in_case_would_share_a_token(learned, photos):
+    with pytest.raises(TokenTaken):
+        add(learned, "REX", photos["mug"])
+    assert add(learned, "REX", photos["mug"], token="<big-rex>").token == "<big-rex>"
 
 
 def test_a_folder_without_an_image_is_refused(empty, tmp_path):

@@ -9,6 +9,7 @@ from cns_cli.porcelain.check import check
 from cns_cli.porcelain.judging import Scores, evaluate, protocol_digest
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.rm import rm
+from cns_cli.progress import NullProgress
 from registry.errors import UnknownConcept
 from registry.objects import Evaluation
 from registry.repository import Repository
@@ -110,7 +111,7 @@ def test_a_revision_without_concepts_has_nothing_to_forget(learned):
 def test_a_concept_still_has_its_baseline_after_the_one_it_was_trained_on_is_gone(learned):
     from cns_cli.porcelain.options import Request
 
-    rm(Request(start=learned, author="ann", time=1_780_000_500), "rex")
+    rm(Request(start=learned, author="ann", time=1_780_000_500), "rex", NullProgress())
     result = run(learned, max_drop=2.0)
     assert [row.concept for row in result.rows] == ["tom"]
     assert result.rows[0].drift > 0  # its context is not the one that it was trained in

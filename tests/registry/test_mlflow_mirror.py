@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,27 @@ def dogs(repository: Repository, mlflow_template: Path, monkeypatch: pytest.Monk
     return repository
 
 
+@pytest.fixture(scope="module")
+def mirrored(scratch: Path, mlflow_template: Path) -> tuple[Path, Path]:
+    """A mirrored lineage in `home/dogs`, and a copy of it: MLflow keeps absolute paths, so it is put back there."""
+    home, saved = (Path(tempfile.mkdtemp(dir=scratch)) for _ in range(2))
+    repository = new_repository(home / "dogs")
+    shutil.copy(mlflow_template, repository.folder / "mlflow.db")
+    grow(repository)
+    shutil.copytree(home, saved, dirs_exist_ok=True)
+    return home, saved
+
+
 @pytest.fixture
-def lineage(dogs: Repository) -> Repository:
-    """Three concepts, a tag, branches, a lost commit and scores, all mirrored."""
+def lineage(mirrored: tuple[Path, Path], dogs: Repository) -> Repository:
+    """Three concepts, a tag, branches, a lost commit and scores, all mirrored; fresh for each test."""
+    home, saved = mirrored
+    shutil.rmtree(home)
+    shutil.copytree(saved, home)
+    return Repository(home / "dogs")
+
+
+def grow(dogs: Repository) -> None:
     for name in ("rex", "tom"):
         add(dogs, name)
     dogs.create_tag("v1.0")
@@ -42,7 +61,6 @@ def lineage(dogs: Repository) -> Repository:
     dogs.move_ref("refs/lost/ann", None, dogs.resolve("main"), author=AUTHOR, time=0, message="lost")
     dogs.add_evaluation(evaluation(dogs, "rex"))
     MlflowMirror(dogs).sync()
-    return dogs
 
 
 def client_of(repository: Repository) -> MlflowClient:
@@ -236,7 +254,9 @@ class TestRestore:
     def test_all_but_mlflow_may_be_gone(self, lineage: Repository) -> None:
         restored(lineage, also=("refs", "HEAD", "format", "config.toml", "logs"))
         assert list(Repository(lineage.root).log())
-        assert Repository(lineage.root).config["mlflow"]["name"].startswith("dogs-")
+        config = Repository(lineage.root).config
+        assert config["mlflow"]["name"].startswith("dogs-")
+        assert config["base"] == {"source": "emoji-64"}
 
     def test_detached_head_comes_back(self, lineage: Repository) -> None:
         lineage.checkout("HEAD~1", time=0)
@@ -349,6 +369,7 @@ class TestElsewhere:
         assert name_of(repository) != name_of(other)
         with pytest.raises(MlflowUnavailable):
             MlflowMirror.restore(tmp_path / "clone", server)
+        assert not (tmp_path / "clone" / ".cns").exists()  # nothing half-made is left
 
     def test_argument_wins_over_config(self, repository: Repository, server: str) -> None:
         repository.set_config("mlflow.tracking_uri", "http://127.0.0.1:1")
@@ -400,6 +421,7 @@ class TestUnavailable:
 
 FIRST_USE = """
 import sys
+import tempfile
 from pathlib import Path
 from registry.mlflow_mirror import MlflowMirror
 from registry.repository import Repository
