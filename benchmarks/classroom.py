@@ -90,6 +90,7 @@ class Classroom:
         noun: str,
         earlier: Sequence[Taught] = (),
         general: Mapping[str, Tensor] | None = None,
+        captioned: bool = True,
         **changes: Any,
     ) -> Taught:
         """Learn the example concept of this noun on top of earlier ones.
@@ -98,11 +99,13 @@ class Classroom:
             noun: Class noun, and the folder in examples/concepts.
             earlier: Concepts that the model holds.
             general: Neurons to leave out; None finds the general ones.
+            captioned: Use the captions beside the images; else the family's training templates alone.
             changes: Settings other than the family's defaults.
         """
         settings = self.settings(**changes)
         general = self.general(settings) if general is None else general
-        references = load_images(CONCEPTS / noun, self.bench.resolution).pixels
+        images = load_images(CONCEPTS / noun, self.bench.resolution)
+        images = images if captioned else images.with_captions([None] * len(images.images))
         token = f"<{noun}1>"
         phrase, pipeline = f"{token} {noun}", self.model.pipeline
         parent = self.model.set_concepts([one.weights for one in earlier])
@@ -110,12 +113,12 @@ class Classroom:
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {token: row})
         past = [self._past(one, earlier, phrase) for one in earlier] if settings.reg != "none" else []
-        prompts = fill_templates(self.bench.family.training_templates, phrase)
-        lesson = Lesson(noun, noun, token, references, [prompts] * len(references))
+        prompts = teaching.training_prompts(self.bench, teaching.Subject(noun, noun, None, token, images))
+        lesson = Lesson(noun, noun, token, images.pixels, prompts)
         around = Surroundings(past, self._calibrated(), general)
         learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
-        return Taught(noun, learned.weights, references, birth, learned.selection.masks, learned.series["loss"])
+        return Taught(noun, learned.weights, images.pixels, birth, learned.selection.masks, learned.series["loss"])
 
     def draw(self, concepts: Sequence[Taught], phrase: str, per_prompt: int) -> Pixels:
         """Generate `per_prompt` images of each judge template with the phrase; the same noise at every call.
@@ -127,6 +130,14 @@ class Classroom:
         templates = fill_templates(self.bench.family.judge_templates, phrase)
         prompts = [prompt for prompt in templates for _ in range(per_prompt)]
         return self.bench.images(prompts, list(range(len(prompts))))
+
+    def zero_shot(self, concepts: Sequence[Taught], count: int) -> float:
+        """How far images of held-out calibration prompts moved from the base's: mean of 1 - cosine, same seeds."""
+        prompts, moved = self.bench.calibration.held_out[:count], []
+        for held in ([], concepts):
+            self.model.set_concepts([one.weights for one in held])
+            moved.append(self.features(self.bench.images(prompts, range(count))))
+        return float(1 - (moved[0] * moved[1]).sum(1).mean())
 
     def features(self, pixels: Pixels, judge: str = "identity") -> NDArray[np.float32]:
         """Return unit rows, shape (N, D), of one judge."""

@@ -81,7 +81,8 @@ class MlflowStore:
             logging.getLogger(name).setLevel(logging.WARNING)
         if self.is_default and not (self.file.exists() and self.file.stat().st_size):
             self._make_database()
-        mlflow.set_tracking_uri(self.uri)  # `models:/m-…` resolves through it, whatever the client was given
+        with _kept_variable("MLFLOW_TRACKING_URI"):  # which set_tracking_uri writes
+            mlflow.set_tracking_uri(self.uri)  # `models:/m-…` resolves through it, whatever the client was given
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def local_files(self, run: Any) -> Path | None:
@@ -120,6 +121,19 @@ class MlflowStore:
         finally:
             event.remove(Engine, "connect", _without_sync)
         fsio.install(temporary, self.file)
+
+
+@contextlib.contextmanager
+def _kept_variable(name: str) -> Iterator[None]:
+    """Put a variable of the environment back as it was."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def _without_sync(connection: Any, _record: object) -> None:

@@ -453,3 +453,13 @@ def test_store_tells_what_is_its_own(repository: Repository) -> None:
     other.repair()
     own.repair()
     assert other.local_files(None) is None
+
+
+def test_using_the_mirror_leaves_the_environment_as_it_was(dogs: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow writes the variable, and the next command in this process would take it for the user's wish."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    MlflowMirror(dogs).sync()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
+    MlflowMirror(dogs).sync()
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://localhost:1"
