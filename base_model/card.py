@@ -114,7 +114,7 @@ def _training(records: list[dict]) -> str:
         "views of single drawings), CLIP (contrastive over scenes), then the denoiser and the text encoder together "
         "(v-prediction, squared-cosine schedule, Muon and AdamW, average of weights, rate falling to zero). "
         "`python -m base_model run` repeats it from nothing; `docs/base_model.md` says what decided the quality.\n\n"
-        "Four backgrounds of each noun were held out: no scene of the continued training showed that noun on them. "
+        "Four backgrounds of each noun were held out: no training scene showed that noun on them. "
     )
     if any(record["start"] != "nothing" for record in records):
         text += (

@@ -32,8 +32,8 @@ from base_model.vae import psnr
 from base_model.vocabulary import NOUNS, PHRASES, held_out_prompts, is_held_out, single_caption
 from cns.identity import IdentityEncoder
 
-GUIDANCE = 4.0
-STEPS = 20
+GUIDANCE = 2.0
+STEPS = 15
 BATCH = 16
 PROMPTS = 200
 SWEEP_GUIDANCE = (1.5, 2.0, 2.5, 3.0, 4.0)
