@@ -168,10 +168,10 @@ def concepts(work: WorkOption = DEFAULT_WORK, threads: ThreadsOption = None, bas
 @app.command()
 def card(work: WorkOption = DEFAULT_WORK, base: BaseOption = BASE_FOLDER) -> None:
     """Write the model card and NOTICE from what the trainings and the evaluation recorded."""
-    from base_model.card import notice_text, write_card
+    from base_model.card import is_warm_started, notice_text, read_records, write_card
 
     write_card(work, base)
-    (REPOSITORY / "NOTICE").write_text(notice_text())
+    (REPOSITORY / "NOTICE").write_text(notice_text(is_warm_started(read_records(work))))
 
 
 if __name__ == "__main__":

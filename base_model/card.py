@@ -12,6 +12,11 @@ from base_model.sources import ICON_SOURCES, SOURCES, STYLES
 from base_model.vocabulary import COLOURS, DRAWN_PHRASES, NOUNS, VERSION
 
 SHEET_NAME = "card_sheet.png"
+# What the weights of an earlier run, from which `emoji-64-v1` goes on, had seen beyond the recipe of today.
+EARLIER_RUN = (
+    "The earlier run's VAE, tokenizer and CLIP (and so the start of the text encoder) had also been trained on Twemoji "
+    "drawings; its denoiser and this base's identity encoder never were. FxEmoji was seen by none of them."
+)
 TRAININGS = ("vae", "identity", "clip", "unet")
 
 
@@ -24,11 +29,21 @@ def write_card(work: Path, base: Path) -> None:
     """
     evaluation = work / "evaluation"
     report = json.loads((evaluation / "evaluation.json").read_text())
-    records = [json.loads(path.read_text()) for name in TRAININGS for path in (work / name).glob("record.json")]
+    records = read_records(work)
     (base / "README.md").write_text(card_text(report, records))
-    (base / "NOTICE").write_text(notice_text())
+    (base / "NOTICE").write_text(notice_text(is_warm_started(records)))
     shutil.copyfile(evaluation / "evaluation.json", base / "evaluation.json")
     shutil.copyfile(evaluation / "sheet.png", base / SHEET_NAME)
+
+
+def read_records(work: Path) -> list[dict]:
+    """What the trainings recorded, in the order of the recipe."""
+    return [json.loads(path.read_text()) for name in TRAININGS for path in (work / name).glob("record.json")]
+
+
+def is_warm_started(records: list[dict]) -> bool:
+    """Whether any training went on from the weights of an earlier run."""
+    return any(record["start"] != "nothing" for record in records)
 
 
 def card_text(report: dict, records: list[dict]) -> str:
@@ -37,8 +52,8 @@ def card_text(report: dict, records: list[dict]) -> str:
     return "\n".join(part.strip() + "\n" for part in parts)
 
 
-def notice_text() -> str:
-    """Attribution of every package that the recipe reads, generated from the pinned sources."""
+def notice_text(warm_started: bool) -> str:
+    """Attribution of every package that the recipe reads, and of what an earlier run had read besides."""
     lines = [
         f"The weights of {VERSION} were trained on drawings of the packages marked (trained on); the demo's pictures",
         "under examples/concepts and benchmarks/other_artists are composed of drawings of the packages named there.",
@@ -48,9 +63,9 @@ def notice_text() -> str:
         if source.is_trained_on:
             use = "trained on; also benchmarks/other_artists"
         elif source.artist == "fxemoji":
-            use = "examples/concepts; not trained on"
+            use = "examples/concepts; no training data"
         elif source.artist:
-            use = "benchmarks/other_artists; not trained on"
+            use = "benchmarks/other_artists; no training data of the recipe"
         else:
             use = "names and tags of the drawings"
         lines += [f"{source.package} {source.version}, {source.licence} ({use})", f"    {source.url}"]
@@ -62,6 +77,8 @@ def notice_text() -> str:
         "Noto Emoji: Copyright Google Inc., Apache License 2.0. Fluent Emoji: Copyright Microsoft Corporation, MIT.",
         "FxEmoji: Copyright Mozilla Foundation, Apache License 2.0. emojibase-data: Copyright Miles Johnson, MIT.",
     ]
+    if warm_started:
+        lines += ["", f"{VERSION} goes on from the weights of an earlier run. {EARLIER_RUN}"]
     return "\n".join(lines) + "\n"
 
 
@@ -101,9 +118,10 @@ def _data() -> str:
         '"a [small] [style] {noun} {background}" or "a {noun} and a {noun} {background}"; '
         f"style words are {styles}. Backgrounds: " + ", ".join(DRAWN_PHRASES) + '; "on a {colour} background" with '
         + ", ".join(COLOURS) + ".\n\nNouns: " + ", ".join(NOUNS) + ".\n\n"
-        "Names and tags are those of emojibase-data (MIT). FxEmoji (Apache-2.0) and Twemoji (CC-BY 4.0) were never "
-        "trained on: the demo's concepts are FxEmoji drawings, and Twemoji is one of the other artists that they are "
-        "compared with. Every licence is checked against an allow-list when the data is fetched; see NOTICE.\n"
+        "Names and tags are those of emojibase-data (MIT). FxEmoji (Apache-2.0) and Twemoji (CC-BY 4.0) are no "
+        "training data of this recipe: the demo's concepts are FxEmoji drawings, and Twemoji is one of the other "
+        "artists that they are compared with. Every licence is checked against an allow-list when the data is "
+        "fetched; see NOTICE.\n"
     )  # fmt: skip
 
 
@@ -116,11 +134,13 @@ def _training(records: list[dict]) -> str:
         "`python -m base_model run` repeats it from nothing; `docs/base_model.md` says what decided the quality.\n\n"
         "Four backgrounds of each noun were held out: no training scene showed that noun on them. "
     )
-    if any(record["start"] != "nothing" for record in records):
+    if is_warm_started(records):
         text += (
             "These weights go on from rough weights of an earlier run of this recipe (VAE, CLIP, denoiser and text "
             "encoder; the identity encoder is from nothing), and that earlier run had *not* held anything out. So "
             '"held out" below is true of the training that is described here, not of the one before it. '
+            + EARLIER_RUN
+            + " "
         )
     text += "Held-out scenes are scenes of seeds of their own.\n"
     rows = [f"| {row['stage']} | {row['start']} | {row['steps']} | {row['minutes']:g} |" for row in records]

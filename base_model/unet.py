@@ -7,7 +7,7 @@ cross-attention sees the padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from base_model.clip import token_ids, use_plain_attention
@@ -85,31 +86,42 @@ def train_unet(
         decay_from: Share of the budget after which the rate falls to zero.
         seed: Of batches, timesteps, noise and empty captions.
     """
-    use_plain_attention(text_encoder)
-    unet.set_attn_processor(AttnProcessor())
     modules = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(device)
-    optimizers = matrix_optimizers(
-        [(unet, peak_lr), (text_encoder, peak_lr * TEXT_LR_SHARE)],
-        excluded=_belongs_to_adam,
-    )
-    training = Training(
-        modules, optimizers, Schedule(100, decay_from), minutes, folder / "checkpoint.pt", seed, EMA_DECAY
-    )
-    ids, empty = token_ids(tokenizer, captions), token_ids(tokenizer, [""])
+    optimizers = _optimizers(unet, text_encoder, peak_lr)
+    schedule = Schedule(100, decay_from)
+    training = Training(modules, optimizers, schedule, minutes, folder / "checkpoint.pt", seed, EMA_DECAY)
+    loss_of = _loss(unet, text_encoder, token_ids(tokenizer, ["", *captions]), latents, device)
+    trained = training.run(loss_of, log=lambda line: print("unet", line, flush=True))
+    trained["unet"].save_pretrained(folder / "unet")
+    trained["text_encoder"].save_pretrained(folder / "text_encoder")
+
+
+def _loss(
+    unet: UNet2DConditionModel, text_encoder: CLIPTextModel, ids: Tensor, latents: Tensor, device: torch.device
+) -> Callable[[Generator], Tensor]:
+    """The loss of a random batch; row 0 of `ids` is the empty caption, row i + 1 that of latent i."""
     signal_share = new_scheduler().alphas_cumprod.to(device)
 
     def loss_of(generator: Generator) -> Tensor:
         chosen = torch.randint(0, len(latents), (BATCH,), generator=generator)
-        batch_ids = torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY_SHARE, empty, ids[chosen])
+        is_empty = torch.rand(BATCH, generator=generator) < EMPTY_SHARE
+        rows = torch.where(is_empty, 0, chosen + 1)
         noise = torch.randn(BATCH, *latents.shape[1:], generator=generator).to(device)
         timesteps = spread_timesteps(BATCH, generator).to(device)
         with autocast(device):
-            states = text_encoder(batch_ids.to(device)).last_hidden_state
+            states = text_encoder(ids[rows].to(device)).last_hidden_state
         return velocity_loss(unet, states, latents[chosen].to(device), noise, timesteps, signal_share)
 
-    trained = training.run(loss_of, log=lambda line: print("unet", line, flush=True))
-    trained["unet"].save_pretrained(folder / "unet")
-    trained["text_encoder"].save_pretrained(folder / "text_encoder")
+    return loss_of
+
+
+def _optimizers(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, peak_lr: float) -> list[Optimizer]:
+    """Muon and AdamW over both, which attend by matrix products from now on."""
+    # At these sizes the fused attention's backward is slower on a CPU.
+    use_plain_attention(text_encoder)
+    unet.set_attn_processor(AttnProcessor())
+    groups: list[tuple[nn.Module, float]] = [(unet, peak_lr), (text_encoder, peak_lr * TEXT_LR_SHARE)]
+    return matrix_optimizers(groups, excluded=_belongs_to_adam)
 
 
 def _belongs_to_adam(name: str) -> bool:

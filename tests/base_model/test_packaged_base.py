@@ -77,7 +77,7 @@ def test_symbols_of_concept_tokens_are_pieces() -> None:
 
 @pytest.mark.parametrize("notice", [REPOSITORY / "NOTICE", BASE / "NOTICE"])
 def test_notice_names_every_source(notice: Path) -> None:
-    assert notice.read_text() == notice_text()
+    assert notice.read_text().startswith(notice_text(warm_started=False))
 
 
 def test_figures_reach_their_bars() -> None:
