@@ -82,7 +82,6 @@ class Family:
         name: What people type, and what a base object records.
         describe: One sentence for help texts.
         defaults: Settings where the user gives none.
-        context_length: Tokens a prompt is padded to; None = the tokenizer's own `model_max_length`.
         grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
         calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
             `cns/calibration`.
@@ -97,7 +96,6 @@ class Family:
     name: str
     describe: str
     defaults: Defaults
-    context_length: int | None
     grid_bits: int
     calibration: str
     nouns: str
@@ -223,7 +221,6 @@ EMOJI_64 = Family(
         max_drop=0.02,
         min_class_probability=0.5,
     ),
-    context_length=None,
     grid_bits=8,
     calibration="calibration.json",
     nouns="nouns.json",
@@ -238,7 +235,6 @@ SD_1 = Family(
     name="sd-1",
     describe="Stable Diffusion 1.x, a folder or a hub id",
     defaults=Defaults(**SD_DEFAULTS),
-    context_length=None,
     grid_bits=11,
     calibration="sd.json",
     nouns="sd_nouns.json",

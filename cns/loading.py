@@ -99,13 +99,13 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
 
     Returns:
         A pipeline whose modules are float32, in evaluation mode and without gradients; no progress bar, no safety
-        checker. Its tokenizer pads to the family's context length; the text encoder knows its true end-of-text id.
+        checker. Its tokenizer pads to no more than the text encoder reads, which knows its true end-of-text id.
 
     Raises:
         BaseModelError: the folder is no supported pipeline, names a class outside the allow-list, or lacks a file.
     """
     scheduler_class = check_index(folder)
-    family = family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
+    family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
     with quiet_libraries():
         modules = {
             "unet": _load(UNet2DConditionModel, folder, "unet"),
@@ -125,7 +125,7 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
     for module in modules.values():
         module.requires_grad_(False).eval().to(device)
     positions = modules["text_encoder"].config.max_position_embeddings
-    tokenizer.model_max_length = min(tokenizer.model_max_length, family.context_length or positions, positions)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
     fix_end_of_text(modules["text_encoder"], tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
