@@ -65,7 +65,9 @@ def run(quick: bool) -> Report:
             if done.code:
                 raise SystemExit(done.stderr)
             plain_s.append(done.elapsed_s)
-        equal = _equal_images(sorted(folder.glob("ours*.png")), [folder / f"plain-{i}.png" for i in range(count)])
+        equal = _equal_images(
+            [folder / f"ours-{i + 1}.png" for i in range(count)], [folder / f"plain-{i}.png" for i in range(count)]
+        )
         batch_s = _batch_s(folder / "exported", 16)
     ratio = statistics.median(ours_s) / statistics.median(plain_s)
     rows = [

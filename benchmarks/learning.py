@@ -21,8 +21,8 @@ from benchmarks.classroom import CONCEPTS, Classroom
 from benchmarks.report import FOLDER, Cell, Report, Table
 
 SINGLES = ("dog", "cat", "frog", "penguin", "car", "rocket")
-# The first begins with the drawing that is least like its class noun: the most to learn, and the most to lose.
-STREAMS = (("cat", "dog", "car"), ("dog", "penguin", "car"))
+# It begins with the drawing that is least like its class noun: the most to learn, and the most to lose.
+STREAMS = (("cat", "dog", "car"),)
 CELLS = FOLDER / "learning_cells.json"
 STREAM_COLUMNS = (
     *("concept", "verdict", "identity: born", "now", "drop ≤ upper bound", "CLIP-I: born", "now", "drop ≤ upper bound"),

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -32,7 +32,10 @@ from cns.quiet import quiet_libraries
 from cns.templates import fill_template
 
 with quiet_libraries():
-    from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
+    from transformers import CLIPModel, CLIPTokenizer
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
 
 BATCH = 64
 ENCODERS = ("clip", "identity")
@@ -168,6 +171,8 @@ class DinoEncoder:
         Raises:
             EncoderMissingError: the folder holds no such model.
         """
+        from transformers import Dinov2Model  # only here: the embedded base has a judge of its own, and never needs it
+
         model = _load(Dinov2Model, folder, dtype=torch.float32, use_safetensors=True).to(device)
         return cls(model, Preparation.from_folder(folder), folder_digest(folder))
 
