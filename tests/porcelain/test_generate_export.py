@@ -77,7 +77,11 @@ def test_plain_diffusers_on_the_export_makes_the_same_images(learned, tmp_path):
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     theirs = pipeline([prompt] * 2, num_inference_steps=STEPS, guidance_scale=7.5, generator=generators).images
     for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, np.asarray(other))
+        # The same weights lie at other offsets of another file, and a matrix product on memory of another alignment may
+        # add in another order: a value on the edge of two grey levels can round either way. Nothing more may differ.
+        apart = np.abs(mine.astype(int) - np.asarray(other).astype(int))
+        assert apart.max() <= 1
+        assert (apart > 0).mean() < 0.001
 
 
 def test_every_exported_tensor_outside_the_masks_equals_the_base(learned, tmp_path, tiny_base, session):
