@@ -13,11 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cns.compose import Weights
-from cns.drift import kv_drift
 from cns.gate import Outcome, Verdict, decide, paired_drop
-from cns_cli.porcelain import teaching
 from cns_cli.porcelain.judging import Scores, evaluate, protocol_digest
+from cns_cli.porcelain.learning import drift_since_birth
 from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, Score
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress, Progress
@@ -71,7 +69,7 @@ def check(options: CheckOptions, progress: Progress | None = None, session: Sess
             pairs[name] = _pair(session, tree, chosen[name], twice, options.seed, progress)
         verdicts = _verdicts(pairs, max_drop)
     now = session.set_tree(tree)
-    drift = {name: _drift(session, concept, now) for name, concept in chosen.items()}
+    drift = drift_since_birth(session, chosen, now)
     rows = tuple(_row(name, pairs[name], verdicts[name], drift[name], max_drop) for name in chosen)
     return CheckResult(
         commit=commit,
@@ -122,11 +120,6 @@ def _outcome(verdicts: Mapping[str, Verdict]) -> Outcome:
     if Outcome.FORGOT in outcomes:
         return Outcome.FORGOT
     return Outcome.INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else Outcome.KEPT
-
-
-def _drift(session: Session, concept_id: str, now: Weights) -> float:
-    moments = teaching.judged_moments(session.bench, session.concept(concept_id).phrase)
-    return kv_drift(now, session.birth_weights(concept_id), moments)
 
 
 def _row(name: str, pair: Pair, verdicts: Mapping[str, Verdict], drift: float, max_drop: float) -> CheckRow:

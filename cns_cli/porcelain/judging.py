@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +137,6 @@ def evaluate(
     concept_id: str,
     images: int,
     seed: int,
-    ready: Callable[[int], None] = lambda _made: None,
 ) -> Scores:
     """Score a concept in a tree, from the registry or by making images.
 
@@ -148,7 +146,6 @@ def evaluate(
         concept_id: The concept.
         images: Images of each judge prompt.
         seed: First seed of the protocol.
-        ready: Told how many images were made.
     """
     tree_id = session.repo.objects.put(tree)
     digest = protocol_digest(session.bench, seed)
@@ -159,7 +156,6 @@ def evaluate(
     concept = session.concept(concept_id)
     session.set_tree(tree)
     made = judge_images(session.bench, concept.phrase, best.images if best else 0, images, seed)
-    ready(len(made))
     scores = score_images(session.bench, made, concept.class_noun, dict(session.references(concept_id)))
     scores = best.joined(scores) if best else scores
     store_scores(session, tree, concept_id, seed, scores)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cns import codec
 from cns.classnoun import infer_captions, infer_class_noun
+from cns.compose import Weights
 from cns.drift import kv_drift
 from cns.images import load_images
 from cns.templates import default_token
@@ -60,11 +63,6 @@ def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
     pictures_after = judge_images(bench, subject.phrase, 0, JUDGED_IMAGES, options.seed)
     after = score_images(bench, pictures_after, subject.class_noun, references)
     store_scores(session, born, concept_id, options.seed, after)
-    drift, overlap = {}, {}
-    for name, other in others.items():
-        concept = session.concept(other)
-        drift[name] = kv_drift(now, session.birth_weights(other), teaching.judged_moments(bench, concept.phrase))
-        overlap[name] = codec.overlap(learned.weights.delta, concept.delta)
     return Outcome(
         options=options,
         session=session,
@@ -75,9 +73,20 @@ def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
         before=before,
         after=after,
         pictures=(pictures_before, pictures_after),
-        drift=drift,
-        overlap=overlap,
+        drift=drift_since_birth(session, others, now),
+        overlap={
+            name: codec.overlap(learned.weights.delta, session.concept(one).delta) for name, one in others.items()
+        },
     )
+
+
+def drift_since_birth(session: Session, others: Mapping[str, str], now: Weights) -> dict[str, float]:
+    """K/V drift of concepts (name -> concept id) since birth: relative, squared, on the judge's prompts."""
+    drift = {}
+    for name, concept_id in others.items():
+        moments = teaching.judged_moments(session.bench, session.concept(concept_id).phrase)
+        drift[name] = kv_drift(now, session.birth_weights(concept_id), moments)
+    return drift
 
 
 def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None) -> Subject:
