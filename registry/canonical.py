@@ -1,7 +1,8 @@
 """Canonical JSON: one value, one string of bytes.
 
-UTF-8, keys sorted by code point, no spaces, no NaN, no lone surrogates. An object's id hashes these bytes, so that the
-form may never change; a test pins it. Decoding accepts canonical bytes only, so that no two files mean the same object.
+UTF-8, keys sorted by code point, no spaces, no NaN, no lone surrogates, whole numbers of 64 bits. An object's id
+hashes these bytes, so that the form may never change; a test pins it. Decoding accepts canonical bytes only, so that
+no two files mean the same object.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from registry.errors import BadValue
 
 # Chosen, not tuned: our own objects nest 6 deep; a hostile file must not reach the recursion limit.
 MAX_DEPTH = 64
+# A list of two bytes becomes an object of sixty: what is larger than this could fill the memory.
+MAX_BYTES = 4 * 2**20
+# Beyond it a number has no float, and what prints or sums it fails.
+MAX_WHOLE = 2**64
 
 
 def encode(value: Any) -> bytes:
@@ -34,8 +39,10 @@ def decode(payload: bytes) -> Any:
     """Return the value of canonical bytes.
 
     Raises:
-        BadValue: payload is not JSON, or not in canonical form.
+        BadValue: payload is not JSON, or not in canonical form, or larger than `MAX_BYTES`.
     """
+    if len(payload) > MAX_BYTES:
+        raise BadValue("the size of JSON", len(payload), f"at most {MAX_BYTES} bytes")
     try:
         value = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -45,6 +52,15 @@ def decode(payload: bytes) -> Any:
     return value
 
 
+def check_text(text: str, what: str) -> str:
+    """Return a text that canonical JSON can hold, or raise BadValue: before hours of work, not after."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadValue(what, text, "text in UTF-8, without lone surrogates") from error
+    return text
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -52,7 +68,11 @@ def _refuse_constant(name: str) -> None:
 def _check(value: Any, where: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise BadValue(where, "…", f"at most {MAX_DEPTH} levels of nesting")
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if isinstance(value, int):
+        if abs(value) >= MAX_WHOLE:
+            raise BadValue(where, "…", "a whole number of at most 64 bits")
         return
     if isinstance(value, float):
         if not math.isfinite(value):

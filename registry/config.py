@@ -18,6 +18,9 @@ from registry.errors import BadConfig, BadValue
 
 HEADER = "# Settings of this cns registry. Change them here or with: cns config KEY VALUE (which drops comments).\n"
 
+LARGEST = 2**16  # bytes; what this module writes has about a hundred
+MOST_DOTS = 100  # of a line: the parser takes time and memory by their square
+
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -28,9 +31,14 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         BadConfig: it is not TOML.
     """
-    content = fsio.read(path)
-    if content is None:
-        return {}
+    content = fsio.read(path, LARGEST)
+    return {} if content is None else parse(path, content)
+
+
+def parse(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the settings that a file's content says; raises BadConfig as `load` does."""
+    if any(line.count(b".") > MOST_DOTS for line in content.splitlines()):
+        raise BadConfig(path, f"a line has more than {MOST_DOTS} dots; expected short keys")
     try:
         return tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -50,6 +58,18 @@ def lookup(settings: dict[str, Any], dotted: str, default: Any = None) -> Any:
             return default
         found = found[part]
     return found
+
+
+def text(path: Path, settings: dict[str, Any], dotted: str) -> str | None:
+    """Return the text at a dotted key of the settings in a file, None where there is none or an empty one.
+
+    Raises:
+        BadConfig: it is no text. The file may come from anybody.
+    """
+    value = lookup(settings, dotted)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise BadConfig(path, f"{dotted} is {str(value)[:40]}; expected a text")
 
 
 def with_value(settings: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ chooses the exit code by type.
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,6 +127,19 @@ class RefCorrupt(RegistryError):
         )
 
 
+class StateCorrupt(RegistryError):
+    """The state of an interrupted training cannot be used. No commit hangs on it."""
+
+    def __init__(self, name: str, path: Path, reason: str) -> None:
+        self.name = name
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"the saved state of '{name}' is of no use: '{path}' {reason}; no commit hangs on it",
+            f"cns add {name} IMAGES/",
+        )
+
+
 class RefMoved(RegistryError):
     """A compare-and-swap found another value than expected; nothing was written."""
 
@@ -220,6 +234,18 @@ class UnknownConcept(RegistryError):
         super().__init__(f"no concept '{name}' in this tree: expected one of: {listed}", "cns status")
 
 
+class Untrusted(RegistryError):
+    """A registry that came from elsewhere wants more than to be read; see `registry.trust`."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(
+            f"the registry in '{folder}' is not trusted: {reason}; expected one of your own, without links",
+            f"if you know where it comes from: export CNS_TRUST={shlex.quote(str(folder.parent))}",
+        )
+
+
 class LockBusy(RegistryError):
     """Another process holds the lock for longer than we wait."""
 
@@ -277,6 +303,26 @@ class DiskFailed(RegistryError):
         super().__init__(f"cannot {action} '{path}': {error.strerror or error}", hint)
 
 
+class NotPlain(DiskFailed):
+    """A registry holds plain files of bounded size; this one is a link, a pipe or too large, and was not read."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__("read", path, OSError(errno.EINVAL, f"it is {what}; expected a plain file of a registry"))
+        self.what = what
+        self.hint = "cns fsck"
+
+
+class NotCollected(RegistryError):
+    """Something is damaged, so that nobody can say what is still needed; nothing was removed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"nothing was removed, because what is still needed cannot be told: {reason}; expected a whole registry",
+            "cns fsck",
+        )
+
+
 class MlflowUnavailable(RegistryError):
     """MLflow could not be reached or used. The commits stand in the object store."""
 
@@ -285,3 +331,37 @@ class MlflowUnavailable(RegistryError):
         self.tracking_uri = tracking_uri
         where = f" at {tracking_uri}" if tracking_uri else ""
         super().__init__(f"MLflow{where} is not usable: {reason}; expected a store that takes this commit", hint)
+
+
+class NoBisection(RegistryError):
+    """A bisection is needed and none is running, or it does not know enough yet."""
+
+    def __init__(self, reason: str, hint: str = "cns bisect start BAD GOOD") -> None:
+        self.reason = reason
+        super().__init__(reason, hint)
+
+
+class BisectConflict(RegistryError):
+    """Answers that contradict each other: a bad commit is an ancestor of a good one."""
+
+    def __init__(self, bad: str, good: str) -> None:
+        self.bad = bad
+        self.good = good
+        known = f"{bad[:SHORT]} is bad and {good[:SHORT]} is good"
+        if bad == good:
+            reason = f"{bad[:SHORT]} cannot be good and bad at once"
+        else:
+            reason = f"{known}, but the bad one is older: it was mended between them, not broken"
+        super().__init__(f"{reason}; expected a bad commit that is newer than the good ones", "cns bisect reset")
+
+
+class BisectDamaged(RegistryError):
+    """The file that holds a running bisection is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"'{path}' is damaged: {reason}; expected the state of a bisection. Commits and refs are not concerned",
+            "cns bisect reset",
+        )

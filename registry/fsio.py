@@ -11,31 +11,51 @@ would report a success that is none. This module does not know what it writes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.errors import DiskFailed, LockBusy
+from registry.errors import DiskFailed, LockBusy, NotPlain
 
 TEMPORARY = ".tmp-"
+LONGEST_FILE = 64 * 2**20  # of a log, the longest file beside objects; a file that says more was not written here
 # Long enough for a queue of committers (one holds the lock for about 20 ms), short enough for a person.
 LOCK_TIMEOUT_S = 60.0
 LOCK_POLL_S = 0.01
 
 
-def read(path: Path) -> bytes | None:
-    """Return the bytes of a file, or None where there is none.
+def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
+    """Return the bytes of a plain file, or None where there is none.
+
+    A registry may come from anybody: no link is followed, no pipe is waited for, no endless file is begun.
 
     Raises:
+        NotPlain: it is a link, a pipe, a device or a folder, or has more than `most` bytes.
         DiskFailed: the file is there and cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    handle = _open_plain(path)
+    if handle is None:
         return None
-    except OSError as error:
-        raise DiskFailed("read", path, error) from error
+    try:
+        with _reported("read", path):
+            return _read_plain(handle, path, most)
+    finally:
+        os.close(handle)
+
+
+def read_start(path: Path, size: int) -> bytes | None:
+    """Return the first bytes of a plain file, or None where there is none; raises as `read` does."""
+    handle = _open_plain(path)
+    if handle is None:
+        return None
+    try:
+        with _reported("read", path):
+            return os.read(handle, size)
+    finally:
+        os.close(handle)
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -98,18 +118,24 @@ def append(path: Path, line: bytes) -> None:
 
 def touch(path: Path) -> bool:
     """Set the time of last change of a file to now; False where there is none."""
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    except PermissionError:
-        return True  # another user's object: only its owner's gc would look at the time
+    with _reported("touch", path):
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            return True  # another user's object: only its owner's gc would look at the time
     return True
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, durably; no error where it exists."""
+    """Make a folder and its parents, durably; no error where it exists.
+
+    One that is there and empty may be of a process that was killed before it could sync the folder above.
+    """
     if path.is_dir():
+        if not files_in(path) and os.access(path.parent, os.R_OK):
+            sync_folder(path.parent)
         return
     make_folder(path.parent)
     with _reported("mkdir", path), contextlib.suppress(FileExistsError):
@@ -136,6 +162,49 @@ def remove(path: Path) -> bool:
             return False
         raise
     sync_folder(path.parent)
+    return True
+
+
+def discard(path: Path, before: float) -> bool:
+    """Remove a file, unless it was changed or touched at or after a time, also while this looks; True where it is gone.
+
+    It is moved aside first and looked at then: whoever touches it by its name later finds that it is not there, and
+    whoever did so earlier is seen. The folder is not synced: a file that comes back after a power cut does no harm.
+    """
+    aside = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
+    with _reported("rename", path):
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return False
+    with _reported("remove", path):
+        if aside.lstat().st_mtime >= before:
+            os.rename(aside, path)  # over an equal file, if one was written meanwhile
+            return False
+        os.unlink(aside)
+    return True
+
+
+def mark(path: Path) -> None:
+    """Make an empty file that shall outlive this process; a power cut it need not outlive, so nothing is synced."""
+    with _reported("open", path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
+
+
+def unmark(path: Path) -> None:
+    """Remove such a file. Where that fails it stays, and somebody will look for what was left unfinished in vain."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine has this id: its temporary files may still be wanted."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
     return True
 
 
@@ -181,6 +250,8 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # 25 ms that readers do not pay
 
+    if path.is_symlink():  # older versions of filelock would empty the file that it leads to
+        raise NotPlain(path, "a symbolic link")
     lock = FileLock(path, poll_interval=LOCK_POLL_S)
     started = time.monotonic()
     try:
@@ -193,6 +264,36 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _open_plain(path: Path) -> int | None:
+    """Open a regular file for reading, by a descriptor that follows no link and waits for nothing."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a socket cannot be opened
+            raise NotPlain(path, "a symbolic link" if error.errno == errno.ELOOP else "no regular file") from error
+        raise DiskFailed("read", path, error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotPlain(path, "no regular file")
+    return handle
+
+
+def _read_plain(handle: int, path: Path, most: int) -> bytes:
+    status = os.fstat(handle)
+    if status.st_size > most:
+        raise NotPlain(path, f"a file of {status.st_size:,} bytes, where at most {most:,} can be")
+    parts: list[bytes] = []
+    left = most + 1  # one more than can be: a file that grows meanwhile is seen
+    while left and (part := os.read(handle, min(left, max(65536, status.st_size + 1)))):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise NotPlain(path, f"a file of more than {most:,} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

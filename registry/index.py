@@ -47,6 +47,10 @@ class Index:
             self._cache[wanted] = found
         return found
 
+    def stored(self, wanted: str) -> Commit | None:
+        """Return a commit from the file alone, where it is there and intact: a second copy of each commit."""
+        return self._row(wanted)
+
     def introduced(self, wanted: str) -> dict[str, str]:
         """Return {name: concept id} of what a commit's tree has and no parent's tree has."""
         if self._row(wanted) is not None:
@@ -96,6 +100,17 @@ class Index:
         except (sqlite3.DatabaseError, OSError):
             return False
         return True
+
+    def forget(self, commits: list[str]) -> None:
+        """Drop commits that are gone from the objects. Where that fails they stay, which is no error but a leftover."""
+        self.close()
+        self._cache.clear()
+        if not self.path.is_file():
+            return
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:
+            for table, column in (("introduced", "commit_id"), ("commits", "id")):
+                sql = f"DELETE FROM {table} WHERE {column} = ?"  # noqa: S608  both names are ours
+                connection.executemany(sql, [(commit,) for commit in commits])
 
     def close(self) -> None:
         """Close the file. Reading opens it again."""

@@ -9,18 +9,20 @@ import contextlib
 import os
 import shutil
 import time as clock
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from registry import config, fsio
+from registry import config, fsio, trust
 from registry.errors import AlreadyARegistry, DiskFailed, LockBusy, NotARegistry, UnknownFormat
 from registry.objects import Base, Commit, Tree
 from registry.reflog import Reflog, ReflogEntry
-from registry.refs import HEADS, Refs
+from registry.refs import HEADS, LONGEST_LINE, Refs
 from registry.store import DiskStore
 
 FOLDER = ".cns"
 FIRST_BRANCH = "main"
+UNFINISHED = "unfinished"
 FORMAT = 1
 FORMAT_LINE = "cns registry "
 ABANDONED_AFTER_S = 3600
@@ -32,27 +34,59 @@ def create(folder: Path, base: Base, settings: dict[str, Any], *, author: str, t
     if os.path.lexists(root / FOLDER):
         raise AlreadyARegistry(root)
     fsio.make_folder(root)
-    _remove_abandoned(root)
+    remove_abandoned(root)
     building = root / f"{FOLDER}{fsio.TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         fsio.make_folder(building)
         with fsio.locked(building / "lock"):
+            fsio.mark(building / UNFINISHED)
             _build(building, base, config.nested(settings), author, time)
             if not fsio.move_folder(building, root / FOLDER):
                 raise AlreadyARegistry(root)
+            fsio.unmark(root / FOLDER / UNFINISHED)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     return root
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock under which refs, reflogs and settings of a registry are written.
+
+    Who was killed with the lock in hand may have renamed a file and not have synced its folder. The next one sees the
+    file, builds on it, and would lose its own work with it in a power cut. So it makes durable what it finds, first.
+
+    Raises:
+        LockBusy, DiskFailed.
+    """
+    with fsio.locked(folder / "lock"):
+        mark = folder / UNFINISHED
+        if mark.exists():
+            for place in (folder.parent, folder, *_folders(folder / "refs"), *_folders(folder / "logs")):
+                fsio.sync_folder(place)
+        fsio.mark(mark)
+        yield
+        fsio.unmark(mark)  # not after an error: what failed may have been the syncing
+
+
+def find(start: Path) -> Path:
+    """Return the `.cns` folder of start or of the nearest folder above it, unopened; raises NotARegistry."""
+    place = Path(start).resolve()
+    for folder in (place, *place.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    raise NotARegistry(place)
+
+
 def check_format(folder: Path) -> None:
     """Refuse a folder that is no registry, or that a newer version made.
 
     Raises:
-        NotARegistry, UnknownFormat.
+        Untrusted, NotARegistry, UnknownFormat.
     """
-    line = fsio.read(folder / "format")
+    trust.check(folder)
+    line = fsio.read(folder / "format", LONGEST_LINE)
     if line is None:
         raise NotARegistry(folder.parent)
     number = line.decode("ascii", "replace").removeprefix(FORMAT_LINE).strip()
@@ -81,10 +115,25 @@ def _build(folder: Path, base: Base, settings: dict[str, Any], author: str, time
     refs.set_head(ref=branch)
 
 
-def _remove_abandoned(root: Path) -> None:
-    """Remove what a killed `init` left: old, and with a lock that nobody holds."""
-    for folder in root.glob(f"{FOLDER}{fsio.TEMPORARY}*"):
-        with contextlib.suppress(OSError, LockBusy, DiskFailed):
-            if clock.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:
-                with fsio.locked(folder / "lock", timeout_s=0):
-                    shutil.rmtree(folder)
+def _folders(top: Path) -> list[Path]:
+    return [Path(place) for place, _, _ in os.walk(top)]
+
+
+def abandoned(root: Path) -> list[Path]:
+    """Return the folders that a killed `init` left beside a registry: those that are old."""
+    found = []
+    for folder in sorted(root.glob(f"{FOLDER}{fsio.TEMPORARY}*")):
+        with contextlib.suppress(OSError):
+            if folder.is_dir() and clock.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:
+                found.append(folder)
+    return found
+
+
+def remove_abandoned(root: Path) -> list[Path]:
+    """Remove what a killed `init` left, where nobody holds its lock, and return what is gone."""
+    removed = []
+    for folder in abandoned(root):
+        with contextlib.suppress(OSError, LockBusy, DiskFailed), fsio.locked(folder / "lock", timeout_s=0):
+            shutil.rmtree(folder)
+            removed.append(folder)
+    return removed

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
+from registry.envelope import MAX_BLOB_BYTES
 from registry.errors import BadValue, NameTaken, ObjectCorrupt, UnknownFormat
 from registry.names import is_id
-from registry.objects import Commit, Concept, Evaluation, Record, References, Tree
+from registry.objects import Commit, Concept, Record, References, Tree
 from registry.refs import HEADS, LOST, REMOTES, TAGS
 from registry.store import ObjectStore
 
@@ -173,7 +174,7 @@ def read_files(folder: Path, store: ObjectStore) -> list[str]:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("kind", "path")):
             raise BadValue(f"entry {wanted[:10]} of {folder / MANIFEST}", entry, "a kind and a path")
         place = (folder / entry["path"]).resolve()
-        payload = fsio.read(place) if place.is_relative_to(folder.resolve()) else None
+        payload = fsio.read(place, MAX_BLOB_BYTES) if place.is_relative_to(folder.resolve()) else None
         if payload is None:
             raise ObjectCorrupt(wanted, f"its file {entry['path']} is missing in MLflow")
         try:
@@ -189,16 +190,6 @@ def figures_of(store: ObjectStore, commit: Commit) -> Figures:
     """Return what a commit's record says under "params", "metrics" and "series"."""
     data = {} if commit.record is None else store.get(commit.record, Record).data
     return Figures().add(data.get("params"), data.get("metrics"), data.get("series"))
-
-
-def scores_of(evaluation: Evaluation) -> dict[str, float]:
-    """Return one number a score: itself, or the mean of a list."""
-    means: dict[str, float] = {}
-    for name, value in evaluation.scores.items():
-        numbers = [number for number in (value if isinstance(value, list) else [value]) if _is_number(number)]
-        if numbers:
-            means[_key(f"{evaluation.concept_name}.{name}")] = float(sum(numbers) / len(numbers))
-    return means
 
 
 def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:

@@ -12,12 +12,12 @@ import re
 import shutil
 import tempfile
 import time as clock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry import config, fsio, mirror_layout, mlflow_restore
+from registry import config, fsio, mirror_layout, mirror_scores, mlflow_restore
 from registry.errors import BadValue
 from registry.mirror_layout import Figures, MoveLog
 from registry.mlflow_restore import RestoreReport
@@ -29,6 +29,7 @@ from registry.mlflow_store import (
     newest_versions,
     search_runs,
     write_figures,
+    write_points,
 )
 from registry.objects import Evaluation
 from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
@@ -104,6 +105,19 @@ class MlflowMirror:
         with self._session() as session:
             return session.record(commit_id, extra)
 
+    def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
+        """Write stored scores as metrics of the runs of a commit and its ancestors; where the commit has none, make it.
+
+        Args:
+            commit_id: The commit.
+            trees: Ids of the trees whose scores may be new.
+
+        Raises:
+            MlflowUnavailable: MLflow cannot be used. The scores are stored; `sync` repairs the mirror.
+        """
+        with self._session() as session:
+            return session.record_scores(commit_id, trees)
+
     def sync(self) -> SyncReport:
         """Mirror every commit, evaluation and ref that MLflow lacks, from objects alone. Idempotent.
 
@@ -174,6 +188,20 @@ class _Session:
         unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
         self._log_moves(log, sorted({*unversioned, *self.report.commits}))
         self._write_evaluations()
+        by_tree = mirror_scores.evaluations_by_tree(self.repository)
+        self._write_scores(self.runs, by_tree)
+        return self.report
+
+    def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
+        """Write the scores of trees to the runs of a commit and its ancestors that have such a tree."""
+        if not self._has_run(commit_id):
+            self.record(commit_id, Extra())
+        if self.report.rebuilt:
+            return self.sync()
+        by_tree = mirror_scores.evaluations_by_tree(self.repository)
+        history = self.repository.index.log([commit_id])
+        commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
+        self._write_scores(commits, by_tree)
         return self.report
 
     def _new_name(self) -> str:
@@ -192,6 +220,8 @@ class _Session:
             self._begin_anew()
             found = None
         if found is not None:
+            if found.lifecycle_stage == "deleted":  # in MLflow's own interface; it keeps the name, so none can be made
+                self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         return str(self.client.create_experiment(self.name, artifact_location=place))
 
@@ -307,8 +337,9 @@ class _Session:
             self.report.refs.append(ref)
         run_id = self.runs[commit_id]
         model_id = self.client.get_run(run_id).data.tags.get("cns.model")
+        source = f"models:/{model_id}" if model_id else f"runs:/{run_id}"  # a server takes no other of these two
         made = self.client.create_model_version(
-            self.name, f"runs:/{run_id}", run_id, tags=tags, model_id=model_id, await_creation_for=0
+            self.name, source, run_id, tags=tags, model_id=model_id, await_creation_for=0
         )
         log.extended([made])
 
@@ -338,6 +369,18 @@ class _Session:
         order = [commit_id for commit_id, _ in self.repository.index.log(sorted(wanted)) if commit_id in wanted]
         return order[::-1]
 
+    def _write_scores(self, commits: Iterable[str], by_tree: Mapping[str, Sequence[str]]) -> None:
+        """Write the scores of each commit's tree to its run, where they are not there already."""
+        for commit_id in commits:
+            commit = self.repository.commit_of(commit_id)
+            ids = by_tree.get(commit.tree, ())
+            points = mirror_scores.points_of(self.objects.get(one, Evaluation) for one in ids)
+            if not points:
+                continue
+            there = self.client.get_run(self.runs[commit_id]).data.metrics
+            new = {key: point for key, point in points.items() if there.get(key) != point.value}
+            write_points(self.client, self.runs[commit_id], commit.time * 1000, new)
+
     def _write_evaluations(self) -> None:
         known = self._finished("cns.evaluation")
         for name in self.repository.refs.names(EVALUATIONS):
@@ -357,5 +400,5 @@ class _Session:
         files = mirror_layout.evaluation_files(self.objects, evaluation_id)
         now = int(clock.time())
         with self._run(f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
-            figures = Figures(metrics=mirror_layout.scores_of(evaluation))
+            figures = Figures(metrics=mirror_scores.scores_of(evaluation))
             write_figures(self.client, run_id, None, now * 1000, figures)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import config, fsio, layout, mirror_layout
+from registry import config, fsio, layout, mirror_layout, trust
 from registry.errors import MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
 from registry.mirror_layout import MoveLog
-from registry.mlflow_store import NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
+from registry.mlflow_store import NAME, NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
 from registry.objects import Commit, Evaluation
 from registry.refs import EVALUATIONS, Refs
 from registry.store import DiskStore
@@ -47,9 +47,11 @@ def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
     if store.is_default and not store.file.exists():
         raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.uri, "")
     fresh = not target.exists()
+    if not fresh:
+        trust.check(target)
     fsio.make_folder(target)
     try:
-        with store.errors(), fsio.locked(target / "mlflow.lock"), fsio.locked(target / "lock"):
+        with store.errors(), fsio.locked(target / "mlflow.lock"), layout.locked(target):
             return _Restoring(target, store, store.connect()).run()
     except BaseException:
         if fresh:  # a folder that only looks like a registry would be in the way of the next command
@@ -84,7 +86,8 @@ class _Restoring:
         return report
 
     def _only_name(self) -> str:
-        models = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
+        known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
+        models = [name for name in known if NAME.fullmatch(name)]
         if len(models) != 1:
             listed = ", ".join(sorted(models)) or "none"
             hint = f"cns config {NAME_KEY} NAME"

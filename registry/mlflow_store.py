@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
+import re
+import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import config, fsio
-from registry.errors import DiskFailed, LockBusy, MlflowUnavailable, RegistryError
+from registry import config, fsio, mlflow_schema, trust
+from registry.errors import BadConfig, DiskFailed, LockBusy, MlflowUnavailable, RegistryError
 from registry.mirror_layout import Figures
+from registry.mirror_scores import Point
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -27,12 +31,20 @@ PARAMS = 100  # params a request: MLflow's limit
 PAGE = 1000
 NAME_KEY = "mlflow.name"
 URI_KEY = "mlflow.tracking_uri"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # it is also a folder below mlartifacts
 SOURCE_KEY = "base.source"
 SOURCE_TAG = "cns.base_source"  # where the base lay: no part of any object, and all that a clone must be told
-HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"  # an empty file is a sound database too
+# Whether it is MLflow's: an empty file, and another program's, are sound databases, too.
+HAS_TABLES = """
+SELECT 1 FROM sqlite_master
+WHERE name IN ('alembic_version', 'experiments', 'runs', 'params', 'metrics', 'tags',
+               'registered_models', 'model_versions')
+GROUP BY type HAVING COUNT(*) = 8
+"""
 ENVIRONMENT = {  # what MLflow reads nowhere else; what a user has set stays
     "MLFLOW_DISABLE_TELEMETRY": "true",  # read at import
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the answer
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default waits for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a kept connection would go on with a file that was replaced
@@ -47,9 +59,13 @@ class MlflowStore:
         self.file = folder / "mlflow.db"
         settings = config.load(folder / "config.toml")
         default = f"sqlite:///{self.file}"
-        self.uri: str = tracking_uri or config.lookup(settings, URI_KEY) or default
+        named = config.text(folder / "config.toml", settings, URI_KEY)
+        self.uri: str = tracking_uri or named or default
         self.is_default = self.uri == default
-        self.name: str | None = config.lookup(settings, NAME_KEY)
+        self.is_asked_for = tracking_uri is not None or self.is_default
+        self.name = config.text(folder / "config.toml", settings, NAME_KEY)
+        if self.name is not None and not NAME.fullmatch(self.name):
+            raise BadConfig(folder / "config.toml", f"{NAME_KEY} is {self.name!r}; expected letters, digits, '-', '_'")
 
     @property
     def artifact_root(self) -> str | None:
@@ -71,14 +87,27 @@ class MlflowStore:
             raise MlflowUnavailable(f"{type(error).__name__}: {reason}", self.uri) from error
 
     def connect(self) -> MlflowClient:
-        """Return a client; the first time, make the database. The caller holds the lock of the mirror."""
+        """Return a client; the first time, make the database. The caller holds the lock of the mirror.
+
+        Raises:
+            MlflowUnavailable: config.toml alone names the server. Whoever gave the registry away could have written
+                that, and it would be sent the training images of every commit.
+        """
+        if not self.is_asked_for and not trust.is_trusted(self.folder.parent):
+            raise MlflowUnavailable(
+                f"only {URI_KEY} of config.toml names it, which may have come with the registry",
+                self.uri,
+                f"export MLFLOW_TRACKING_URI={shlex.quote(self.uri)}; then: cns mlflow sync",
+            )
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        # MLflow's telemetry, though it is off, asks for the processor, and Python would start `uname -p` to tell.
+        vars(platform.uname()).setdefault("processor", platform.machine())
         import mlflow
         from mlflow.tracking import MlflowClient
 
         for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line
         if self.is_default and not (self.file.exists() and self.file.stat().st_size):
             self._make_database()
         with _kept_variable("MLFLOW_TRACKING_URI"):  # which set_tracking_uri writes
@@ -92,18 +121,34 @@ class MlflowStore:
         return self.folder / "mlartifacts" / Path(*Path(run.info.artifact_uri).parts[-3:])
 
     def repair(self) -> None:
-        """Move a database file that is none, or is damaged, aside. The caller holds the lock of the mirror."""
-        if not (self.is_default and self.file.exists()):
+        """Move what is no database, or a damaged one, aside; bring an older MLflow's up to date.
+
+        The caller holds the lock of the mirror.
+
+        Raises:
+            MlflowUnavailable: a newer MLflow has written it.
+        """
+        if not self.is_default:
             return
+        artifacts = self.folder / "mlartifacts"
+        if artifacts.exists() and not artifacts.is_dir():
+            artifacts.replace(artifacts.with_suffix(".broken"))
+        if not self.file.exists():
+            return
+        trust.check(self.folder)
         try:
             with contextlib.closing(sqlite3.connect(self.file.as_uri() + "?mode=ro", uri=True)) as connection:
                 sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
                 sound = sound and bool(connection.execute(HAS_TABLES).fetchone())
         except sqlite3.OperationalError:
-            return  # locked or unreadable, which does not say that it is damaged
+            if self.file.is_file():
+                return  # locked or unreadable, which does not say that it is damaged
+            sound = False
         except sqlite3.DatabaseError:
             sound = False
-        if not sound:
+        if sound:
+            mlflow_schema.migrate(self.file, self.uri)
+        else:
             self.file.replace(self.file.with_suffix(".db.broken"))
 
     def _make_database(self) -> None:
@@ -152,6 +197,15 @@ def write_figures(client: MlflowClient, run_id: str, model_id: str | None, time_
         client.log_batch(run_id, params=params[start : start + PARAMS])
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH])
+
+
+def write_points(client: MlflowClient, run_id: str, time_ms: int, points: Mapping[str, Point]) -> None:
+    """Write single values to a run, each at its own step; a value that is there already is not written twice."""
+    from mlflow.entities import Metric
+
+    metrics = [Metric(key, point.value, time_ms, point.step) for key, point in points.items()]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
 
 def newest_versions(client: MlflowClient, name: str, last: int) -> list[ModelVersion]:

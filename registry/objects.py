@@ -19,6 +19,10 @@ from registry.names import check_name, is_id
 
 FORMAT = 1
 LATEST_TIME = 253_402_300_799  # the last second of the year 9999: later dates have no printed form
+MAX_TOKENS = 64  # of one concept; each is a row of the text encoder's embedding
+LONGEST_TOKEN = 64
+EXPONENTS = (-1100, 1100)  # of a grid step: what a float64 can hold
+LONGEST_SIDE = 2**31
 COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import")
 
 
@@ -112,9 +116,12 @@ class Base(JsonObject):
             if set(_table(facts, f"base.matrices.{name}")) != {"shape", "sha256", "exponent"}:
                 raise BadValue(f"base.matrices.{name}", sorted(facts), "the keys shape, sha256 and exponent")
             _id(facts["sha256"], f"base.matrices.{name}.sha256")
-            _whole(facts["exponent"], f"base.matrices.{name}.exponent", -(2**31))
-            for size in _list(facts["shape"], f"base.matrices.{name}.shape"):
-                _whole(size, f"base.matrices.{name}.shape", 1)
+            _whole(facts["exponent"], f"base.matrices.{name}.exponent", *EXPONENTS)
+            sides = _list(facts["shape"], f"base.matrices.{name}.shape")
+            if len(sides) != 2:
+                raise BadValue(f"base.matrices.{name}.shape", sides, "two sides")
+            for side in sides:
+                _whole(side, f"base.matrices.{name}.shape", 1, LONGEST_SIDE)
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,10 @@ class Concept(JsonObject):
         tokens = _list(self.tokens, "concept.tokens")
         for token in tokens:
             _text(token, "concept.tokens")
+            if not 1 <= len(token) <= LONGEST_TOKEN:
+                raise BadValue("concept.tokens", token, f"1 to {LONGEST_TOKEN} characters")
+        if len(tokens) > MAX_TOKENS:
+            raise BadValue("the number of concept.tokens", len(tokens), f"at most {MAX_TOKENS}")
         object.__setattr__(self, "tokens", tokens)
         for field in ("embedding", "mask", "delta", "references", "trained_on"):
             _id(getattr(self, field), f"concept.{field}")
@@ -254,9 +265,7 @@ class Commit(JsonObject):
             raise BadValue("commit.kind", self.kind, "one of " + ", ".join(COMMIT_KINDS))
         _text(self.message, "commit.message")
         _text(self.author, "commit.author")
-        _whole(self.time, "commit.time", 0)
-        if self.time > LATEST_TIME:
-            raise BadValue("commit.time", self.time, f"unix seconds <= {LATEST_TIME}")
+        _whole(self.time, "commit.time", 0, LATEST_TIME)
 
     def links(self) -> tuple[str, ...]:
         """Return the tree, the record and the parents."""
@@ -327,9 +336,11 @@ def _text(value: object, where: str) -> None:
         raise BadValue(where, value, "a string")
 
 
-def _whole(value: object, where: str, least: int) -> None:
+def _whole(value: object, where: str, least: int, most: int | None = None) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise BadValue(where, value, f"a whole number >= {least}")
+    if most is not None and value > most:
+        raise BadValue(where, value, f"a whole number <= {most}")
 
 
 def _table(value: object, where: str) -> dict[str, Any]:

@@ -13,8 +13,11 @@ from typing import Any
 
 from registry import canonical, fsio
 from registry.errors import BadValue
-from registry.names import file_name, is_id
-from registry.refs import split_name
+from registry.names import file_name, is_id, is_ref_name, name_of_file
+from registry.objects import LATEST_TIME
+from registry.refs import NAMESPACES, split_name
+
+LONGEST_LINE = 65_536  # bytes; a message is cut at 120 characters, an author has no limit but this
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Reflog:
         path = self.path(ref)
         fsio.make_folder(path.parent)
         text = canonical.encode(asdict(entry))
+        if len(text) > LONGEST_LINE - 100:
+            raise BadValue("the author of a commit", entry.author, "a shorter name")
         fsio.append(path, _check(ref, text) + b" " + text + b"\n")
 
     def read(self, ref: str, current: str | None) -> list[ReflogEntry]:
@@ -74,6 +79,30 @@ class Reflog:
         """Return the line numbers, from 1, that do not match their checksum."""
         return [number for number, entry in enumerate(self._parsed(ref), 1) if entry is None]
 
+    def entries(self, ref: str) -> list[ReflogEntry]:
+        """Return every intact line, oldest first, also of moves that never came."""
+        return [entry for entry in self._parsed(ref) if entry is not None]
+
+    def torn(self, ref: str) -> bool:
+        """True where the last line is without its end, as a write that was interrupted leaves it."""
+        tail = (fsio.read(self.path(ref)) or b"").rpartition(b"\n")[2]
+        return bool(tail) and _parse(ref, tail[:-1]) is None  # a whole line whose newline changed was not torn
+
+    def names(self) -> list[str]:
+        """Return "HEAD" and the full names of the refs that have a log, also of refs that are gone."""
+        found = ["HEAD"] if self.path("HEAD").is_file() else []
+        for namespace in NAMESPACES:
+            files = map(name_of_file, fsio.files_in(self.folder / namespace))
+            found += sorted(namespace + name for name in files if name is not None and is_ref_name(name))
+        return found
+
+    def rewrite(self, ref: str, entries: list[ReflogEntry]) -> None:
+        """Replace a log by these entries, oldest first, as a whole and durably."""
+        path = self.path(ref)
+        fsio.make_folder(path.parent)
+        texts = [canonical.encode(asdict(entry)) for entry in entries]
+        fsio.replace(path, b"".join(_check(ref, text) + b" " + text + b"\n" for text in texts))
+
     def _parsed(self, ref: str) -> list[ReflogEntry | None]:
         lines = (fsio.read(self.path(ref)) or b"").splitlines(keepends=True)
         return [_parse(ref, line[:-1]) if line.endswith(b"\n") else None for line in lines]
@@ -81,15 +110,21 @@ class Reflog:
 
 def _parse(ref: str, line: bytes) -> ReflogEntry | None:
     check, _, text = line.partition(b" ")
-    if check != _check(ref, text):
+    if len(line) > LONGEST_LINE or check != _check(ref, text):
         return None
     try:
         data: dict[str, Any] = canonical.decode(text)
         entry = ReflogEntry(**data)
     except (BadValue, TypeError):
         return None
-    ends = (entry.old, entry.new)
-    return entry if all(end is None or is_id(end) for end in ends) and isinstance(entry.time, int) else None
+    whole = (
+        all(end is None or is_id(end) for end in (entry.old, entry.new))
+        and isinstance(entry.author, str)
+        and isinstance(entry.message, str)
+        and isinstance(entry.time, int)
+        and 0 <= entry.time <= LATEST_TIME
+    )
+    return entry if whole else None
 
 
 def _check(ref: str, text: bytes) -> bytes:

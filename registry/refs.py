@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import fsio
-from registry.errors import BadName, RefCorrupt, RefMoved
+from registry.errors import BadName, BadValue, NotPlain, RefCorrupt, RefMoved
 from registry.names import EXPECTED, file_name, is_id, is_ref_name, name_of_file
 
 HEADS = "refs/heads/"
@@ -25,6 +25,7 @@ REMOTES = "refs/remotes/"
 EVALUATIONS = "refs/evaluations/"
 NAMESPACES = (HEADS, TAGS, LOST, REMOTES, EVALUATIONS)
 
+LONGEST_LINE = 4096  # bytes of a file that is to hold one line; read, it does not match its checksum
 _LINE = re.compile(rb"(.{1,300}) ([0-9a-f]{16})\n")
 
 
@@ -84,7 +85,7 @@ class Refs:
             RefCorrupt: its line does not match its checksum.
         """
         path = self.path(name)
-        content = fsio.read(path)
+        content = _line(name, path)
         if content is None:
             return None
         value = read_checked_line(name, content)
@@ -125,7 +126,13 @@ class Refs:
             self.overwrite(name, new)
 
     def overwrite(self, name: str, new: str) -> None:
-        """Set a ref whatever it holds, also one that is corrupt: for `restore`. The caller holds the lock."""
+        """Set a ref whatever it holds, also one that is corrupt: for `restore`. The caller holds the lock.
+
+        Raises:
+            BadValue: new is no id; it may come from elsewhere.
+        """
+        if not is_id(new):
+            raise BadValue(name, new, "an id: 64 hex digits")
         path = self.path(name)
         fsio.make_folder(path.parent)
         fsio.replace(path, check_line(name, new))
@@ -137,7 +144,7 @@ class Refs:
             RefCorrupt: HEAD is missing, or does not match its checksum.
         """
         path = self.folder / "HEAD"
-        text = read_checked_line("HEAD", fsio.read(path) or b"")
+        text = read_checked_line("HEAD", _line("HEAD", path) or b"")
         kind, _, value = (text or "").partition(" ")
         if kind == "ref:" and value.startswith(HEADS) and is_ref_name(value[len(HEADS) :]):
             return value, None
@@ -146,9 +153,22 @@ class Refs:
         raise RefCorrupt("HEAD", path)
 
     def set_head(self, *, ref: str | None = None, commit: str | None = None) -> None:
-        """Put HEAD on a branch (its full ref name) or on a commit, durably. The caller holds the lock."""
+        """Put HEAD on a branch (its full ref name) or on a commit, durably. The caller holds the lock.
+
+        Raises:
+            BadValue: what HEAD is to hold is neither; it may come from elsewhere.
+        """
+        if not (is_id(commit) if ref is None else ref.startswith(HEADS) and is_ref_name(ref[len(HEADS) :])):
+            raise BadValue("HEAD", commit if ref is None else ref, "a branch, or an id: 64 hex digits")
         text = f"ref: {ref}" if ref is not None else f"commit: {commit}"
         fsio.replace(self.folder / "HEAD", check_line("HEAD", text))
+
+
+def _line(name: str, path: Path) -> bytes | None:
+    try:
+        return fsio.read(path, LONGEST_LINE)
+    except NotPlain as error:
+        raise RefCorrupt(name, path, f"is {error.what}") from error
 
 
 def _check(name: str, text: str) -> str:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import config, fsio, layout, revisions
+from registry import config, layout, revisions, signals
 from registry.errors import (
     BaseDiffers,
     DeltaTaken,
     NameTaken,
-    NotARegistry,
     NothingToDo,
+    ObjectMissing,
     RefCorrupt,
     RefMoved,
     TipMoved,
@@ -34,7 +34,7 @@ from registry.objects import Base, Commit, Concept, Evaluation, Record, Tree
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import EVALUATIONS, HEADS, LOST, NAMESPACES, TAGS, Head, Refs
 from registry.store import DiskStore
-from registry.trees import check_tree, concepts_of
+from registry.trees import check_brought, check_tree, concepts_of
 
 Change = Callable[[Tree], Tree]
 
@@ -90,11 +90,7 @@ class Repository:
     @classmethod
     def discover(cls, start: Path) -> Repository:
         """Open the registry of start or of the nearest folder above it; raises NotARegistry."""
-        place = Path(start).resolve()
-        for folder in (place, *place.parents):
-            if (folder / layout.FOLDER).is_dir():
-                return cls(folder)
-        raise NotARegistry(place)
+        return cls(layout.find(start).parent)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -106,9 +102,14 @@ class Repository:
         with self.locked():
             config.save(self.folder / "config.toml", config.with_value(self.config, dotted, value))
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the lock under which refs, reflogs and settings are written; raises LockBusy."""
-        return fsio.locked(self.folder / "lock")
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock under which refs, reflogs and settings are written; raises LockBusy.
+
+        Waiting for it can be interrupted. With it in hand a Ctrl-C waits for what was begun, and so does a second one.
+        """
+        with layout.locked(self.folder), signals.held(patience=2):
+            yield
 
     def head(self) -> Head:
         """Return where HEAD is; raises RefCorrupt where it, or its branch, cannot be read."""
@@ -175,10 +176,10 @@ class Repository:
             TipMoved: it does not fit on the new tip; its commit, with parent seen, is kept.
         """
         check_name(keep_as)
-        record_id = None if record is None else self.objects.put(record)
 
         def build(parent: str) -> Commit:
-            tree = self._changed(parent, change, seen, kind)
+            tree = self._changed(parent, change, seen, kind, record)
+            record_id = None if record is None else self.objects.put(record)
             return Commit(self.objects.put(tree), (parent,), record_id, kind, message, author, time)
 
         with self.locked():
@@ -228,6 +229,8 @@ class Repository:
     def move_ref(self, name: str, old: str | None, new: str | None, *, author: str, time: int, message: str) -> None:
         """Log and move a ref by its full name; None stands for no ref. Raises RefMoved where it is not at old."""
         with self.locked():
+            if new is not None:
+                self.commit_of(new)
             self._move_ref(name, ReflogEntry(old, new, author, time, message))
 
     def reflog(self, ref: str = "HEAD") -> list[ReflogEntry]:
@@ -244,12 +247,20 @@ class Repository:
         return [one for one in found if (one.concept, one.protocol_digest) == (concept_id, protocol_digest)]
 
     def add_evaluation(self, evaluation: Evaluation) -> str:
-        """Store scores, durably, and return their id. Lineages with different scores merge by union."""
-        new = self.objects.put(evaluation)
-        self.refs.overwrite(f"{EVALUATIONS}{evaluation.tree}/{new}", new)
+        """Store scores, durably, and return their id. Lineages with different scores merge by union.
+
+        Raises:
+            ObjectMissing: what they are scores of is not in the store.
+        """
+        with self.locked():  # so that a collection of garbage sees the object and its ref, or neither
+            for needed in evaluation.links():
+                if not self.objects.has(needed):
+                    raise ObjectMissing(needed, "what was evaluated, object")
+            new = self.objects.put(evaluation)
+            self.refs.overwrite(f"{EVALUATIONS}{evaluation.tree}/{new}", new)
         return new
 
-    def _changed(self, parent: str, change: Change, seen: str, kind: str) -> Tree:
+    def _changed(self, parent: str, change: Change, seen: str, kind: str, record: Record | None) -> Tree:
         before = self.tree_of(parent)
         expected = before.base if parent == seen else self.tree_of(seen).base
         if before.base != expected:
@@ -258,6 +269,7 @@ class Repository:
         if after == before:
             raise NothingToDo(f"this {kind}")
         check_tree(after, self.objects)
+        check_brought(before, after, record, self.objects)
         return after
 
     def _kept(self, made: Commit, keep_as: str, reason: str) -> TipMoved:
@@ -289,6 +301,7 @@ class Repository:
         commit = self.resolve(at)
         now = int(clock.time()) if time is None else time
         with self.locked():
+            self.commit_of(commit)  # it may have been garbage, and collected meanwhile
             if self.refs.get(full) is not None:
                 raise NameTaken(name, what)
             self._move_ref(full, ReflogEntry(None, commit, author, now, f"{what}: created from {at}"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from registry import envelope, fsio
-from registry.errors import BadValue, DiskFailed, NameTaken, ObjectCorrupt, ObjectMissing, WrongKind
+from registry.errors import BadValue, NameTaken, NotPlain, ObjectCorrupt, ObjectMissing, WrongKind
 from registry.names import is_id
 from registry.objects import AnyObject, Blob, JsonObject, decode, object_id
 
@@ -145,15 +145,18 @@ class DiskStore(ObjectStore):
     def kind_of(self, object_id: str) -> str:
         """See ObjectStore."""
         try:
-            with self.path(object_id).open("rb") as file:
-                return envelope.kind_of(object_id, file.read(envelope.MAX_HEADER))
-        except FileNotFoundError as error:
-            raise ObjectMissing(object_id) from error
-        except OSError as error:
-            raise DiskFailed("read", self.path(object_id), error) from error
+            start = fsio.read_start(self.path(object_id), envelope.MAX_HEADER)
+        except NotPlain as error:
+            raise ObjectCorrupt(object_id, f"its file is {error.what}") from error
+        if start is None:
+            raise ObjectMissing(object_id)
+        return envelope.kind_of(object_id, start)
 
     def _content(self, object_id: str) -> bytes | None:
-        return fsio.read(self.path(object_id))
+        try:
+            return fsio.read(self.path(object_id), envelope.MAX_FILE_BYTES)
+        except NotPlain as error:
+            raise ObjectCorrupt(object_id, f"its file is {error.what}") from error
 
     def _store(self, object_id: str, kind: str, payload: bytes) -> None:
         path = self.path(object_id)
@@ -161,7 +164,8 @@ class DiskStore(ObjectStore):
             # Another process may have renamed it in and not have synced the folders yet: its object, our commit.
             fsio.sync_folder(path.parent)
         else:
-            fsio.make_folder(path.parent)
+            if not path.parent.is_dir():  # all were made, durably, with the store: an empty one needs no second look
+                fsio.make_folder(path.parent)
             fsio.replace(path, envelope.seal(kind, payload), mode=0o444)
 
     def _intact(self, object_id: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from registry.errors import DeltaTaken, NameTaken, ObjectMissing, TokenTaken, UnknownConcept
 from registry.names import check_name
-from registry.objects import Concept, Tree
+from registry.objects import Concept, Record, References, Tree
 from registry.store import ObjectStore
 
 
@@ -38,6 +38,26 @@ def without_concept(tree: Tree, name: str) -> Tree:
 def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:
     """Return {name: concept} of a tree, by name."""
     return {name: store.get(tree.concepts[name], Concept) for name in sorted(tree.concepts)}
+
+
+def check_brought(before: Tree, after: Tree, record: Record | None, store: ObjectStore) -> None:
+    """Refuse a change whose new objects are not all there, however long ago they were put.
+
+    What the tree before needs is held by its commit; what is new was put without the lock, and a collection of garbage
+    may have come between. `check_tree` looks at the parts of a concept, this at the parts of its references.
+
+    Raises:
+        ObjectMissing: something is gone; putting it again is safe.
+    """
+    known = set(before.concepts.values())
+    for name in sorted(name for name, concept in after.concepts.items() if concept not in known):
+        references = store.get(store.get(after.concepts[name], Concept).references, References)
+        for blob in references.links():
+            if not store.has(blob):
+                raise ObjectMissing(blob, f"a reference image or feature of concept '{name}', object")
+    for blob in () if record is None else record.links():
+        if not store.has(blob):
+            raise ObjectMissing(blob, "a preview of the record, object")
 
 
 def check_tree(tree: Tree, store: ObjectStore) -> None:

@@ -18,46 +18,7 @@ from registry.errors import RegistryError
 from registry.refs import HEADS
 from registry.repository import Repository
 from tests.registry.making import add, base, evaluation, new_repository
-
-CALLS = ("write", "fsync", "rename", "mkdir", "unlink", "ftruncate", "utime")
-KILLED = 137
-
-
-def dies_at(step: int, torn: bool, operation: Callable[[], object]) -> bool:
-    """Run an operation in a child that dies before its step-th call, from 1; True where it did."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            _arm(step, torn)
-            operation()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, KILLED), "the child failed by itself"
-    return code == KILLED
-
-
-def _arm(step: int, torn: bool) -> None:
-    left = step
-
-    def armed(call: Callable[..., object]) -> Callable[..., object]:
-        def wrapper(*args: object, **kwargs: object) -> object:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                if torn and call is write:
-                    write(args[0], bytes(args[1])[: len(bytes(args[1])) // 2])  # type: ignore[arg-type]
-                os._exit(KILLED)
-            return call(*args, **kwargs)
-
-        return wrapper
-
-    write = os.write
-    for name in CALLS:
-        setattr(os, name, armed(getattr(os, name)))
+from tests.torture.injection import KILLED, dies_at
 
 
 def steps(torn: bool, operation: Callable[[], object]) -> Iterator[int]:

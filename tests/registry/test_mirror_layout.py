@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from registry import canonical, mirror_layout
 from registry.errors import ObjectCorrupt, RegistryError, UnknownFormat
 from registry.mirror_layout import Figures, MoveLog
-from registry.objects import Blob, Commit, Concept, Evaluation, Record, Tree
+from registry.objects import Blob, Commit, Concept, Record, Tree
 from registry.refs import HEADS, TAGS
 from registry.repository import Repository
 from registry.store import MemoryStore
-from tests.registry.making import AUTHOR, DIGEST, OTHER, add, evaluation, put_concept
+from tests.registry.making import AUTHOR, DIGEST, OTHER, add, put_concept
 
 
 def test_one_concept_has_readable_files(repository: Repository) -> None:
@@ -151,13 +151,6 @@ def test_figures_come_from_the_record(repository: Repository) -> None:
     assert figures.series == {"loss": [1.0, 0.5, 0.25]}
     first = repository.commit_of(repository.resolve("HEAD~1"))
     assert mirror_layout.figures_of(repository.objects, first) == Figures()
-
-
-def test_scores_are_numbers_or_means(repository: Repository) -> None:
-    add(repository, "rex")
-    one = evaluation(repository, "rex")
-    one = Evaluation(one.tree, one.concept, "rex", {}, "p", {"clip_i": [0.25, 0.75], "n": 3, "note": "x", "none": []})
-    assert mirror_layout.scores_of(one) == {"rex.clip_i": 0.5, "rex.n": 3.0}
 
 
 def test_tags_name_commit_parents_concepts_and_base(repository: Repository) -> None:

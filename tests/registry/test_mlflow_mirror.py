@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load, save
 
+from registry import trust
 from registry.errors import BadValue, MlflowUnavailable, ObjectMissing
 from registry.mlflow_mirror import MlflowMirror
 from registry.mlflow_store import MlflowStore
@@ -353,6 +354,7 @@ class TestElsewhere:
     def test_lineage_travels_to_an_empty_folder(self, repository: Repository, server: str, tmp_path: Path) -> None:
         add(repository, "rex")
         repository.set_config("mlflow.tracking_uri", server)
+        trust.allow([repository.root])
         mirror = MlflowMirror(repository)
         assert mirror.tracking_uri == server
         mirror.record(repository.head().commit)

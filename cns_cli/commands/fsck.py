@@ -1,0 +1,95 @@
+"""`cns fsck`: is everything there, and is it what was written?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cns_cli import figures
+from cns_cli.errors import ExitCode
+from cns_cli.options import JsonFlag
+from cns_cli.output import Line, Output, Styled
+from cns_cli.progress import NullProgress, open_progress
+from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.fsck import FsckResult
+    from registry.findings import Finding, Reach
+
+EXAMPLES = ("cns fsck", "cns fsck --read-data", "cns fsck --rebuild", "cns fsck --json")
+
+SCHEMA = "cns-fsck/1"
+SHOWN = 3
+_STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
+
+
+def fsck(
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Also decode every mask, integer and image, and sum every model.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make index, MLflow record, damaged refs and logs again.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that every object, ref and log is what was written.
+
+    Says what is damaged, what needs it and what to do. Changes nothing without --rebuild. Exit code 4 for damage.
+    """
+    from cns_cli.porcelain.fsck import FsckOptions
+    from cns_cli.porcelain.fsck import fsck as check
+
+    out = Output(as_json=as_json)
+    options = FsckOptions(**request_settings(config={}), read_data=read_data, rebuild=rebuild)
+    with open_progress() if read_data or rebuild else NullProgress() as progress:  # the rest is a blink
+        result = check(options, progress)
+    out.answer({"schema": SCHEMA, **result.to_json()}, fsck_lines(result))
+    if result.damaged:
+        raise typer.Exit(ExitCode.REGISTRY)
+
+
+def fsck_lines(result: FsckResult) -> Iterator[Line]:
+    """Shape the findings, damage first, and end with what was read."""
+    for level in ("error", "warning", "info"):
+        for finding in result.findings:
+            if finding.level == level:
+                yield from _finding_lines(finding)
+    for done in result.rebuilt:
+        yield [Styled("rebuilt", "green"), f"  {done}"]
+    count = sum(result.objects.values())
+    yield (
+        f"read {figures.plural(count, 'object')} ({figures.byte_size(result.bytes_read)}), "
+        f"{figures.plural(result.refs, 'ref')} and {figures.plural(result.reflog_entries, 'move')} of reflogs "
+        f"in {figures.duration(result.elapsed_s)}"
+        + (f"; decoded {figures.plural(result.decoded, 'concept')}" * bool(result.decoded))
+    )
+    errors = sum(finding.level == "error" for finding in result.findings)
+    if errors:
+        yield [Styled(f"damaged: {figures.plural(errors, 'error')}", "red")]
+    else:
+        yield [Styled("everything is whole", "green")]
+
+
+def _finding_lines(finding: Finding) -> Iterator[Line]:
+    yield [Styled(finding.level, _STYLES[finding.level]), f"  {finding.what}"]
+    yield f"  where:     {finding.path}"
+    if finding.reach.commit_count or finding.reach.concepts or finding.reach.refs:
+        yield f"  needed by: {_reach(finding.reach)}"
+    if finding.fix:
+        yield f"  to do:     {finding.fix}"
+
+
+def _reach(reach: Reach) -> str:
+    """Say what needs a damaged object: `2 commits (282c15536a, d6018f0cd9), concept rex, refs main, HEAD`."""
+    shown = ", ".join(figures.short_id(commit) for commit in reach.commits[:SHOWN])
+    more = ", …" if reach.commit_count > SHOWN else ""
+    parts = [f"{figures.plural(reach.commit_count, 'commit')} ({shown}{more})"] if reach.commit_count else []
+    if reach.concepts:
+        parts.append(f"{'concept' if len(reach.concepts) == 1 else 'concepts'} {', '.join(reach.concepts[:20])}")
+    names = [ref for ref in reach.refs if not ref.startswith("refs/evaluations/")]
+    scores = len(reach.refs) - len(names)
+    parts += [", ".join(names)] if names else []
+    parts += [figures.plural(scores, "evaluation")] if scores else []
+    return "; ".join(parts)

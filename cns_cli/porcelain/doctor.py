@@ -1,0 +1,226 @@
+"""`doctor`: is this machine fit for this registry? Versions, disk, lock, base model, MLflow, rights, leftovers.
+
+It looks and changes nothing, and needs neither torch nor MLflow: versions come from the installed packages' metadata,
+MLflow's schema from its files. Whether objects are whole is `fsck`'s question.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from cns_cli.porcelain import doctor_disk, doctor_mlflow
+from cns_cli.porcelain.result import Result
+from registry import layout
+from registry.config import load, lookup
+from registry.errors import NotARegistry, RegistryError, UnknownFormat
+from registry.objects import Base
+from registry.repository import Repository
+
+Level = Literal["ok", "warn", "bad"]
+
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "mlflow", "pillow", "zstandard", "filelock")
+LITTLE_SPACE = 2**30  # an add of the embedded base takes a few MB, MLflow's record and a download of a base much more
+NO_SPACE = 50 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign(Result):
+    """One thing that was looked at: what is found, and the next command where something is to be done."""
+
+    level: Level
+    about: str
+    found: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorResult(Result):
+    """All signs; `folder` is None where there is no registry. `bad` counts what must be put right."""
+
+    folder: Path | None
+    signs: tuple[Sign, ...]
+    bad: int
+    warnings: int
+
+
+def doctor(start: Path) -> DoctorResult:
+    """Examine the machine, and the registry at or above a folder where there is one."""
+    signs = [*_versions(), _sqlite()]
+    try:
+        folder = layout.find(start)
+    except NotARegistry as error:
+        folder = None
+        signs.append(Sign(level="warn", about="registry", found=error.message, fix=error.hint))
+    if folder is not None:
+        signs += _registry(folder)
+    count = {level: sum(sign.level == level for sign in signs) for level in ("warn", "bad")}
+    return DoctorResult(folder=folder, signs=tuple(signs), bad=count["bad"], warnings=count["warn"])
+
+
+def _registry(folder: Path) -> Iterator[Sign]:
+    examinations: tuple[tuple[str, Callable[[Path], Iterator[Sign]]], ...] = (
+        ("format", _format),
+        ("free space", _space),
+        ("rights", _rights),
+        ("lock", _lock),
+        ("base model", _base),
+        ("MLflow", _mlflow),
+        ("SQLite", _journals),
+        ("leftovers", _leftovers),
+    )
+    for about, examine in examinations:
+        try:
+            yield from examine(folder)
+        except (RegistryError, OSError) as error:
+            message = getattr(error, "message", str(error))
+            yield Sign(level="bad", about=about, found=message, fix=getattr(error, "hint", "") or "cns fsck")
+
+
+def _versions() -> Iterator[Sign]:
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    old = sys.version_info < (3, 11)
+    yield Sign(level="bad" if old else "ok", about="versions", found=f"cns {_version('cns-cli')}, {python}")
+    found = {name: _version(name) for name in PACKAGES}
+    yield Sign(level="ok", about="packages", found=", ".join(f"{name} {text}" for name, text in found.items() if text))
+    missing = [name for name, text in found.items() if not text]
+    if missing:
+        yield Sign(
+            level="bad",
+            about="packages",
+            found=f"missing: {', '.join(missing)}",
+            fix=f"pip install {' '.join(missing)}",
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sqlite() -> Sign:
+    """Say whether this SQLite has the bug of write-ahead logs, which our files do not use."""
+    version, info = sqlite3.sqlite_version, sqlite3.sqlite_version_info
+    # https://www.sqlite.org/wal.html, "the WAL-reset bug": 3.7.0 to 3.51.2, repaired in 3.44.6 and 3.50.7 too.
+    buggy = (3, 7, 0) <= info <= (3, 51, 2) and info not in ((3, 44, 6), (3, 50, 7))
+    known = " can damage files in WAL mode; ours are in DELETE mode, so that does not reach them"
+    return Sign(level="ok", about="SQLite", found=version + known * buggy)
+
+
+def _journals(folder: Path) -> Iterator[Sign]:
+    for name in ("index.db", "mlflow.db"):
+        if doctor_disk.in_wal_mode(folder / name):
+            found = f"'{name}' is in WAL mode, which this SQLite can damage: expected DELETE mode"
+            fix = f"sqlite3 {folder / name} 'PRAGMA journal_mode = DELETE'"
+            yield Sign(level="warn", about="SQLite", found=found, fix=fix)
+
+
+def _format(folder: Path) -> Iterator[Sign]:
+    try:
+        repo = Repository(folder.parent)
+    except NotARegistry:
+        yield Sign(level="bad", about="format", found=f"'{folder / 'format'}' is missing", fix="cns fsck --rebuild")
+        return
+    except UnknownFormat as error:
+        yield Sign(level="bad", about="format", found=error.message, fix=f"{error.hint}, or cns fsck if it is damaged")
+        return
+    head = repo.head()
+    where = f"HEAD on {head.branch}" if head.branch else "HEAD detached"
+    yield Sign(level="ok", about="registry", found=f"{folder}, format {layout.FORMAT}, {where} at {head.commit[:10]}")
+    repo.tree_of(head.commit)
+
+
+def _space(folder: Path) -> Iterator[Sign]:
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free"
+    if free < NO_SPACE:
+        yield Sign(level="bad", about="free space", found=f"{text}: expected at least 50 MB", fix="free some space")
+    elif free < LITTLE_SPACE:
+        yield Sign(level="warn", about="free space", found=f"{text}: expected 1 GB", fix="free some space, or cns gc")
+    else:
+        yield Sign(level="ok", about="free space", found=text)
+
+
+def _rights(folder: Path) -> Iterator[Sign]:
+    refused = doctor_disk.not_writable(folder)
+    if refused:
+        shown = ", ".join(str(path.relative_to(folder.parent)) for path in refused[:3])
+        more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
+        found = f"not writable by this user: {shown}{more}; reading works, committing does not"
+        yield Sign(level="bad", about="rights", found=found, fix=f"sudo chown -R $USER {folder}")
+    else:
+        yield Sign(level="ok", about="rights", found="every folder can be written")
+
+
+def _lock(folder: Path) -> Iterator[Sign]:
+    for name in ("lock", "mlflow.lock"):
+        holder = doctor_disk.lock_holder(folder / name)
+        if holder is not None:
+            yield Sign(
+                level="warn", about=name, found=f"held by {holder}; it goes with that process", fix="wait for it"
+            )
+        else:
+            yield Sign(level="ok", about=name, found="free")
+
+
+def _base(folder: Path) -> Iterator[Sign]:
+    """Compare the digests of the base model's files with the base object. Never goes to the network."""
+    from cns.basefiles import check_base, resolve_base
+    from cns.errors import MethodError
+
+    repo = Repository(folder.parent)
+    base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
+    source = lookup(repo.config, "base.source")
+    if not isinstance(source, str) or not source:
+        fix = f"set base.source in {folder / 'config.toml'}"
+        yield Sign(level="bad", about="base model", found="config.toml does not say where it is", fix=fix)
+        return
+    try:
+        place = resolve_base(source, local_files_only=True)
+        check_base(place, base)
+    except MethodError as error:
+        yield Sign(level="bad", about="base model", found=error.message, fix=error.hint)
+        return
+    files = sum(map(len, base.components.values()))
+    yield Sign(level="ok", about="base model", found=f"{source}: {files} files have the digests of the registry's base")
+
+
+def _mlflow(folder: Path) -> Iterator[Sign]:
+    uri = lookup(load(folder / "config.toml"), "mlflow.tracking_uri")
+    if isinstance(uri, str) and uri and uri != f"sqlite:///{folder / 'mlflow.db'}":
+        yield Sign(level="ok", about="MLflow", found=f"is at {uri}, which is not asked")
+        return
+    state, found = doctor_mlflow.schema_state(folder / "mlflow.db")
+    levels: dict[str, tuple[Level, str]] = {
+        "ok": ("ok", ""),
+        "none": ("ok", ""),
+        "behind": ("warn", "cns mlflow sync"),
+        "ahead": ("warn", "pip install --upgrade mlflow"),
+        "unknown": ("warn", ""),
+        "damaged": ("bad", "cns fsck --rebuild"),
+    }
+    level, fix = levels[state]
+    yield Sign(level=level, about="MLflow", found=found, fix=fix)
+
+
+def _leftovers(folder: Path) -> Iterator[Sign]:
+    for half in layout.abandoned(folder.parent):
+        found = f"'{half.name}' is what an interrupted cns init left"
+        yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
+    old = doctor_disk.old_temporaries(folder)
+    if old:
+        found = f"{len(old)} temporary files of interrupted writes, such as {old[0].relative_to(folder)}"
+        yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
+    for about, found, fix in doctor_disk.in_progress(folder):
+        yield Sign(level="warn", about=about, found=found, fix=fix)
+    if not old:
+        yield Sign(level="ok", about="leftovers", found="no old temporary files")

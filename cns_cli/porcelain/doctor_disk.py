@@ -1,0 +1,92 @@
+"""What `doctor` reads from the file system: who holds a lock, what cannot be written, what lies about."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry import bisect_state, fsio
+from registry.errors import RegistryError
+from registry.gc import TEMPORARY_S
+from registry.pending import Pending
+
+LOCKS = Path("/proc/locks")
+
+
+def lock_holder(path: Path, locks: Path = LOCKS) -> str | None:
+    """Return who holds a lock file, as "process 123 (cns add …)"; None where nobody does or nobody can tell.
+
+    The kernel lists its locks by inode, so nothing needs to be locked or opened to find out.
+    """
+    try:
+        inode, lines = path.stat().st_ino, locks.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in lines:
+        words = line.split()
+        # 1: FLOCK ADVISORY WRITE 4242 08:01:1234567 0 EOF; a line of one who waits has "->" in second place
+        if len(words) >= 6 and words[1] in ("FLOCK", "POSIX") and words[5].rpartition(":")[2] == str(inode):
+            return _process(words[4])
+    return None
+
+
+def in_wal_mode(path: Path) -> bool:
+    """True for an SQLite file that is written through a write-ahead log: byte 18 of its header is 2."""
+    try:
+        with path.open("rb") as file:
+            return file.read(19)[18:] == b"\x02"
+    except OSError:
+        return False
+
+
+def not_writable(folder: Path) -> list[Path]:
+    """Return the folders, and files that are written in place, that this user may not write."""
+    folders = [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir() and _ours(folder, path))]
+    files = [path for name in ("index.db", "mlflow.db", "lock") if (path := folder / name).exists()]
+    logs = [path for path in sorted((folder / "logs").rglob("*")) if path.is_file()]
+    refused = [path for path in folders if not os.access(path, os.W_OK | os.X_OK)]
+    return refused + [path for path in files + logs if not os.access(path, os.W_OK)]
+
+
+def old_temporaries(folder: Path) -> list[Path]:
+    """Return temporary files that no running write can own any more."""
+    before = time.time() - TEMPORARY_S
+    found = []
+    for path in sorted(folder.rglob(f"{fsio.TEMPORARY}*")):
+        try:
+            if _ours(folder, path) and path.is_file() and path.lstat().st_mtime < before:
+                found.append(path)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def in_progress(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (about, what is found, next command) of an add that can go on and of a bisection."""
+    for state in Pending(folder).all():
+        if state.damage:
+            yield "resume", f"the state of '{state.name}' {state.damage}", f"remove {state.path}"
+        else:
+            days = max(0.0, time.time() - state.saved) / 86_400
+            yield "resume", f"an interrupted add of '{state.name}', {days:.1f} days old, can go on", "cns add --resume"
+    try:
+        bisection = bisect_state.load(folder)
+    except RegistryError as error:
+        yield "bisect", error.message, error.hint
+        return
+    if bisection is not None:
+        yield "bisect", "a bisection is going on", "cns bisect log, or cns bisect reset"
+
+
+def _ours(folder: Path, path: Path) -> bool:
+    return path.relative_to(folder).parts[0] not in ("mlartifacts", "cache")
+
+
+def _process(number: str) -> str:
+    try:
+        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return f"process {number}"
+    return f"process {number} ({b' '.join(words).decode('utf-8', 'replace').strip()[:80]})"
