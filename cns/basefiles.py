@@ -12,7 +12,6 @@ read one at a time from its place in the safetensors file. `loading.py` turns th
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 from cns import grid
 from cns.errors import BaseModelError
 from cns.families import family_of
+from cns.modelfiles import component_files, file_sha256, read_json, weight_files
 from cns.tensorfiles import read_header, read_tensor
 
 BASES_FOLDER = Path(__file__).parent / "bases"
@@ -242,59 +242,3 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
         component: {path.name: file_sha256(path) for path in component_files(folder, component)}
         for component in COMPONENTS
     }
-
-
-def component_files(folder: Path, component: str) -> list[Path]:
-    """The files of one component that the method loads, in the order of their names."""
-    place = folder / component
-    if component == "tokenizer":
-        files = [*place.glob("*.json"), *place.glob("merges.txt")]
-    elif component == "scheduler":
-        files = list(place.glob("scheduler_config.json"))
-    else:
-        files = [*place.glob("config.json"), *weight_files(folder, component)]
-    if not files:
-        raise BaseModelError(f"the base at {folder} lacks its {component}", source=str(folder))
-    return sorted(files)
-
-
-def weight_files(folder: Path, component: str) -> list[Path]:
-    """The safetensors files of a component: one, or its shards, of the fp16 variant only where there is no other.
-
-    Raises:
-        BaseModelError: there is none.
-    """
-    stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
-    place = folder / component
-    for suffix in ("", ".fp16"):
-        for pattern in (f"{stem}{suffix}.safetensors", f"{stem}{suffix}-?????-of-?????.safetensors"):
-            if files := sorted(place.glob(pattern)):
-                return files
-    pickles = sorted(path.name for path in place.glob("*.bin"))
-    raise BaseModelError(
-        f"{place} has no {stem}.safetensors"
-        + (f"; {pickles[0]} is a pickle, which can run code and is never loaded" if pickles else ""),
-        "Save the model as safetensors: pipeline.save_pretrained(FOLDER, safe_serialization=True)",
-        source=str(folder),
-    )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 hex of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A config file.
-
-    Raises:
-        BaseModelError: it is missing or no JSON object.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"{path} cannot be read: {error}", source=str(path.parent)) from error
-    if not isinstance(data, dict):
-        raise BaseModelError(f"{path} holds no JSON object", source=str(path.parent))
-    return data

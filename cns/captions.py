@@ -7,18 +7,20 @@ it, before its class noun. The module reads text; it never opens an image.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cns.errors import ImageError
 from cns.safefiles import read_regular_file, reason_of
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 PLACEHOLDER = re.compile(r"\[trigger\]|\{name\}|<token>")
-MAX_CAPTION_BYTES = 65_536
-MAX_METADATA_BYTES = 16_000_000
+MAX_CAPTION_BYTES = 16_384  # text encoders read 77 tokens
+MAX_METADATA_BYTES = 4_000_000
 
 
 def read_captions(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
@@ -27,11 +29,13 @@ def read_captions(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
     Raises:
         ImageError: a caption file is damaged: not UTF-8, a link, or no JSON where JSON is expected.
     """
-    captions = _metadata_captions(folder / "metadata.jsonl")
+    wanted = {path.name for path in paths}
+    found = _metadata_captions(folder / "metadata.jsonl")
+    captions = {name: caption for name, caption in found.items() if name in wanted}
     for path in paths:
         for suffix in CAPTION_SUFFIXES:
             sidecar = path.with_suffix(suffix)
-            if sidecar.is_symlink() or sidecar.exists():
+            if os.path.lexists(sidecar):  # a link to nowhere too; False for a name that is too long for any file
                 captions[path.name] = _read_text(sidecar, MAX_CAPTION_BYTES)
                 break
     clean = {name: " ".join(_printable(caption).split()) for name, caption in captions.items()}
@@ -81,7 +85,7 @@ def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str |
 
 def _metadata_captions(path: Path) -> dict[str, str]:
     """`file_name` -> `text` of a datasets-style metadata file; empty if there is none."""
-    if not (path.is_symlink() or path.exists()):
+    if not os.path.lexists(path):
         return {}
     captions = {}
     for number, line in enumerate(_read_text(path, MAX_METADATA_BYTES).splitlines(), 1):
@@ -89,15 +93,23 @@ def _metadata_captions(path: Path) -> dict[str, str]:
             continue
         try:
             row = json.loads(line)
-            captions[str(row["file_name"])] = str(row.get("text") or row.get("caption") or "")
+            captions[str(row["file_name"])] = _caption_of(row)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ImageError(
-                f"{path}, line {number} is no JSON object with a file_name",
+                f"{path}, line {number} is no JSON object with a file_name and a text",
                 'Put one object a line: {"file_name": "1.png", "text": "a {name} dog on the grass"}',
                 folder=path.parent,
                 bad=[(path.name, f"line {number}")],
             ) from error
     return captions
+
+
+def _caption_of(row: dict[str, Any]) -> str:
+    """The caption of a row: a text, or none."""
+    text = row.get("text") or row.get("caption") or ""
+    if not isinstance(text, str) or len(text) > MAX_CAPTION_BYTES:
+        raise ValueError(f"the caption is no text of at most {MAX_CAPTION_BYTES} characters")
+    return text
 
 
 def _read_text(path: Path, max_bytes: int) -> str:

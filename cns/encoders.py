@@ -11,8 +11,6 @@ batch nor on a library's image processor. The module makes features; what is mad
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -20,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 
-from cns.basefiles import fetch_snapshot, file_sha256, read_json
-from cns.errors import BaseModelError, EncoderMissingError, MetricError
+from cns.encoderfiles import WEIGHTS_NAME, find_judge, folder_digest, is_dino, missing
+from cns.errors import BaseModelError, MetricError
 from cns.families import Family
 from cns.identity import IdentityEncoder
-from cns.loading import fix_end_of_text
+from cns.loading import check_size, fix_end_of_text
+from cns.modelfiles import check_part
 from cns.preparation import Preparation
 from cns.quiet import quiet_libraries
 from cns.templates import fill_template
@@ -39,15 +39,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 ENCODERS = ("clip", "identity")
-HUB_PATTERNS = (
-    "config.json",
-    "model.safetensors",
-    "preprocessor_config.json",
-    "tokenizer*.json",
-    "vocab.json",
-    "merges.txt",
-)
-WEIGHTS_NAME = "model.safetensors"
 
 
 class ImageEncoder(Protocol):
@@ -210,8 +201,8 @@ class IdentityJudge:
         """
         try:
             model = IdentityEncoder.from_pretrained(folder).to(device)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise _missing(folder, error) from error
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BaseModelError) as error:
+            raise missing(folder, error) from error
         return cls(model, folder_digest(folder))
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -242,40 +233,31 @@ def load_encoders(
 
 def load_encoder(name: str, family: Family, base_folder: Path, device: torch.device | str = "cpu") -> Any:
     """Load one judge, "clip" or "identity"; None if the base has no identity judge. See `load_encoders`."""
-    folder = base_folder / name
-    if not folder.is_dir():
-        hub_id = family.clip if name == "clip" else family.identity
-        if hub_id is None:
-            if name == "identity":
-                return None
-            raise _missing(folder, "the base ships no CLIP and its family names none")
-        try:
-            folder = fetch_snapshot(hub_id, HUB_PATTERNS)
-        except BaseModelError as error:
-            raise _missing(hub_id, error) from error
+    folder = find_judge(name, family, base_folder)
+    return None if folder is None else load_judge(name, folder, device)
+
+
+def load_judge(name: str, folder: Path, device: torch.device | str = "cpu") -> ImageEncoder:
+    """Load the judge in a folder as "clip" or as "identity" (a DINOv2, or the embedded base's own encoder).
+
+    Raises:
+        EncoderMissingError: the folder holds no such model.
+    """
     if name == "clip":
         return ClipEncoder.from_folder(folder, device)
-    try:
-        is_dino = read_json(folder / "config.json").get("model_type") == "dinov2"
-    except BaseModelError as error:
-        raise _missing(folder, error) from error
-    return (DinoEncoder if is_dino else IdentityJudge).from_folder(folder, device)
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 hex over the names and contents of an encoder's files."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".txt", ".safetensors"))
-    table = {name: file_sha256(folder / name) for name in names}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+    return (DinoEncoder if is_dino(folder) else IdentityJudge).from_folder(folder, device)
 
 
 def _load(model_class: Any, folder: Path, **options: Any) -> Any:
     """One explicit class from a local folder."""
     try:
+        check_part(folder, ".")
+        if options.get("use_safetensors"):
+            check_size(model_class, folder, [folder / WEIGHTS_NAME])
         with quiet_libraries():
             return model_class.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise _missing(folder, error) from error
+    except Exception as error:
+        raise missing(folder, error) from error
 
 
 def _in_batches(images: NDArray[np.uint8], embed: Any) -> NDArray[np.float32]:
@@ -292,12 +274,3 @@ def _in_batches(images: NDArray[np.uint8], embed: Any) -> NDArray[np.float32]:
 
 def _unit_rows(features: Tensor) -> NDArray[np.float32]:
     return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-
-
-def _missing(place: Path | str, reason: object) -> EncoderMissingError:
-    text = (str(reason).splitlines() or [""])[0][:300]
-    return EncoderMissingError(
-        f"the judge {place} cannot be loaded: {text}",
-        f"Put a folder with config.json, {WEIGHTS_NAME} and preprocessor_config.json there, or go online once",
-        source=str(place),
-    )

@@ -19,9 +19,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cns.modelfiles import check_config
+
 IMAGE_SIZE = 64
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+MAX_WIDTH = 1024  # of a config that may come from anybody; ours has 160
+MAX_BLOCKS = 8
 GROUPS = 8  # of each group norm; every width is a multiple of it
 
 
@@ -92,11 +96,17 @@ class IdentityEncoder(nn.Module):
         """Read an encoder that `save_pretrained` wrote; it comes back in float32 and in evaluation mode.
 
         Raises:
-            FileNotFoundError: the folder holds no identity encoder.
+            BaseModelError: the folder holds no identity encoder.
+            ValueError: its config describes one that is larger than any.
         """
         folder = Path(folder)
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        encoder = cls(config["widths"], config["embedding_size"])
+        config = check_config(folder / CONFIG_NAME)
+        widths, size = config["widths"], config["embedding_size"]
+        sides = [*widths, size]
+        known = all(isinstance(side, int) and 1 <= side <= MAX_WIDTH for side in sides)
+        if not known or not 2 <= len(sides) <= MAX_BLOCKS:
+            raise ValueError(f"widths {str(sides)[:80]}: expected at most {MAX_BLOCKS} of at most {MAX_WIDTH}")
+        encoder = cls(widths, size)
         weights = {name: value.float() for name, value in load_file(folder / WEIGHTS_NAME).items()}
         encoder.load_state_dict(weights)
         return encoder.eval()

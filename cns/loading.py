@@ -15,14 +15,16 @@ from typing import Any
 
 import torch
 
-from cns.basefiles import BaseFacts, check_base, describe_base, read_json, resolve_base, weight_files
+from cns.basefiles import COMPONENTS, BaseFacts, check_base, describe_base, resolve_base
 from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
+from cns.modelfiles import check_part, read_json, tensors_of, weight_files
 from cns.quiet import quiet_libraries
+from cns.safefiles import reason_of
 
 with quiet_libraries():
     import diffusers
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, ModelMixin, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
 __all__ = [
@@ -105,6 +107,8 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
         BaseModelError: the folder is no supported pipeline, names a class outside the allow-list, or lacks a file.
     """
     scheduler_class = check_index(folder)
+    for component in COMPONENTS:
+        check_part(folder, component)
     family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
     with quiet_libraries():
         modules = {
@@ -112,8 +116,8 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
             "vae": _load(AutoencoderKL, folder, "vae"),
             "text_encoder": _load(CLIPTextModel, folder, "text_encoder"),
         }
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
+        tokenizer = _read(CLIPTokenizer, folder, "tokenizer")
+        scheduler = _read(scheduler_class, folder, "scheduler")
         pipeline = StableDiffusionPipeline(
             **modules,
             tokenizer=tokenizer,
@@ -145,7 +149,7 @@ def check_index(folder: Path) -> type[Any]:
     index = read_json(folder / "model_index.json")
     if index.get("_class_name") not in PIPELINES:
         raise _unsupported(folder, f"its pipeline is {index.get('_class_name')!r}, expected {PIPELINES[0]}")
-    parts = {name: part for name, part in index.items() if isinstance(part, list) and part[-1] is not None}
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
     allowed = {**CLASSES, "scheduler": SCHEDULERS}
     for name, part in parts.items():
         if name not in UNUSED and part[-1] not in allowed.get(name, ()):
@@ -169,16 +173,50 @@ def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> No
 def _load(model_class: Any, folder: Path, component: str) -> Any:
     """One module from safetensors, in float32."""
     files = weight_files(folder, component)
+    check_size(model_class, folder / component, files)
     variant = "fp16" if ".fp16" in files[0].name else None
+    return _read(model_class, folder, component, dtype=torch.float32, use_safetensors=True, variant=variant)
+
+
+def _read(part_class: Any, folder: Path, component: str, **options: Any) -> Any:
+    """One part by an explicit class, from local files."""
     try:
-        return model_class.from_pretrained(
-            folder / component, dtype=torch.float32, use_safetensors=True, local_files_only=True, variant=variant
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        return part_class.from_pretrained(folder / component, local_files_only=True, **options)
+    except Exception as error:
         raise BaseModelError(
-            f"the {component} of the base at {folder} cannot be loaded: {str(error).splitlines()[0][:300]}",
-            source=str(folder),
+            f"the {component} of the base at {folder} cannot be loaded: {reason_of(error)[:300]}", source=str(folder)
         ) from error
+
+
+def check_size(model_class: Any, place: Path, files: list[Path]) -> None:
+    """Make sure that a config describes no larger model than its weights are, before memory is taken for it.
+
+    Args:
+        model_class: Of diffusers or transformers.
+        place: The folder with `config.json`.
+        files: Its safetensors files.
+
+    Raises:
+        BaseModelError: it does, or describes none.
+    """
+    stored = tensors_of(files)
+    try:
+        with torch.device("meta"), quiet_libraries():  # shapes without memory
+            if issubclass(model_class, ModelMixin):
+                model = model_class.from_config(model_class.load_config(place, local_files_only=True))
+            else:
+                model = model_class(model_class.config_class.from_pretrained(place, local_files_only=True))
+    except Exception as error:
+        raise BaseModelError(
+            f"{place / 'config.json'} describes no model: {reason_of(error)[:300]}", source=str(place.parent)
+        ) from error
+    described = sum(parameter.numel() for parameter in model.parameters())
+    if described > stored + stored // 10 + 1000:
+        raise BaseModelError(
+            f"{place / 'config.json'} describes {described:,} parameters, its weights are {stored:,}",
+            "Get the base model again from where it is published, or use another: cns init --base emoji-64",
+            source=str(place.parent),
+        )
 
 
 def _unsupported(folder: Path, reason: str) -> BaseModelError:

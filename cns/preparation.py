@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cns.basefiles import read_json
 from cns.errors import BaseModelError, EncoderMissingError
+from cns.modelfiles import check_config
+
+MAX_SIDE = 2048  # pixels; the largest judge that is known reads 518
 
 
 class Preparation:
@@ -44,11 +46,11 @@ class Preparation:
             EncoderMissingError: it is missing, or of another kind.
         """
         try:
-            config = read_json(folder / "preprocessor_config.json")
+            config = check_config(folder / "preprocessor_config.json")
             size, crop = config["size"], config["crop_size"]
             return cls(
-                size=size if isinstance(size, int) else size["shortest_edge"],
-                crop=crop if isinstance(crop, int) else crop["height"],
+                size=_side(size if isinstance(size, int) else size["shortest_edge"]),
+                crop=_side(crop if isinstance(crop, int) else crop["height"]),
                 mean=config["image_mean"],
                 std=config["image_std"],
                 resample=config.get("resample", 3),
@@ -74,3 +76,9 @@ class Preparation:
             image = np.asarray(Image.fromarray(image).resize(target, self.resample))
         top, left = (image.shape[0] - self.crop) // 2, (image.shape[1] - self.crop) // 2
         return image[top : top + self.crop, left : left + self.crop]
+
+
+def _side(value: Any) -> int:
+    if not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+        raise ValueError(f"a side of {str(value)[:40]} pixels; expected 1 to {MAX_SIDE}")
+    return value

@@ -16,9 +16,11 @@ from typing import Any
 
 from cns.errors import BaseModelError
 from cns.families import Family
+from cns.modelfiles import read_json
 
 LISTS_FOLDER = Path(__file__).parent / "calibration"
 MIN_CALIBRATION_PROMPTS = 200
+MAX_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ def calibration_of(family: Family, base_folder: Path) -> Calibration:
         BaseModelError: no list, or one that is not >= 200 different prompts.
     """
     path, data = _read_list(family.calibration, base_folder)
-    prompts = tuple(_text(row, "prompt") for row in data["prompts"])
+    prompts = tuple(_text(row, "prompt") for row in _rows(path, data, "prompts"))
     if len(set(prompts)) < MIN_CALIBRATION_PROMPTS or len(set(prompts)) != len(prompts):
         raise BaseModelError(
             f"{path} holds {len(prompts)} prompts, {len(set(prompts))} of them different: "
             f"expected at least {MIN_CALIBRATION_PROMPTS}, all different",
             source=str(base_folder),
         )
-    return Calibration(version=int(data["version"]), prompts=prompts)
+    return Calibration(version=_version(path, data), prompts=prompts)
 
 
 def nouns_of(family: Family, base_folder: Path) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def nouns_of(family: Family, base_folder: Path) -> tuple[str, ...]:
         BaseModelError: the base's list is missing or empty.
     """
     path, data = _read_list(family.nouns, base_folder)
-    nouns = tuple(_text(row, "noun") for row in data["nouns"])
+    nouns = tuple(_text(row, "noun") for row in _rows(path, data, "nouns"))
     if not nouns:
         raise BaseModelError(f"{path} holds no noun", source=str(base_folder))
     return nouns
@@ -85,8 +87,8 @@ def nouns_of(family: Family, base_folder: Path) -> tuple[str, ...]:
 
 def backgrounds_of(family: Family, base_folder: Path) -> tuple[str, ...]:
     """The phrases for a picture's background that the base was trained on; empty where its list names none."""
-    _, data = _read_list(family.nouns, base_folder)
-    return tuple(str(phrase) for phrase in data.get("backgrounds", ()))
+    path, data = _read_list(family.nouns, base_folder)
+    return tuple(_text(row, "background") for row in _rows(path, data, "backgrounds")) if "backgrounds" in data else ()
 
 
 def prompts_digest(prompts: Sequence[str]) -> str:
@@ -105,9 +107,26 @@ def _read_list(name: str, base_folder: Path) -> tuple[Path, dict[str, Any]]:
             "Install the base again, or use another: cns init --base emoji-64",
             source=str(base_folder),
         )
-    return path, json.loads(path.read_text(encoding="utf-8"))
+    return path, read_json(path)
+
+
+def _rows(path: Path, data: dict[str, Any], key: str) -> list[Any]:
+    rows = data.get(key)
+    if not isinstance(rows, list) or len(rows) > MAX_ROWS:
+        raise BaseModelError(f"{path} has no list '{key}' of at most {MAX_ROWS:,} texts", source=str(path.parent))
+    return rows
+
+
+def _version(path: Path, data: dict[str, Any]) -> int:
+    version = data.get("version")
+    if not isinstance(version, int):
+        raise BaseModelError(f"{path} has no version, a whole number", source=str(path.parent))
+    return version
 
 
 def _text(row: Any, key: str) -> str:
     """A list's row is the text itself, or an object that holds it under a key."""
-    return str(row if isinstance(row, str) else row[key])
+    text = row if isinstance(row, str) else row.get(key) if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        raise BaseModelError(f"a word list of the base holds {str(row)[:40]!r}: expected a text, or one under '{key}'")
+    return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 
@@ -34,6 +35,19 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:  # it grew while being read
         raise OSError(f"it has more than {max_bytes:,} bytes")
     return data
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a regular file for reading; links are followed: a hub's cache is made of them.
+
+    Raises:
+        OSError: it is not there, or is a pipe, a device or a folder. Nothing is waited for.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def reason_of(error: BaseException) -> str:

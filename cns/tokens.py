@@ -28,7 +28,7 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
         TokenError: It holds a space or an odd character, or it is in the vocabulary already (as a piece, a whole
             word or an added token).
     """
-    if not _TOKEN.match(token):
+    if not _TOKEN.fullmatch(token):
         raise TokenError(
             f"token {token!r} may hold only letters, digits and <>_.+*- (at most 64)", hint="cns add … --token '<name>'"
         )

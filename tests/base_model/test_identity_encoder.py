@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from base_model.identity import compose, contrast, draw_drawings
+from cns.errors import BaseModelError
 from cns.identity import IdentityEncoder
 
 
@@ -46,7 +47,7 @@ def test_config_says_what_is_needed_to_rebuild(encoder: IdentityEncoder, tmp_pat
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BaseModelError):
         IdentityEncoder.from_pretrained(tmp_path)
 
 

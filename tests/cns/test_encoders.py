@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cns import encoders
-from cns.encoders import ClipEncoder, DinoEncoder, IdentityJudge, folder_digest, load_encoders
+from cns import encoderfiles, encoders
+from cns.encoderfiles import folder_digest
+from cns.encoders import ClipEncoder, DinoEncoder, IdentityJudge, load_encoders
 from cns.errors import BaseModelError, EncoderMissingError, MetricError
 from cns.families import FAMILIES
 from cns.preparation import Preparation
@@ -156,10 +157,10 @@ def test_family_without_a_hub_judge_has_none_or_says_so(tmp_path: Path) -> None:
 
 
 def test_judge_that_cannot_be_fetched_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(hub_id: str, patterns: tuple[str, ...]) -> Path:
+    def offline(hub_id: str, patterns: tuple[str, ...], offline: bool = False) -> Path:
         raise BaseModelError(f"{hub_id!r} is not on this machine", source=hub_id)
 
-    monkeypatch.setattr(encoders, "fetch_snapshot", offline)
+    monkeypatch.setattr(encoderfiles, "fetch_snapshot", offline)
     for name in ("clip", "identity"):
         with pytest.raises(EncoderMissingError) as caught:
             load_encoders(FAMILIES["sd-1"], tmp_path, names=[name])

@@ -1,0 +1,34 @@
+"""Where the base model of a registry lies on this machine. No torch, and no network.
+
+`config.toml` says it, and may have come with the registry from anybody. So it is asked for files that are here already,
+whose digests are compared with the registry's base; nothing is fetched because a file said so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cns.basefiles import resolve_base
+from cns.errors import BaseModelError
+from registry import config, trust
+from registry.errors import BadConfig
+from registry.repository import Repository
+
+
+def base_folder(repo: Repository) -> Path:
+    """Return the folder of a registry's base model.
+
+    Raises:
+        BadConfig: `config.toml` does not say where it is.
+        BaseModelError: it is not on this machine. (A trusted registry may have it fetched; see `registry.trust`.)
+    """
+    path = repo.folder / "config.toml"
+    source = config.text(path, repo.config, "base.source")
+    if source is None:
+        raise BadConfig(path, "it lacks base.source; expected emoji-64, a folder, or a hub id")
+    try:
+        return resolve_base(source, local_files_only=not trust.is_trusted(repo.root))
+    except BaseModelError as error:
+        if "/" in source and not Path(source).is_absolute():
+            error.hint = f"fetch it first: hf download {source}; or name its folder as base.source in {path}"
+        raise
