@@ -43,6 +43,12 @@ class Defaults:
         sampler_steps: Denoising steps of one image.
         check_images: Images for each judge prompt.
         max_drop: Drop of a score (cosine) that the gate calls forgetting.
+        max_kv_drift: Relative squared drift of the K/V outputs since birth that the gate calls forgetting. It decides
+            alone under `--fast`, where it stands for a drop of CLIP-I of `max_drop`: measured on the embedded base by
+            `benchmarks/gate_fast.py`, taken over for Stable Diffusion.
+        max_class_drift: How far pictures of the class noun alone may grow toward the concept (cosine). On the embedded
+            base three honest concepts moved it by 0.05, and a learned concept lies 0.9 away.
+        max_zero_shot: How far pictures of other things may move from the base's (1 - cosine, in CLIP).
         min_class_probability: Below this an inferred class noun is not taken.
     """
 
@@ -64,6 +70,9 @@ class Defaults:
     sampler_steps: int
     check_images: int
     max_drop: float
+    max_kv_drift: float
+    max_class_drift: float
+    max_zero_shot: float
     min_class_probability: float
 
     def budget(self, kv_weights: int, denoiser_parameters: int) -> int:
@@ -194,6 +203,9 @@ SD_DEFAULTS: dict[str, Any] = {
     "sampler_steps": 30,
     "check_images": 4,
     "max_drop": 0.02,
+    "max_kv_drift": 0.002,
+    "max_class_drift": 0.05,
+    "max_zero_shot": 0.05,
     "min_class_probability": 0.5,
 }
 
@@ -219,6 +231,9 @@ EMOJI_64 = Family(
         sampler_steps=15,
         check_images=4,
         max_drop=0.02,
+        max_kv_drift=0.002,
+        max_class_drift=0.1,
+        max_zero_shot=0.05,
         min_class_probability=0.5,
     ),
     grid_bits=8,

@@ -40,6 +40,7 @@ __all__ = [
     "clip_score",
     "clip_t",
     "confusion_margin",
+    "confusion_margins",
     "copying",
     "decide",
     "diversity",
@@ -198,6 +199,29 @@ def confusion_margin(generated: Sequence[Floats], references: Sequence[Floats]) 
     table = np.asarray([[image_similarity(images, target) for target in references] for images in generated])
     others = np.where(np.eye(len(table), dtype=bool), -np.inf, table)
     return np.diag(table) - others.max(1)
+
+
+def confusion_margins(own: Floats, others: Sequence[Floats]) -> NDArray[np.float64]:
+    """The margin of one concept image by image: its CLIP-I minus that with the concept it is most like as a set.
+
+    Args:
+        own: CLIP-I of its images with its own references, shape (P, n).
+        others: CLIP-I of the same images with each other concept's references, each (P, n).
+
+    Returns:
+        Shape (P, n), float64; its mean is that concept's `confusion_margin`.
+
+    Raises:
+        MetricError: no other concept, or other shapes.
+    """
+    own = np.asarray(own, np.float64)
+    tables = [np.asarray(table, np.float64) for table in others]
+    if not tables or any(table.shape != own.shape for table in tables):
+        raise MetricError(
+            f"margin to {len(tables)} other concepts: expected at least one, each with scores of {own.shape}",
+            metric="margin",
+        )
+    return own - max(tables, key=lambda table: float(table.mean()))
 
 
 def class_drift(before: Floats, after: Floats, references: Floats) -> NDArray[np.float64]:

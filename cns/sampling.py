@@ -32,7 +32,7 @@ def sample(
     negative: str | None = None,
     size: int | None = None,
     batch_size: int = 16,
-    on_batch: Callable[[int], None] = lambda _done: None,
+    on_batch: Callable[[int, Pixels], None] = lambda _done, _images: None,
 ) -> Pixels:
     """Generate one image per (prompt, seed).
 
@@ -45,7 +45,7 @@ def sample(
         negative: Negative prompt for all images.
         size: Height and width in pixels; the model's own when None.
         batch_size: Images at a time; memory grows with it.
-        on_batch: Called with the number of images done.
+        on_batch: Called with the number of images done, and the images of this batch.
 
     Returns:
         Shape (N, H, W, 3), uint8.
@@ -66,7 +66,7 @@ def sample(
                 output_type="np",
             )
         images.append((output.images * 255).round().astype(np.uint8))
-        on_batch(min(start + batch_size, len(prompts)))
+        on_batch(min(start + batch_size, len(prompts)), images[-1])
     return np.concatenate(images)
 
 

@@ -7,28 +7,29 @@
    back, and takes an Adam step on it and on the token's row: nothing outside the mask has a way to move.
 4. The change is rounded to the integer grid; the trained floating-point weights are thrown away.
 
-Everything random comes from one seeded generator. The module stores nothing and prints nothing.
+Everything random comes from one seeded generator. After every step the caller is handed the training's state
+(`cns.resume`) and may start another training from it, which ends in the same bits. The module stores nothing and prints
+nothing.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cns import grid
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images
-from cns.drift import Moments
-from cns.errors import MethodError, SettingsError
-from cns.regularizers import REGULARIZERS, History, PastConcept
+from cns.errors import CodecError, MethodError
+from cns.lesson import Learned, Lesson, Settings, Surroundings
+from cns.regularizers import REGULARIZERS, History
 from cns.report import Report
+from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
 from cns.selection import SCORES, Selection, select_concept_neurons
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
 
@@ -40,105 +41,15 @@ CHECKPOINTED_SIDE = 32
 64x64 latents they would take several times the memory of the weights."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to learn a concept; `cns.families.Defaults` has the defaults and says where they come from.
-
-    Attributes:
-        score: Key of `SCORES`.
-        reg: Key of `REGULARIZERS`.
-        reg_strength: a, the pull toward what was learned before.
-        anchor_strength: b, the pull toward the base.
-        steps: Finetuning steps.
-        warmup_steps: Token-only steps before scoring.
-        lr: Learning rate of the masked weights.
-        token_lr: Learning rate of the token's row.
-        batch_size: Images a step.
-        budget: How many weights may change.
-        general_ratio: Share of a row that counts as active for a calibration prompt.
-        general_vote: Share of the calibration prompts that make a weight general.
-        seed: Seeds everything random.
-    """
-
-    score: str
-    reg: str
-    reg_strength: float
-    anchor_strength: float
-    steps: int
-    warmup_steps: int
-    lr: float
-    token_lr: float
-    batch_size: int
-    budget: int
-    general_ratio: float
-    general_vote: float
-    seed: int
-
-    def check(self) -> None:
-        """Raise SettingsError for a value that cannot work."""
-        if self.score not in SCORES:
-            raise SettingsError(f"no score {self.score!r}; there are {', '.join(SCORES)}", hint="cns add --help")
-        if self.reg not in REGULARIZERS:
-            raise SettingsError(
-                f"no regularizer {self.reg!r}; there are {', '.join(REGULARIZERS)}", hint="cns add --help"
-            )
-        if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or self.lr <= 0 or self.token_lr <= 0:
-            raise SettingsError("steps, batch size, budget and learning rates must be positive", hint="cns add --help")
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is to be learned.
-
-    Attributes:
-        name: The concept's name.
-        class_noun: What it is one of.
-        token: Its special token; not in the vocabulary yet.
-        images: Shape (N, R, R, 3), uint8.
-        prompts: For each image, the prompts that may describe it; they contain the token.
-    """
-
-    name: str
-    class_noun: str
-    token: str
-    images: NDArray[np.uint8]
-    prompts: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the lesson must respect.
-
-    Attributes:
-        past: Earlier concepts of this model.
-        calibration: Moments of the calibration prompts, for the anchor to the base.
-        general: General neurons of this base under this score (see `cns.general.find_general_neurons`).
-    """
-
-    past: Sequence[PastConcept]
-    calibration: Moments
-    general: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A learned concept and how it came.
-
-    Attributes:
-        weights: Token rows and the change on the grid.
-        selection: Masks and shares.
-        series: Per-step figures: `warmup_loss`, `loss` (denoising), `penalty` (regularization).
-        settings: The settings, as plain values.
-    """
-
-    weights: ConceptWeights
-    selection: Selection
-    series: dict[str, list[float]] = field(default_factory=dict)
-    settings: dict[str, float | int | str] = field(default_factory=dict)
-
-
 def learn_concept(
-    model: Model, parent: Weights, lesson: Lesson, around: Surroundings, settings: Settings, report: Report
+    model: Model,
+    parent: Weights,
+    lesson: Lesson,
+    around: Surroundings,
+    settings: Settings,
+    report: Report,
+    checkpoint: Checkpoint = forget,
+    state: TrainingState | None = None,
 ) -> Learned:
     """Learn one concept on top of `parent`.
 
@@ -150,29 +61,30 @@ def learn_concept(
         around: Earlier concepts and general neurons.
         settings: How.
         report: Told of progress.
+        checkpoint: Told the state after every step.
+        state: Where to go on; every other argument must be what it was when this state was told.
 
     Raises:
         SettingsError: A setting cannot work.
         GridError: The training diverged.
+        CodecError: The state is not one of such a training.
     """
     settings.check()
     denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    generator = torch.Generator().manual_seed(settings.seed)
     row = class_noun_row(model.pipeline.tokenizer, model.pipeline.text_encoder, lesson.class_noun)
     install_tokens(model.pipeline.tokenizer, model.pipeline.text_encoder, {lesson.token: row})
     latents = encode_images(model.pipeline, lesson.images)
     row = row.to(model.pipeline.device).requires_grad_()
-    series: dict[str, list[float]] = {}
     model.freeze()
     if latents.shape[-1] >= CHECKPOINTED_SIDE:
         model.pipeline.unet.enable_gradient_checkpointing()
     try:
-        run = _Run(denoiser, lesson, latents, row, settings, generator, report, series)
+        run = _Run(denoiser, lesson, latents, row, settings, report, checkpoint, state)
         run.warm_up()
         selection = run.select(around.general)
         device = model.pipeline.device
         history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
-        trained = run.finetune(selection.masks, history)
+        trained = run.finetune(selection, history)
     finally:
         model.pipeline.unet.disable_gradient_checkpointing()
         model.write(parent)
@@ -181,34 +93,7 @@ def learn_concept(
     rows = {lesson.token: row.detach().float().cpu()}
     install_tokens(model.pipeline.tokenizer, model.pipeline.text_encoder, rows)
     weights = ConceptWeights(lesson.name, lesson.class_noun, rows, delta)
-    return Learned(weights, selection, series, asdict(settings))
-
-
-def time_steps(model: Model, images: NDArray[np.uint8], class_noun: str, settings: Settings, steps: int = 3) -> float:
-    """Seconds of one training step, the mean of a few after a warm-up; weights and token rows are left as they are.
-
-    Args:
-        model: Its live weights are used.
-        images: Shape (N, R, R, 3), uint8.
-        class_noun: Stands in the prompts.
-        settings: Batch size and seed.
-        steps: How many are timed.
-    """
-    denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    generator = torch.Generator().manual_seed(settings.seed)
-    latents = encode_images(model.pipeline, images)
-    parameters = list(kv_parameters(model.pipeline).values())
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    began = 0.0
-    for step in range(steps + 1):
-        if step == 1:
-            began = time.monotonic()
-        prompts = [[f"a {class_noun}"]] * len(latents)
-        batch = draw_batch(latents, prompts, settings.batch_size, denoiser.train_timesteps, generator)
-        torch.autograd.grad(denoiser.loss(batch), parameters)
-    model.freeze()
-    return (time.monotonic() - began) / steps
+    return Learned(weights, selection, run.series, asdict(settings))
 
 
 class _Run:
@@ -221,14 +106,18 @@ class _Run:
         latents: Tensor,
         row: Tensor,
         settings: Settings,
-        generator: torch.Generator,
         report: Report,
-        series: dict[str, list[float]],
+        checkpoint: Checkpoint,
+        state: TrainingState | None,
     ) -> None:
         self.denoiser, self.lesson, self.latents, self.row = denoiser, lesson, latents, row
-        self.settings, self.generator, self.report, self.series = settings, generator, report, series
+        self.settings, self.report, self.checkpoint, self.state = settings, report, checkpoint, state
         self.text_encoder = denoiser.pipeline.text_encoder
         self.token_id = denoiser.pipeline.tokenizer.convert_tokens_to_ids(lesson.token)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.series = {name: list(values) for name, values in state.series.items()} if state else {}
+        if state is not None:
+            self._set_generator(state)
 
     def draw(self) -> NoisedBatch:
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
@@ -236,22 +125,27 @@ class _Run:
 
     def warm_up(self) -> None:
         """Train the token's row alone."""
+        if self._goes_on("finetuning"):
+            return
         optimizer = torch.optim.AdamW([self.row], lr=2 * self.settings.token_lr, weight_decay=0.0)
-        losses = self.series.setdefault("warmup_loss", [])
-        for step in range(self.settings.warmup_steps):
+        losses, steps = self.series.setdefault("warmup_loss", []), self.settings.warmup_steps
+        for step in range(self._begin("token warm-up", {"row": self.row}, optimizer), steps):
             with trainable_rows(self.text_encoder, {self.token_id: self.row}):
                 loss = self.denoiser.loss(self.draw())
             (self.row.grad,) = torch.autograd.grad(loss, [self.row])
             optimizer.step()
             losses.append(_finite(loss))
-            self.report("token warm-up", step + 1, self.settings.warmup_steps, loss=losses[-1])
+            self.checkpoint(self._state("token warm-up", step + 1, {"row": self.row}, optimizer), due=step + 1 == steps)
+            self.report("token warm-up", step + 1, steps, loss=losses[-1])
 
     def select(self, general: Mapping[str, Tensor]) -> Selection:
-        """Score the concept's weights and fill the budget."""
-        tokenizer = self.denoiser.pipeline.tokenizer
-        install_tokens(tokenizer, self.text_encoder, {self.lesson.token: self.row.detach()})
+        """Score the concept's weights and fill the budget; or take the masks of a state that has them."""
         for parameter in kv_parameters(self.denoiser.pipeline).values():
             parameter.requires_grad_(True)
+        if self.state is not None and self.state.stage == "finetuning":
+            return self._selected(self.state, general)
+        tokenizer = self.denoiser.pipeline.tokenizer
+        install_tokens(tokenizer, self.text_encoder, {self.lesson.token: self.row.detach()})
         prompts = sorted({prompt for choices in self.lesson.prompts for prompt in choices})
         batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
@@ -260,33 +154,97 @@ class _Run:
         self.report("selection", 1, 1, neurons=selection.count)
         return selection
 
-    def finetune(self, masks: Mapping[str, Tensor], history: History) -> Weights:
+    def finetune(self, selection: Selection, history: History) -> Weights:
         """Train the masked weights and the token's row; return all K/V weights, float32, CPU."""
-        settings, parameters = self.settings, kv_parameters(self.denoiser.pipeline)
+        settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
         penalty = REGULARIZERS[settings.reg](history, settings.reg_strength, settings.anchor_strength)
-        device = self.denoiser.pipeline.device
-        positions = {name: masks[name].reshape(-1).nonzero().squeeze(1).to(device) for name in parameters}
-        counts = [len(positions[name]) for name in parameters]
-        flat = torch.cat([parameters[name].detach().reshape(-1)[positions[name]] for name in parameters])
-        groups = [{"params": [flat], "lr": settings.lr}, {"params": [self.row], "lr": settings.token_lr}]
+        flat = _Flat(live, selection.masks)
+        trained = {"flat": flat.values, "row": self.row}
+        groups = [{"params": [flat.values]}, {"params": [self.row]}]
         optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step, settings.steps))
         losses, penalties = self.series.setdefault("loss", []), self.series.setdefault("penalty", [])
-        for step in range(settings.steps):
+        first = self._begin("finetuning", trained, optimizer)
+        if self._goes_on("finetuning"):
+            flat.scatter()
+        else:
+            self.checkpoint(self._state("finetuning", 0, trained, optimizer, selection), due=True)
+        for step in range(first, settings.steps):
+            factor = _learning_rate(step, settings.steps)
+            for group, rate in zip(optimizer.param_groups, (settings.lr, settings.token_lr), strict=True):
+                group["lr"] = rate * factor
             with trainable_rows(self.text_encoder, {self.token_id: self.row}):
                 loss = self.denoiser.loss(self.draw())
-            extra = penalty(parameters)
-            *slopes, self.row.grad = torch.autograd.grad(loss + extra, [*parameters.values(), self.row])
-            flat.grad = torch.cat([s.reshape(-1)[positions[n]] for n, s in zip(parameters, slopes, strict=True)])
+            extra = penalty(live)
+            *slopes, self.row.grad = torch.autograd.grad(loss + extra, [*live.values(), self.row])
+            flat.gather(slopes)
             optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                for (name, parameter), part in zip(parameters.items(), flat.split(counts), strict=True):
-                    parameter.view(-1)[positions[name]] = part
+            flat.scatter()
             losses.append(_finite(loss))
             penalties.append(float(extra.detach()))
+            state = self._state("finetuning", step + 1, trained, optimizer, selection)
+            self.checkpoint(state, due=step + 1 == settings.steps)
             self.report("finetuning", step + 1, settings.steps, loss=losses[-1], penalty=penalties[-1])
-        return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in parameters.items()}
+        return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in live.items()}
+
+    def _goes_on(self, stage: Stage) -> bool:
+        """Whether the state to go on from is of this stage."""
+        return self.state is not None and self.state.stage == stage
+
+    def _begin(self, stage: Stage, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
+        """Set everything to the state to go on from, if it is of this stage; return the first step to take."""
+        if self.state is None or self.state.stage != stage:
+            return 0
+        put_back(self.state, trained, optimizer)
+        return self.state.step
+
+    def _state(
+        self,
+        stage: Stage,
+        step: int,
+        trained: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        selection: Selection | None = None,
+    ) -> TrainingState:
+        tensors = {"generator": self.generator.get_state(), **take(trained, optimizer)}
+        series = {name: list(values) for name, values in self.series.items()}
+        if selection is None:
+            return TrainingState(stage, step, tensors, series)
+        shares = (selection.general_share, selection.general_overlap)
+        return TrainingState(stage, step, tensors, series, selection.masks, shares)
+
+    def _set_generator(self, state: TrainingState) -> None:
+        try:
+            self.generator.set_state(state.tensors["generator"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise CodecError(f"the training state has no random generator that works: {error}") from error
+
+    def _selected(self, state: TrainingState, general: Mapping[str, Tensor]) -> Selection:
+        shapes = {name: weight.shape for name, weight in self.denoiser.model.base.items()}
+        if {name: mask.shape for name, mask in state.masks.items()} != shapes:
+            raise CodecError("the training state has masks of other matrices than this base model's")
+        return Selection(dict(state.masks), dict(general), *state.shares)
+
+
+class _Flat:
+    """The masked weights as one flat tensor, beside the live matrices that they belong to."""
+
+    def __init__(self, live: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+        self.live = live
+        places = {name: masks[name].reshape(-1).nonzero().squeeze(1) for name in live}
+        self.places = {name: place.to(live[name].device) for name, place in places.items()}
+        self.values = torch.cat([one.detach().reshape(-1)[self.places[name]] for name, one in live.items()])
+
+    def gather(self, slopes: Sequence[Tensor]) -> None:
+        """Take the gradient out of the matrices' gradients, which are in their order."""
+        pairs = zip(self.places.values(), slopes, strict=True)
+        self.values.grad = torch.cat([slope.reshape(-1)[place] for place, slope in pairs])
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """Write the values into the live matrices."""
+        parts = self.values.split([len(place) for place in self.places.values()])
+        for (name, place), part in zip(self.places.items(), parts, strict=True):
+            self.live[name].view(-1)[place] = part
 
 
 def _learning_rate(step: int, steps: int) -> float:

@@ -17,9 +17,12 @@ import typer.core
 import typer.main
 
 from cns_cli import __version__
-from cns_cli.errors import boundary
+from cns_cli.errors import ExitCode, boundary
 from cns_cli.options import examples
 from cns_cli.quick import QuickCommand, quickened
+from cns_cli.settings import trusted_folders
+from cns_cli.signals import hush
+from registry import trust
 
 # In the order of --help. A new verb is one word here and `commands/<verb>.py` with a function (or a Typer `app`) of it.
 VERBS = (
@@ -27,6 +30,8 @@ VERBS = (
     "add",
     "generate",
     "check",
+    "report",
+    "bisect",
     "log",
     "show",
     "status",
@@ -36,6 +41,10 @@ VERBS = (
     "rm",
     "export",
     "mlflow",
+    "reflog",
+    "fsck",
+    "gc",
+    "doctor",
 )
 
 
@@ -50,7 +59,8 @@ class Verbs(Mapping[str, Any]):
             command = typer.main.get_command(module.app)
         else:
             alone = typer.Typer(rich_markup_mode=None, add_completion=False)
-            alone.command(name, cls=QuickCommand, epilog=examples(module.EXAMPLES))(getattr(module, name))
+            kind = getattr(module, "Command", QuickCommand)
+            alone.command(name, cls=kind, epilog=examples(module.EXAMPLES))(getattr(module, name))
             command = typer.main.get_command(alone)
         command.name = name
         return command
@@ -81,6 +91,7 @@ class BoundaryGroup(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Parse and run the verb; commands return nothing."""
         with boundary("cns"):
+            trust.allow(trusted_folders())
             super().invoke(ctx)
 
 
@@ -113,8 +124,20 @@ def root(
 
 
 def main() -> None:
-    """Run the program; the entry point of the `cns` script."""
+    """Run the program; `cns_cli.start` is the entry point of the script and prepares for signals first."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal in another encoding than UTF-8 gets escapes instead of a traceback.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    app(prog_name="cns")  # also for `python -m cns_cli`
+    try:
+        code = app(prog_name="cns", standalone_mode=False)  # standalone, it would call a Ctrl-C "Aborted" and exit by 1
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except BrokenPipeError:
+        code = ExitCode.PIPE_CLOSED
+    try:
+        sys.stdout.flush()  # a help page that nobody reads to its end
+    except BrokenPipeError:
+        code = ExitCode.PIPE_CLOSED
+    if code == ExitCode.PIPE_CLOSED:
+        hush()
+    sys.exit(code or 0)

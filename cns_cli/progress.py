@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from cns_cli import settings
+from cns_cli import settings, signals
 from cns_cli.figures import duration, number
 from cns_cli.output import safe
 
@@ -87,12 +87,14 @@ class PlainProgress:
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Print the stage's name and size."""
+        signals.check()
         self._name, self._total = safe(name), total
         self._began = self._said = self._clock()
         self._write(self._name if total is None else f"{self._name} ({total})" if total > 1 else self._name)
 
     def step(self, done: int, **numbers: float) -> None:
         """Print where the stage is, when the last line is old enough."""
+        signals.check()
         now = self._clock()
         if now - self._said < PLAIN_INTERVAL_S:
             return
@@ -149,12 +151,14 @@ class LiveProgress:
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Draw a new bar; without a total it only moves."""
+        signals.check()
         self._finish()
         self._total, self._began = total, time.monotonic()
         self._task = self._bars.add_task(f"{safe(name):<22}", total=total, steps="", figures="")
 
     def step(self, done: int, **numbers: float) -> None:
         """Move the bar and rewrite its figures."""
+        signals.check()
         if self._task is None:
             return
         figures = _written(numbers)

@@ -22,17 +22,21 @@ EXAMPLES = (
     "cns add rex photos/rex --class dog --steps 400",
     "cns add rex photos/rex --dry-run",
     "cns add rex photos/more-of-rex --replace",
+    "cns add --resume",
 )
 
 
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the special token becomes <NAME>.")],
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="What to call it; the special token becomes <NAME>.")
+    ] = None,
     images: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="IMAGES/", help="Folder of images, with captions if you have them.", exists=True, file_okay=False
         ),
-    ],
+    ] = None,
     class_noun: Annotated[
         str | None,
         typer.Option("--class", metavar="NOUN", help="What kind of thing it is, e.g. dog. Inferred when not given."),
@@ -77,17 +81,23 @@ def add(
         ),
     ] = True,
     message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training; all else is as it was.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Teach the model a concept from a folder of images.
 
     What it learned becomes a commit. Options that are not given take the defaults of the base model's family. Without a
-    registry here, one is made on the embedded base model.
+    registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
+    step and ends in the same concept, bit for bit.
     """
+    _check_words(context, name, images, resume=resume, dry_run=dry_run)
     options = AddOptions(
-        name=name, images=images, class_noun=class_noun, token=token, steps=steps, lr=lr, score=score, reg=reg,
-        reg_strength=reg_strength, budget=budget, seed=seed, resolution=resolution, device=device, dry_run=dry_run,
-        replace=replace, check=check, keep_images=keep_images, message=message, **request_settings(),
+        name=name or "", images=images or Path(), class_noun=class_noun, token=token, steps=steps, lr=lr, score=score,
+        reg=reg, reg_strength=reg_strength, budget=budget, seed=seed, resolution=resolution, device=device,
+        dry_run=dry_run, replace=replace, check=check, keep_images=keep_images, message=message, resume=resume,
+        **request_settings(),
     )  # fmt: skip
     from cns_cli.porcelain.add import add_concept
 
@@ -101,7 +111,16 @@ def add(
         out.hint(f"cns add {name} {shlex.quote(str(images))}", "when that suits you")
     else:
         out.answer(result.to_json(), add_lines(result))
-        _advise(out, result, images)
+        _advise(out, result, images or Path("IMAGES/"))
+
+
+def _check_words(context: typer.Context, name: str | None, images: Path | None, *, resume: bool, dry_run: bool) -> None:
+    """Refuse what is missing: only --resume knows the name and the images by itself."""
+    if resume and dry_run:
+        raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
+    if not resume and (name is None or images is None):
+        missing = "IMAGES/" if name is not None else "NAME"
+        raise typer.BadParameter(f"missing argument {missing}; expected cns add NAME IMAGES/", ctx=context)
 
 
 def add_lines(result: AddResult) -> Iterator[Line]:

@@ -28,7 +28,8 @@ app = typer.Typer(
 def sync(as_json: JsonFlag = False) -> None:
     """Record on MLflow what is not there yet; safe to repeat.
 
-    The server is MLFLOW_TRACKING_URI, else mlflow.tracking_uri of .cns/config.toml, else the file .cns/mlflow.db.
+    The server is MLFLOW_TRACKING_URI, else mlflow.tracking_uri of .cns/config.toml (of a trusted registry, see
+    docs/security.md), else the file .cns/mlflow.db.
     """
     request = Request(**request_settings())
     from cns_cli.porcelain.mlflow import sync as bring_up_to_date

@@ -52,12 +52,13 @@ def show(
 
     A concept's name means the commit that brought it in.
     """
+    from cns_cli.files import write_output
     from cns_cli.porcelain import show as porcelain
 
     out = Output(as_json=as_json)
     result = porcelain.show(Path.cwd(), rev)
     if preview is not None:
-        preview.write_bytes(porcelain.preview(Path.cwd(), rev))
+        write_output(preview, porcelain.preview(Path.cwd(), rev))
         out.note(f"wrote {preview}")
     out.answer(result.to_json(), show_lines(result))
 

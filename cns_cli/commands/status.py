@@ -24,7 +24,9 @@ def status(as_json: JsonFlag = False) -> None:
     out = Output(as_json=as_json)
     result = state(Path.cwd())
     out.answer(result.to_json(), status_lines(result))
-    if not result.concepts:
+    if result.interrupted:
+        out.hint(result.interrupted[0].command, "go on with the training that was interrupted")
+    elif not result.concepts:
         out.hint("cns add NAME IMAGES/", "teach it something")
     elif any(concept.outside_context for concept in result.concepts):
         out.hint("cns check", "see whether that changed what they look like")
@@ -41,6 +43,10 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
     yield f"base {source}, id {figures.short_id(result.base)}"
     yield ""
     yield from concept_lines(result.concepts)
+    if result.interrupted:
+        yield ""
+    for view in result.interrupted:
+        yield ["the training of ", Styled(view.name, "bold"), f" was interrupted at step {view.done} of {view.total}"]
 
 
 def concept_lines(concepts: Sequence[ConceptView]) -> Iterator[Line]:

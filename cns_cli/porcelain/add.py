@@ -6,18 +6,28 @@ outcome becomes objects, a commit, an MLflow run and a summary.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
-from cns.images import scan_folder
+from cns.images import check_images
 from cns.templates import default_token
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
-from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, DryRun
+from cns_cli.porcelain.interrupted import pending_views, told
+from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckRow, DryRun
+from cns_cli.porcelain.resume import continued
 from cns_cli.progress import Progress
-from registry.errors import NameTaken, NotARegistry, TokenTaken
+from registry.canonical import check_text
+from registry.errors import DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
 from registry.names import check_name
-from registry.repository import Repository
+from registry.pending import Pending, State
+from registry.repository import Committed, Repository
+from registry.signals import held
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds
+    from cns_cli.porcelain.outcome import Outcome
 
 
 def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
@@ -31,40 +41,90 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
         BadName, NameTaken, TokenTaken: The name or the token cannot be used; nothing was written.
         ImageError: The folder cannot be used; nothing was written.
         ClassNounError: The class noun is not clear from the images.
-        MethodError: The method failed; nothing was committed.
+        MethodError: The method failed, or there is nothing to resume; nothing was committed.
+        StateCorrupt: The training to resume left a damaged state.
+        Interrupted: A signal came; its message says what is left and what goes on with it.
         TipMoved: Somebody else took the name meanwhile; the training is kept under refs/lost/.
     """
     began = time.monotonic()
-    check_name(options.name)
-    scan_folder(options.images)
-    repo = _registry(options, progress)
-    if repo is not None:
-        _check_free(repo, options)
+    options, repo, interrupted = _begin(options, progress)
     progress.stage("load libraries")
     if repo is None or options.dry_run:
         from cns_cli.porcelain.estimate import estimate
 
         return estimate(options, repo, progress)
-    from cns_cli.porcelain.learning import learn  # torch, diffusers: only now
+    return _add(options, repo, progress, interrupted, began)
 
-    seen = repo.head().commit
-    outcome = learn(options, repo, progress)
-    progress.stage("commit")
-    done = outcome.commit(seen)
-    progress.stage("record in MLflow")
-    from cns_cli.porcelain.mlflow import mirror_commit
 
-    warnings = [*outcome.warnings, *mirror_commit(repo, done.id, options.mlflow_uri)]
-    if done.rebased:
-        warnings.append(f"another commit came first: {options.name} was added on top of it; compare with: cns check")
-    rows = None
-    if options.check:
-        from cns_cli.porcelain.check import check
+def _begin(options: AddOptions, progress: Progress) -> tuple[AddOptions, Repository | None, State | None]:
+    """Refuse what can be refused without torch; return the whole request, the registry, and the training to resume."""
+    interrupted = None
+    if options.name or not options.resume:
+        check_name(options.name)
+    if options.resume:
+        options, interrupted = continued(options, Repository.discover(options.start))
+    for what, text in (("message", options.message), ("author", options.author), ("class noun", options.class_noun)):
+        check_text(text or "", what)
+    check_images(options.images)
+    repo = _registry(options, progress)
+    if repo is not None:
+        _check_free(repo, options)
+        for view in pending_views(repo) if interrupted is None and not options.dry_run else ():
+            if view.name == options.name:
+                progress.note(
+                    f"a training of {view.name} was interrupted at step {view.done} of {view.total}; this one starts "
+                    f"anew, and that one is kept until {view.name} is committed; to go on with it: {view.command}"
+                )
+    return options, repo, interrupted
 
-        wanted = CheckOptions(start=options.start, author=options.author, device=options.device, seed=options.seed)
-        rows = check(wanted, progress, session=outcome.session).rows
+
+def _add(
+    options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None, began: float
+) -> AddResult:
+    seen, recorded = repo.head().commit, False
+    before = repo.tree_of(seen)
+    try:
+        from cns_cli.porcelain.learning import learn  # torch, diffusers: only now
+
+        outcome = learn(options, repo, progress, interrupted)
+        progress.stage("commit")
+        done = _commit(outcome, seen)
+        progress.stage("record in MLflow")
+        from cns_cli.porcelain.mlflow import mirror_commit
+
+        with held(patience=1):
+            warnings = [*outcome.warnings, *mirror_commit(repo, done.id, options.mlflow_uri)]
+            recorded = True
+        if done.rebased:
+            warnings.append(
+                f"another commit came first: {options.name} was added on top of it; compare with: cns check"
+            )
+        rows = _checked(options, outcome, progress) if options.check else None
+    except KeyboardInterrupt as stop:
+        raise told(stop, repo, options, before, recorded=recorded) from None
     result = outcome.summary(done.id, repo.head().branch, time.monotonic() - began)
     return replace(result, images_check=rows, warnings=tuple(warnings))
+
+
+def _commit(outcome: Outcome, seen: str) -> Committed:
+    """Commit, and drop the saved states of the training: it is in history now, or kept under refs/lost."""
+    pending = Pending(outcome.session.repo.folder)
+    name = outcome.options.name
+    try:
+        done = outcome.commit(seen)
+    except (TipMoved, NothingToDo):
+        pending.remove(name)
+        raise
+    with contextlib.suppress(DiskFailed):  # the commit stands, and a state of a committed training is never offered
+        pending.remove(name)
+    return done
+
+
+def _checked(options: AddOptions, outcome: Outcome, progress: Progress) -> tuple[CheckRow, ...]:
+    from cns_cli.porcelain.check import check
+
+    wanted = CheckOptions(start=options.start, author=options.author, device=options.device, seed=options.seed)
+    return check(wanted, progress, session=outcome.session).rows
 
 
 def _registry(options: AddOptions, progress: Progress) -> Repository | None:

@@ -10,7 +10,7 @@ import time
 from cns.basefiles import describe_base, resolve_base
 from cns.classnoun import CANDIDATES
 from cns.images import load_images
-from cns.training import time_steps
+from cns.timing import time_steps
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.init import DEFAULT_BASE
 from cns_cli.porcelain.learning import JUDGED_IMAGES

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from cns.quiet import quiet_libraries
+from cns_cli.files import new_folder
 from cns_cli.porcelain.options import ExportResult
 from cns_cli.porcelain.session import Session
 from registry.errors import RegistryError
@@ -59,15 +58,8 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
     session = Session.open(repo, "cpu")
     tree = repo.tree_of(commit)
     session.set_tree(tree)
-    building = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        building.mkdir(parents=True)
+    with new_folder(folder) as building:
         FORMATS[kind](session, building, dtype)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
-from cns.sampling import cut_off, sample
+from cns.sampling import Pixels, cut_off, sample
+from cns_cli.files import write_output
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import Progress
+from cns_cli.signals import Interrupted, number_of
 from registry.errors import RegistryError
 from registry.repository import Repository
 
@@ -25,30 +28,20 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
 
     Raises:
         UnknownRevision: `options.at` means no commit.
-        RegistryError: The file cannot be written where it was asked for.
+        RegistryError: The file cannot be written where it was asked for, or as what its name says.
     """
     began = time.monotonic()
     repo = Repository.discover(options.start)
     commit = repo.resolve(options.at)
     paths = output_paths(options)
+    _format(paths[0])
     progress.stage("load the model")
     session = Session.open(repo, options.device)
     tree = repo.tree_of(commit)
     session.set_tree(tree)
-    defaults = session.bench.family.defaults
+    seeds = [options.seed + k for k in range(options.n)]
     progress.stage("generate", options.n)
-    pixels = sample(
-        session.bench.model.pipeline,
-        [options.prompt] * options.n,
-        seeds := [options.seed + k for k in range(options.n)],
-        steps=options.steps or defaults.sampler_steps,
-        guidance=defaults.guidance if options.guidance is None else options.guidance,
-        negative=options.negative,
-        size=session.bench.resolution,
-        on_batch=lambda done: progress.step(done),
-    )
-    for path, image in zip(paths, pixels, strict=True):
-        Image.fromarray(image).save(path)
+    _make(session, options, seeds, paths, progress)
     concepts = session.concepts(tree)
     used = tuple(name for name, concept in concepts.items() if any(token in options.prompt for token in concept.rows))
     return GenerateResult(
@@ -63,6 +56,57 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
             *_too_long(cut_off(session.bench.model.pipeline, options.prompt)),
         ),
     )
+
+
+def _make(session: Session, options: GenerateOptions, seeds: list[int], paths: list[Path], progress: Progress) -> None:
+    """Make the images and write each batch as soon as it is there.
+
+    Raises:
+        Interrupted: A signal came; what was made before it is written.
+    """
+    defaults, written = session.bench.family.defaults, 0
+
+    def write(done: int, images: Pixels) -> None:
+        nonlocal written
+        for path, image in zip(paths[done - len(images) : done], images, strict=True):
+            write_output(path, _encoded(image, path))
+            written += 1
+        progress.step(done)
+
+    try:
+        sample(
+            session.bench.model.pipeline,
+            [options.prompt] * options.n,
+            seeds,
+            steps=options.steps or defaults.sampler_steps,
+            guidance=defaults.guidance if options.guidance is None else options.guidance,
+            negative=options.negative,
+            size=session.bench.resolution,
+            on_batch=write,
+        )
+    except KeyboardInterrupt as stop:
+        what = f"{written} of {options.n} images were written"
+        raise Interrupted(number_of(stop), what, "run the command again") from None
+
+
+def _encoded(image: Pixels, path: Path) -> bytes:
+    """The bytes of a picture, in the format of its file name."""
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, format=_format(path))
+    return buffer.getvalue()
+
+
+def _format(path: Path) -> str:
+    """Pillow's format for a file name.
+
+    Raises:
+        RegistryError: Pillow writes no such format.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
+    if kind not in Image.SAVE:
+        raise RegistryError(f"no picture format has names in {path.suffix!r}: expected .png, .jpg or .webp",
+                            "cns generate --help")  # fmt: skip
+    return kind
 
 
 def output_paths(options: GenerateOptions) -> list[Path]:

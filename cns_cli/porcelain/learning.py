@@ -9,29 +9,39 @@ from cns.classnoun import infer_captions, infer_class_noun
 from cns.compose import Weights
 from cns.drift import kv_drift
 from cns.images import load_images
+from cns.lesson import Learned
 from cns.templates import default_token
 from cns.tokens import check_new_token
-from cns.training import Learned
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.judging import judge_images, score_images, store_scores
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.outcome import Outcome
+from cns_cli.porcelain.saving import Saver
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.teaching import Subject
 from cns_cli.porcelain.workbench import Workbench
 from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
+from registry.pending import Pending, State
 from registry.repository import Repository
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
 
 
-def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
+def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None = None) -> Outcome:
     """Learn the concept on top of HEAD and store its objects; nothing is committed yet.
 
+    Args:
+        options: The request.
+        repo: Where.
+        progress: Told of progress.
+        interrupted: The training to go on with.
+
     Raises:
-        MethodError: Images, token, class noun or settings cannot be used, or the training diverged.
+        MethodError: Images, token, class noun or settings cannot be used, the training diverged, or the request is
+            not the one that was interrupted.
+        StateCorrupt: What the interrupted training left is damaged.
     """
     progress.stage("load the model")
     session = Session.open(repo, options.device)
@@ -41,9 +51,12 @@ def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
     settings = teaching.settings_for(bench, options)
     settings.check()
     others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
-    report = Reporter(progress)
-    general = teaching.general_neurons_cached(bench, settings, session.cache, tree.base, report)
     parent = Tree(tree.base, others)
+    report = Reporter(progress)
+    request = teaching.request_of(session, subject, parent, settings, tree.concepts.get(options.name))
+    saver = Saver(Pending(repo.folder), options, request, settings, progress)
+    state = saver.restore(interrupted) if interrupted else None
+    general = teaching.general_neurons_cached(bench, settings, session.cache, tree.base, report)
     session.set_tree(parent)
 
     progress.stage("judge the class noun")
@@ -52,7 +65,8 @@ def learn(options: AddOptions, repo: Repository, progress: Progress) -> Outcome:
     pictures_before = judge_images(bench, subject.class_noun, 0, JUDGED_IMAGES, options.seed)
     before = score_images(bench, pictures_before, subject.class_noun, references)
 
-    learned = teaching.teach(session, subject, others, general, settings, report)
+    with saver:
+        learned = teaching.teach(session, subject, others, general, settings, report, saver, state)
 
     progress.stage("judge the concept")
     concept_id = repo.objects.put(

@@ -17,15 +17,18 @@ import torch
 import transformers
 from PIL import Image
 
+from cns.lesson import Learned
 from cns.metrics import ceiling, is_learned
 from cns.sampling import Pixels
 from cns.templates import fill_template
-from cns.training import Learned
-from cns_cli.porcelain.judging import Features, Scores
+from cns_cli.porcelain.judging import Features
 from cns_cli.porcelain.options import AddOptions, AddResult
+from cns_cli.porcelain.scores import Scores
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.teaching import Subject
 from cns_cli.sheets import contact_sheet
+from registry import fsio
+from registry.errors import DiskFailed
 from registry.objects import Blob, Concept, Record
 from registry.repository import Committed
 from registry.trees import with_concept
@@ -151,12 +154,17 @@ class Outcome:
         return {name: float(value) for name, value in figures.items() if value is not None}
 
     @cached_property
-    def preview(self) -> Path:
-        """A contact sheet: training images, the class noun before, the concept after; written into the registry."""
-        folder = self.session.repo.folder / "previews"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{self.subject.name}-{self.concept_id[:10]}.png"
-        path.write_bytes(self._sheet)
+    def preview(self) -> Path | None:
+        """A contact sheet: training images, the class noun before, the concept after; written into the registry.
+
+        None where it cannot be written: the commit that it shows stands, and its record holds the sheet too.
+        """
+        path = self.session.repo.folder / "previews" / f"{self.subject.name}-{self.concept_id[:10]}.png"
+        try:
+            fsio.make_folder(path.parent)
+            fsio.replace(path, self._sheet)
+        except DiskFailed:
+            return None
         return path
 
     @cached_property

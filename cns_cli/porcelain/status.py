@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cns_cli.porcelain.interrupted import PendingView, pending_views
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views import ConceptView, concept_views
 from registry.objects import Base
@@ -19,6 +20,7 @@ class StatusResult(Result):
         branch: The branch that HEAD follows, None when it is detached.
         base: Id of the base; `base_source` says where this machine takes it from.
         concepts: The oldest first.
+        interrupted: Trainings that wait to be resumed, the newest first.
     """
 
     folder: Path
@@ -30,6 +32,7 @@ class StatusResult(Result):
     family: str
     denoiser_parameters: int
     concepts: tuple[ConceptView, ...]
+    interrupted: tuple[PendingView, ...] = ()
 
 
 def status(start: Path) -> StatusResult:
@@ -53,4 +56,5 @@ def status(start: Path) -> StatusResult:
         family=base.family,
         denoiser_parameters=base.denoiser_parameters,
         concepts=tuple(concept_views(repo, head.commit)),
+        interrupted=tuple(pending_views(repo)),
     )

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from cns.captions import fill_caption
@@ -20,15 +26,22 @@ from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
 from cns.general import Vote, find_general_neurons
 from cns.images import ImageSet
+from cns.lesson import Learned, Lesson, Settings, Surroundings
 from cns.prompts import prompts_digest
 from cns.regularizers import PastConcept
 from cns.report import Report
+from cns.resume import Checkpoint, TrainingState, forget
 from cns.templates import fill_templates
 from cns.tokens import class_noun_row, install_tokens
-from cns.training import Learned, Lesson, Settings, Surroundings, learn_concept
+from cns.training import learn_concept
+from cns_cli import __version__
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.workbench import Workbench
+from registry import fsio
+from registry.objects import Tree
+
+ZIP_ENTRY_BYTES = 1024  # beside its data: numpy's header of a mask in the cache
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,13 @@ def teach(
     general: Mapping[str, Tensor],
     settings: Settings,
     report: Report,
+    checkpoint: Checkpoint = forget,
+    state: TrainingState | None = None,
 ) -> Learned:
-    """Learn a subject on top of the concepts `others` (name -> concept id), which the live model must hold."""
+    """Learn a subject on top of the concepts `others` (name -> concept id), which the live model must hold.
+
+    The last two are those of `cns.training.learn_concept`.
+    """
     bench = session.bench
     pipeline = bench.model.pipeline
     parent = bench.model.compose([session.concept(concept_id) for concept_id in others.values()])
@@ -96,7 +114,41 @@ def teach(
     prompts = training_prompts(bench, subject)
     lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
     around = Surroundings(past, calibration_moments(bench), general)
-    return learn_concept(bench.model, parent, lesson, around, settings, report)
+    return learn_concept(bench.model, parent, lesson, around, settings, report, checkpoint, state)
+
+
+def request_of(
+    session: Session, subject: Subject, parent: Tree, settings: Settings, replaces: str | None
+) -> dict[str, Any]:
+    """Everything that the bits of a training hang on, as plain values: two equal requests end in one concept.
+
+    Args:
+        session: The registry and the base.
+        subject: What is to be learned.
+        parent: The tree that it is learned on.
+        settings: How.
+        replaces: Id of the concept whose name it takes.
+    """
+    images = subject.images
+    return {
+        "name": subject.name,
+        "class_noun": subject.class_noun,
+        "token": subject.token,
+        "images": {image.name: image.sha256 for image in images.images},
+        "captions": list(images.captions),
+        "resolution": int(images.pixels.shape[1]),
+        "settings": asdict(settings),
+        "base": parent.base,
+        "concepts": dict(parent.concepts),
+        "replaces": replaces,
+        "device": str(session.bench.device),
+        "versions": {
+            "cns": __version__,
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
 
 
 def training_prompts(bench: Workbench, subject: Subject) -> list[list[str]]:
@@ -189,16 +241,19 @@ def general_neurons_cached(
     how = Vote(settings.score, settings.general_ratio, settings.general_vote)
     general = find_general_neurons(bench.model, bench.calibration.selection, how, report)
     if path is not None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
-        os.replace(temporary, path)
+        buffer = BytesIO()
+        np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
+        fsio.replace(path, buffer.getvalue())
     return general
 
 
 def _read_masks(path: Path, base: Weights) -> dict[str, Tensor] | None:
     """Masks from the cache; None where there are none or the file is damaged: it can be made again."""
+    most = sum(weight.numel() // 8 + 1 + ZIP_ENTRY_BYTES for weight in base.values())
     try:
+        with zipfile.ZipFile(path) as packed:  # it may have come with a registry: look before unpacking
+            if sum(entry.file_size for entry in packed.infolist()) > most:
+                return None
         with np.load(path, allow_pickle=False) as stored:
             return {
                 name: torch.from_numpy(
@@ -206,7 +261,7 @@ def _read_masks(path: Path, base: Weights) -> dict[str, Tensor] | None:
                 )
                 for name, weight in base.items()
             }
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error):
         return None
 
 

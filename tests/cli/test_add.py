@@ -12,7 +12,7 @@ from PIL import Image
 
 from cns_cli.commands.add import _advise, add_lines, dry_run_lines
 from cns_cli.output import Output
-from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, Score
+from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, MetricResult
 from tests.cli.conftest import modules_after
 
 RESULT = AddResult(
@@ -85,9 +85,15 @@ def test_what_is_unknown_is_left_out(capsys: pytest.CaptureFixture[str]) -> None
 def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     row = CheckRow(
         concept="tom",
+        concept_id="0" * 64,
         verdict="forgot",
-        identity=Score(now=0.7, baseline=0.8, drop=0.1, low=0.08, high=0.12),
-        clip_i=None,
+        metrics=(
+            MetricResult(
+                metric="id", verdict="forgot", now=0.7, baseline=0.8, drop=0.1, low=0.08, high=0.12, max_drop=0.02,
+                minimum=None, images=20,
+            ),  # fmt: skip
+        ),
+        baseline_tree="1" * 64,
         drift=0.01,
         why="identity fell by 0.100",
     )

@@ -13,10 +13,12 @@ from cns.compose import kv_parameters, weights_digest
 from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.drift import prompt_moments
 from cns.errors import GridError, MethodError, SettingsError
+from cns.lesson import Lesson, Settings, Surroundings
 from cns.regularizers import REGULARIZERS
 from cns.sampling import sample
 from cns.selection import SCORES
-from cns.training import Lesson, Settings, Surroundings, learn_concept, time_steps
+from cns.timing import time_steps
+from cns.training import learn_concept
 
 SETTINGS = Settings(
     score="wanda",
@@ -172,8 +174,13 @@ def test_the_same_prompt_and_seed_give_the_same_image_in_any_batch(any_model):
 
 def test_sampling_tells_how_far_it_is(model):
     told = []
-    sample(model.pipeline, ["a dog"] * 3, [1, 2, 3], steps=1, guidance=1.0, batch_size=2, on_batch=told.append)
-    assert told == [2, 3]
+
+    def tell(done, images):
+        told.append((done, images))
+
+    whole = sample(model.pipeline, ["a dog"] * 3, [1, 2, 3], steps=1, guidance=1.0, batch_size=2, on_batch=tell)
+    assert [done for done, _ in told] == [2, 3]
+    assert np.array_equal(np.concatenate([images for _, images in told]), whole)
 
 
 def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folders, monkeypatch):

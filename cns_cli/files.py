@@ -1,0 +1,89 @@
+"""Files that a command writes for its user: whole or not at all, and nothing left over.
+
+A temporary sibling is written and renamed, so that a reader, a full disk or a Ctrl-C meets the old file or the new one.
+What is no plain file (`-o /dev/stdout`, a pipe) is written to as it is. The module does not know what it writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry import fsio
+from registry.errors import DiskFailed, RegistryError
+
+
+def write_output(path: Path, data: bytes | str) -> None:
+    """Make data the content of a file; text is written as UTF-8.
+
+    Raises:
+        RegistryError: its folder does not exist. DiskFailed: the system refused; the file is as before.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    target = Path(os.path.realpath(path))  # through a link, so that the link stays
+    if not target.parent.is_dir():
+        raise RegistryError(
+            f"there is no folder '{path.parent}' to write '{path.name}' into", f"mkdir -p {path.parent}"
+        )
+    try:
+        if _is_plain(target):
+            fsio.replace(target, content)
+        else:
+            target.write_bytes(content)
+    except DiskFailed as failure:  # which names the temporary file
+        cause = failure.__cause__
+        raise DiskFailed("write", path, cause if isinstance(cause, OSError) else OSError(str(failure))) from failure
+    except OSError as error:
+        raise DiskFailed("write", path, error) from error
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which takes its place at `path` when the block ends well and is removed when it does not.
+
+    What killed processes left of earlier tries is removed first.
+
+    Raises:
+        DiskFailed: the system refused.
+    """
+    building = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _remove_abandoned(path)
+    try:
+        with _told(path):
+            building.mkdir(parents=True)
+        yield building
+        with _told(path):
+            if path.exists():
+                path.rmdir()
+            os.replace(building, path)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return True  # to be made
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFailed("write", path, error) from error
+
+
+def _remove_abandoned(path: Path) -> None:
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
+    with contextlib.suppress(OSError):
+        for sibling in path.parent.iterdir():
+            match = pattern.fullmatch(sibling.name)
+            if match and not fsio.is_alive(int(match[1])):
+                shutil.rmtree(sibling, ignore_errors=True)
