@@ -101,6 +101,12 @@ def cover(session: nox.Session) -> None:
     _run(session, "python", "-m", "coverage", "report")
 
 
+@nox.session(venv_backend="none", requires=["project"], default=False)
+def torture(session: nox.Session) -> None:
+    """Kill, fill, cut and crowd registries, and print what was lost: `-- R1 R3`, `-- --size full` (a night)."""
+    _run(session, "python", "-m", "tests.torture", *session.posargs)
+
+
 @nox.session(venv_backend="none", requires=["project"])
 def bench(session: nox.Session) -> None:
     """Measure start-up, commits, generation and learning; writes docs/benchmarks/*.json (`-- NAME` for one)."""
