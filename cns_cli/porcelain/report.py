@@ -1,0 +1,140 @@
+"""`report`: a lineage on one page, for people who will not install anything to read it.
+
+It reads what is stored, makes the pictures of the contact sheets, draws the page and writes it. Scores are computed
+only when asked to fill the matrix. Where nothing must be computed, torch is not imported and the base need not be
+there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.report_collect import Collector, known_family
+from cns_cli.porcelain.report_data import Outcome, ReportData
+from cns_cli.porcelain.report_html import page
+from cns_cli.porcelain.report_pictures import Gallery
+from cns_cli.porcelain.report_words import missing_cells, places, verdict
+from cns_cli.porcelain.result import Result
+from cns_cli.progress import NullProgress, Progress
+from registry import fsio
+from registry.repository import Repository
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Request):
+    """Write the report of one revision.
+
+    Attributes:
+        out: The file.
+        pictures: Show contact sheets; pictures that are not in the cache are made.
+        images: Pictures of each prompt on them.
+        fill: Compute every score of the matrix that is not stored.
+    """
+
+    rev: str = "HEAD"
+    out: Path = Path("report.html")
+    pictures: bool = True
+    images: int = 2
+    fill: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportResult(Result):
+    """A page was written.
+
+    Attributes:
+        verdict: Its headline.
+        measured, missing: Scores of the matrix that are stored, and those that are not.
+        pictures: On the contact sheets.
+        left_out: What the bounds of the page cut off.
+    """
+
+    path: Path
+    commit: str
+    outcome: Outcome
+    verdict: str
+    bytes_written: int
+    measured: int
+    missing: int
+    pictures: int
+    elapsed_s: float
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def report(options: ReportOptions, progress: Progress | None = None) -> ReportResult:
+    """Write the report of a revision.
+
+    Args:
+        options: Revision, file, what to compute.
+        progress: Told of progress.
+
+    Raises:
+        NotARegistry, UnknownRevision, AmbiguousRevision.
+        ObjectMissing, ObjectCorrupt: The revision itself cannot be read.
+        SettingsError, BadConfig, BaseModelError, EncoderMissingError: `fill` cannot compute a score.
+    """
+    began = time.monotonic()
+    progress = progress or NullProgress()
+    repo = Repository.discover(options.start)
+    commit = repo.resolve(options.rev)
+    open_session = _opener(repo, options.device)
+    data = Collector(repo, commit).collect(options.rev)
+    if options.fill:
+        from cns_cli.porcelain.report_fill import fill
+
+        digest, warnings = fill(repo, data, options.device, options.mlflow_uri, progress)
+        data = Collector(repo, commit, list(warnings)).collect(options.rev, digest)
+    if options.pictures:
+        data = _with_pictures(data, repo, options, open_session, progress)
+    written = page(data).encode("utf-8")
+    fsio.replace(options.start / options.out, written)
+    missing = missing_cells(data)
+    return ReportResult(
+        path=options.out,
+        commit=commit,
+        outcome=data.outcome,
+        verdict=verdict(data),
+        bytes_written=len(written),
+        measured=places(data) - missing,
+        missing=missing,
+        pictures=sum(len(row.tiles) for sheet in data.sheets for row in (sheet.references, *sheet.rows)),
+        elapsed_s=time.monotonic() - began,
+        left_out=data.left_out,
+        warnings=data.warnings,
+    )
+
+
+def _opener(repo: Repository, device: str) -> Callable[[], Session]:
+    """Return what loads the base when it is needed, and no second time."""
+
+    @cache
+    def opened() -> Session:
+        from cns_cli.porcelain.session import Session
+
+        return Session.open(repo, device)
+
+    return opened
+
+
+def _with_pictures(
+    data: ReportData, repo: Repository, options: ReportOptions, open_session: Callable[[], Session], progress: Progress
+) -> ReportData:
+    family = known_family(data.family)
+    if family is None or not data.columns:
+        return data
+    gallery = Gallery(repo, family, open_session, progress)
+    sheets, told = gallery.sheets(data, options.images)
+    left_out = tuple(one for one in told if not one.startswith("no pictures"))
+    warnings = tuple(one for one in told if one.startswith("no pictures"))
+    return replace(data, sheets=sheets, left_out=data.left_out + left_out, warnings=data.warnings + warnings)
