@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -72,6 +73,8 @@ def test_commands_in_the_pages_exist_with_these_options(line: str) -> None:
         group = group.commands[path[-1]]  # type: ignore[attr-defined]
     assert path or line.startswith("cns --"), f"no command in: {line}"
     known = {name for parameter in group.params for name in [*parameter.opts, *parameter.secondary_opts]}
+    if not group.context_settings.get("allow_interspersed_args", True):  # behind the first word another program's begin
+        words = list(itertools.takewhile(lambda word: word.startswith("-"), words))
     assert {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)} <= known | {"--help"}
 
 

@@ -1,0 +1,301 @@
+"""`bisect`: which commit broke it? Answers come in, HEAD goes to the commit that is to be looked at next.
+
+The search is `registry.bisect`, its memory `registry.bisect_state`. An answer is written before HEAD moves: a kill in
+between loses no answer, and HEAD is put right by the next checkout. HEAD may be moved by others meanwhile; then an
+answer about "here" is refused, because nobody knows which commit it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views import CommitView, commit_view, introductions, refs_by_commit
+from registry import bisect_state
+from registry.bisect import Marks, Step, next_step
+from registry.bisect_state import BisectState, Watch
+from registry.errors import BisectDamaged, NoBisection, UnknownConcept, UnknownRevision
+from registry.refs import HEADS
+from registry.repository import Repository
+
+Answer = Literal["good", "bad", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectResult(Result):
+    """Where a bisection is.
+
+    Attributes:
+        status: "waiting" for the first good or bad commit; "testing" the commit that HEAD is at; "found" it;
+            "undecided", because only skipped commits are left.
+        missing: While waiting: "bad", "good" or both.
+        commit: The commit to look at, or the first bad one; None while waiting.
+        left: Suspects that may be left after this answer; `rounds`: about how many answers that is.
+        merge_base: It is asked about only because a good commit is no ancestor of the bad one.
+        candidates: When undecided: the commits among which the first bad one is.
+        added, removed, replaced: When found: what the commit did to the concepts.
+        removable: Those of `added` and `replaced` that the model at the start of the bisection still holds so.
+        watch: The score that decides; `values` what it was, by commit.
+        began_at: Branch, or commit, to which `reset` returns.
+    """
+
+    status: Literal["waiting", "testing", "found", "undecided"]
+    missing: tuple[str, ...] = ()
+    commit: CommitView | None = None
+    left: int = 0
+    rounds: int = 0
+    merge_base: bool = False
+    candidates: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    removable: tuple[str, ...] = ()
+    watch: Watch | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    began_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetResult(Result):
+    """The bisection is over. `branch` and `commit` say where HEAD is; `was_running` is False when none was."""
+
+    was_running: bool
+    branch: str | None
+    commit: str
+
+
+def start(request: Request, revs: Sequence[str] = (), watch: Watch | None = None) -> BisectResult:
+    """Begin a bisection; one that is running is ended first, as `reset` would.
+
+    Args:
+        request: Where, who, when.
+        revs: A bad revision, then good ones; with a watch, HEAD and the commit that brought the concept in are taken
+            for what is missing.
+        watch: The score that tells good from bad.
+
+    Raises:
+        UnknownRevision, AmbiguousRevision, UnknownConcept, BisectConflict.
+    """
+    repo = Repository.discover(request.start)
+    with bisect_state.locked(repo.folder):
+        if bisect_state.load(repo.folder) is not None:
+            _reset(repo, request, None)
+        head = repo.head()
+        marks = [repo.resolve(rev) for rev in revs]
+        if watch is not None:
+            marks = _bounds(repo, marks, watch.concept)
+        words = ["cns bisect start", *([] if watch is None else [watch.words])]
+        state = BisectState(head.branch, head.commit, watch=watch, log=(" ".join(words),))
+        for answer, commit in zip(("bad", *["good"] * len(marks)), marks, strict=False):
+            state = _marked(repo, state, answer, commit)
+        return _proceed(repo, request, state)
+
+
+def mark(
+    request: Request, answer: Answer, revs: Sequence[str] = (), *, about: str | None = None, value: float | None = None
+) -> BisectResult:
+    """Take an answer, and go to the next commit.
+
+    Args:
+        request: Where, who, when.
+        answer: "good", "bad" or "skip".
+        revs: The commits that it is about; empty means the one that HEAD was sent to.
+        about: Demand that the bisection still waits for an answer about this commit.
+        value: What was measured there.
+
+    Raises:
+        NoBisection: none is running, HEAD is elsewhere, or the bisection went on meanwhile; nothing is written.
+        BisectConflict: it contradicts what is known; nothing is written.
+    """
+    repo = Repository.discover(request.start)
+    with bisect_state.locked(repo.folder):
+        state = running(repo)
+        if about is not None and state.expected != about:
+            raise NoBisection(f"the bisection went on while {about[:10]} was looked at", "cns bisect log")
+        commits = [repo.resolve(rev) for rev in revs] or [_here(repo, state, answer)]
+        for commit in commits:
+            state = _marked(repo, state, answer, commit)
+            if value is not None:
+                state = replace(state, values={**state.values, commit: value})
+        return _proceed(repo, request, state)
+
+
+def reset(request: Request, rev: str | None = None) -> ResetResult:
+    """End the bisection and put HEAD back where it was at its start, or on a revision.
+
+    A damaged state is thrown away; HEAD then stays where it is unless a revision is given.
+
+    Raises:
+        UnknownRevision: the branch of the start is gone.
+    """
+    repo = Repository.discover(request.start)
+    with bisect_state.locked(repo.folder):
+        was_running = _reset(repo, request, rev)
+    head = repo.head()
+    return ResetResult(was_running=was_running, branch=head.branch, commit=head.commit)
+
+
+def log(request: Request) -> tuple[str, ...]:
+    """Return the lines that would repeat the bisection, with comments; raises NoBisection."""
+    return running(Repository.discover(request.start)).log
+
+
+def running(repo: Repository) -> BisectState:
+    """Return the state of the running bisection; raises NoBisection, BisectDamaged."""
+    state = bisect_state.load(repo.folder)
+    if state is None:
+        raise NoBisection("no bisection is running: expected one that was started")
+    return state
+
+
+def require_watch(request: Request) -> None:
+    """Refuse, before anything heavy is loaded, to measure for a bisection that was started without a score.
+
+    Raises:
+        NoBisection.
+    """
+    if running(Repository.discover(request.start)).watch is None:
+        raise NoBisection(
+            "the bisection was started without --metric: expected a program that answers", "cns bisect run PROGRAM"
+        )
+
+
+def waiting_for(repo: Repository, state: BisectState) -> str:
+    """Return the commit that the bisection waits for an answer about, which HEAD must be at.
+
+    Raises:
+        NoBisection: there is none, or HEAD is elsewhere.
+    """
+    if state.expected is None:
+        raise NoBisection("the bisection waits for no commit: expected one that is still to be looked at")
+    return _here(repo, state, "good")
+
+
+def subject(message: str, kind: str) -> str:
+    """Return the first line of a commit's message, or its kind when it has none."""
+    return message.strip().split("\n")[0] or kind
+
+
+def _bounds(repo: Repository, marks: list[str], concept: str) -> list[str]:
+    """Fill in for a watched concept what was not given: HEAD as bad, the commit that brought the concept in as good."""
+    bad = marks[0] if marks else repo.head().commit
+    tree = repo.tree_of(bad)
+    if concept not in tree.concepts:
+        raise UnknownConcept(concept, list(tree.concepts))
+    if len(marks) > 1:
+        return marks
+    born = introductions(repo, bad, tree).get(concept)
+    if born is None or born[0] == bad:
+        raise NoBisection(
+            f"'{concept}' came in with {bad[:10]} itself: expected commits after that", f"cns log {bad[:10]}"
+        )
+    return [bad, born[0]]
+
+
+def _here(repo: Repository, state: BisectState, answer: Answer) -> str:
+    """Return the commit that an answer about "here" is about."""
+    head = repo.head().commit
+    if state.expected is not None and head != state.expected:
+        expected = state.expected[:10]
+        raise NoBisection(
+            f"HEAD is at {head[:10]}, but the bisection waits for an answer about {expected}: say which one is meant",
+            f"cns bisect {answer} {expected}",
+        )
+    return head
+
+
+def _marked(repo: Repository, state: BisectState, answer: Answer | str, commit: str) -> BisectState:
+    """The state with one more answer; `_proceed` refuses it where it contradicts the others."""
+    found = repo.commit_of(commit)
+    line = f"# {answer}: [{commit}] {subject(found.message, found.kind)}"
+    state = replace(
+        state,
+        log=(*state.log, line.encode("ascii", "backslashreplace").decode(), f"cns bisect {answer} {commit}"),
+        skipped=tuple(one for one in state.skipped if one != commit),
+    )
+    if answer == "bad":
+        return replace(state, bad=commit)
+    if answer == "good":
+        return replace(state, good=(*(one for one in state.good if one != commit), commit))
+    if commit == state.bad or commit in state.good:
+        known = "bad" if commit == state.bad else "good"
+        raise NoBisection(f"{commit[:10]} is known to be {known}: expected a commit to skip that is not known")
+    return replace(state, skipped=(*state.skipped, commit))
+
+
+def _proceed(repo: Repository, request: Request, state: BisectState) -> BisectResult:
+    """Write the state, send HEAD to the next commit, and say where things are."""
+    missing = tuple(word for word, known in (("bad", state.bad), ("good", state.good)) if not known)
+    step = None
+    if state.bad is not None and state.good:
+        marks = Marks(state.bad, frozenset(state.good), frozenset(state.skipped))
+        step = next_step(marks, lambda commit: repo.index.commit(commit).parents)
+    expected = step.commit if step is not None and step.kind == "test" else None
+    state = replace(state, expected=expected)
+    bisect_state.save(repo.folder, state)
+    if expected is not None and repo.head().commit != expected:
+        repo.checkout(expected, author=request.author, time=request.time)
+    if step is None:
+        return BisectResult(status="waiting", missing=missing, began_at=_began_at(state))
+    return _result(repo, state, step)
+
+
+def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
+    commit = repo.commit_of(step.commit)
+    changes: dict[str, Any] = _changes(repo, state, step.commit) if step.kind == "found" else {}
+    return BisectResult(
+        status="testing" if step.kind == "test" else step.kind,
+        commit=commit_view(repo, step.commit, commit, refs_by_commit(repo)),
+        left=step.left,
+        rounds=step.rounds,
+        merge_base=step.merge_base,
+        candidates=step.candidates,
+        watch=state.watch,
+        values=state.values,
+        began_at=_began_at(state),
+        **changes,
+    )
+
+
+def _changes(repo: Repository, state: BisectState, commit_id: str) -> dict[str, tuple[str, ...]]:
+    parents = repo.commit_of(commit_id).parents
+    now = repo.tree_of(commit_id).concepts
+    before = repo.tree_of(parents[0]).concepts if parents else {}
+    added, replaced = now.keys() - before.keys(), {name for name in now.keys() & before if now[name] != before[name]}
+    tip = repo.branches().get(state.branch or "", state.commit)
+    at_start = repo.tree_of(tip).concepts
+    return {
+        "added": tuple(sorted(added)),
+        "removed": tuple(sorted(before.keys() - now.keys())),
+        "replaced": tuple(sorted(replaced)),
+        "removable": tuple(sorted(name for name in added | replaced if at_start.get(name) == now[name])),
+    }
+
+
+def _began_at(state: BisectState) -> str:
+    return state.branch or state.commit
+
+
+def _reset(repo: Repository, request: Request, rev: str | None) -> bool:
+    """Put HEAD back and forget the state; True where a bisection was running."""
+    state = None
+    with suppress(BisectDamaged):
+        state = bisect_state.load(repo.folder)
+    target = rev
+    if target is None and state is not None:
+        if state.branch is not None and repo.refs.get(HEADS + state.branch) is None:
+            reason = f"the branch where the bisection began is gone; it was at {state.commit[:10]}"
+            raise UnknownRevision(state.branch, reason, f"cns bisect reset {state.commit[:10]}")
+        target = state.branch or state.commit
+    if target is not None and (state is None or _is_elsewhere(repo, target)):
+        repo.checkout(target, author=request.author, time=request.time)
+    return bisect_state.remove(repo.folder)
+
+
+def _is_elsewhere(repo: Repository, target: str) -> bool:
+    head = repo.head()
+    return target not in (head.branch, head.commit if head.branch is None else None)
