@@ -13,17 +13,20 @@ BENCHMARKS = {
     "registry": "registry_bench",
     "generate": "generate_bench",
     "learning": "learning",
+    "check": "check_time",
+    "gate_noise": "gate_noise",
+    "gate_fast": "gate_fast",
     "sweep": "sweep",
     "summary": "summary",
 }
-ON_REQUEST = ("sweep",)  # hours
+ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
 
 
 def main() -> None:
     """Run the named benchmarks, or all that do not wait to be asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     known = ", ".join(BENCHMARKS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known}; all but the sweep by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known}; all but the long ones by default")
     parser.add_argument("--quick", action="store_true", help="small sizes, only to see that it runs; nothing is kept")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:

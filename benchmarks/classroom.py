@@ -21,11 +21,12 @@ from torch import Tensor
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.images import load_images
+from cns.lesson import Lesson, Settings, Surroundings
 from cns.loading import describe_base, resolve_base
 from cns.regularizers import PastConcept
 from cns.templates import fill_templates
 from cns.tokens import class_noun_row, install_tokens
-from cns.training import Lesson, Settings, Surroundings, learn_concept
+from cns.training import learn_concept
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.workbench import Workbench
 

@@ -29,6 +29,10 @@ class Bar:
 
 
 LEARNING, GENERATE, REGISTRY, STARTUP = "learning", "generate", "registry", "startup"
+CHECK, NOISE = "check", "gate_noise"
+CHECKED = "`cns check`, ten concepts, twenty prompts, two images of each"
+ALARM = "a harmless commit called forgotten, of 100 checks with other seeds"
+CAUGHT = "a drop of 0.03 to 0.05 called forgotten, likewise"
 ARTISTS = "images nearer to the concept than to the same noun by five other artists"
 WAY = "identity gained, of the way to the references' own similarity"
 PEER = "identity gained, against training all K/V weights for the same steps"
@@ -41,6 +45,10 @@ BARS = (
     Bar("its drop with `--reg none`", LEARNING, "first concept's drop, none", "{:+.3f}", "≥ 0.1", _at_least(0.1)),
     Bar("`cns generate` against plain diffusers, time", GENERATE, "ratio", "{:.3f}", "≤ 1.05", _at_most(1.05)),
     Bar("an image in a batch of 16", GENERATE, "image s", "{:.2f} s", "≤ 0.3 s", _at_most(0.3)),
+    Bar(CHECKED, CHECK, "check s", "{:.0f} s", "≤ 150 s", _at_most(150)),
+    Bar("the same again, besides start-up", CHECK, "again s", "{:.2f} s", "≤ 0.5 s", _at_most(0.5)),
+    Bar(ALARM, NOISE, "harmless: forgot", "{:.0%}", "≤ 1 %", _at_most(0.01)),
+    Bar(CAUGHT, NOISE, "small harm: forgot", "{:.0%}", "≥ 90 %", _at_least(0.9)),
     Bar("price of the commit protocol", REGISTRY, "commit over plain write ms", "{:.0f} ms", "≤ 60 ms", _at_most(60)),
     Bar("`cns log -n 20`, whole process", STARTUP, "cns log -n 20 ms", "{:.0f} ms", "≤ 150 ms", _at_most(150)),
 )

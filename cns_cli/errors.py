@@ -7,7 +7,7 @@ else is a bug in this program and keeps its traceback. So an exit code of 1 alwa
 from __future__ import annotations
 
 import errno
-import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from cns.errors import EncoderMissingError, MethodError
+from cns_cli import signals
 from cns_cli.output import complain, write_raw
 from cns_cli.settings import SettingsError
 from registry.errors import LockBusy, MlflowUnavailable, RegistryError
@@ -36,6 +37,7 @@ class ExitCode(IntEnum):
     REMOTE = 8
     INTERRUPTED = 130
     PIPE_CLOSED = 141  # 128 + SIGPIPE, as every Unix tool whose reader went away
+    TERMINATED = 143  # 128 + SIGTERM: what services and batch systems send, and what they expect back
 
 
 # The first class that an error is an instance of decides, so subclasses stand before their parents.
@@ -68,15 +70,16 @@ def boundary(command: str) -> Iterator[None]:
         sys.stdout.flush()
     except (typer.Exit, SystemExit):
         raise
-    except KeyboardInterrupt:
-        complain("interrupted; no half-made commit is left behind", "cns status")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except KeyboardInterrupt as stop:
+        raise typer.Exit(_stopped(stop)) from None
     except BrokenPipeError:
-        # What is still buffered would raise once more when the interpreter closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        signals.hush()
         raise typer.Exit(ExitCode.PIPE_CLOSED) from None
     except Exception as error:  # noqa: BLE001  the one place where a bug is put in words; its traceback is kept
-        raise typer.Exit(_explain(error, command)) from None
+        came = signals.came()
+        # A signal in the middle of a library's import can come out as any error.
+        code = _explain(error, command) if came is None else _stopped(signals.Interrupted(came))
+        raise typer.Exit(code) from None
 
 
 def exit_code(error: Exception) -> ExitCode:
@@ -88,6 +91,16 @@ def exit_code(error: Exception) -> ExitCode:
     if _missing_package(error):
         return ExitCode.MISSING
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), ExitCode.BUG)
+
+
+def _stopped(stop: KeyboardInterrupt) -> ExitCode:
+    """Say that a signal ended the command, what became of its work, and what to type next."""
+    terminated = signals.number_of(stop) == signal.SIGTERM
+    became = getattr(stop, "message", "") or "nothing half-made is left behind"
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[?25h")  # a bar may have been about to hide the cursor
+    complain(f"{'terminated' if terminated else 'interrupted'}; {became}", getattr(stop, "hint", "") or "cns status")
+    return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
 
 
 def _explain(error: Exception, command: str) -> ExitCode:

@@ -30,9 +30,9 @@ def byte_size(count: float) -> str:
 
 def percent(share: float | None) -> str:
     """Write a share in percent with two digits that matter: `5.8 %`, `0.13 %`; `-` when it is unknown."""
-    if share is None or not math.isfinite(share):
+    value = math.inf if share is None else 100 * share  # a received record may hold any share
+    if not math.isfinite(value):
         return "-"
-    value = 100 * share
     if value == 0:
         return "0 %"
     decimals = max(0, 1 - math.floor(math.log10(abs(value))))

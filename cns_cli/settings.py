@@ -7,6 +7,8 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `CNS_AUTHOR` | who commits; else `user.name` of the registry's config, else the login name |
 | `SOURCE_DATE_EPOCH` | the time to write into commits, seconds since 1970; for reproducible documents and tests |
 | `MLFLOW_TRACKING_URI` | MLflow server that commits are recorded on, instead of the registry's own file |
+| `CNS_TRUST` | folders whose `.cns` may belong to others, lead out of itself by links, or name a server; `*`: all |
+| `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
 | `NO_COLOR`, `TERM=dumb` | no colour, no moving progress bar |
 """
 
@@ -61,6 +63,11 @@ def request_settings(config: Mapping[str, Any] | None = None) -> RequestSettings
     }
 
 
+def trusted_folders() -> list[str]:
+    """Return the folders whose registries may do more than hold models; `*` stands for all. See `registry.trust`."""
+    return [folder for folder in os.environ.get("CNS_TRUST", "").split(os.pathsep) if folder]
+
+
 def author(config: Mapping[str, Any]) -> str:
     """Return who commits."""
     named = os.environ.get("CNS_AUTHOR", "").strip() or str(_lookup(config, "user", "name")).strip()
@@ -96,6 +103,17 @@ def colour_wanted(stream: TextIO) -> bool:
 def live_wanted(stream: TextIO) -> bool:
     """Tell whether a moving progress bar may be drawn on a stream."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def github_actions() -> bool:
+    """Tell whether this runs in a job of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def github_summary() -> Path | None:
+    """Return the file that a job of GitHub Actions shows as its summary, if there is one."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(place) if place else None
 
 
 def _lookup(config: Mapping[str, Any], table: str, key: str) -> Any:

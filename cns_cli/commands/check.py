@@ -2,38 +2,133 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from cns_cli import figures
-from cns_cli.errors import ExitCode
-from cns_cli.options import DeviceOption, JsonFlag, Revision, SeedOption
+from cns_cli import figures, settings
+from cns_cli.errors import ExitCode, boundary
+from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
-from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, Score
+from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions, CheckResult, CheckRow, MetricResult
 from cns_cli.progress import open_progress
+from cns_cli.quick import QuickCommand
 from cns_cli.settings import request_settings
+from cns_cli.signals import explained
 
-EXAMPLES = ("cns check", "cns check HEAD~1", "cns check --concept rex --images 8", "cns check --max-drop 0.05 --json")
+EXAMPLES = (
+    "cns check",
+    "cns check HEAD --since HEAD~1",
+    "cns check --concept rex --metric id,clip-t --min=clip-t=0.2",
+    "cns check --max-drop 0.05 --junit check.xml",
+    "cns check --fast --max-drop=drift=0.001",
+)
+LABELS = {
+    "id": "identity", "clip-i": "CLIP-I", "clip-t": "CLIP-T", "drift": "K/V drift", "margin": "margin",
+    "class-drift": "class drift", "zero-shot": "zero-shot",
+}  # fmt: skip
+"""Metrics as people read them."""
+
+SKIP = 125
+"""What `git bisect run` and `cns bisect run` read as: this one cannot be told."""
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Parse `0.05` or `clip-i=0.05`; without a name the name is empty."""
+    name, _, number = text.strip().rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if name and name not in METRIC_NAMES:
+        raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(METRIC_NAMES)}")
+    if not abs(value) < float("inf"):
+        raise typer.BadParameter(f"{text!r} is no limit; expected a number, or METRIC=NUMBER")
+    return name, value
+
+
+def _drop(text: str) -> tuple[str, float]:
+    """Parse a largest drop."""
+    name, value = _limit(text)
+    if value < 0:
+        raise typer.BadParameter(f"{text!r}: a largest drop is at least 0")
+    return name, value
+
+
+def _least(text: str) -> tuple[str, float]:
+    """Parse a least score."""
+    name, value = _limit(text)
+    if abs(value) > 1:
+        raise typer.BadParameter(f"{text!r}: a least score is a cosine, from -1 to 1")
+    return name, value
+
+
+def _metrics(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Split `id,clip-i`."""
+    names = tuple(dict.fromkeys(name.strip() for text in texts or () for name in text.split(",")))
+    for name in names:
+        if name not in METRIC_NAMES:
+            raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(METRIC_NAMES)}")
+    return names
 
 
 def check(
     rev: Revision = "HEAD",
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="REV", help="Compare with this revision instead of each birth.")
+    ] = None,
     concept: Annotated[
         list[str] | None, typer.Option("--concept", metavar="NAME", help="Check only this one; may be repeated.")
     ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", metavar="N", min=1, help="Images for each prompt and concept.")
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="NAMES", help="id, clip-i, clip-t, drift, margin, class-drift or zero-shot, by commas."
+        ),
     ] = None,
     max_drop: Annotated[
-        float | None,
-        typer.Option("--max-drop", metavar="X", min=0, max=2, help="Largest drop (cosine) that still counts as kept."),
+        list[str] | None,
+        typer.Option("--max-drop", metavar="[METRIC=]X", help="Largest drop (or growth) that still counts as kept."),
     ] = None,
-    seed: SeedOption = 0,
+    minimum: Annotated[
+        list[str] | None, typer.Option("--min", metavar="[METRIC=]X", help="Least mean score that counts as kept.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Judge prompts, a line each; {} is the concept.",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", metavar="N", min=1, max=200, help="Images of each prompt, to begin with.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="SEED", min=0, max=MAX_SEED, help="Same seed, same images.")
+    ] = None,
     device: DeviceOption = "auto",
+    fast: Annotated[bool, typer.Option("--fast", help="Weights and K/V drift only; makes no image.")] = False,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", metavar="E", help="Another CLIP or DINOv2 as judge: a folder or hub id.")
+    ] = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Exit code 0 if kept, 3 if forgot, 125 if it cannot be told.")
+    ] = False,
     as_json: JsonFlag = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", callback=file_to_write, help="Also write JUnit XML.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", callback=file_to_write, help="Also write Markdown.")
+    ] = None,
 ) -> None:
     """Compare each concept with its own baseline: was it forgotten?
 
@@ -42,61 +137,162 @@ def check(
     A concept is kept when the upper bound of its drop is at most --max-drop, forgotten when the lower bound is above
     it, and inconclusive in between. Exit code 0 means that all are kept, 3 that some are not.
     """
-    options = CheckOptions(
-        rev=rev, concepts=tuple(concept or ()), images=images, max_drop=max_drop, seed=seed, device=device,
-        **request_settings(),
-    )  # fmt: skip
+    with _told_to(bisect):
+        options = CheckOptions(
+            rev=rev, since=since, concepts=tuple(concept or ()), metrics=_metrics(metric),
+            max_drop=dict(map(_drop, max_drop or ())), minimum=dict(map(_least, minimum or ())), prompts=prompts,
+            images=images, seed=seed, device=device, fast=fast, encoder=encoder, **request_settings(),
+        )  # fmt: skip
+        out = Output(as_json=as_json)
+        result = _answer(options)
+        write_reports(result, out, junit, markdown)
+        if not result.passed:
+            raise typer.Exit(exit_code(result, bisect=bisect))
+
+
+def exit_code(result: CheckResult, *, bisect: bool) -> int:
+    """What the shell is told of a check that did not pass."""
+    return SKIP if bisect and result.outcome != "forgot" else ExitCode.FORGOT
+
+
+@contextmanager
+def _told_to(bisect: bool) -> Iterator[None]:
+    """With `--bisect`, whatever is neither an answer nor an interruption gets the exit code that skips a commit."""
+    if not bisect:
+        yield
+        return
+    try:
+        with boundary("cns check"):
+            yield
+    except typer.Exit as told:
+        known = told.exit_code in (ExitCode.OK, ExitCode.FORGOT) or told.exit_code > SKIP  # ended by a signal
+        raise typer.Exit(told.exit_code if known else SKIP) from None
+
+
+class Command(QuickCommand):
+    """With `--bisect` a mistake on the command line is no verdict either: `git bisect run` reads exit code 2 as bad."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        with _told_to("--bisect" in args):
+            return super().parse_args(ctx, args)
+
+
+def _answer(options: CheckOptions) -> CheckResult:
     from cns_cli.porcelain.revision import require
 
-    require(options.start, rev, options.concepts)
-    out = Output(as_json=as_json)
-    with open_progress() as progress:
-        progress.stage("load libraries")
+    for revision, concepts in ((options.rev, options.concepts), (options.since or "HEAD", ())):
+        require(options.start, revision, concepts)
+    with open_progress() as progress, explained("the scores that were computed are kept", "cns check"):
         from cns_cli.porcelain.check import check as check_concepts
 
-        result = check_concepts(options, progress)
+        return check_concepts(options, progress)
+
+
+def write_reports(result: CheckResult, out: Output, junit: Path | None, markdown: Path | None) -> None:
+    """Print the answer, write the files that were asked for, and tell GitHub Actions where that runs us."""
     for warning in result.warnings:
         out.warn(warning)
-    out.answer(result.to_json(), result_lines(result))
-    if not result.passed:
-        raise typer.Exit(ExitCode.FORGOT)
+    lines: list[Line] = list(result_lines(result))
+    if junit or markdown or settings.github_actions():
+        from cns_cli.files import write_output
+        from cns_cli.porcelain import gate_reports
+
+        if junit:
+            write_output(junit, gate_reports.junit(result))
+        if markdown:
+            write_output(markdown, gate_reports.markdown(result))
+        if settings.github_actions():
+            _summarise(gate_reports.markdown(result), out)
+            errors = gate_reports.github_errors(result)
+            lines += [] if out.as_json else errors
+            for error in errors if out.as_json else ():  # stdout is one JSON document
+                out.note(error)
+    out.answer(result.to_json(), lines)
+
+
+def _summarise(text: str, out: Output) -> None:
+    """Append the Markdown to the summary of the GitHub job."""
+    place = settings.github_summary()
+    if place is None:
+        return
+    try:
+        with place.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        out.warn(f"the summary of the job cannot be written: {error}")
 
 
 def result_lines(result: CheckResult) -> Iterator[Line]:
-    """Shape the whole answer: what was checked, one block a concept, the verdict."""
+    """Shape the whole answer: what was checked, one block a concept, the limits, the verdict."""
     if not result.rows:
         yield f"{figures.short_id(result.commit)} holds no concept; there is nothing to forget."
         return
-    yield f"{figures.short_id(result.commit)}, {figures.plural(result.images, 'image')} a concept"
+    counts = [figures.plural(result.prompts, "prompt")] if result.images else ["no image"]
+    counts += [f"{figures.plural(result.images, 'image')} ({result.images_made:,} new)"] if result.images else []
+    since = f", since {figures.short_id(result.since)}" if result.since else ""
+    yield f"{figures.short_id(result.commit)}{since}: {', '.join(counts)}"
     yield ""
     yield from check_lines(result.rows)
     yield ""
-    lost = [row.concept for row in result.rows if row.verdict != "kept"]
-    limit = f"no drop above {result.max_drop:g}"
+    yield from textwrap.wrap(f"limits: {limits_of(result.rows)}", 80, subsequent_indent="        ")
     if result.passed:
-        yield [Styled("kept", "green"), f": {figures.plural(len(result.rows), 'concept')}, {limit}"]
-    else:
-        yield [Styled("not kept", "red"), f": {', '.join(lost)} (asked: {limit})"]
+        yield [Styled("kept", "green"), f": {figures.plural(_concepts(result.rows), 'concept')}"]
+        return
+    lost = [row.concept for row in result.rows if row.verdict != "kept"]
+    yield [Styled("not kept", "red"), f": {', '.join(lost)}"]
 
 
 def check_lines(rows: Sequence[CheckRow]) -> Iterator[Line]:
     """Shape the table of concepts: one line a metric, the verdict beside the concept's name."""
     body: list[list[Piece]] = []
     for row in rows:
+        cells = [_metric_cells(metric) for metric in row.metrics]
+        if row.drift is not None and row.metric("drift") is None:
+            cells.append(["K/V drift", figures.drift(row.drift), "", "", ""])
+        if row.share_kv is not None:
+            cells.append(["weights", figures.percent(row.share_kv), "", "", _shared(row)])
         head: list[Piece] = [Styled(row.concept, "bold"), Styled(row.verdict, _COLOURS[row.verdict])]
-        metrics = [("identity", row.identity), ("CLIP-I", row.clip_i)]
-        for label, score in [(label, score) for label, score in metrics if score is not None]:
-            body.append([*head, label, *_score_cells(score)])
+        for line in cells or [["", "", "", "", ""]]:
+            body.append([*head, *line])
             head = ["", ""]
-        if row.drift is not None:
-            body.append([*head, "K/V drift", figures.drift(row.drift), "", "", ""])
-            head = ["", ""]
-        if head != ["", ""]:
-            body.append([*head, "", "", "", "", ""])
-    yield from table(body, header=["concept", "", "", "now", "baseline", "drop", "between"], right=[3, 4, 5])
+    yield from table(body, header=["concept", "", "", "now", "before", "drop", "between"], right=[3, 4, 5])
     yield from (f"{row.concept}: {row.why}" for row in rows if row.why)
+    for row in rows:
+        yield from (f"{'yes' if holds else 'NO '}  {demand}" for demand, holds in row.gates.items())
 
 
-def _score_cells(score: Score) -> list[Piece]:
-    bounds = f"{score.low:+.3f} and {score.high:+.3f}"
-    return [figures.cosine(score.now), figures.cosine(score.baseline), f"{score.drop:+.3f}", bounds]
+def limits_of(rows: Sequence[CheckRow]) -> str:
+    """What was asked of the metrics, each limit once: `identity, CLIP-I drop at most 0.02`."""
+    metrics = {one.metric: one for row in rows for one in row.metrics}
+    labels: dict[str, list[str]] = {}
+    for name, one in metrics.items():
+        if one.max_drop is not None:
+            grows = name in ("drift", "class-drift", "zero-shot")
+            labels.setdefault(f"{'' if grows else 'drop '}at most {one.max_drop:g}", []).append(LABELS[name])
+        if one.minimum is not None:
+            labels.setdefault(f"at least {one.minimum:g}", []).append(LABELS[name])
+    return "; ".join(f"{', '.join(names)} {limit}" for limit, names in labels.items()) or "none"
+
+
+def _metric_cells(metric: MetricResult) -> list[Piece]:
+    """One line of the table: its label, the means, the drop and its interval."""
+    label = LABELS[metric.metric]
+    if metric.drop is None:
+        return [label, "-", "-", "-", ""]
+    if metric.low is None or metric.high is None:
+        return [label, figures.drift(metric.drop), "", "", ""]
+    means = [figures.cosine(metric.now), figures.cosine(metric.baseline)] if metric.baseline is not None else ["", ""]
+    return [label, *means, f"{metric.drop:+.3f}", f"{metric.low:.3f} to {metric.high:.3f}"]
+
+
+def _shared(row: CheckRow) -> str:
+    """The concept that shares most of a concept's weights."""
+    if not row.overlap:
+        return ""
+    other, share = max(row.overlap.items(), key=lambda pair: pair[1])
+    return f"{figures.percent(share)} of them also {other}'s"
+
+
+def _concepts(rows: Sequence[CheckRow]) -> int:
+    return sum(not row.concept.startswith("(") for row in rows)

@@ -16,6 +16,8 @@ from registry.config import lookup
 from registry.errors import MlflowUnavailable, NotARegistry
 from registry.repository import Repository
 
+SYNC = "cns mlflow sync"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult(Result):
@@ -70,6 +72,26 @@ def mirror_commit(repo: Repository, commit_id: str, mlflow_uri: str | None = Non
         if lookup(repo.config, "mlflow.required", default=False):
             raise
         return (f"{error.message}; the commit stands, and this records it later: {error.hint or 'cns mlflow sync'}",)
+    return ()
+
+
+def mirror_evaluations(
+    repo: Repository, commit_id: str, trees: set[str], mlflow_uri: str | None = None
+) -> tuple[str, ...]:
+    """Record stored scores as metrics of the commits that they are about; return a warning when that cannot be done.
+
+    Args:
+        repo: Where the evaluations are.
+        commit_id: The commit that was checked.
+        trees: Ids of the trees that were looked at: the commit's own, and those of baselines.
+        mlflow_uri: Overrides the registry's own tracking URI.
+    """
+    from registry.mlflow_mirror import MlflowMirror
+
+    try:
+        MlflowMirror(repo, mlflow_uri).record_scores(commit_id, trees)
+    except MlflowUnavailable as error:
+        return (f"{error.message}; the scores are stored, and this records them later: {error.hint or SYNC}",)
     return ()
 
 

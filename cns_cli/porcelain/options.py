@@ -10,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cns_cli.porcelain.result import Result
 
 Verdict = Literal["kept", "forgot", "inconclusive"]
+
+METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zero-shot")
+"""What `cns check` can judge on; what each means is said in `cns.metrics`."""
+
+CHECK_SCHEMA = "cns-check/1"
+"""Version of the JSON of `CheckResult`: a field that is renamed or removed makes a new one, a further field does not."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class AddOptions(Request):
         check: Also generate images of every old concept and print how they kept.
         keep_images: Store the training crops in the registry; otherwise only features of them.
         dry_run: Measure and estimate only; nothing is written.
+        resume: Go on with an interrupted training. What is not given is taken from its saved state, name ("") and
+            images (the empty path) too.
     """
 
     name: str
@@ -67,6 +75,7 @@ class AddOptions(Request):
     check: bool = False
     keep_images: bool = True
     message: str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +101,35 @@ class GenerateOptions(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(Request):
-    """Compare every concept of one revision with its own baseline.
+    """Compare every concept of one revision with its own baseline. Empty or None means: config, else the family's.
 
     Attributes:
+        since: Baseline = this revision's tree instead of each concept's birth; a concept younger than it keeps its
+            birth.
         concepts: Only these; empty means all.
-        images: Images per prompt; None takes the protocol's.
-        max_drop: Largest drop, in cosine, that still counts as kept; None takes the family's.
+        metrics: Names of `METRIC_NAMES`; the family's are `id` (where the base has that judge) and `clip-i`.
+        max_drop: Metric -> largest drop or growth that still counts as kept; the key "" stands for every metric that
+            is a drop in cosine.
+        minimum: Metric -> least mean score now; the key "" stands for the base's main score.
+        prompts: File of judge templates, one a line, `{}` stands for the concept's phrase; never fewer than the
+            family's.
+        images: Images of each prompt to begin with; an undecided check doubles them.
+        fast: Weight gates and K/V drift only; no image is made.
+        encoder: Another judge, a hub id or a folder: a CLIP takes the place of the CLIP, a DINOv2 of the identity judge.
     """
 
     rev: str = "HEAD"
+    since: str | None = None
     concepts: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    max_drop: Mapping[str, float] = field(default_factory=dict)
+    minimum: Mapping[str, float] = field(default_factory=dict)
+    prompts: Path | None = None
     images: int | None = None
-    max_drop: float | None = None
-    seed: int = 0
+    seed: int | None = None
     device: str = "auto"
+    fast: bool = False
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,40 +225,103 @@ class GenerateResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Result):
-    """One metric of one concept, mean cosines; `low` and `high` bound the paired drop (baseline - now)."""
+class MetricResult(Result):
+    """One metric of one concept.
 
-    now: float
-    baseline: float
-    drop: float
-    low: float
-    high: float
+    Attributes:
+        metric: Name, one of `METRIC_NAMES`.
+        now: Mean score; of a metric that grows (`drift`, `class-drift`, `zero-shot`) the growth itself. NaN where it
+            cannot be computed.
+        baseline: Mean score of the baseline; None for a growth.
+        drop: Mean paired drop, baseline - now, or the growth; None where it cannot be computed.
+        low: Lower bound of `drop`; None where `drop` is exact.
+        high: Upper bound, likewise.
+        max_drop: Largest drop or growth allowed; None = no such limit.
+        minimum: Least mean score allowed; None = no such limit.
+        images: Images now that the figure rests on; as many of the baseline stand against them.
+        why: What decided, when the verdict is not "kept".
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class CheckRow(Result):
-    """One concept against its own baseline. `why` says what decided when the verdict is not "kept"."""
-
-    concept: str
+    metric: str
     verdict: Verdict
-    identity: Score | None
-    clip_i: Score | None
-    drift: float | None = None
+    now: float
+    baseline: float | None
+    drop: float | None
+    low: float | None
+    high: float | None
+    max_drop: float | None
+    minimum: float | None
+    images: int
     why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckRow(Result):
+    """One concept against its own baseline. What holds for the whole tree stands in a row whose concept is "(base)".
+
+    Attributes:
+        concept: Its name in the tree.
+        concept_id: Its id; of the row "(base)" the id of the base.
+        verdict: "kept" only when every metric is.
+        metrics: One result a metric, in the order asked for.
+        baseline_tree: Id of the tree that it is compared with.
+        why: What decided, when the verdict is not "kept".
+        drift: Relative squared K/V drift since the baseline, whether or not it is a metric of this check.
+        base_score: Main score of the base with the class noun alone (b_j); None where it was not computed.
+        share_kv: Share of the K/V weights that it changes (`--fast` only).
+        overlap: Share of its weights that each other concept changes too, by name (`--fast` only).
+        gates: Exact conditions on the weights, by what they say (`--fast` only).
+    """
+
+    concept: str
+    concept_id: str
+    verdict: Verdict
+    metrics: tuple[MetricResult, ...]
+    baseline_tree: str
+    why: str = ""
+    drift: float | None = None
+    base_score: float | None = None
+    share_kv: float | None = None
+    overlap: Mapping[str, float] = field(default_factory=dict)
+    gates: Mapping[str, bool] = field(default_factory=dict)
+
+    def metric(self, name: str) -> MetricResult | None:
+        """The result of a metric, or None where this check did not ask for it."""
+        return next((one for one in self.metrics if one.metric == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckResult(Result):
-    """The gate's answer: `passed` only when every row is "kept"."""
+    """The gate's answer: `passed` only when every row is "kept".
+
+    Attributes:
+        commit: What was checked; `tree` is its tree.
+        since: Commit whose tree is the baseline; None = each concept's birth.
+        outcome: "forgot" if any row is, else "inconclusive" if any is, else "kept".
+        prompts: Judge prompts of each concept.
+        images: Images judged, of all concepts, now and baseline together.
+        images_made: Those that were not in the registry yet.
+        protocol: Digest of the protocol of the scores.
+        stages: Seconds of loading, generating, encoding and deciding.
+    """
 
     commit: str
+    tree: str
+    since: str | None
     rows: tuple[CheckRow, ...]
+    outcome: Verdict
     passed: bool
-    max_drop: float
+    prompts: int
     images: int
-    protocol: str = ""
-    elapsed_s: float = 0.0
+    images_made: int
+    protocol: str
+    elapsed_s: float
+    stages: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields under the version of their schema."""
+        return {"schema": CHECK_SCHEMA, **super().to_json()}
 
 
 @dataclass(frozen=True, kw_only=True)

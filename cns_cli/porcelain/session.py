@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
 from cns import codec
-from cns.basefiles import check_base, resolve_base
+from cns.basefiles import check_base
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
+from cns.tokens import install_tokens
+from cns_cli.porcelain.basefolder import base_folder
+from cns_cli.porcelain.baselines import birth_tree
 from cns_cli.porcelain.workbench import Workbench
 from registry.objects import Base, Blob, Concept, References, Tree
 from registry.repository import Repository
@@ -35,17 +37,28 @@ class Session:
     _decoded: dict[str, ConceptWeights] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, repo: Repository, device: str) -> Session:
+    def open(cls, repo: Repository, device: str, encoder: str | None = None) -> Session:
         """Load the registry's base model.
+
+        Args:
+            repo: The registry.
+            device: auto, cpu, cuda or mps.
+            encoder: Another judge in the place of one of the base's.
 
         Raises:
             BaseModelError: It is not where `config.toml` says, or it is not the one that the registry was made on.
         """
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
-        folder = resolve_base(repo.config["base"]["source"])
+        folder = base_folder(repo)
         check_base(folder, base)
         exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
-        return cls(repo, Workbench.open(folder, base.family, exponents, device))
+        return cls(repo, Workbench.open(folder, base.family, exponents, device)).judged_by(encoder)
+
+    def judged_by(self, encoder: str | None) -> Session:
+        """This session, with the same live model, under other judges."""
+        if encoder == self.bench.encoder:
+            return self
+        return replace(self, bench=replace(self.bench, encoder=encoder))
 
     @cached_property
     def cache(self) -> Path:
@@ -58,7 +71,7 @@ class Session:
         """Token rows and delta of a stored concept; decoded once."""
         if concept_id not in self._decoded:
             stored = self.repo.objects.get(concept_id, Concept)
-            rows = codec.decode_rows(self._blob(stored.embedding))
+            rows = codec.decode_rows(self._blob(stored.embedding), stored.tokens)
             self._decoded[concept_id] = ConceptWeights(
                 stored.name,
                 stored.class_noun,
@@ -75,12 +88,15 @@ class Session:
         """Make the live model this tree and return its composed weights."""
         return self.bench.model.set_concepts(list(self.concepts(tree).values()))
 
+    def write(self, tree: Tree, weights: Weights) -> None:
+        """Make the live model this tree, whose weights were composed before."""
+        self.bench.model.write(weights)
+        rows = {token: row for concept in self.concepts(tree).values() for token, row in concept.rows.items()}
+        install_tokens(self.bench.model.pipeline.tokenizer, self.bench.model.pipeline.text_encoder, rows)
+
     def birth_tree(self, concept_id: str) -> Tree:
         """The tree that is a concept's baseline: what it was trained on, plus itself."""
-        stored = self.repo.objects.get(concept_id, Concept)
-        trained_on = self.repo.objects.get(stored.trained_on, Tree)
-        others = {name: other for name, other in trained_on.concepts.items() if name != stored.name}
-        return Tree(base=trained_on.base, concepts={**others, stored.name: concept_id})
+        return birth_tree(self.repo, concept_id)
 
     def birth_weights(self, concept_id: str) -> Weights:
         """Composed weights of a concept's baseline, without touching the live model."""
@@ -94,28 +110,37 @@ class Session:
         Raises:
             MetricError: Neither is there for an encoder.
         """
+        found = self.references_found(concept_id)
+        for features in found.values():
+            if isinstance(features, MetricError):
+                raise features
+        return {name: features for name, features in found.items() if not isinstance(features, MetricError)}
+
+    def references_found(self, concept_id: str) -> Mapping[str, NDArray[np.float32] | MetricError]:
+        """As `references`, with the reason in the place of the features of an encoder that has none."""
         references = self.repo.objects.get(self.repo.objects.get(concept_id, Concept).references, References)
         if references.images is not None:
-            images = load(self._blob(references.images))["images"]
+            images = codec.decode_images(self._blob(references.images))
             return {name: encoder.image_features(images) for name, encoder in self.bench.encoders.items()}
-        features = {}
+        found: dict[str, NDArray[np.float32] | MetricError] = {}
         for name, encoder in self.bench.encoders.items():
-            if encoder.digest not in references.features:
-                raise MetricError(
-                    f"the images of this concept were not kept, and no features of encoder {encoder.name} either",
+            if encoder.digest in references.features:
+                found[name] = codec.decode_features(self._blob(references.features[encoder.digest]))
+            else:
+                found[name] = MetricError(
+                    f"the images of this concept were not kept, and no features of this {name} encoder either",
                     hint="cns add NAME IMAGES/ --replace",
                 )
-            features[name] = load(self._blob(references.features[encoder.digest]))["features"]
-        return features
+        return found
 
     def store_references(self, images: NDArray[np.uint8], captions: tuple[str | None, ...], keep: bool) -> References:
         """Store the training images (or only their features) and return the object that names them, not yet put."""
         features = {}
         if not keep:
             for encoder in self.bench.encoders.values():
-                data = save({"features": encoder.image_features(images)})
+                data = codec.encode_features(encoder.image_features(images))
                 features[encoder.digest] = self.repo.objects.put(Blob(data))
-        blob = self.repo.objects.put(Blob(save({"images": np.ascontiguousarray(images)}))) if keep else None
+        blob = self.repo.objects.put(Blob(codec.encode_images(images))) if keep else None
         return References(blob, captions, len(images), int(images.shape[1]), features)
 
     def _blob(self, blob_id: str) -> bytes:

@@ -14,7 +14,8 @@ import torch
 
 from cns.basefiles import BaseFacts
 from cns.compose import Model
-from cns.encoders import ClipEncoder, ImageEncoder, load_encoders
+from cns.encoderfiles import find_judges
+from cns.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.families import Family, family_named
 from cns.loading import load_pipeline, native_resolution, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
@@ -30,12 +31,14 @@ class Workbench:
         family: Its family.
         model: Its pipeline with composable weights.
         device: Where it computes.
+        encoder: Another judge in the place of one of the base's, see `cns.encoderfiles.find_judges`.
     """
 
     folder: Path
     family: Family
     model: Model
     device: torch.device
+    encoder: str | None = None
 
     @classmethod
     def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> Workbench:
@@ -59,8 +62,8 @@ class Workbench:
     @cached_property
     def encoders(self) -> Mapping[str, ImageEncoder]:
         """The judges that this base has, by name: "identity" (where there is one), then "clip"."""
-        found = load_encoders(self.family, self.folder, self.device)
-        return {name: found[name] for name in self.family.encoders if found[name] is not None}
+        folders = find_judges(self.family, self.folder, self.encoder)
+        return {name: load_judge(name, folder, self.device) for name, folder in folders.items()}
 
     @property
     def clip(self) -> ClipEncoder:

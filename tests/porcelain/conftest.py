@@ -84,6 +84,15 @@ def _learned(
     return folder
 
 
+@pytest.fixture(scope="session")
+def _harmed(tmp_path_factory: pytest.TempPathFactory, _learned: Path, photos: dict[str, Path]) -> Path:
+    """The registry `learned` after mug, which was trained without mercy: what it knew looks otherwise now."""
+    folder = tmp_path_factory.mktemp("harmed")
+    shutil.copytree(_learned, folder, dirs_exist_ok=True)
+    add(folder, "mug", photos["mug"], class_noun="cup", steps=8, lr=0.3, reg="none", budget=0.5, time=NOON + 120)
+    return folder
+
+
 @pytest.fixture
 def empty(tmp_path: Path, tiny_base: Path, mlflow_tables: Path) -> Path:
     """A registry without a concept."""

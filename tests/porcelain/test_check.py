@@ -1,43 +1,74 @@
-"""`cns check`: baselines by content, stored evaluations, and every outcome of the gate."""
+"""`cns check`: baselines by content, stored evaluations, every outcome of the gate, and its settings."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cns_cli.porcelain.check import check
-from cns_cli.porcelain.judging import Scores, evaluate, protocol_digest
-from cns_cli.porcelain.options import CheckOptions
+from cns.errors import EncoderMissingError, SettingsError
+from cns.families import FAMILIES
+from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
+from cns_cli.porcelain.check import check, protocol_for, stored_scores
+from cns_cli.porcelain.deciding import DOUBLINGS
+from cns_cli.porcelain.judging import evaluate, protocol, protocol_digest
+from cns_cli.porcelain.options import CheckOptions, Request
+from cns_cli.porcelain.protocol import digest_of
 from cns_cli.porcelain.rm import rm
+from cns_cli.porcelain.scores import Scores
 from cns_cli.progress import NullProgress
 from registry.errors import UnknownConcept
-from registry.objects import Evaluation
+from registry.objects import Evaluation, Tree
 from registry.repository import Repository
+from tests.porcelain.conftest import add
+
+SD = FAMILIES["sd-1"]
 
 
 def run(folder, **changes):
-    return check(CheckOptions(start=folder, **{"images": 1, **changes}))
+    return check(CheckOptions(start=folder, **{"images": 1, "max_drop": {"": 2.0}, **changes}))
+
+
+def rows(result):
+    return {row.concept: row for row in result.rows}
 
 
 def test_the_newest_concept_is_its_own_baseline(learned):
-    result = run(learned, concepts=("tom",))
+    result = run(learned, concepts=("tom",), max_drop={"": 0.02})
     (row,) = result.rows
-    assert (row.verdict, row.identity.drop, row.drift) == ("kept", 0.0, 0.0)
+    assert (row.verdict, row.metric("id").drop, row.drift) == ("kept", 0.0, 0.0)
     assert result.passed
+    assert row.baseline_tree == result.tree
 
 
 def test_an_older_concept_is_compared_with_its_birth(learned):
-    result = run(learned, max_drop=2.0)
-    rex = {row.concept: row for row in result.rows}["rex"]
-    assert rex.identity.baseline != rex.identity.now  # tom moved something, however little
+    rex = rows(run(learned))["rex"]
+    assert rex.metric("id").baseline != rex.metric("id").now  # tom moved something, however little
     assert rex.drift > 0
     assert rex.verdict == "kept"
+    repo = Repository(learned)
+    assert rex.baseline_tree == repo.commit_of(repo.resolve("HEAD~1")).tree
+
+
+def test_since_takes_that_revision_for_whoever_is_in_it(learned, photos):
+    add(learned, "mug", photos["mug"], class_noun="car", time=1_780_000_300)
+    result = run(learned, since="HEAD~1", metrics=("id", "drift"))
+    repo = Repository(learned)
+    before, now = (repo.commit_of(repo.resolve(rev)) for rev in ("HEAD~1", "HEAD"))
+    found = rows(result)
+    assert result.since == repo.resolve("HEAD~1")
+    assert found["rex"].baseline_tree == found["tom"].baseline_tree == before.tree
+    assert found["mug"].baseline_tree == now.tree  # younger than the baseline: its own birth
+    births = rows(run(learned, metrics=("id", "drift")))
+    assert births["rex"].baseline_tree == repo.commit_of(repo.resolve("HEAD~2")).tree
+    assert births["rex"].drift != found["rex"].drift
 
 
 def test_a_limit_below_the_drop_is_never_kept(learned):
     """With a limit that no drop can meet, the answer is forgot or inconclusive, and the check does not pass."""
-    result = run(learned, concepts=("rex",), max_drop=-1.0)
-    assert result.rows[0].verdict == "forgot"
+    result = run(learned, concepts=("rex",), max_drop={"": -1.0})
+    assert result.rows[0].verdict == result.outcome == "forgot"
     assert result.rows[0].why
     assert not result.passed
 
@@ -45,10 +76,56 @@ def test_a_limit_below_the_drop_is_never_kept(learned):
 def test_nothing_is_computed_twice(learned, monkeypatch):
     first = run(learned)
     stored = set(Repository(learned).objects.ids())
-    monkeypatch.setattr("cns_cli.porcelain.judging.judge_images", _never)
+    monkeypatch.setattr("cns_cli.porcelain.session.Session.open", _never)
     again = run(learned)
     assert again.rows == first.rows
+    assert (again.images, again.images_made) == (first.images, 0)
     assert set(Repository(learned).objects.ids()) == stored
+
+
+def test_one_pass_makes_each_image_once_and_each_tree_once(learned, monkeypatch):
+    """rex at birth, rex and tom now, both class nouns on the base: 4 trees' worth of work in 3 trees."""
+    from cns_cli.porcelain.session import Session
+
+    composed = []
+    real = Session.set_tree
+    monkeypatch.setattr(Session, "set_tree", lambda self, tree: composed.append(tree_id(tree)) or real(self, tree))
+    result = run(learned, seed=3)
+    assert result.images_made == 5 * len(SD.judge_templates)
+    assert len(composed) == len(set(composed)) == 3
+
+
+def test_the_bases_own_score_is_stored_too(learned):
+    result = run(learned, concepts=("rex",))
+    repo = Repository(learned)
+    tree = repo.tree_of("HEAD")
+    options = CheckOptions(start=learned)
+    digest = digest_of(protocol_for(repo, tree, options).class_noun)
+    found = stored_scores(repo, tree_id(Tree(tree.base, {})), tree.concepts["rex"], digest)
+    assert result.rows[0].base_score == pytest.approx(found.main.mean())
+
+
+def test_a_bigger_check_of_before_is_not_thrown_away(learned):
+    """Asked for one image, the answer still rests on the four that are there."""
+    many = run(learned, images=4)
+    few = run(learned, images=1)
+    assert few.images_made == 0
+    assert [row.metrics for row in few.rows] == [row.metrics for row in many.rows]
+
+
+def test_an_undecided_check_doubles_its_images_up_to_a_cap(learned):
+    found = run(learned, concepts=("rex",))
+    drop, high = found.rows[0].metric("id").drop, found.rows[0].metric("id").high
+    assert high > drop  # something changed between birth and now, with noise
+    close = run(learned, concepts=("rex",), metrics=("id",), max_drop={"": drop})
+    metric = close.rows[0].metric("id")
+    prompts = len(SD.judge_templates)
+    assert metric.images in [prompts * 2**doubling for doubling in range(1, DOUBLINGS + 1)]
+    if metric.verdict == "inconclusive":
+        assert metric.images == prompts * 2**DOUBLINGS
+    again = run(learned, concepts=("rex",), metrics=("id",), max_drop={"": drop})
+    assert again.images_made == 0
+    assert again.rows == close.rows
 
 
 def test_more_images_extend_what_is_stored(session):
@@ -62,31 +139,67 @@ def test_more_images_extend_what_is_stored(session):
     assert four.images == 4
 
 
+def test_what_add_stored_is_found_by_check(learned):
+    """`cns add` judged tom in its own tree with two images of each prompt; a check of one or two takes those."""
+    repo = Repository(learned)
+    tree = repo.tree_of("HEAD")
+    digest = digest_of(protocol_for(repo, tree, CheckOptions(start=learned)).scores)
+    assert stored_scores(repo, tree_id(tree), tree.concepts["tom"], digest).images == 2
+    result = run(learned, concepts=("tom",), images=2)
+    assert result.images_made == len(SD.judge_templates)  # the class noun on the base, and nothing of tom
+
+
+def test_files_and_the_loaded_base_give_one_protocol(session):
+    repo = session.repo
+    from_files = protocol_for(repo, repo.tree_of("HEAD"), CheckOptions(start=repo.root))
+    bench = session.bench
+    assert from_files.scores == protocol(bench, 0)
+    assert digest_of(from_files.scores) == protocol_digest(bench, 0)
+    loaded = bench.model.pipeline
+    assert from_files.scores["sampler"] == type(loaded.scheduler).__name__
+    assert from_files.scores["dtype"] == str(loaded.unet.dtype)
+    assert from_files.scores["resolution"] == bench.resolution
+    assert from_files.scores["encoders"] == {name: one.digest for name, one in bench.encoders.items()}
+    import diffusers
+    import torch
+    import transformers
+
+    loaded_versions = {one.__name__: one.__version__ for one in (torch, diffusers, transformers)}
+    assert from_files.scores["versions"] == loaded_versions
+
+
 def test_another_seed_is_another_protocol(session):
     assert protocol_digest(session.bench, 0) != protocol_digest(session.bench, 1)
 
 
-def test_the_scores_are_cosines_of_real_features(session):
-    """Against plain numpy on the judges' own features."""
-    from cns_cli.porcelain.judging import judge_images
-
-    tree = session.repo.tree_of("HEAD")
-    rex = tree.concepts["rex"]
-    scores = evaluate(session, tree, rex, 1, 0)
-    session.set_tree(tree)
-    images = judge_images(session.bench, "<rex> dog", 0, 1, 0)
-    references = session.references(rex)
-    for name, found in (("identity", scores.identity), ("clip", scores.clip_i)):
-        features = session.bench.encoders[name].image_features(images)
-        np.testing.assert_allclose(found[:, 0], (features @ references[name].T).mean(1), atol=1e-6)
-
-
 def test_scores_survive_being_stored():
-    scores = Scores(None, np.array([[0.1, 0.25]]), np.array([[1 / 3, -1.0]]))
+    scores = Scores(None, np.array([[0.1, 0.25]]), np.array([[1 / 3, -1.0]]), {"a" * 64: np.array([[0.5, 0.5]])})
     back = Scores.from_json(scores.to_json())
     assert back.identity is None
     np.testing.assert_array_equal(back.clip_t, scores.clip_t)
     np.testing.assert_array_equal(back.main, scores.clip_i)
+    np.testing.assert_array_equal(back.others["a" * 64], [[0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"clip_i": [[0.5]], "clip_t": [[2.0]]},
+        {"clip_i": [[0.5]], "clip_t": "x"},
+        {"clip_i": [[0.5, 0.5]], "clip_t": [[0.5]]},
+        {"clip_t": []},
+        {"clip_i": [[0.5]]},
+        {"clip_i": [[0.5]], "clip_t": [[0.5]], "others": 1},
+    ],
+)
+def test_stored_scores_that_are_none_are_made_again(learned, scores):
+    """Whoever wrote them: an evaluation that is no matrix of cosines decides nothing."""
+    repo = Repository(learned)
+    tree = repo.tree_of("HEAD")
+    plan = protocol_for(repo, tree, CheckOptions(start=learned, seed=4)).scores
+    bad = Evaluation(tree_id(tree), tree.concepts["tom"], "tom", plan, digest_of(plan), scores)
+    repo.add_evaluation(bad)
+    assert stored_scores(repo, tree_id(tree), tree.concepts["tom"], digest_of(plan)) is None
 
 
 def test_evaluations_are_objects_that_name_tree_concept_and_protocol(learned):
@@ -94,7 +207,8 @@ def test_evaluations_are_objects_that_name_tree_concept_and_protocol(learned):
     repo = Repository(learned)
     found = [one for one in map(repo.objects.load, repo.objects.ids()) if isinstance(one, Evaluation)]
     assert {one.concept_name for one in found} >= {"rex"}
-    assert all(len(one.protocol_digest) == 64 and one.protocol["seed"] == 0 for one in found)
+    assert all(digest_of(one.protocol) == one.protocol_digest for one in found)
+    assert {one.protocol.get("subject", one.protocol.get("kind")) for one in found} == {None, "class", "kv-drift"}
 
 
 def test_a_concept_that_is_not_there_is_refused(learned):
@@ -109,13 +223,97 @@ def test_a_revision_without_concepts_has_nothing_to_forget(learned):
 
 
 def test_a_concept_still_has_its_baseline_after_the_one_it_was_trained_on_is_gone(learned):
-    from cns_cli.porcelain.options import Request
-
     rm(Request(start=learned, author="ann", time=1_780_000_500), "rex", NullProgress())
-    result = run(learned, max_drop=2.0)
+    result = run(learned)
     assert [row.concept for row in result.rows] == ["tom"]
     assert result.rows[0].drift > 0  # its context is not the one that it was trained in
+    repo = Repository(learned)
+    tom = repo.tree_of("HEAD").concepts["tom"]
+    assert set(baseline_tree(repo, tom, None).concepts) == {"rex", "tom"}
+
+
+def test_a_replaced_concept_is_younger_than_any_older_tree(learned):
+    repo = Repository(learned)
+    tree = repo.tree_of("HEAD")
+    other = Tree(tree.base, {"tom": tree.concepts["rex"]})
+    assert baseline_tree(repo, tree.concepts["tom"], other) == birth_tree(repo, tree.concepts["tom"])
+
+
+def test_fewer_prompts_than_the_baseline_are_an_error(learned, tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(SD.judge_templates[:-1]))
+    with pytest.raises(SettingsError) as error:
+        run(learned, prompts=path)
+    assert error.value.name == "prompts"
+
+
+def test_prompts_of_ones_own_are_another_protocol(learned, tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join([*SD.judge_templates, "a {} on the moon", "a photo of a {}"]))
+    result = run(learned, concepts=("tom",), prompts=path)
+    assert result.prompts == len(SD.judge_templates) + 2
+    assert result.rows[0].metric("id").images == result.prompts
+    assert any("also protected" in warning for warning in result.warnings)
+    assert result.protocol != run(learned, concepts=("tom",)).protocol
+
+
+def test_a_metric_that_cannot_be_computed_fails_the_check(empty, photos):
+    add(empty, "rex", photos["rex"], keep_images=False)
+    result = run(empty, metrics=("margin", "id"))
+    assert not result.passed
+    assert result.outcome == "inconclusive"
+    assert "margin cannot be computed" in result.rows[0].why
+    assert result.rows[0].metric("id").verdict == "kept"
+
+
+def test_another_encoder_takes_the_place_of_its_kind(learned, tiny_base, photos, tmp_path):
+    import shutil
+
+    other = shutil.copytree(tiny_base / "identity", tmp_path / "dino")
+    config = (other / "config.json").read_text()
+    (other / "config.json").write_text(config + "\n")  # the same judge, in other bytes: its scores are not the same
+    result = run(learned, concepts=("tom",), encoder=str(other))
+    plain = run(learned, concepts=("tom",))
+    assert result.protocol != plain.protocol
+    assert result.rows[0].metric("id").now == pytest.approx(plain.rows[0].metric("id").now, abs=1e-6)
+    repo = Repository(learned)
+    chosen = protocol_for(repo, repo.tree_of("HEAD"), CheckOptions(start=learned, encoder=str(other)))
+    assert chosen.judges == {"identity": other, "clip": tiny_base / "clip"}
+
+
+def test_features_of_another_encoder_are_not_taken_for_this_ones(empty, photos, tiny_base, tmp_path):
+    import shutil
+
+    add(empty, "rex", photos["rex"], keep_images=False)
+    other = shutil.copytree(tiny_base / "identity", tmp_path / "dino")
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    result = run(empty, encoder=str(other))
+    assert result.rows[0].metric("id").verdict == "inconclusive"
+    assert "cannot be computed" in result.rows[0].why
+    assert result.rows[0].metric("clip-i").verdict == "kept"
+
+
+@pytest.mark.parametrize("encoder", ["nowhere/at all", "unet"])
+def test_an_encoder_that_cannot_judge_is_refused(learned, tiny_base, encoder):
+    with pytest.raises(EncoderMissingError):
+        run(learned, encoder=str(tiny_base / encoder) if encoder == "unet" else encoder)
+
+
+def test_settings_of_the_registry_hold_where_no_flag_is_given(learned):
+    repo = Repository(learned)
+    repo.set_config("check", {"max-drop": {"id": 2.0}, "metrics": ["id"], "images": 1, "seed": 0})
+    result = check(CheckOptions(start=learned))
+    assert [one.metric for one in result.rows[0].metrics] == ["id"]
+    assert result.rows[0].metric("id").max_drop == 2.0
+    assert result.passed
+
+
+def test_results_say_where_the_time_went(learned):
+    result = run(learned, concepts=("tom",), seed=9)
+    assert set(result.stages) >= {"load", "generate", "encode", "decide"}
+    assert sum(result.stages.values()) <= result.elapsed_s * 1.01
+    assert replace(result, rows=()).to_json()["schema"] == "cns-check/1"
 
 
 def _never(*_args, **_kwargs):
-    raise AssertionError("an image was made again")
+    raise AssertionError("the base was loaded")
