@@ -68,10 +68,10 @@ def code(dotted: str) -> str:
     return f"[`{dotted}`](../{file})"
 
 
-def functions(*rows: tuple[str, str, str]) -> str:
-    """Return the table equation -> function -> whose it is; every function must exist."""
+def functions(*rows: tuple[str, str, str], last: str = "whose") -> str:
+    """Return the table equation -> function -> whose it is, or what `last` says; every function must exist."""
     return table(
-        ["what", "where", "whose"],
+        ["what", "where", last],
         [(what, " ".join(code(name) for name in names.split()), whose) for what, names, whose in rows],
     )
 

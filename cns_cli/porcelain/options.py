@@ -20,7 +20,7 @@ METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zer
 """What `cns check` can judge on; what each means is said in `cns.metrics`."""
 
 CHECK_SCHEMA = "cns-check/1"
-"""Version of the JSON of `CheckResult`: a field that is renamed or removed makes a new one, a further field does not."""
+"""Version of the JSON of `CheckResult`: a field that is renamed or removed makes a new one, one more does not."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class CheckOptions(Request):
             family's.
         images: Images of each prompt to begin with; an undecided check doubles them.
         fast: Weight gates and K/V drift only; no image is made.
-        encoder: Another judge, a hub id or a folder: a CLIP takes the place of the CLIP, a DINOv2 of the identity judge.
+        encoder: Another judge, hub id or folder: a CLIP takes the place of the CLIP, a DINOv2 of the identity judge.
     """
 
     rev: str = "HEAD"

@@ -89,9 +89,17 @@ def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None
         verdict="forgot",
         metrics=(
             MetricResult(
-                metric="id", verdict="forgot", now=0.7, baseline=0.8, drop=0.1, low=0.08, high=0.12, max_drop=0.02,
-                minimum=None, images=20,
-            ),  # fmt: skip
+                metric="id",
+                verdict="forgot",
+                now=0.7,
+                baseline=0.8,
+                drop=0.1,
+                low=0.08,
+                high=0.12,
+                max_drop=0.02,
+                minimum=None,
+                images=20,
+            ),
         ),
         baseline_tree="1" * 64,
         drift=0.01,

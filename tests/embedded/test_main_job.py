@@ -37,7 +37,7 @@ def test_the_first_concept_is_kept(lineage, run):
     assert result.exit_code == 0, said
     assert [row["verdict"] for row in said["rows"]] == ["kept", "kept"]
     rex = next(row for row in said["rows"] if row["concept"] == "rex")
-    assert rex["identity"]["high"] <= 0.05
+    assert rex["metrics"][0]["high"] <= 0.05
 
 
 def test_a_harmful_commit_fails_the_gate_and_is_named(copy_of_lineage, run, tmp_path):
@@ -52,7 +52,7 @@ def test_a_harmful_commit_fails_the_gate_and_is_named(copy_of_lineage, run, tmp_
     said = json.loads(result.stdout)
     assert result.exit_code == 3
     assert said["rows"][0]["verdict"] == "forgot"
-    assert said["rows"][0]["identity"]["drop"] > 0.02
+    assert said["rows"][0]["metrics"][0]["drop"] > 0.02
     assert run(folder, "check", "HEAD~1", "--concept", "rex", "--images", "2", "--max-drop", "0.05").exit_code == 0
 
 

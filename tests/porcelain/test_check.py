@@ -272,8 +272,8 @@ def test_another_encoder_takes_the_place_of_its_kind(learned, tiny_base, photos,
     other = shutil.copytree(tiny_base / "identity", tmp_path / "dino")
     config = (other / "config.json").read_text()
     (other / "config.json").write_text(config + "\n")  # the same judge, in other bytes: its scores are not the same
-    result = run(learned, concepts=("tom",), encoder=str(other))
-    plain = run(learned, concepts=("tom",))
+    result = run(learned, concepts=("tom",), encoder=str(other), images=2)
+    plain = run(learned, concepts=("tom",), images=2)  # as many as `cns add` judged
     assert result.protocol != plain.protocol
     assert result.rows[0].metric("id").now == pytest.approx(plain.rows[0].metric("id").now, abs=1e-6)
     repo = Repository(learned)

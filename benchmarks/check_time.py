@@ -1,0 +1,81 @@
+"""How long `cns check` takes: ten concepts, twenty prompts, two images of each, from nothing; and the second time.
+
+The concepts are learned in a few steps: a check costs the same whatever they learned. The registry is made by the
+commands, and both checks are commands in processes of their own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks import shell
+from benchmarks.classroom import CONCEPTS
+from benchmarks.report import Cell, Report, Table
+
+NOUNS = ("dog", "cat", "frog", "penguin", "koala", "turtle", "guitar", "car", "rocket", "apple")
+STEPS = 5
+IMAGES = 2
+BAR_S, AGAIN_BAR_S = 150, 0.5
+MORE_PROMPTS = (
+    "a small {} on the grass",
+    "a small {} in the night sky",
+    "a small {} on a red background",
+    "a small {} on a wooden table",
+    "a small {} on the beach",
+    "a small {} on a blue background",
+    "a small {} in the snow",
+    "a small {} at sunset",
+    "a small {} in front of a brick wall",
+    "a small {} on a checkerboard",
+)
+"""Beside the base's own ten."""
+
+
+def run(quick: bool) -> Report:
+    """Make the registry, check it twice; `quick` has two concepts and one image."""
+    from cns.families import EMOJI_64
+
+    nouns, images = (NOUNS[:2], 1) if quick else (NOUNS, IMAGES)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for noun in nouns:
+            shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
+            shell.cns(f"cns add my{noun} pictures/{noun} --class {noun} --steps {STEPS}", folder)
+        prompts = folder / "prompts.txt"
+        prompts.write_text("\n".join((*EMOJI_64.judge_templates, *MORE_PROMPTS)) + "\n")
+        line = f"cns check --prompts prompts.txt --images {images}"
+        first = shell.cns(f"{line} --json", folder, expect=(0, 3))
+        again = shell.cns(f"{line} --json", folder, expect=(0, 3))
+        start = min(shell.cns("cns --version", folder).elapsed_s for _ in range(5))
+    return _report(first, again, start, line)
+
+
+def _report(first: shell.Ran, again: shell.Ran, start_s: float, line: str) -> Report:
+    said = first.json
+    rows: list[list[Cell]] = []
+    for what, ran in (("first", first), ("again", again)):
+        alone_s, made = ran.json["elapsed_s"], ran.json["images_made"]
+        rows.append([what, f"{ran.elapsed_s:.1f} s", f"{alone_s:.2f} s", made, f"{ran.peak_bytes / 2**30:.2f} GiB"])
+    shares: list[list[Cell]] = [
+        [stage, f"{seconds:.1f} s", f"{seconds / first.elapsed_s:.0%}"] for stage, seconds in said["stages"].items()
+    ]
+    outside = first.elapsed_s - sum(said["stages"].values())
+    shares.append(["imports and the rest", f"{outside:.1f} s", f"{outside / first.elapsed_s:.0%}"])
+    concepts = len(said["rows"])
+    note = (
+        f"{concepts} concepts, {said['prompts']} prompts, {said['images']} images judged; bars: {BAR_S} s, and "
+        f"{AGAIN_BAR_S} s besides start-up the second time. `cns --version` takes {start_s:.2f} s here."
+    )
+    figures: dict[str, Cell] = {
+        "check s": first.elapsed_s,
+        "again s": again.elapsed_s - start_s,
+        "images made": said["images_made"],
+        **{f"{stage} s": seconds for stage, seconds in said["stages"].items()},
+    }
+    tables = [
+        Table("`cns check`", ["", "whole process", "the check alone", "images made", "memory"], rows, note),
+        Table("Where the time goes", ["stage", "time", "share"], shares),
+    ]
+    return Report("check", tables, [line, line], figures)

@@ -1,0 +1,10 @@
+"""What every test relies on."""
+
+from __future__ import annotations
+
+import signal
+
+# A shell without job control starts what it puts in the background with Ctrl-C ignored, and so would be all that we
+# start from there: the tests of interruptions need what a terminal gives.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
