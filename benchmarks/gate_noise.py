@@ -47,6 +47,7 @@ METRICS_OF = {"harmless": (), "small harm": ("id",)}
 harm must be caught by identity alone, which can only make it harder and saves the images of CLIP-I's doubts."""
 
 CHECKS = 100
+NOUN = "class noun"
 SEED_STEP = 100_000
 """Seeds of two checks lie this far apart; one check uses less than a tenth of it."""
 
@@ -63,7 +64,8 @@ class Study:
     Attributes:
         repo: A copy of it, which gets the evaluations.
         session: Its base, loaded.
-        trees: Condition -> the tree that is judged; "baseline" -> the judged concept's birth.
+        trees: Condition -> the tree that is judged; "baseline" -> the judged concept's birth; `NOUN` -> the base alone,
+            which every check asks for its score with the class noun.
         concept: Id of the judged concept.
         kept: Scores that are kept, by `key`.
     """
@@ -85,7 +87,7 @@ class Study:
         repo = Repository(unpack(folder))
         trees = {name: repo.tree_of(repo.resolve(rev)) for name, rev in CONDITIONS.items()}
         concept = trees["harmless"].concepts[JUDGED]
-        trees["baseline"] = birth_tree(repo, concept)
+        trees |= {"baseline": birth_tree(repo, concept), NOUN: Tree(trees["harmless"].base, {})}
         study = cls(repo, Session.open(repo, "cpu"), trees, concept, {})
         if file is not None and file.exists():
             stored = json.loads(file.read_text(encoding="utf-8"))
@@ -97,6 +99,11 @@ class Study:
     def protocol(self, number: int) -> Protocol:
         """The protocol of one check."""
         return protocol_for(self.repo, self.trees["baseline"], self.options(number, "harmless"))
+
+    def plan(self, number: int, name: str) -> dict[str, Any]:
+        """The protocol as an evaluation of one of the trees names it."""
+        protocol = self.protocol(number)
+        return protocol.class_noun if name == NOUN else protocol.scores
 
     def plan_without_seed(self) -> dict[str, Any]:
         """What all checks have in common."""
@@ -116,13 +123,13 @@ class Study:
     def check(self, number: int, condition: str) -> CheckResult:
         """Run one check and keep the scores that it made."""
         result = check(self.options(number, condition), session=self.session)
-        for name in ("baseline", condition):
+        for name in ("baseline", condition, NOUN):
             self.kept[f"{name} {number}"] = self.scores(number, name).to_json()
         return result
 
     def scores(self, number: int, name: str) -> Scores:
         """What a check stored."""
-        digest = digest_of(self.protocol(number).scores)
+        digest = digest_of(self.plan(number, name))
         found = stored_scores(self.repo, tree_id(self.trees[name]), self.concept, digest)
         assert found is not None
         return found
@@ -141,7 +148,7 @@ class Study:
     def _put_kept(self) -> None:
         for key, scores in self.kept.items():
             name, _, number = key.rpartition(" ")
-            plan = self.protocol(int(number)).scores
+            plan = self.plan(int(number), name)
             tree = self.repo.objects.put(self.trees[name])
             self.repo.add_evaluation(Evaluation(tree, self.concept, JUDGED, plan, digest_of(plan), scores))
 
