@@ -6,7 +6,7 @@ seed, doublings and all, and the scores that it stored are the pool from which t
 
 Scores are kept one by one in docs/benchmarks/gate_noise_scores.json, under the protocol that made them: an interrupted
 study goes on, and with the same libraries the kept scores give the same table in seconds, without an image. Delete the
-file to begin anew: about 50 minutes on one free core.
+file to begin anew: about an hour on one free core.
 """
 
 from __future__ import annotations
