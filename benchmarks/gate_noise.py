@@ -5,7 +5,7 @@ so they share its images. Nothing about the gate is copied: each check is `cns_c
 seed, doublings and all, and the scores that it stored are the pool from which the true drop is taken.
 
 Scores are kept one by one in docs/benchmarks/gate_noise_scores.json, under the protocol that made them: an interrupted
-study goes on, and with the same libraries the kept scores give the same table in seconds, without an image. Delete the
+study goes on, and with the same libraries the kept scores give the same table in a minute, without an image. Delete the
 file to begin anew: about an hour on one free core.
 """
 
@@ -17,6 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,19 @@ class Study:
                 study._put_kept()
         return study
 
-    def protocol(self, number: int) -> Protocol:
-        """The protocol of one check."""
-        return protocol_for(self.repo, self.trees["baseline"], self.options(number, "harmless"))
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The protocol of the first check."""
+        return protocol_for(self.repo, self.trees["baseline"], self.options(0, "harmless"))
 
     def plan(self, number: int, name: str) -> dict[str, Any]:
-        """The protocol as an evaluation of one of the trees names it."""
-        protocol = self.protocol(number)
-        return protocol.class_noun if name == NOUN else protocol.scores
+        """The protocol of a check, as an evaluation of one of the trees names it."""
+        plan = self.protocol.class_noun if name == NOUN else self.protocol.scores
+        return {**plan, "seed": SEED_STEP * (number + 1)}
 
     def plan_without_seed(self) -> dict[str, Any]:
         """What all checks have in common."""
-        return {key: value for key, value in self.protocol(0).scores.items() if key != "seed"}
+        return {key: value for key, value in self.protocol.scores.items() if key != "seed"}
 
     def tree_ids(self) -> dict[str, str]:
         """What was judged."""
@@ -124,15 +126,15 @@ class Study:
         """Run one check and keep the scores that it made."""
         result = check(self.options(number, condition), session=self.session)
         for name in ("baseline", condition, NOUN):
-            self.kept[f"{name} {number}"] = self.scores(number, name).to_json()
+            digest = digest_of(self.plan(number, name))
+            found = stored_scores(self.repo, tree_id(self.trees[name]), self.concept, digest)
+            assert found is not None
+            self.kept[f"{name} {number}"] = found.to_json()
         return result
 
     def scores(self, number: int, name: str) -> Scores:
         """What a check stored."""
-        digest = digest_of(self.plan(number, name))
-        found = stored_scores(self.repo, tree_id(self.trees[name]), self.concept, digest)
-        assert found is not None
-        return found
+        return Scores.from_json(self.kept[f"{name} {number}"])
 
     def save(self, file: Path) -> None:
         """Keep the scores."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from registry import config, fsio, mirror_layout, mirror_scores, mlflow_restore
+from registry import config, fsio, mirror_layout, mirror_scores, mlflow_restore, signals
 from registry.errors import BadValue
 from registry.mirror_layout import Figures, MoveLog
 from registry.mlflow_restore import RestoreReport
@@ -298,11 +298,15 @@ class _Session:
 
     @contextlib.contextmanager
     def _run(self, title: str, time: int, tags: dict[str, str], files: dict[str, bytes]) -> Iterator[str]:
-        """Yield the id of a run that holds files; it ends as finished only where nothing failed."""
-        run = self.client.create_run(self.experiment, start_time=time * 1000, tags=tags, run_name=title)
-        run_id: str = run.info.run_id
-        status = "FAILED"
+        """Yield the id of a run that holds files; it ends as finished only where nothing failed.
+
+        A Ctrl-C waits for its beginning and its end, so that none stays open.
+        """
+        run_id, status = "", "FAILED"
         try:
+            with signals.held(patience=1):
+                run = self.client.create_run(self.experiment, start_time=time * 1000, tags=tags, run_name=title)
+                run_id = run.info.run_id
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
                     place = Path(folder) / name
@@ -314,7 +318,9 @@ class _Session:
             yield run_id
             status = "FINISHED"
         finally:
-            self.client.set_terminated(run_id, status, end_time=time * 1000)
+            if run_id:
+                with signals.held(patience=1):
+                    self.client.set_terminated(run_id, status, end_time=time * 1000)
 
     def _log_moves(self, log: MoveLog, new: list[str]) -> None:
         """Give new commits their versions and moved refs their entries: on a new commit's own version, if it fits."""

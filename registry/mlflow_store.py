@@ -163,6 +163,9 @@ class MlflowStore:
         event.listen(Engine, "connect", _without_sync)
         try:
             SqlAlchemyStore(f"sqlite:///{temporary}", self.artifact_root or "").engine.dispose()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         finally:
             event.remove(Engine, "connect", _without_sync)
         fsio.install(temporary, self.file)

@@ -33,10 +33,9 @@ def scene(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> kills.S
 @pytest.fixture
 def place(scene: kills.Scene) -> Iterator[Path]:
     """A registry that holds rex, beside the photos."""
-    folder = scene.folder / "place"
-    shutil.copytree(scene.template, folder)
-    yield folder
-    shutil.rmtree(folder)
+    shutil.copytree(scene.template, scene.place)
+    yield scene.place
+    shutil.rmtree(scene.place)
 
 
 def test_add_survives_ten_stops_at_random_moments(scene: kills.Scene, nursery: Nursery) -> None:

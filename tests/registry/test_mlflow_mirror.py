@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,29 @@ def dogs(repository: Repository, mlflow_template: Path, monkeypatch: pytest.Monk
     """A registry whose first use of MLflow copies a migrated database; the last tests here run the migrations."""
     monkeypatch.setattr(MlflowStore, "_make_database", lambda store: shutil.copy(mlflow_template, store.file))
     return repository
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_artifacts", "set_terminated"])
+def test_a_ctrl_c_leaves_no_run_open(dogs: Repository, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after the server has done what was asked, before we know of it: the moment in which a run would leak."""
+    add(dogs, "rex")
+    asked = getattr(MlflowClient, call)
+
+    def interrupting(client: MlflowClient, *words: object, **more: object) -> object:
+        if call != "set_terminated":
+            answer = asked(client, *words, **more)
+        signal.raise_signal(signal.SIGINT)
+        return asked(client, *words, **more) if call == "set_terminated" else answer
+
+    monkeypatch.setattr(MlflowClient, call, interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        MlflowMirror(dogs).record(dogs.head().commit)
+    monkeypatch.undo()
+    client = MlflowClient(f"sqlite:///{dogs.folder / 'mlflow.db'}")
+    found = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    assert {run.info.status for run in found} <= {"FAILED", "FINISHED"}
+    assert found
+    MlflowMirror(dogs).sync()
 
 
 @pytest.fixture(scope="module")

@@ -59,14 +59,16 @@ class Scene:
     """What every trial begins from.
 
     Attributes:
-        folder: Holds the base and the photos; registries are made beside them.
-        template: The registry with one concept.
+        folder: Holds the base and the photos.
+        template: A copy of the registry with one concept.
+        place: Where that registry was made, and where its copies go: MLflow keeps absolute paths.
         expected: Id of the concept that an undisturbed `ADD` makes.
         seconds: How long that takes.
     """
 
     folder: Path
     template: Path
+    place: Path
     expected: str
     seconds: float
 
@@ -93,21 +95,22 @@ def make_scene(folder: Path, nursery: Nursery) -> Scene:
 
     base = tiny_sd(folder / "base")
     write_photos(folder / "photos", 1)
-    template = folder / "template"
-    template.mkdir()
-    _must(nursery.run(["init", "--base", str(base)], template))
-    _must(nursery.run(["add", "rex", "../photos", "--class", "dog", "--steps", "2", "--score", "wanda"], template))
-    whole = folder / "whole"
-    shutil.copytree(template, whole)
-    done = _must(nursery.run(ADD, whole))
-    return Scene(folder, template, _concept(whole) or "", done["seconds"])
+    template, place = folder / "template", folder / "trial"
+    place.mkdir()
+    _must(nursery.run(["init", "--base", str(base)], place))
+    _must(nursery.run(["add", "rex", "../photos", "--class", "dog", "--steps", "2", "--score", "wanda"], place))
+    shutil.copytree(place, template)
+    done = _must(nursery.run(ADD, place))
+    expected = _concept(place) or ""
+    shutil.rmtree(place)
+    return Scene(folder, template, place, expected, done["seconds"])
 
 
 def stopped_at_random(scene: Scene, nursery: Nursery, stops: int, seed: int) -> Tally:
     """Stop warm runs so many times in all, one to three in a row, and finish each by the command that was named."""
     chance, tally, left = random.Random(seed), Tally(), stops
     while left:
-        place = scene.folder / "trial"
+        place = scene.place
         shutil.copytree(scene.template, place)
         words, hard = ADD, False
         for _ in range(min(left, chance.choice((1, 2, 3)))):
@@ -127,7 +130,7 @@ def stopped_at_random(scene: Scene, nursery: Nursery, stops: int, seed: int) -> 
 def stopped_in_imports(scene: Scene, trials: int, seed: int) -> Tally:
     """Start real processes and stop them while they import: no traceback, nothing written, the right exit code."""
     chance, tally = random.Random(seed), Tally()
-    place = scene.folder / "cold"
+    place = scene.place
     shutil.copytree(scene.template, place)
     before = state_of(Repository(place))
     for _ in range(trials):
@@ -150,6 +153,7 @@ def stopped_in_imports(scene: Scene, trials: int, seed: int) -> Tally:
         if _concept(place):
             shutil.rmtree(place)
             shutil.copytree(scene.template, place)
+    shutil.rmtree(place)
     return tally
 
 
@@ -255,6 +259,8 @@ def _temporaries(place: Path) -> list[str]:
 def _running(place: Path) -> int:
     """Runs of MLflow that were left open."""
     database = place / ".cns" / "mlflow.db"
+    if not database.exists() or not database.stat().st_size:  # about to be made anew, for a folder that has moved
+        return 0
     with contextlib.closing(sqlite3.connect(database)) as connection:  # to be written to: a kill leaves a hot journal
         (count,) = connection.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()
     return int(count)
