@@ -166,12 +166,23 @@ def concepts(work: WorkOption = DEFAULT_WORK, threads: ThreadsOption = None, bas
 
 
 @app.command()
+def streams(work: WorkOption = DEFAULT_WORK, base: BaseOption = BASE_FOLDER) -> None:
+    """Write the benchmark's streams of concepts: pictures, orders, prompts and seeds."""
+    from base_model.streams import write_streams
+
+    # The packages of `python -m base_model fetch`.
+    write_streams(work / "npm", base / "calibration.json", BENCHMARKS.parent / "streams")
+
+
+@app.command()
 def card(work: WorkOption = DEFAULT_WORK, base: BaseOption = BASE_FOLDER) -> None:
     """Write the model card and NOTICE from what the trainings and the evaluation recorded."""
     from base_model.card import is_warm_started, notice_text, read_records, write_card
+    from base_model.streams import streams_notice
 
     write_card(work, base)
-    (REPOSITORY / "NOTICE").write_text(notice_text(is_warm_started(read_records(work))))
+    notice = notice_text(is_warm_started(read_records(work))) + streams_notice()
+    (REPOSITORY / "NOTICE").write_text(notice)
 
 
 if __name__ == "__main__":

@@ -53,16 +53,16 @@ def write_concepts(packages: Path, examples: Path, benchmarks: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     table = {}
     for drawing in concept_drawings(packages):
-        _write_pictures(drawing, examples / drawing.noun, REFERENCES_PER_CONCEPT, rng, captioned=True)
+        write_pictures(drawing, examples / drawing.noun, REFERENCES_PER_CONCEPT, rng, captioned=True)
         table[drawing.noun] = _entry(drawing)
     for drawing in other_drawings(packages):
-        _write_pictures(drawing, benchmarks / drawing.noun / drawing.artist, PICTURES_PER_ARTIST, rng)
+        write_pictures(drawing, benchmarks / drawing.noun / drawing.artist, PICTURES_PER_ARTIST, rng)
     (examples / "concepts.json").write_text(json.dumps(table, indent=2) + "\n")
 
 
 def concept_drawings(packages: Path) -> list[ConceptDrawing]:
     """The FxEmoji drawing of every concept."""
-    icons = read_json(_source(CONCEPT_ARTIST), packages, "icons.json")
+    icons = read_json(source_of(CONCEPT_ARTIST), packages, "icons.json")
     return [
         ConceptDrawing(noun, CONCEPT_ARTIST, icon, render_icon(icons, icon)) for noun, icon in CONCEPT_ICONS.items()
     ]
@@ -87,7 +87,7 @@ def compose_pictures(drawing: Rgba, count: int, rng: Generator) -> list[tuple[st
     return pictures
 
 
-def _write_pictures(
+def write_pictures(
     drawing: ConceptDrawing, folder: Path, count: int, rng: Generator, *, captioned: bool = False
 ) -> None:
     """Write numbered pictures; captions say what the background is, so that it is not learned with the concept."""
@@ -99,7 +99,7 @@ def _write_pictures(
 
 
 def _entry(drawing: ConceptDrawing) -> dict[str, str]:
-    source = _source(drawing.artist)
+    source = source_of(drawing.artist)
     return {
         "class_noun": drawing.noun,
         "artist": drawing.artist,
@@ -110,5 +110,6 @@ def _entry(drawing: ConceptDrawing) -> dict[str, str]:
     }
 
 
-def _source(artist: str) -> Source:
+def source_of(artist: str) -> Source:
+    """The package of an artist's drawings."""
     return next(source for source in ICON_SOURCES if source.artist == artist)
