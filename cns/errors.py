@@ -99,6 +99,24 @@ class SettingsError(MethodError):
         self.value = value
 
 
+class ExtensionError(MethodError):
+    """A score, regularizer or metric of another package cannot be used.
+
+    Attributes:
+        name: Its name.
+        package: Name and version of the package.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, name: str = "", package: str = "") -> None:
+        super().__init__(message, hint)
+        self.name = name
+        self.package = package
+
+
+class RegionError(MethodError):
+    """A region of the picture cannot be meant: a box that is none, too small a box, or too many regions."""
+
+
 class GridError(MethodError):
     """Weights cannot be put on the integer grid: NaN, infinity, or more steps than a delta may hold."""
 
