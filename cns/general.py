@@ -15,7 +15,7 @@ from torch import Tensor
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, draw_batch
 from cns.report import Report
-from cns.selection import SCORES, Scores, general_neurons
+from cns.selection import Scores, general_neurons, score_named
 
 TIMESTEPS = 4
 """Noised copies of each calibration latent that one vote sees (chosen)."""
@@ -31,7 +31,7 @@ class Vote:
     """How general neurons are found.
 
     Attributes:
-        score: Key of `SCORES`.
+        score: Name of a score, see `cns.selection.score_named`.
         ratio: Share of a row that counts as active for a prompt.
         vote: Share of the prompts that make a weight general.
         seed: Seeds latents, noise and timesteps.
@@ -68,8 +68,9 @@ def find_general_neurons(model: Model, prompts: Sequence[str], how: Vote, report
 def _votes(
     denoiser: Denoiser, prompts: Sequence[str], batches: Sequence[list[NoisedBatch]], how: Vote, report: Report
 ) -> Iterator[Scores]:
+    score = score_named(how.score)
     for index, prompt in enumerate(prompts):
-        yield SCORES[how.score](denoiser, [prompt], batches[index])
+        yield score(denoiser, [prompt], batches[index])
         report("general neurons", index + 1, len(prompts))
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cns import extensions
 from cns.compose import ConceptWeights
 from cns.drift import Moments
 from cns.errors import SettingsError
-from cns.regularizers import REGULARIZERS, PastConcept
-from cns.selection import SCORES, Selection
+from cns.regularizers import REGULARIZERS, PastConcept, regularizer_named
+from cns.selection import SCORES, Selection, score_named
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Settings:
     """How to learn a concept; `cns.families.Defaults` has the defaults and says where they come from.
 
     Attributes:
-        score: Key of `SCORES`.
-        reg: Key of `REGULARIZERS`.
+        score: Name of a score, built-in or a plugin's.
+        reg: Name of a regularizer, likewise.
         reg_strength: a, the pull toward what was learned before.
         anchor_strength: b, the pull toward the base.
         steps: Finetuning steps.
@@ -50,14 +51,19 @@ class Settings:
     general_vote: float
     seed: int
 
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The packages, with their versions, that give the score and the regularizer; empty if all are built in."""
+        from_packages = {
+            "score": extensions.origin(extensions.SCORES, self.score, SCORES),
+            "reg": extensions.origin(extensions.REGULARIZERS, self.reg, REGULARIZERS),
+        }
+        return {what: package for what, package in from_packages.items() if package}
+
     def check(self) -> None:
-        """Raise SettingsError for a value that cannot work."""
-        if self.score not in SCORES:
-            raise SettingsError(f"no score {self.score!r}; there are {', '.join(SCORES)}", hint="cns add --help")
-        if self.reg not in REGULARIZERS:
-            raise SettingsError(
-                f"no regularizer {self.reg!r}; there are {', '.join(REGULARIZERS)}", hint="cns add --help"
-            )
+        """Raise SettingsError for a value that cannot work, and ExtensionError for a plugin that cannot."""
+        score_named(self.score)
+        regularizer_named(self.reg)
         if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or self.lr <= 0 or self.token_lr <= 0:
             raise SettingsError("steps, batch size, budget and learning rates must be positive", hint="cns add --help")
 
@@ -105,9 +111,11 @@ class Learned:
         selection: Masks and shares.
         series: Per-step figures: `warmup_loss`, `loss` (denoising), `penalty` (regularization).
         settings: The settings, as plain values.
+        plugins: Packages that gave the score or the regularizer, see `Settings.plugins`.
     """
 
     weights: ConceptWeights
     selection: Selection
     series: dict[str, list[float]] = field(default_factory=dict)
     settings: dict[str, float | int | str] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)

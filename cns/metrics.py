@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cns import extensions
 from cns.continual import (
     bwt,
     bwt_per_prompt,
@@ -49,6 +50,7 @@ __all__ = [
     "image_similarity",
     "is_learned",
     "learned_gain",
+    "metric_named",
     "paired_drop",
     "plasticity",
     "retention",
@@ -282,3 +284,8 @@ METRICS: dict[str, Metric] = {
     "clip-i": Metric("CLIP-I", "clip", "references", image_similarities),
     "clip-t": Metric("CLIP-T", "clip", "text", text_similarities),
 }
+
+
+def metric_named(name: str) -> Metric:
+    """A metric of `METRICS`, or one of another package, see `cns.extensions.find`."""
+    return extensions.find(extensions.METRICS, name, METRICS, lambda found: isinstance(found, Metric))

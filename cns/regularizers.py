@@ -1,8 +1,8 @@
 """The continual regularization loss L_reg: what ties an update to what was learned before and to the base model.
 
 A regularizer is built once per training from a `History` and then gives a loss for the current weights. Add one by
-writing a function ``History, strengths -> Penalty`` and naming it in `REGULARIZERS`; the command line, the tests and
-the docs take the names from there.
+writing a function ``History, strengths -> Penalty`` and naming it in `REGULARIZERS` (the command line, the tests and
+the docs take the names from there), or in another package by an entry point (`cns.extensions`).
 
 The paper (abstract) says that L_reg uses the prior personalised weights and the pretrained weights. `weights` is our
 reading of that; `features` is ours: it measures the same two changes where they act, in the keys and values.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cns import extensions
 from cns.compose import Weights
 from cns.drift import Moments, energy
 
@@ -132,3 +133,8 @@ REGULARIZERS: dict[str, Callable[[History, float, float], Penalty]] = {
     "none": none,
 }
 """Name on the command line -> builder(history, strength a, anchor strength b)."""
+
+
+def regularizer_named(name: str) -> Callable[[History, float, float], Penalty]:
+    """A built-in regularizer, or one of another package, see `cns.extensions.find`."""
+    return extensions.find(extensions.REGULARIZERS, name, REGULARIZERS)

@@ -12,7 +12,8 @@ calibration prompt.
 The paper takes "base and not general"; we fill a budget instead, so that the number of changed weights is chosen and
 not an accident of the overlap. The overlap is measured and reported (`Selection.general_overlap`).
 
-Add a score by writing a function with the signature of `Score` and naming it in `SCORES`.
+Add a score by writing a function with the signature of `Score` and naming it in `SCORES`, or in another package by an
+entry point (`cns.extensions`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cns import extensions
 from cns.compose import kv_parameters
 from cns.denoising import Denoiser, NoisedBatch
 from cns.tokens import content_positions, encode_prompts
@@ -79,6 +81,11 @@ def gradient(denoiser: Denoiser, _prompts: Sequence[str], batches: Sequence[Nois
 
 SCORES: dict[str, Score] = {"gradient": gradient, "wanda": wanda}
 """Name on the command line -> score."""
+
+
+def score_named(name: str) -> Score:
+    """A built-in score, or one of another package, see `cns.extensions.find`."""
+    return extensions.find(extensions.SCORES, name, SCORES)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images
 from cns.errors import CodecError, MethodError
 from cns.lesson import Learned, Lesson, Settings, Surroundings
-from cns.regularizers import REGULARIZERS, History
+from cns.regularizers import History, regularizer_named
 from cns.report import Report
 from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
-from cns.selection import SCORES, Selection, select_concept_neurons
+from cns.selection import Selection, score_named, select_concept_neurons
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
 
 SCORE_BATCHES = 24
@@ -93,7 +93,7 @@ def learn_concept(
     rows = {lesson.token: row.detach().float().cpu()}
     install_tokens(model.pipeline.tokenizer, model.pipeline.text_encoder, rows)
     weights = ConceptWeights(lesson.name, lesson.class_noun, rows, delta)
-    return Learned(weights, selection, run.series, asdict(settings))
+    return Learned(weights, selection, run.series, asdict(settings), settings.plugins)
 
 
 class _Run:
@@ -149,7 +149,7 @@ class _Run:
         prompts = sorted({prompt for choices in self.lesson.prompts for prompt in choices})
         batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
-        scores = SCORES[self.settings.score](self.denoiser, prompts, batches)
+        scores = score_named(self.settings.score)(self.denoiser, prompts, batches)
         selection = select_concept_neurons(scores, general, self.settings.budget, self.settings.general_ratio)
         self.report("selection", 1, 1, neurons=selection.count)
         return selection
@@ -157,7 +157,7 @@ class _Run:
     def finetune(self, selection: Selection, history: History) -> Weights:
         """Train the masked weights and the token's row; return all K/V weights, float32, CPU."""
         settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
-        penalty = REGULARIZERS[settings.reg](history, settings.reg_strength, settings.anchor_strength)
+        penalty = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
         flat = _Flat(live, selection.masks)
         trained = {"flat": flat.values, "row": self.row}
         groups = [{"params": [flat.values]}, {"params": [self.row]}]

@@ -90,6 +90,14 @@ def families() -> str:
     return table(["setting", *heads], rows)
 
 
+def source(file: str, first: str, last: str = "") -> str:
+    """Return the lines of a file from the one that begins with `first` up to the one that begins with `last`."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    begin = text.index(f"\n{first}") + 1
+    end = text.index(f"\n{last}", begin) if last else len(text)
+    return f"```{file.rpartition('.')[2].replace('py', 'python')}\n{text[begin:end].strip()}\n```\n"
+
+
 def attributes(*dotted: str) -> str:
     """Return the fields of options and results: type, default, and the docstring's words on them."""
     parts = []

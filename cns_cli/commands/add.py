@@ -13,6 +13,7 @@ from cns_cli import figures
 from cns_cli.commands.check import check_lines
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, positive, share
 from cns_cli.output import Line, Output, Styled, facts, table
+from cns_cli.plugincommand import PluginCommand
 from cns_cli.porcelain.options import AddOptions, AddResult, DryRun
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
@@ -24,6 +25,12 @@ EXAMPLES = (
     "cns add rex photos/more-of-rex --replace",
     "cns add --resume",
 )
+
+
+class Command(PluginCommand):
+    """`cns add`, whose help names the scores and regularizers of installed packages."""
+
+    options_with_plugins = ("score", "reg")
 
 
 def add(

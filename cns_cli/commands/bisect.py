@@ -9,6 +9,7 @@ import typer
 
 from cns_cli import figures
 from cns_cli.errors import ExitCode
+from cns_cli.metricnames import is_metric
 from cns_cli.options import DeviceOption, JsonFlag, examples
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import METRIC_NAMES, Request
@@ -220,6 +221,6 @@ def _watch(metric: str | None, below: float | None, above: float | None) -> Watc
     drop = metric.endswith(".drop")
     concept, _, name = metric.removesuffix(".drop").rpartition(".")
     name = METRIC_ALIASES.get(name, name.replace("_", "-"))
-    if not concept or name not in METRIC_NAMES:
+    if not concept or not is_metric(name):
         raise typer.BadParameter(f"{metric!r} is not CONCEPT.METRIC with one of {', '.join(METRIC_NAMES)}")
     return Watch(concept, name, drop, below, above)

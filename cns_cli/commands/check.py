@@ -12,11 +12,12 @@ import typer
 
 from cns_cli import figures, settings
 from cns_cli.errors import ExitCode, boundary
+from cns_cli.metricnames import largest_drop, least_score, metric_list
 from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
-from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions, CheckResult, CheckRow, MetricResult
+from cns_cli.plugincommand import PluginCommand
+from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, MetricResult
 from cns_cli.progress import open_progress
-from cns_cli.quick import QuickCommand
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
 
@@ -36,45 +37,6 @@ LABELS = {
 SKIP = 125
 """What `git bisect run` and `cns bisect run` read as: this one cannot be told."""
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
-
-
-def _limit(text: str) -> tuple[str, float]:
-    """Parse `0.05` or `clip-i=0.05`; without a name the name is empty."""
-    name, _, number = text.strip().rpartition("=")
-    try:
-        value = float(number)
-    except ValueError:
-        value = float("nan")
-    if name and name not in METRIC_NAMES:
-        raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(METRIC_NAMES)}")
-    if not abs(value) < float("inf"):
-        raise typer.BadParameter(f"{text!r} is no limit; expected a number, or METRIC=NUMBER")
-    return name, value
-
-
-def _drop(text: str) -> tuple[str, float]:
-    """Parse a largest drop."""
-    name, value = _limit(text)
-    if value < 0:
-        raise typer.BadParameter(f"{text!r}: a largest drop is at least 0")
-    return name, value
-
-
-def _least(text: str) -> tuple[str, float]:
-    """Parse a least score."""
-    name, value = _limit(text)
-    if abs(value) > 1:
-        raise typer.BadParameter(f"{text!r}: a least score is a cosine, from -1 to 1")
-    return name, value
-
-
-def _metrics(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """Split `id,clip-i`."""
-    names = tuple(dict.fromkeys(name.strip() for text in texts or () for name in text.split(",")))
-    for name in names:
-        if name not in METRIC_NAMES:
-            raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(METRIC_NAMES)}")
-    return names
 
 
 def check(
@@ -139,9 +101,9 @@ def check(
     """
     with _told_to(bisect):
         options = CheckOptions(
-            rev=rev, since=since, concepts=tuple(concept or ()), metrics=_metrics(metric),
-            max_drop=dict(map(_drop, max_drop or ())), minimum=dict(map(_least, minimum or ())), prompts=prompts,
-            images=images, seed=seed, device=device, fast=fast, encoder=encoder, **request_settings(),
+            rev=rev, since=since, concepts=tuple(concept or ()), metrics=metric_list(metric),
+            max_drop=dict(map(largest_drop, max_drop or ())), minimum=dict(map(least_score, minimum or ())),
+            prompts=prompts, images=images, seed=seed, device=device, fast=fast, encoder=encoder, **request_settings(),
         )  # fmt: skip
         out = Output(as_json=as_json)
         result = _answer(options)
@@ -169,8 +131,10 @@ def _told_to(bisect: bool) -> Iterator[None]:
         raise typer.Exit(told.exit_code if known else SKIP) from None
 
 
-class Command(QuickCommand):
+class Command(PluginCommand):
     """With `--bisect` a mistake on the command line is no verdict either: `git bisect run` reads exit code 2 as bad."""
+
+    options_with_plugins = ("metric",)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line."""
@@ -269,15 +233,15 @@ def limits_of(rows: Sequence[CheckRow]) -> str:
     for name, one in metrics.items():
         if one.max_drop is not None:
             grows = name in ("drift", "class-drift", "zero-shot")
-            labels.setdefault(f"{'' if grows else 'drop '}at most {one.max_drop:g}", []).append(LABELS[name])
+            labels.setdefault(f"{'' if grows else 'drop '}at most {one.max_drop:g}", []).append(LABELS.get(name, name))
         if one.minimum is not None:
-            labels.setdefault(f"at least {one.minimum:g}", []).append(LABELS[name])
+            labels.setdefault(f"at least {one.minimum:g}", []).append(LABELS.get(name, name))
     return "; ".join(f"{', '.join(names)} {limit}" for limit, names in labels.items()) or "none"
 
 
 def _metric_cells(metric: MetricResult) -> list[Piece]:
     """One line of the table: its label, the means, the drop and its interval."""
-    label = LABELS[metric.metric]
+    label = LABELS.get(metric.metric, metric.metric)
     if metric.drop is None:
         return [label, "-", "-", "-", ""]
     if metric.low is None or metric.high is None:

@@ -20,7 +20,7 @@ from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.deciding import DOUBLINGS, Case, judge, word, worst
 from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.protocol import Protocol, digest_of
-from cns_cli.porcelain.scores import Scores, Shelf, stored_scores
+from cns_cli.porcelain.scores import Array, Scores, Shelf, stored_scores
 from cns_cli.porcelain.settling import Setup, protocol_for, settle
 from cns_cli.porcelain.stages import Stages
 from cns_cli.porcelain.wants import Desk, Want
@@ -43,7 +43,7 @@ BASE_ROW = "(base)"
 """Name of the row of what holds for the whole tree."""
 
 OF_IMAGES = ("id", "clip-i", "clip-t", "margin")
-"""Metrics that compare images of the concept's phrase."""
+"""Built-in metrics that compare images of the concept's phrase."""
 
 
 def check(options: CheckOptions, progress: Progress | None = None, session: Session | None = None) -> CheckResult:
@@ -144,6 +144,8 @@ class _Run:
         if "concept" in sides:
             before, after = self._scores(sides["concept"], asked)
             case = replace(case, before=before, after=after)
+        plugins = {metric: self._foreign(sides, metric, asked) for metric in self.setup.limits.plugins}
+        case = replace(case, plugins=plugins)
         if "class" in sides:
             base, now = self._scores(sides["class"], asked)
             case = replace(case, class_base=base, class_now=now)
@@ -187,10 +189,20 @@ class _Run:
         if set(metrics) & set(OF_IMAGES):
             places = (baseline, self.tree)
             sides["concept"] = tuple(Want("concept", place, concept, name, images, others) for place in places)
+        for metric in self.setup.limits.plugins:
+            places = (baseline, self.tree)
+            sides[metric] = tuple(Want("metric", place, concept, name, images, metric=metric) for place in places)
         if "class-drift" in metrics:
             places = (self._empty, self.tree)
             sides["class"] = tuple(Want("class", place, concept, name, images) for place in places)
         return sides
+
+    def _foreign(self, sides: Mapping[str, Sequence[Want]], metric: str, asked: int) -> tuple[Array, Array] | str:
+        """A plugin's scores on the baseline and now, of as many images as both have; else why there are none."""
+        images = self.images(sides[metric], asked)
+        failed = self.examiner.failed if self.examiner else {}
+        why = failed.get((metric, sides[metric][0].concept_id), "no image was judged")
+        return self.desk.pair(sides[metric], images) or why
 
     def _scores(self, side: Sequence[Want], asked: int) -> list[Scores | None]:
         """The scores of both sides, of as many images as both have."""
@@ -278,6 +290,4 @@ def _count(case: Case) -> int:
 
 
 def _digest(protocol: Protocol | None, *, fast: bool) -> str:
-    if protocol is None:
-        return ""
-    return digest_of(protocol.kv_drift() if fast else protocol.scores)
+    return "" if protocol is None else digest_of(protocol.kv_drift() if fast else protocol.scores)

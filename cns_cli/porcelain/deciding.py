@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Case:
         class_now: Likewise in the tree.
         drift: Relative squared K/V drift since the baseline.
         zero_shot: Change of pictures of other things since the base, (P, n).
+        plugins: Metric of another package -> scores on the baseline and now, (P, n), or why there are none.
     """
 
     before: Scores | None = None
@@ -50,6 +52,7 @@ class Case:
     class_now: Scores | None = None
     drift: float | None = None
     zero_shot: Array | None = None
+    plugins: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _sampled(metric: str, cases: Mapping[str, Case], limits: Thresholds) -> dict
     failed: dict[str, str] = {}
     for name, case in cases.items():
         try:
-            samples[name] = SAMPLES[metric](case)
+            samples[name] = SAMPLES.get(metric, partial(_plugin_sample, metric))(case)
         except MetricError as error:
             failed[name] = error.message
     minimum = limits.minimum.get(metric)
@@ -198,6 +201,14 @@ def _zero_shot_sample(case: Case) -> Sample:
         raise MetricError("no picture of other things was judged", metric="zero-shot")
     growth = paired_drop(case.zero_shot, np.zeros_like(case.zero_shot))
     return Sample(growth, growth, None, case.zero_shot.size)
+
+
+def _plugin_sample(metric: str, case: Case) -> Sample:
+    found = case.plugins.get(metric, "no image was judged")
+    if isinstance(found, str):
+        raise MetricError(found, metric=metric)
+    before, after = found
+    return Sample(paired_drop(before, after), after.mean(1), before.mean(1), after.size)
 
 
 SAMPLES: dict[str, Callable[[Case], Sample]] = {

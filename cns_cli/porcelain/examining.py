@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from cns.compose import Weights
 from cns.drift import Moments, kv_drift, prompt_moments
 from cns.errors import MetricError
-from cns.metrics import image_similarities, zero_shot_drift
+from cns.metrics import Metric, image_similarities, metric_named, zero_shot_drift
 from cns.templates import fill_templates
 from cns_cli.porcelain.baselines import tree_id
 from cns_cli.porcelain.gallery import Gallery, Shot
-from cns_cli.porcelain.judging import Features, score_features
+from cns_cli.porcelain.judging import Features, foreign_scores, score_features
 from cns_cli.porcelain.protocol import Protocol, digest_of
 from cns_cli.porcelain.scores import Array, Scores
 from cns_cli.porcelain.session import Session
@@ -49,11 +49,14 @@ class Examiner:
         self._live = ""
         self._references: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._texts: dict[str, NDArray[np.float32]] = {}
+        self._metrics: dict[str, Metric] = {}
         self._total = 0
         self._gallery = Gallery(
             session.bench, self.activate, desk.protocol.seed, session.cache / "generated", stages, self._count
         )
         self.stored: list[str] = []
+        self.failed: dict[tuple[str, str], str] = {}
+        """Why a plugin's metric could not be computed, by its name and the concept's id."""
 
     @property
     def images_made(self) -> int:
@@ -63,6 +66,8 @@ class Examiner:
     def examine(self, wants: Sequence[Want]) -> None:
         """Compute and store what the desk lacks of these wants."""
         lacking = [want for want in wants if not self._desk.has(want)]
+        for name in {want.metric for want in lacking if want.kind == "metric"}:
+            self._metrics[name] = metric_named(name)  # a plugin that cannot be loaded must not cost images
         lacking.sort(key=lambda want: -want.images)  # the base's own score may be part of a larger want
         plans = [(want, self._shots(want)) for want in lacking if want.kind != "drift"]
         shots = [shot for _, found in plans for shot in found]
@@ -111,6 +116,9 @@ class Examiner:
             empty = Tree(want.tree.base, {})
             return [Shot(one, protocol.zero_shot_prompts, 0, want.images, digest) for one in (empty, want.tree)]
         concept = self.session.concept(want.concept_id)
+        if want.kind == "metric":
+            prompts = tuple(fill_templates(protocol.templates, concept.phrase))
+            return [Shot(want.tree, prompts, 0, want.images, digest_of(protocol.scores))]
         phrase = concept.phrase if want.kind == "concept" else concept.class_noun
         stored, whole = self._desk.scores(want), self._desk.scores(want, others=False)
         first = stored.images if stored else 0
@@ -124,18 +132,37 @@ class Examiner:
             flat = zero_shot_drift(before.reshape(-1, before.shape[-1]), after.reshape(-1, after.shape[-1]))
             self._store(want, {"zero_shot": flat.reshape(before.shape[:2]).tolist()}, BASE_NAME)
             return
+        if want.kind == "metric":
+            self._answer_plugin(want, self._gallery.features(shots[0]))
+            return
         if self._desk.has(want):
             return  # a larger want of the same scores has just been answered
         scores, first = self._score(want, self._gallery.features(shots[0])), shots[0].first
         stored = self._desk.scores(want) if first else None
         self._store(want, (stored.first(first).joined(scores) if stored else scores).to_json())
 
+    def _answer_plugin(self, want: Want, features: Features) -> None:
+        """Store a plugin's metric, or remember why it has no answer."""
+        metric = self._metrics[want.metric]
+        texts = self._texts_of(want.concept_id)
+        try:
+            scores = foreign_scores(want.metric, metric, features, self._references_of(want.concept_id), texts)
+        except MetricError as error:
+            self.failed[want.metric, want.concept_id] = error.message
+            return
+        self._store(want, {want.metric: scores.tolist()})
+
+    def _texts_of(self, concept_id: str) -> NDArray[np.float32]:
+        """Features in CLIP of the judge prompts with the class noun alone."""
+        noun = self.session.concept(concept_id).class_noun
+        if noun not in self._texts:
+            self._texts[noun] = self.session.bench.clip.text_features(
+                fill_templates(self._desk.protocol.templates, noun)
+            )
+        return self._texts[noun]
+
     def _score(self, want: Want, features: Features) -> Scores:
-        concept = self.session.concept(want.concept_id)
-        if concept.class_noun not in self._texts:
-            texts = fill_templates(self._desk.protocol.templates, concept.class_noun)
-            self._texts[concept.class_noun] = self.session.bench.clip.text_features(texts)
-        scores = score_features(features, self._references_of(want.concept_id), self._texts[concept.class_noun])
+        scores = score_features(features, self._references_of(want.concept_id), self._texts_of(want.concept_id))
         return Scores(scores.identity, scores.clip_i, scores.clip_t, self._to_others(want, features["clip"]))
 
     def _to_others(self, want: Want, features: NDArray[np.float32]) -> dict[str, Array]:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cns.metrics import image_similarities, text_similarities
+from cns.errors import MetricError
+from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
 from cns.templates import fill_templates
 from cns_cli.porcelain.baselines import tree_id
@@ -88,6 +89,46 @@ def score_features(generated: Features, references: Features, texts: NDArray[np.
     }
     to_text = text_similarities(flat["clip"], np.repeat(texts, shape[1], axis=0)).reshape(shape)
     return Scores(to_references.get("identity"), to_references.get("clip"), to_text)
+
+
+def foreign_scores(
+    name: str, metric: Metric, generated: Features, references: Features, texts: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Score images by the metric of another package.
+
+    Args:
+        name: The metric's name.
+        metric: The metric.
+        generated: Encoder name -> (P, n, D).
+        references: Encoder name -> (M, D).
+        texts: Features of the P prompts' texts in CLIP, shape (P, D).
+
+    Returns:
+        Shape (P, n), float64.
+
+    Raises:
+        MetricError: A judge that it needs is not there, it raises, or it returns no finite number for each image.
+    """
+    against = references if metric.against == "references" else {"clip": texts}
+    if metric.encoder not in generated or metric.encoder not in against:
+        raise MetricError(
+            f"{metric.label} needs features of {metric.encoder!r} to compare with {metric.against}, and there are none",
+            metric=name,
+        )
+    images = generated[metric.encoder]
+    flat, target = images.reshape(-1, images.shape[-1]), against[metric.encoder]
+    if metric.against == "text":
+        target = np.repeat(target, images.shape[1], axis=0)
+    try:
+        scores = np.asarray(metric.per_image(flat, target), np.float64)
+    except Exception as error:  # it is the plugin's; the other metrics stand
+        raise MetricError(f"it raised {type(error).__name__}: {error}", metric=name) from error
+    if scores.shape != (len(flat),) or not np.isfinite(scores).all():
+        raise MetricError(
+            f"it returned shape {scores.shape}, or none that is finite: expected one for each of {len(flat)} images",
+            metric=name,
+        )
+    return scores.reshape(images.shape[:2])
 
 
 def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: int) -> Scores:

@@ -205,6 +205,7 @@ class Outcome:
                 "torch": torch.__version__,
                 "diffusers": diffusers.__version__,
                 "transformers": transformers.__version__,
+                **{f"plugin {what}": package for what, package in self.learned.plugins.items()},
             },
         }
 

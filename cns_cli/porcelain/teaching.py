@@ -147,6 +147,7 @@ def request_of(
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
+            **{f"plugin {what}": package for what, package in settings.plugins.items()},
         },
     }
 
@@ -235,6 +236,8 @@ def general_neurons_cached(
         bench.calibration.digest,
         torch.__version__,
     ]
+    if "score" in settings.plugins:
+        key.append(settings.plugins["score"])  # another version of a plugin is another score
     path = cache / f"general-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz" if cache else None
     if path is not None and (found := _read_masks(path, bench.model.base)):
         return found

@@ -17,12 +17,13 @@ from cns.errors import SettingsError
 from cns.families import Defaults, Family
 from cns.safefiles import open_plain
 from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
+from cns_cli.porcelain.plugins import metric_names, unknown_metric
 from registry import trust
 from registry.errors import BadConfig
 from registry.repository import Repository
 
 DROPS = ("id", "clip-i", "clip-t", "margin")
-"""Metrics that fall when something is forgotten: cosines, or differences of cosines."""
+"""Metrics that fall when something is forgotten: cosines, or differences of cosines. A plugin's metric is one, too."""
 
 GROWTHS = ("drift", "class-drift", "zero-shot")
 """Metrics that grow instead, each on a scale of its own."""
@@ -38,7 +39,7 @@ class Source:
 
     Attributes:
         metrics: Names, or empty.
-        max_drop: Metric -> limit; "" = every metric of `DROPS`.
+        max_drop: Metric -> limit; "" = every metric that is a drop.
         minimum: Metric -> least mean; "" = the base's main score.
         images, seed, prompts, encoder: None = not said here.
     """
@@ -65,6 +66,11 @@ class Thresholds:
     metrics: tuple[str, ...]
     max_drop: Mapping[str, float]
     minimum: Mapping[str, float]
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Metrics of other packages."""
+        return tuple(name for name in self.metrics if name not in METRIC_NAMES)
 
 
 def sources(repo: Repository, options: CheckOptions) -> tuple[Source, ...]:
@@ -167,7 +173,9 @@ def _metrics(places: Sequence[Source], default: tuple[str, ...], main: str) -> t
     asking = places[:1] if places[0].metrics else places  # with `--metric`, config files add none
     named = {name for place in asking for name in place.max_drop if name}
     named |= {name or main for place in asking for name in place.minimum}
-    return tuple(dict.fromkeys((*chosen, *(name for name in METRIC_NAMES if name in named))))
+    return tuple(
+        dict.fromkeys((*chosen, *(name for name in METRIC_NAMES if name in named), *sorted(named - set(METRIC_NAMES))))
+    )
 
 
 def _fast_metrics(flags: Source) -> tuple[str, ...]:
@@ -188,7 +196,7 @@ def _limit(metric: str, places: Sequence[Source], defaults: Defaults) -> float:
     for place in places:
         if metric in place.max_drop:
             return place.max_drop[metric]
-        if metric in DROPS and "" in place.max_drop:
+        if metric not in GROWTHS and "" in place.max_drop:
             return place.max_drop[""]
     return {
         "drift": defaults.max_kv_drift,
@@ -219,8 +227,9 @@ def _source(path: Path, table: Mapping[str, Any], folder: Path) -> Source:
     if unknown := sorted(table.keys() - set(KEYS)):
         raise BadConfig(path, f"the check settings have no key {unknown[0]!r}; expected {', '.join(KEYS)}")
     metrics = table.get("metrics", [])
-    if not isinstance(metrics, list) or any(name not in METRIC_NAMES for name in metrics):
-        raise BadConfig(path, f"check metrics are {metrics!r}; expected a list of {', '.join(METRIC_NAMES)}")
+    named = isinstance(metrics, list) and all(isinstance(name, str) for name in metrics)
+    if not named or unknown_metric(metrics):
+        raise BadConfig(path, f"check metrics are {metrics!r}; expected a list of {', '.join(metric_names())}")
     prompts, encoder = (_text(path, table, key) for key in ("prompts", "encoder"))
     near = folder / encoder if encoder is not None else None
     return Source(
@@ -237,8 +246,8 @@ def _source(path: Path, table: Mapping[str, Any], folder: Path) -> Source:
 def _limits(path: Path, table: Mapping[str, Any], key: str, low: float, high: float) -> Iterator[tuple[str, float]]:
     value = table.get(key, {})
     for name, limit in (value if isinstance(value, dict) else {"": value}).items():
-        if name and name not in METRIC_NAMES:
-            raise BadConfig(path, f"check {key} names {name!r}; expected {', '.join(METRIC_NAMES)}")
+        if name and unknown_metric([name]):
+            raise BadConfig(path, f"check {key} names {name!r}; expected {', '.join(metric_names())}")
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not low <= limit <= high:
             raise BadConfig(path, f"check {key} is {limit!r}; expected a number from {low} to {high}")
         yield name, float(limit)

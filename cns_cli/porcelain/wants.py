@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from cns_cli.porcelain.baselines import tree_id
+from cns_cli.porcelain.plugins import package_of
 from cns_cli.porcelain.protocol import Plan, Protocol, digest_of
 from cns_cli.porcelain.scores import Array, Scores, Shelf
 from registry.objects import Tree
@@ -21,7 +23,8 @@ class Want:
 
     Attributes:
         kind: "concept": scores of the concept's phrase; "class": of its class noun alone; "zero-shot": change of
-            pictures of other things since the base; "drift": K/V drift on the concept's prompts.
+            pictures of other things since the base; "drift": K/V drift on the concept's prompts; "metric": a plugin's
+            metric of images of the concept's phrase.
         tree: The model.
         concept_id: The concept; of "zero-shot" the base.
         name: Its name in the tree, for progress.
@@ -29,9 +32,10 @@ class Want:
         others: Ids of concepts whose references the images are compared with, too.
         baseline: Of "drift": the tree that it is measured from.
         since: Of "drift": `baseline` is not the concept's birth, so it is part of the plan.
+        metric: Of "metric": its name.
     """
 
-    kind: Literal["concept", "class", "zero-shot", "drift"]
+    kind: Literal["concept", "class", "zero-shot", "drift", "metric"]
     tree: Tree
     concept_id: str
     name: str
@@ -39,6 +43,7 @@ class Want:
     others: tuple[str, ...] = ()
     baseline: Tree | None = None
     since: bool = False
+    metric: str = ""
 
     @cached_property
     def tree_id(self) -> str:
@@ -49,6 +54,8 @@ class Want:
         """The protocol that its evaluation names."""
         if self.kind == "drift":
             return protocol.kv_drift(tree_id(self.baseline) if self.since and self.baseline else None)
+        if self.kind == "metric":  # another version of the package that brings it is another protocol
+            return {**protocol.scores, "metric": {"name": self.metric, "package": package_of(self.metric)}}
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
 
 
@@ -63,11 +70,11 @@ class Desk:
     def __init__(self, shelf: Shelf, protocol: Protocol) -> None:
         self.shelf = shelf
         self.protocol = protocol
-        self._digests: dict[tuple[str, str | None], str] = {}
+        self._digests: dict[tuple[str, str | None, str], str] = {}
 
     def digest(self, want: Want) -> str:
         """Digest of a want's plan."""
-        key = (want.kind, tree_id(want.baseline) if want.since and want.baseline else None)
+        key = (want.kind, tree_id(want.baseline) if want.since and want.baseline else None, want.metric)
         if key not in self._digests:
             self._digests[key] = digest_of(want.plan(self.protocol))
         return self._digests[key]
@@ -78,13 +85,20 @@ class Desk:
         return self.shelf.scores(want.tree_id, want.concept_id, self.digest(want), wanted)
 
     def value(self, want: Want) -> Array | None:
-        """The stored value of a "drift" (one number) or a "zero-shot" want, (P, n)."""
-        name = "drift" if want.kind == "drift" else "zero_shot"
+        """The stored value of a "drift" (one number), a "zero-shot" or a "metric" want, (P, n)."""
+        name = {"drift": "drift", "zero-shot": "zero_shot"}.get(want.kind, want.metric)
         return self.shelf.value(want.tree_id, want.concept_id, self.digest(want), name)
+
+    def pair(self, side: Sequence[Want], images: int) -> tuple[Array, Array] | None:
+        """Of a plugin's metric: the stored values of two wants, as many images of each prompt; None where some lack."""
+        before, after = (self.value(want) for want in side)
+        if before is None or after is None or min(before.shape[1], after.shape[1]) < images:
+            return None
+        return before[:, :images], after[:, :images]
 
     def images(self, want: Want) -> int:
         """How many images of each prompt are stored for a want."""
-        if want.kind == "zero-shot":
+        if want.kind in ("zero-shot", "metric"):
             found = self.value(want)
             return 0 if found is None or found.ndim != 2 else int(found.shape[1])
         scores = self.scores(want)

@@ -1,0 +1,53 @@
+"""Names of what may be asked for, built-in and from installed packages, without torch and without importing a plugin.
+
+The built-in metrics are named in `options`; a plugin's is a `cns.metrics.Metric`: one number for each image of a
+concept, which falls when the concept is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cns import extensions
+from cns.errors import ExtensionError
+from cns_cli.porcelain.options import METRIC_NAMES
+
+STORED = ("identity", "clip_i", "clip_t", "others", "zero_shot")
+"""Names under which evaluations hold other things; no plugin's metric may have one."""
+
+POINTS = {"score": extensions.SCORES, "reg": extensions.REGULARIZERS, "metric": extensions.METRICS}
+"""Option -> what its names stand for."""
+
+
+def plugin_names(option: str) -> tuple[str, ...]:
+    """Names that installed packages add to an option, sorted."""
+    return extensions.plugin_names(POINTS[option])
+
+
+def metric_names() -> tuple[str, ...]:
+    """Every metric that can be asked for."""
+    return extensions.known_names(extensions.METRICS, METRIC_NAMES)
+
+
+def unknown_metric(names: Iterable[str]) -> str | None:
+    """The first name that is no metric, or None. Only a name that is not built in makes it look for plugins."""
+    foreign = [name for name in names if name not in METRIC_NAMES]
+    known = plugin_names("metric") if foreign else ()
+    return next((name for name in foreign if name not in known), None)
+
+
+def package_of(metric: str) -> str:
+    """Name and version of the package that a plugin's metric comes from.
+
+    Raises:
+        SettingsError, ExtensionError: It cannot be told.
+    """
+    if metric in STORED:
+        package = extensions.origin(extensions.METRICS, metric, ())
+        raise ExtensionError(
+            f"the package {package} brings a metric {metric!r}, under which something else is stored: expected another "
+            "name",
+            name=metric,
+            package=package,
+        )
+    return extensions.origin(extensions.METRICS, metric, METRIC_NAMES)
