@@ -104,6 +104,8 @@ def cover(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["project"], default=False)
 def torture(session: nox.Session) -> None:
     """Kill, fill, cut and crowd registries, and print what was lost: `-- R1 R3`, `-- --size full` (a night)."""
+    if "full" in session.posargs:
+        _run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", *_groups("torture"))
     _run(session, "python", "-m", "tests.torture", *session.posargs)
 
 
