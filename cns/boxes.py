@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cns.errors import RegionError
 
 EXPECTED = "x0,y0,x1,y1: four fractions of the image, left and top first, such as 0,0.3,0.5,1"
+MAX_TEXT = 2_000  # characters of one region as it is typed
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,23 @@ def parse_box(text: str) -> Box:
     except ValueError:
         raise RegionError(f"{text[:80]!r} is no box; expected {EXPECTED}") from None
     return Box(left, top, right, bottom)
+
+
+def split_region(text: str) -> tuple[str, Box]:
+    """Read a region as a person types it: `rex@0,0.3,0.5,1`, or a prompt in the place of the concept's name.
+
+    Returns:
+        What stands before the last `@`, and the box behind it.
+
+    Raises:
+        RegionError: There is no `@`, nothing before it, or no box behind it.
+    """
+    what, _, box = text.rpartition("@")
+    if not what.strip() or len(text) > MAX_TEXT:
+        raise RegionError(f"{text[:80]!r} is no region; expected NAME@{EXPECTED}")
+    return what.strip(), parse_box(box)
+
+
+def is_prompt(what: str) -> bool:
+    """Tell whether what stands before the `@` is a prompt of its own: names of concepts hold no blank and no `<`."""
+    return any(char.isspace() or char == "<" for char in what)

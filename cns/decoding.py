@@ -73,7 +73,7 @@ def decode_square(data: bytes, resolution: int, spend: Callable[[float], None] |
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of bombs and odd EXIF; the limits here are stricter
-        _check_chunks(data)
+        check_chunks(data)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check(image, data)
             large = image.width * image.height > LARGE_PIXELS
@@ -87,8 +87,12 @@ def decode_square(data: bytes, resolution: int, spend: Callable[[float], None] |
     return np.asarray(resized, dtype=np.uint8).copy()
 
 
-def _check_chunks(data: bytes) -> None:
-    """Refuse a PNG of more chunks than any has, before they are read one by one; raises ValueError."""
+def check_chunks(data: bytes) -> None:
+    """Refuse a PNG of more chunks than any has, before Pillow reads them one by one.
+
+    Raises:
+        ValueError: it has more than `MAX_CHUNKS`.
+    """
     place, chunks = len(PNG_MAGIC), 0
     while data.startswith(PNG_MAGIC) and place + 12 <= len(data):
         place += 12 + int.from_bytes(data[place : place + 4], "big")

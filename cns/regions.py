@@ -69,7 +69,7 @@ def concept_region(prompt: str, name: str, concepts: Mapping[str, ConceptWeights
     if name not in concepts:
         raise RegionError(f"no concept {name!r} for the box {box}; expected one of {', '.join(sorted(concepts))}")
     phrase = concepts[name].phrase
-    named = re.compile("|".join(f"(?:{_mention(concept)})" for concept in concepts.values()), re.IGNORECASE)
+    named = re.compile("|".join(f"(?:{_mention(concept)})" for concept in concepts.values()))
     places = [match.span() for match in named.finditer(prompt)]
     if not places:
         return Region(box, (f"a {phrase}",))

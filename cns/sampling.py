@@ -6,7 +6,7 @@ image. Computation is in the pipeline's own dtype, exactly as diffusers would do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from cns.quiet import quiet_libraries
+from cns.tokens import expand_tokens
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -22,7 +23,19 @@ Pixels = NDArray[np.uint8]
 """Images, shape (N, H, W, 3), sRGB, uint8."""
 
 
-def sample(
+BATCH_PIXELS = 2**20
+"""Pixels of the images that are made at a time (chosen): 16 of 64x64, 4 of 512x512, which 8 GB of memory hold."""
+
+MAX_BATCH = 16
+"""Images at a time: on 2 cores larger batches of 64x64 took as long an image."""
+
+
+def default_batch(size: int) -> int:
+    """How many images of this side are made at a time where nobody says."""
+    return max(1, min(MAX_BATCH, BATCH_PIXELS // size**2))
+
+
+def batches(
     pipeline: StableDiffusionPipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -31,10 +44,9 @@ def sample(
     guidance: float,
     negative: str | None = None,
     size: int | None = None,
-    batch_size: int = 16,
-    on_batch: Callable[[int, Pixels], None] = lambda _done, _images: None,
-) -> Pixels:
-    """Generate one image per (prompt, seed).
+    batch_size: int | None = None,
+) -> Iterator[Pixels]:
+    """Generate one image per (prompt, seed), and hand them over a batch at a time; none is kept here.
 
     Args:
         pipeline: Ready to run, on any device.
@@ -44,16 +56,15 @@ def sample(
         guidance: Classifier-free guidance scale; 1 turns it off.
         negative: Negative prompt for all images.
         size: Height and width in pixels; the model's own when None.
-        batch_size: Images at a time; memory grows with it.
-        on_batch: Called with the number of images done, and the images of this batch.
+        batch_size: Images at a time; memory grows with it. None takes `default_batch`.
 
-    Returns:
-        Shape (N, H, W, 3), uint8.
+    Yields:
+        Shape (B, H, W, 3), uint8; the last batch may be smaller.
     """
-    images: list[Pixels] = []
-    for start in range(0, len(prompts), batch_size):
-        part = list(prompts[start : start + batch_size])
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + batch_size]]
+    at_once = batch_size or default_batch(size or pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor)
+    for start in range(0, len(prompts), at_once):
+        part = list(prompts[start : start + at_once])
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
         with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
             output = pipeline(
                 part,
@@ -65,8 +76,44 @@ def sample(
                 generator=generators,
                 output_type="np",
             )
-        images.append((output.images * 255).round().astype(np.uint8))
-        on_batch(min(start + batch_size, len(prompts)), images[-1])
+        yield (output.images * 255).round().astype(np.uint8)
+
+
+def sample(
+    pipeline: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    guidance: float,
+    negative: str | None = None,
+    size: int | None = None,
+    batch_size: int | None = None,
+    on_batch: Callable[[int, Pixels], None] = lambda _done, _images: None,
+) -> Pixels:
+    """As `batches`, with all images at once at the end.
+
+    Args:
+        pipeline: As for `batches`, and so are all the others but the last.
+        prompts: N prompts.
+        seeds: N seeds.
+        steps: Sampler steps.
+        guidance: Classifier-free guidance scale.
+        negative: Negative prompt for all images.
+        size: Height and width in pixels.
+        batch_size: Images at a time.
+        on_batch: Called with the number of images done, and the images of this batch.
+
+    Returns:
+        Shape (N, H, W, 3), uint8.
+    """
+    images: list[Pixels] = []
+    made = batches(
+        pipeline, prompts, seeds, steps=steps, guidance=guidance, negative=negative, size=size, batch_size=batch_size
+    )
+    for part in made:
+        images.append(part)
+        on_batch(sum(map(len, images)), part)
     return np.concatenate(images)
 
 
@@ -74,5 +121,5 @@ def cut_off(pipeline: StableDiffusionPipeline, prompt: str) -> int:
     """How many tokens at a prompt's end the model cannot read, 0 for a prompt that fits."""
     tokenizer = pipeline.tokenizer
     with quiet_libraries():
-        count = len(tokenizer(prompt, truncation=False).input_ids)
+        count = len(tokenizer(expand_tokens(tokenizer, [prompt])[0], truncation=False).input_ids)
     return max(0, count - int(tokenizer.model_max_length))

@@ -10,7 +10,7 @@ import typer
 from cns_cli import figures
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, file_to_write
 from cns_cli.output import Output
-from cns_cli.porcelain.options import GenerateOptions
+from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
@@ -18,7 +18,23 @@ EXAMPLES = (
     'cns generate "a <rex> dog in the snow"',
     'cns generate "a <rex> dog beside a <tom> cat" -n 4 --seed 7 -o both.png',
     'cns generate "a <rex> dog" --at HEAD~2',
+    'cns generate "a <rex> dog" --at main~3..main -n 4 -o history.png',
+    'cns generate "a <rex> dog and a <tom> cat" --region rex@0.5,0,1,1',
 )
+
+
+def _regions(values: list[str]) -> list[str]:
+    """Accept regions that have a box.
+
+    Raises:
+        typer.BadParameter: one has none.
+    """
+    for text in values or ():
+        from cns_cli.porcelain.generate_plan import region_problem
+
+        if problem := region_problem(text):
+            raise typer.BadParameter(problem)
+    return values
 
 
 def generate(
@@ -33,8 +49,27 @@ def generate(
         str | None, typer.Option("--negative", metavar="PROMPT", help="What to keep away from.")
     ] = None,
     at: Annotated[
-        str, typer.Option("--at", metavar="REV", help="Use the model of this revision.", show_default=True)
+        str,
+        typer.Option(
+            "--at",
+            metavar="REV",
+            help="Use this revision's model; A..B: a sheet of all from A to B.",
+            show_default=True,
+        ),
     ] = "HEAD",
+    region: Annotated[
+        list[str],
+        typer.Option(
+            "--region",
+            metavar="NAME@BOX",
+            callback=_regions,
+            help="What is to be seen in x0,y0,x1,y1, fractions of the image; a prompt may stand for NAME.",
+        ),
+    ] = [],  # noqa: B006  typer's way to say "none"
+    grid: Annotated[bool, typer.Option("--grid", help="Write one sheet of all images instead of files.")] = False,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", min=1, max=256, help="Images at a time; memory grows.")
+    ] = None,
     out_file: Annotated[
         Path | None,
         typer.Option(
@@ -44,14 +79,17 @@ def generate(
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Make images of a prompt; image i of n takes the seed plus i."""
+    """Make images of a prompt; image i of n takes the seed plus i.
+
+    Each picture says how it was made: see cns show PICTURE.
+    """
     options = GenerateOptions(
         prompt=prompt, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative, at=at, out=out_file,
-        device=device, **request_settings(),
+        device=device, regions=tuple(region), grid=grid, batch=batch, **request_settings(),
     )  # fmt: skip
-    from cns_cli.porcelain.revision import require
+    from cns_cli.porcelain.generate_plan import plan_of
 
-    require(options.start, at)
+    plan_of(options)
     out = Output(as_json=as_json)
     with open_progress() as progress:
         progress.stage("load libraries")
@@ -61,6 +99,14 @@ def generate(
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), [figures.place(path) for path in result.paths])
-    made = figures.plural(len(result.paths), "image")
-    seeds = f"seed {seed}" if n == 1 else f"seeds {seed} to {seed + n - 1}"
-    out.note(f"{made} at {figures.short_id(result.commit)}, {seeds}, took {figures.duration(result.elapsed_s)}")
+    out.note(_summary(result))
+
+
+def _summary(result: GenerateResult) -> str:
+    """What was made, in one line."""
+    first, last = result.seeds[0], result.seeds[-1]
+    seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
+    where = figures.short_id(result.commit)
+    if result.commits:
+        where = f"{figures.plural(len(result.commits), 'commit')} up to {where}"
+    return f"{figures.plural(result.made, 'image')} at {where}, {seeds}, took {figures.duration(result.elapsed_s)}"

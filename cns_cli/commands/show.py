@@ -10,14 +10,15 @@ import typer
 
 from cns_cli import figures
 from cns_cli.commands.log import header_lines, message_lines
+from cns_cli.commands.show_picture import picture_lines
 from cns_cli.commands.status import concept_lines
-from cns_cli.options import JsonFlag, Revision, file_to_write
+from cns_cli.options import JsonFlag, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.show import ShowResult
 
-EXAMPLES = ("cns show", "cns show rex", "cns show HEAD~1 --json", "cns show rex --preview rex.png")
+EXAMPLES = ("cns show", "cns show rex", "cns show HEAD~1 --json", "cns show rex --preview rex.png", "cns show dog.png")
 
 _METRICS = {
     "neurons": ("neurons", lambda value: f"{value:,.0f} changed weights"),
@@ -39,7 +40,9 @@ _METRICS = {
 
 
 def show(
-    rev: Revision = "HEAD",
+    rev: Annotated[
+        str, typer.Argument(metavar="REV", help="Commit, branch, tag, concept, HEAD~2, ...; or a generated picture.")
+    ] = "HEAD",
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -52,15 +55,30 @@ def show(
 
     A concept's name means the commit that brought it in.
     """
+    out = Output(as_json=as_json)
+    if Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, out):
+        return
     from cns_cli.files import write_output
     from cns_cli.porcelain import show as porcelain
 
-    out = Output(as_json=as_json)
     result = porcelain.show(Path.cwd(), rev)
     if preview is not None:
         write_output(preview, porcelain.preview(Path.cwd(), rev))
         out.note(f"wrote {preview}")
     out.answer(result.to_json(), show_lines(result))
+
+
+def _show_picture(name: str, out: Output) -> bool:
+    """Answer for a generated picture; False where a file is none."""
+    from cns_cli.porcelain.show_picture import is_picture, show_picture
+
+    if not is_picture(name):
+        return False
+    result = show_picture(Path(name), Path.cwd())
+    out.answer(result.to_json(), picture_lines(result))
+    if result.commit_here is False:
+        out.warn("the registry here has no such commit: the command works where it has")
+    return True
 
 
 def show_lines(result: ShowResult) -> Iterator[Line]:

@@ -1,140 +1,175 @@
-"""Images of a prompt, by the model of any revision."""
+"""Images of a prompt, by the model of any revision: files, one sheet, or a sheet of a whole range of history.
+
+The model is loaded once; a range composes each of its trees once, and a tree that comes again is not generated again.
+Batches are written, or shrunk onto the sheet, as they come: memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
-import re
 import time
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PIL import Image
 
-from cns.sampling import Pixels, cut_off, sample
+from cns.boxes import is_prompt
+from cns.regions import Region, concept_region, regional
+from cns.sampling import Pixels, batches, cut_off, default_batch
+from cns_cli import __version__
 from cns_cli.files import write_output
+from cns_cli.porcelain.generate_plan import Plan, Stop, plan_of
+from cns_cli.porcelain.generate_sheets import Tiles, grid_sheet, range_sheet, tile_of
+from cns_cli.porcelain.generate_words import tokens_in, too_long, unknown_tokens, without_concepts
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
+from cns_cli.porcelain.picture_files import encode_picture, holds_record
+from cns_cli.porcelain.picture_record import PictureRecord
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import Progress
 from cns_cli.signals import Interrupted, number_of
-from registry.errors import RegistryError
-from registry.repository import Repository
+from registry.objects import Concept
 
 
 def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
-    """Make `options.n` images and write them.
+    """Make `options.n` images, of each commit of a range, and write them.
 
     Args:
-        options: Prompt, seeds, sampler settings, revision, file.
+        options: Prompt, seeds, sampler settings, revision or range, regions, file.
         progress: Told of progress.
 
     Raises:
-        UnknownRevision: `options.at` means no commit.
-        RegistryError: The file cannot be written where it was asked for, or as what its name says.
+        UnknownRevision, UnknownConcept, RegionError, RegistryError: As `generate_plan.plan_of`.
+        RegionError: A box holds no cell at the model's resolution.
+        Interrupted: A signal came; single images made before it are written.
     """
     began = time.monotonic()
-    repo = Repository.discover(options.start)
-    commit = repo.resolve(options.at)
-    paths = output_paths(options)
-    _format(paths[0])
+    plan = plan_of(options)
     progress.stage("load the model")
-    session = Session.open(repo, options.device)
-    tree = repo.tree_of(commit)
-    session.set_tree(tree)
-    seeds = [options.seed + k for k in range(options.n)]
-    progress.stage("generate", options.n)
-    _make(session, options, seeds, paths, progress)
-    concepts = session.concepts(tree)
-    used = tuple(name for name, concept in concepts.items() if any(token in options.prompt for token in concept.rows))
+    run = _Run(options, plan, Session.open(plan.repo, options.device), progress)
+    trees = {stop.commit.tree for stop in plan.stops}
+    progress.stage("generate", options.n * len(trees))
+    run.write_sheet() if options.grid or plan.is_range else run.write_files()
     return GenerateResult(
         prompt=options.prompt,
-        paths=tuple(paths),
-        seeds=tuple(seeds),
-        commit=commit,
-        concepts=used,
+        paths=plan.paths,
+        seeds=tuple(run.seeds),
+        commit=plan.stops[-1].commit_id,
+        commits=tuple(stop.commit_id for stop in plan.stops) if plan.is_range else (),
+        made=run.made,
+        concepts=tuple(tokens_in(options.prompt, run.concepts)),
         elapsed_s=time.monotonic() - began,
-        warnings=(
-            *_unknown_tokens(options.prompt, [token for concept in concepts.values() for token in concept.rows]),
-            *_too_long(cut_off(session.bench.model.pipeline, options.prompt)),
-        ),
+        warnings=(*plan.warnings, *run.warnings()),
     )
 
 
-def _make(session: Session, options: GenerateOptions, seeds: list[int], paths: list[Path], progress: Progress) -> None:
-    """Make the images and write each batch as soon as it is there.
+@dataclass
+class _Run:
+    """One request at work."""
 
-    Raises:
-        Interrupted: A signal came; what was made before it is written.
-    """
-    defaults, written = session.bench.family.defaults, 0
+    options: GenerateOptions
+    plan: Plan
+    session: Session
+    progress: Progress
+    made: int = 0
 
-    def write(done: int, images: Pixels) -> None:
-        nonlocal written
-        for path, image in zip(paths[done - len(images) : done], images, strict=True):
-            write_output(path, _encoded(image, path))
-            written += 1
-        progress.step(done)
+    def __post_init__(self) -> None:
+        defaults, size = self.session.bench.family.defaults, self.session.bench.resolution
+        options = self.options
+        self.steps = options.steps or defaults.sampler_steps
+        self.guidance = float(defaults.guidance if options.guidance is None else options.guidance)
+        self.batch = min(options.batch or default_batch(size), options.n)
+        self.size = size
+        self.seeds = [options.seed + k for k in range(options.n)]
+        get = self.plan.repo.objects.get
+        self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
 
-    try:
-        sample(
-            session.bench.model.pipeline,
-            [options.prompt] * options.n,
-            seeds,
-            steps=options.steps or defaults.sampler_steps,
-            guidance=defaults.guidance if options.guidance is None else options.guidance,
-            negative=options.negative,
-            size=session.bench.resolution,
-            on_batch=write,
-        )
-    except KeyboardInterrupt as stop:
-        what = f"{written} of {options.n} images were written"
-        raise Interrupted(number_of(stop), what, "run the command again") from None
+    def write_files(self) -> None:
+        """Write each image to its own file as soon as its batch is there."""
+        (stop,), paths, written = self.plan.stops, self.plan.paths, 0
+        try:
+            for images in self._images(stop):
+                for image in images:
+                    record = self._record(stop, self.seeds[written])
+                    data = encode_picture(Image.fromarray(image), paths[written], record)
+                    write_output(paths[written], data)
+                    written += 1
+        except KeyboardInterrupt as signal:
+            what = f"{written} of {len(paths)} images were written"
+            raise Interrupted(number_of(signal), what, "run the command again") from None
 
+    def write_sheet(self) -> None:
+        """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
+        try:
+            shown = self._all_tiles()
+        except KeyboardInterrupt as signal:
+            raise Interrupted(number_of(signal), "no sheet was written", "run the command again") from None
+        tile, stops = tile_of(self.size), self.plan.stops
+        if self.plan.is_range:
+            lacking = [tokens_in(self.options.prompt, self._missing(stop)) for stop in stops]
+            sheet = range_sheet(self.options.prompt, stops, [shown[s.commit.tree] for s in stops], lacking, tile)
+        else:
+            sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
+        record = self._record(stops[-1], self.seeds[0])
+        write_output(self.plan.paths[0], encode_picture(sheet, self.plan.paths[0], record))
 
-def _encoded(image: Pixels, path: Path) -> bytes:
-    """The bytes of a picture, in the format of its file name."""
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format=_format(path))
-    return buffer.getvalue()
+    def warnings(self) -> Iterator[str]:
+        """What the user should know about prompt and file."""
+        prompt, stops = self.options.prompt, self.plan.stops
+        yield from unknown_tokens(prompt, [token for concept in self.concepts.values() for token in concept.tokens])
+        yield from too_long(cut_off(self.session.bench.model.pipeline, prompt))
+        for name in tokens_in(prompt, self.concepts):
+            if lacking := sum(name not in stop.tree.concepts for stop in stops):
+                token, noun = self.concepts[name].tokens[0], self.concepts[name].class_noun
+                yield f"{lacking} of {len(stops)} commits have no {name}: {token} is read as {noun!r} there"
+        if not holds_record(self.plan.paths[0]):
+            yield f"{self.plan.paths[0].suffix} files cannot say how a picture was made; .png, .jpg and .webp can"
 
+    def _all_tiles(self) -> dict[str, Tiles]:
+        """Small copies of the images of every tree, each tree once."""
+        shown: dict[str, Tiles] = {}
+        for stop in self.plan.stops:
+            if stop.commit.tree not in shown:
+                tiles = shown.setdefault(stop.commit.tree, Tiles(tile_of(self.size)))
+                for images in self._images(stop):
+                    tiles.add(images)
+        return shown
 
-def _format(path: Path) -> str:
-    """Pillow's format for a file name.
+    def _images(self, stop: Stop) -> Iterator[Pixels]:
+        """The images of one model, a batch at a time."""
+        options, pipeline = self.options, self.session.bench.model.pipeline
+        self.session.set_tree(stop.tree)
+        missing = self._missing(stop).values()
+        prompt = without_concepts(options.prompt, missing)
+        regions = [
+            Region(one.box, tuple(without_concepts(text, missing) for text in one.prompts)) for one in self._regions()
+        ]
+        with regional(pipeline, regions):
+            for images in batches(
+                pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
+                negative=options.negative, size=self.size, batch_size=self.batch,
+            ):  # fmt: skip
+                yield images
+                self.made += len(images)
+                self.progress.step(self.made)
 
-    Raises:
-        RegistryError: Pillow writes no such format.
-    """
-    kind = Image.registered_extensions().get(path.suffix.lower(), "")
-    if kind not in Image.SAVE:
-        raise RegistryError(f"no picture format has names in {path.suffix!r}: expected .png, .jpg or .webp",
-                            "cns generate --help")  # fmt: skip
-    return kind
+    def _regions(self) -> list[Region]:
+        """What each box shows, in the words of a model that knows every concept."""
+        known = {name: self.session.concept(concept_id) for name, concept_id in self.plan.concepts.items()}
+        return [
+            Region(box, (what,)) if is_prompt(what) else concept_region(self.options.prompt, what, known, box)
+            for what, box in self.plan.regions
+        ]
 
+    def _missing(self, stop: Stop) -> dict[str, Concept]:
+        """Concepts that other models of the range know and this one does not."""
+        return {name: concept for name, concept in self.concepts.items() if name not in stop.tree.concepts}
 
-def output_paths(options: GenerateOptions) -> list[Path]:
-    """Where each image goes: `-o FILE` (numbered when there are several), else a name made from the prompt.
-
-    A file named by `-o` is replaced; a name made from the prompt never overwrites anything.
-
-    Raises:
-        RegistryError: The folder of the file does not exist.
-    """
-    if options.out is not None:
-        target = options.out if options.out.suffix else options.out.with_suffix(".png")
-        if not target.parent.is_dir():
-            raise RegistryError(f"folder '{target.parent}' does not exist", f"mkdir -p {target.parent}")
-        if options.n == 1:
-            return [target]
-        return [target.with_name(f"{target.stem}-{k + 1}{target.suffix}") for k in range(options.n)]
-    stem = re.sub(r"[^a-z0-9]+", "-", options.prompt.lower()).strip("-")[:60] or "image"
-    candidates = (options.start / f"{stem}-{k}.png" for k in range(1, 1_000_000))
-    free = (path for path in candidates if not path.exists())
-    return [next(free) for _ in range(options.n)]
-
-
-def _unknown_tokens(prompt: str, known: list[str]) -> tuple[str, ...]:
-    unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt)) - set(known))
-    there = f"this revision has {', '.join(sorted(known))}" if known else "this revision has no concept yet"
-    return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
-
-
-def _too_long(tokens: int) -> tuple[str, ...]:
-    return (f"the prompt is too long: its last {tokens} tokens were not read",) if tokens else ()
+    def _record(self, stop: Stop, seed: int) -> PictureRecord:
+        options, used = self.options, tokens_in(self.options.prompt, self.concepts)
+        return PictureRecord(
+            prompt=options.prompt, negative=options.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
+            batch=self.batch, steps=self.steps, guidance=self.guidance,
+            sampler=type(self.session.bench.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
+            regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
+            base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in used},
+            grid=options.grid or self.plan.is_range, version=__version__,
+        )  # fmt: skip

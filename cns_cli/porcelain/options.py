@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from cns_cli.porcelain.result import Result
 
+ConceptKind = Literal["object", "style"]
 Verdict = Literal["kept", "forgot", "inconclusive"]
 
 METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zero-shot")
@@ -49,6 +50,13 @@ class AddOptions(Request):
         images: Folder with at least one image.
         class_noun: What kind of thing it is; None infers it from captions or by the base's CLIP.
         budget: Share of the K/V weights that may change, 0 < budget <= 1.
+        anchor: Pull toward the base; `reg_strength` is the one toward what was learned before.
+        warmup: Steps that train the token alone.
+        past_vote: Share of the earlier concepts that must hold a weight for it to be left out; None = they have no vote.
+        vectors: Embedding rows of the token; `init` says in words where they start (None = the class noun), and
+            `norm_guard` keeps them as long as the vocabulary's.
+        kind: A thing, or a way of drawing things.
+        prior: Images of the class noun by the base, to be trained on beside the concept's own.
         replace: Teach a name that is taken anew.
         check: Also generate images of every old concept and print how they kept.
         keep_images: Store the training crops in the registry; otherwise only features of them.
@@ -69,6 +77,14 @@ class AddOptions(Request):
     budget: float | None = None
     seed: int = 0
     resolution: int | None = None
+    anchor: float | None = None
+    warmup: int | None = None
+    past_vote: float | None = None
+    vectors: int = 1
+    init: str | None = None
+    norm_guard: bool = False
+    kind: ConceptKind = "object"
+    prior: int = 0
     device: str = "auto"
     dry_run: bool = False
     replace: bool = False
@@ -83,9 +99,12 @@ class GenerateOptions(Request):
     """Make `n` images of one prompt with the model of one revision.
 
     Attributes:
-        at: The revision whose tree is composed.
+        at: The revision whose tree is composed; or a range `A..B`: a sheet with a row for each commit from A to B.
         seed: Seed of the first image; image i takes seed + i.
         out: File to write; None names files after the prompt, in `start`. With n > 1 a number goes before the suffix.
+        regions: What is to be seen where, as typed: `rex@0,0.3,0.5,1`, or a prompt in the place of the name.
+        grid: One sheet of all images instead of a file for each.
+        batch: Images at a time; None: as many as fit their size.
     """
 
     prompt: str
@@ -97,6 +116,9 @@ class GenerateOptions(Request):
     at: str = "HEAD"
     out: Path | None = None
     device: str = "auto"
+    regions: tuple[str, ...] = ()
+    grid: bool = False
+    batch: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +188,10 @@ class AddResult(Result):
         photos_kept: The training crops are stored in the registry.
         preview: Contact sheet that was written.
         learned: The gain is at least three standard errors.
+        capacity: Shares of all K/V weights: `capacity_held` by concepts, `capacity_general`, `capacity_free`; `reused`,
+            the share of this concept's weights that earlier ones hold, too.
+        energy_left: Share of the update's squared length that a projection left of it; None without one.
+        kind: What it is: an object or a style.
     """
 
     name: str
@@ -194,6 +220,9 @@ class AddResult(Result):
     learned: bool = True
     images: int = 0
     registry: Path = Path()
+    capacity: Mapping[str, float] = field(default_factory=dict)
+    energy_left: float | None = None
+    kind: ConceptKind = "object"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +242,20 @@ class DryRun(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateResult(Result):
-    """Images were written: `seeds[i]` made `paths[i]`."""
+    """Images were written: `seeds[i]` made `paths[i]`, or all of them one sheet.
+
+    Attributes:
+        commit: Of a range, the last one.
+        commits: Of a range, those that the sheet shows, the oldest first; else empty.
+        made: Images that were generated: fewer than the sheet shows where commits share a tree.
+    """
 
     prompt: str
     paths: tuple[Path, ...]
     seeds: tuple[int, ...]
     commit: str
+    commits: tuple[str, ...] = ()
+    made: int = 0
     concepts: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     warnings: tuple[str, ...] = ()

@@ -173,7 +173,7 @@ TREE = {"rex": concept("rex", "dog"), "mug": concept("mug", "mug"), "tom": conce
             "a <rex> dog and a <mug> mug on the grass",
             ("a <rex> dog on the grass", "a <rex> dog and a <rex> dog on the grass"),
         ),
-        ("a photo of a <REX> on the grass", ("a photo of a <rex> dog on the grass",)),
+        ("a photo of a <rex> on the grass", ("a photo of a <rex> dog on the grass",)),
         ("a <mug> mug on the grass", ("a <rex> dog on the grass",)),
         ("two toys on the grass", ("a <rex> dog",)),
         ("a <tom> cat, a <mug> mug", ("a <rex> dog", "a <rex> dog, a <rex> dog")),

@@ -1,0 +1,49 @@
+"""Prompts against what a tree knows: tokens that no concept has, and prompts for a model that lacks a concept.
+
+An older model has never heard of `<rex>`: its tokenizer would take the token to pieces, and draw those. What a person
+wants to see there is what that model makes of the same words, so a mention of a missing concept is read as its class
+noun: `a <rex> dog` as `a dog`, `an <x1> apple` as `an apple`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from cns.templates import fill_template
+from registry.objects import Concept
+
+
+def without_concepts(prompt: str, missing: Iterable[Concept]) -> str:
+    """The prompt with every mention of these concepts read as its class noun."""
+    for concept in missing:
+        first, *others = (re.escape(token) for token in concept.tokens)
+        more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
+        noun = concept.class_noun
+        mention = rf"(?P<article>\ban?\s+)?{first}{more}(?:\s+{re.escape(noun)}\b)?"
+        prompt = re.sub(mention, partial(_named, noun), prompt)
+    return prompt
+
+
+def tokens_in(prompt: str, concepts: Mapping[str, Concept]) -> list[str]:
+    """Names of the concepts that a prompt names by a token of theirs."""
+    return [name for name, one in concepts.items() if any(token in prompt for token in one.tokens)]
+
+
+def unknown_tokens(prompt: str, known: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each `<token>` of a prompt that belongs to nobody."""
+    tokens = sorted(known)
+    unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt)) - set(tokens))
+    there = f"this revision has {', '.join(tokens)}" if tokens else "this revision has no concept yet"
+    return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
+
+
+def too_long(tokens: int) -> tuple[str, ...]:
+    """A warning for a prompt whose last tokens the model cannot read."""
+    return (f"the prompt is too long: its last {tokens} tokens were not read",) if tokens else ()
+
+
+def _named(noun: str, match: re.Match[str]) -> str:
+    article = match["article"]
+    return noun if article is None else fill_template("a {}", noun)
