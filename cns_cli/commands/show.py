@@ -10,7 +10,9 @@ import typer
 
 from cns_cli import figures
 from cns_cli.commands.log import header_lines, message_lines
+from cns_cli.commands.show_neurons import neurons_lines
 from cns_cli.commands.show_picture import picture_lines
+from cns_cli.commands.show_provenance import provenance_lines
 from cns_cli.commands.status import concept_lines
 from cns_cli.options import JsonFlag, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
@@ -18,7 +20,15 @@ from cns_cli.output import Line, Output, Piece, Styled, table
 if TYPE_CHECKING:
     from cns_cli.porcelain.show import ShowResult
 
-EXAMPLES = ("cns show", "cns show rex", "cns show HEAD~1 --json", "cns show rex --preview rex.png", "cns show dog.png")
+EXAMPLES = (
+    "cns show",
+    "cns show rex",
+    "cns show HEAD~1 --json",
+    "cns show rex --preview rex.png",
+    "cns show dog.png",
+    "cns show --neurons rex -o rex.png",
+    "cns show --provenance rex",
+)
 
 _METRICS = {
     "neurons": ("neurons", lambda value: f"{value:,.0f} changed weights"),
@@ -49,15 +59,49 @@ def show(
             "--preview", metavar="FILE", callback=file_to_write, help="Write the recorded contact sheet here."
         ),
     ] = None,
+    neurons: Annotated[
+        bool, typer.Option("--neurons", help="Where the concept's neurons sit, and who shares them.")
+    ] = False,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Every choice behind the concept, and whose it is.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", callback=file_to_write, help="With --neurons: draw them here, a PNG."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show one commit: its changes, figures, settings and concepts.
 
-    A concept's name means the commit that brought it in.
+    A concept's name means the commit that brought it in. Of a picture that cns
+    generate made: how, and the command that makes it again.
     """
     out = Output(as_json=as_json)
-    if Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, out):
-        return
+    _check(neurons, provenance, picture, preview)
+    if neurons:
+        _show_neurons(rev, picture, out)
+    elif provenance:
+        _show_provenance(rev, out)
+    elif not (Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, out)):
+        _show_commit(rev, preview, out)
+
+
+def _check(neurons: bool, provenance: bool, picture: Path | None, preview: Path | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        typer.BadParameter: they do not.
+    """
+    if sum((neurons, provenance, preview is not None)) > 1:
+        raise typer.BadParameter("--neurons, --provenance and --preview are three questions; expected one of them")
+    if picture is not None and not (neurons and picture.suffix.lower() == ".png"):
+        raise typer.BadParameter(f"-o {picture} goes with --neurons, and its name ends in .png")
+
+
+def _show_commit(rev: str, preview: Path | None, out: Output) -> None:
+    """Answer for a commit."""
     from cns_cli.files import write_output
     from cns_cli.porcelain import show as porcelain
 
@@ -79,6 +123,28 @@ def _show_picture(name: str, out: Output) -> bool:
     if result.commit_here is False:
         out.warn("the registry here has no such commit: the command works where it has")
     return True
+
+
+def _show_neurons(rev: str, picture: Path | None, out: Output) -> None:
+    """Answer where a concept's neurons sit."""
+    from cns_cli.porcelain.show_neurons import show_neurons
+
+    result = show_neurons(Path.cwd(), rev)
+    if picture is not None:
+        from cns_cli.files import write_output
+        from cns_cli.porcelain.neurons_picture import neurons_picture
+
+        write_output(picture, neurons_picture(result))
+        out.note(f"wrote {picture}")
+    out.answer(result.to_json(), neurons_lines(result))
+
+
+def _show_provenance(rev: str, out: Output) -> None:
+    """Answer whose choices are behind a concept."""
+    from cns_cli.porcelain.show_provenance import show_provenance
+
+    result = show_provenance(Path.cwd(), rev)
+    out.answer(result.to_json(), provenance_lines(result))
 
 
 def show_lines(result: ShowResult) -> Iterator[Line]:
