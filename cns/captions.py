@@ -66,6 +66,29 @@ def fill_caption(caption: str, token: str, class_noun: str | None = None) -> str
     return f"{token}, {caption}"
 
 
+def fill_style_caption(caption: str, token: str, class_noun: str = "style") -> str:
+    """Put a style into the caption of a picture: "a dog on the grass" -> "a <mona> style dog on the grass".
+
+    Args:
+        caption: As it stands beside the image; it says what is drawn.
+        token: The special token.
+        class_noun: The word behind it.
+
+    Returns:
+        The caption with each placeholder replaced; without one, token and noun stand behind the article that it begins
+        with, and if it begins with none, in front, with a comma.
+    """
+    if PLACEHOLDER.search(caption):
+        return PLACEHOLDER.sub(lambda _: token, caption)
+    if token.lower() in caption.lower():
+        return caption
+    begin = re.match(r"(?:an?|the)\s+", caption, re.IGNORECASE)
+    if begin is None:
+        return f"{token} {class_noun}, {caption}"
+    article = "a " if begin[0].lower().startswith("an ") else begin[0]  # the token comes first now, not a vowel
+    return f"{article}{token} {class_noun} {caption[begin.end() :]}"
+
+
 def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str | None:
     """The known noun that more than half of all images' captions name and no other noun equals; None if there is none.
 

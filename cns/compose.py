@@ -8,6 +8,7 @@ before.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
-from cns.tokens import install_tokens
+from cns.templates import Kind, phrase_of
+from cns.tokens import install_tokens, is_further_vector
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTokenizer
 
 Weights = dict[str, Tensor]
 """Matrix name (as in the UNet's state dict) -> weights, shape (O, I), float32, CPU."""
@@ -37,17 +40,19 @@ class ConceptWeights:
         class_noun: What it is one of.
         rows: Special token -> embedding row, shape (D,), float32, CPU.
         delta: Matrix name -> change on the integer grid.
+        kind: An object or a style.
     """
 
     name: str
     class_noun: str
     rows: Mapping[str, Tensor]
     delta: codec.Delta
+    kind: Kind = "object"
 
     @property
     def phrase(self) -> str:
-        """How a prompt calls it: the tokens and the class noun, ``<rex> dog``."""
-        return " ".join([*self.rows, self.class_noun])
+        """How a prompt calls it: the token and the class noun, ``<rex> dog``."""
+        return phrase_of(tuple(self.rows), self.class_noun)
 
 
 class Model:
@@ -66,6 +71,7 @@ class Model:
             for name, parameter in kv_parameters(pipeline).items()
         }
         self.exponents = dict(exponents)
+        self._plain: CLIPTokenizer | None = None
         if self.exponents.keys() != self.base.keys():
             raise GridError("the grid names other matrices than this pipeline has", hint="cns status")
 
@@ -98,9 +104,26 @@ class Model:
         """Make the live pipeline the base plus these concepts, and return the composed float32 weights."""
         weights = self.compose(concepts)
         self.write(weights)
-        rows = {token: row for concept in concepts for token, row in concept.rows.items()}
-        install_tokens(self.pipeline.tokenizer, self.pipeline.text_encoder, rows)
+        self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         return weights
+
+    def set_tokens(self, rows: Mapping[str, Tensor]) -> None:
+        """Install the tokens of the concepts that the model holds.
+
+        A token of an earlier set stays in the vocabulary, where no prompt names it; but a further vector of a token
+        (`<rex>_1`) would still be read into every prompt that names its first one, so the vocabulary is then made anew.
+        """
+        vocabulary = self.pipeline.tokenizer.get_added_vocab()
+        stale = [token for token in vocabulary if token not in rows and is_further_vector(token, vocabulary)]
+        if stale and self._plain is not None:
+            self.pipeline.tokenizer = copy.deepcopy(self._plain)
+        self.add_tokens(rows)
+
+    def add_tokens(self, rows: Mapping[str, Tensor]) -> None:
+        """Install tokens beside those that are there; see `cns.tokens.install_tokens`."""
+        if self._plain is None and any(is_further_vector(token, rows) for token in rows):
+            self._plain = copy.deepcopy(self.pipeline.tokenizer)
+        install_tokens(self.pipeline.tokenizer, self.pipeline.text_encoder, rows)
 
     def write(self, weights: Weights) -> None:
         """Copy these weights into the live pipeline (cast to its dtype and device)."""

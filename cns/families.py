@@ -17,6 +17,7 @@ from typing import Any
 
 from cns import templates
 from cns.errors import BaseModelError, SettingsError
+from cns.templates import Kind, TemplateSet
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Family:
         training_templates: Prompts that teach a concept; `{}` stands for "<token> noun".
         regularization_templates: At least 32 prompts whose features old concepts and the base are anchored on.
         judge_templates: Prompts that are generated and scored.
+        style: The same three sets for styles.
         clip: Hub id of the CLIP that judges, where the base ships none in `clip/`; None = it must ship one.
         identity: Hub id of the identity judge, where the base ships none in `identity/`; None = none but the base's.
     """
@@ -111,8 +113,15 @@ class Family:
     training_templates: tuple[str, ...]
     regularization_templates: tuple[str, ...]
     judge_templates: tuple[str, ...]
+    style: TemplateSet
     clip: str | None
     identity: str | None
+
+    def templates(self, kind: Kind) -> TemplateSet:
+        """The templates of a kind of concept."""
+        if kind == "style":
+            return self.style
+        return TemplateSet(self.training_templates, self.regularization_templates, self.judge_templates)
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -242,6 +251,7 @@ EMOJI_64 = Family(
     training_templates=templates.EMOJI_TRAINING_TEMPLATES,
     regularization_templates=templates.EMOJI_REGULARIZATION_TEMPLATES,
     judge_templates=templates.EMOJI_JUDGE_TEMPLATES,
+    style=templates.EMOJI_STYLE,
     clip=None,
     identity=None,
 )
@@ -256,6 +266,7 @@ SD_1 = Family(
     training_templates=templates.SD_TRAINING_TEMPLATES,
     regularization_templates=templates.SD_REGULARIZATION_TEMPLATES,
     judge_templates=templates.SD_JUDGE_TEMPLATES,
+    style=templates.SD_STYLE,
     clip="openai/clip-vit-base-patch32",
     identity="facebook/dinov2-base",
 )

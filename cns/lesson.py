@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from cns.drift import Moments
 from cns.errors import SettingsError
 from cns.regularizers import REGULARIZERS, PastConcept, regularizer_named
 from cns.selection import SCORES, Selection, score_named
+
+MAX_VECTORS = 16
+"""Of 77 positions a prompt has; the registry takes 64 (chosen)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Settings:
         general_ratio: Share of a row that counts as active for a calibration prompt.
         general_vote: Share of the calibration prompts that make a weight general.
         seed: Seeds everything random.
+        past_vote: Share of the earlier concepts that must hold a weight for it to be left out as if it were general;
+            None = their masks have no vote.
+        vectors: Embedding rows of the special token.
+        init: Words whose mean embedding the token starts at; empty = the class noun.
+        norm_guard: Keep the length of each of the token's rows within the band of `cns.tokens.norm_band`.
+        prior: Images of the class noun that the base makes and that are trained on beside the concept's; 0 = none.
     """
 
     score: str
@@ -50,6 +59,19 @@ class Settings:
     general_ratio: float
     general_vote: float
     seed: int
+    past_vote: float | None = None
+    vectors: int = 1
+    init: str = ""
+    norm_guard: bool = False
+    prior: int = 0
+
+    def plain(self) -> dict[str, float | int | str]:
+        """The settings as plain values; one that came later stands there only where it is not the default.
+
+        So what was stored or begun before a setting existed still compares equal to what is the same.
+        """
+        optional = {one.name: one.default for one in fields(self) if one.default is not MISSING}
+        return {name: value for name, value in asdict(self).items() if optional.get(name, MISSING) != value}
 
     @property
     def plugins(self) -> dict[str, str]:
@@ -66,6 +88,16 @@ class Settings:
         regularizer_named(self.reg)
         if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or self.lr <= 0 or self.token_lr <= 0:
             raise SettingsError("steps, batch size, budget and learning rates must be positive", hint="cns add --help")
+        if self.warmup_steps < 0 or self.anchor_strength < 0 or self.reg_strength < 0 or self.prior < 0:
+            raise SettingsError("warm-up steps, strengths and prior images cannot be negative", hint="cns add --help")
+        if self.past_vote is not None and not 0 < self.past_vote <= 1:
+            raise SettingsError(
+                f"past vote {self.past_vote:g}: expected a share above 0 and at most 1", "cns add … --past-vote 0.5"
+            )
+        if not 1 <= self.vectors <= MAX_VECTORS:
+            raise SettingsError(
+                f"{self.vectors} vectors a token: expected 1 to {MAX_VECTORS}", hint="cns add … --vectors 2"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,8 @@ class Lesson:
         token: Its special token; not in the vocabulary yet.
         images: Shape (N, R, R, 3), uint8.
         prompts: For each image, the prompts that may describe it; they contain the token.
+        prior: Images of the class noun as the base draws it, shape (P, R, R, 3), uint8, for `Settings.prior`; or None.
+        prior_prompts: One for each of them.
     """
 
     name: str
@@ -85,6 +119,8 @@ class Lesson:
     token: str
     images: NDArray[np.uint8]
     prompts: Sequence[Sequence[str]]
+    prior: NDArray[np.uint8] | None = None
+    prior_prompts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -95,11 +131,13 @@ class Surroundings:
         past: Earlier concepts of this model.
         calibration: Moments of the calibration prompts, for the anchor to the base.
         general: General neurons of this base under this score (see `cns.general.find_general_neurons`).
+        masks: Masks of earlier concepts, for `Settings.past_vote`; they need not be in `past`.
     """
 
     past: Sequence[PastConcept]
     calibration: Moments
     general: Mapping[str, Tensor]
+    masks: Sequence[Mapping[str, Tensor]] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +147,8 @@ class Learned:
     Attributes:
         weights: Token rows and the change on the grid.
         selection: Masks and shares.
-        series: Per-step figures: `warmup_loss`, `loss` (denoising), `penalty` (regularization).
+        series: Per-step figures: `warmup_loss`, `loss` (denoising), `penalty` (regularization), and under a projection
+            `energy_left`, the share of each step's squared length that was applied.
         settings: The settings, as plain values.
         plugins: Packages that gave the score or the regularizer, see `Settings.plugins`.
     """

@@ -1,17 +1,19 @@
 """The continual regularization loss L_reg: what ties an update to what was learned before and to the base model.
 
-A regularizer is built once per training from a `History` and then gives a loss for the current weights. Add one by
-writing a function ``History, strengths -> Penalty`` and naming it in `REGULARIZERS` (the command line, the tests and
-the docs take the names from there), or in another package by an entry point (`cns.extensions`).
+A regularizer is built once per training from a `History`. It gives a loss for the current weights, or `Ties`: a loss
+and a projection of every step. Add one by writing a function ``History, strengths -> Penalty or Ties`` and naming it in
+`REGULARIZERS` (the command line, the tests and the docs take the names from there), or in another package by an entry
+point (`cns.extensions`).
 
 The paper (abstract) says that L_reg uses the prior personalised weights and the pretrained weights. `weights` is our
-reading of that; `features` is ours: it measures the same two changes where they act, in the keys and values.
+reading of that; `features` is ours: it measures the same two changes where they act, in the keys and values. `project`
+is ours, too: it does not weigh a step against forgetting but takes out of it what old prompts would feel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,11 +21,39 @@ from torch import Tensor
 from cns import extensions
 from cns.compose import Weights
 from cns.drift import Moments, energy
+from cns.projection import Build, RowProjection, hard, soft
 
 CPU = torch.device("cpu")
 
 Penalty = Callable[[Mapping[str, Tensor]], Tensor]
 """Current K/V weights (matrix name -> (O, I), float32, with gradient) -> scalar loss, >= 0 but for rounding."""
+
+
+Projection = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Change of the K/V weights (matrix name -> (O, I), float32, zero outside the mask) -> what of it may be applied."""
+
+
+@dataclass(frozen=True)
+class Ties:
+    """A penalty with a projection.
+
+    Attributes:
+        penalty: Added to the loss.
+        project: Applied to every step after the optimizer has made it; None = steps are applied as they are.
+        finish: Applied once to the whole change, before it is rounded to the grid; None = nothing is.
+    """
+
+    penalty: Penalty
+    project: Projection | None = None
+    finish: Projection | None = None
+
+    def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The penalty of the current weights."""
+        return self.penalty(weights)
+
+
+Regularizer = Callable[["History", float, float], "Penalty | Ties"]
+"""(history, strength a, anchor strength b) -> what ties the update."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +157,74 @@ def features(history: History, strength: float, anchor: float) -> Penalty:
     return penalty
 
 
-REGULARIZERS: dict[str, Callable[[History, float, float], Penalty]] = {
+def features_parent(history: History, strength: float, anchor: float) -> Penalty:
+    """As `features`, with every earlier concept tied to the parent and not to its own birth: an ablation.
+
+    Small steps may then add up over many concepts: each is measured from the one before.
+    """
+    past = [replace(one, birth=history.parent) for one in history.past]
+    return features(replace(history, past=past), strength, anchor)
+
+
+def project(history: History, strength: float, anchor: float) -> Ties:
+    """Shrink each step where earlier concepts' prompts would feel it: d <- (I + a S_mm)^-1 d, row by row.
+
+    S = sum_j C_j / mean(diag C_j) over earlier concepts, C_j the second moment of their prompts' features: a is then a
+    pure number. The base is tied as in `features`, by b; without an earlier concept that tie is all there is.
+
+    Of the two forms in `cns.projection` this is the one to use: it weighs directions by how much prompts use them,
+    grows with the number of concepts by itself, and never closes a direction. The whole change is a sum of steps that
+    were shrunk once, so that it is not shrunk again at the end.
+
+    Source: our choice (docs/method.md); orthogonal weight updates are those of Zeng et al., "Continual learning of
+    context-dependent processing in neural networks" (2019), and Saha et al., "Gradient Projection Memory" (ICLR 2021),
+    there for whole layers and gradients, here for the free entries of a row and for what Adam makes of them.
+    """
+    return Ties(_anchored(history, anchor), _projection(history, soft(strength)))
+
+
+def project_hard(history: History, _strength: float, anchor: float) -> Ties:
+    """Take the top third of earlier prompts' directions out of each step: d <- (I - U U^T) d, row by row.
+
+    U: the floor(|m| / 3) leading eigenvectors of S_mm, S as in `project`; a is not used. The change is projected once
+    more before it is rounded, which moves it by rounding errors only. Once earlier concepts use more directions than a
+    third of a row's free entries, what lies beyond is not protected at all, and a row of one or two entries never is.
+    """
+    projection = _projection(history, hard)
+    return Ties(_anchored(history, anchor), projection, projection)
+
+
+REGULARIZERS: dict[str, Regularizer] = {
     "features": features,
     "weights": weights,
     "none": none,
+    "project": project,
+    "project-hard": project_hard,
+    "features-parent": features_parent,
 }
 """Name on the command line -> builder(history, strength a, anchor strength b)."""
 
 
-def regularizer_named(name: str) -> Callable[[History, float, float], Penalty]:
+def regularizer_named(name: str) -> Regularizer:
     """A built-in regularizer, or one of another package, see `cns.extensions.find`."""
     return extensions.find(extensions.REGULARIZERS, name, REGULARIZERS)
+
+
+def _anchored(history: History, anchor: float) -> Penalty:
+    """The tie of general prompts to the base, that of `features` without earlier concepts."""
+    return features(replace(history, past=[]), 0.0, anchor)
+
+
+def _projection(history: History, build: Build) -> Projection | None:
+    """The row-wise projection against the features of all earlier concepts; None without any."""
+    if not history.past:
+        return None
+    moments = {
+        name: torch.stack([_unit(past.moments.of(name)) for past in history.past]).sum(0) for name in history.masks
+    }
+    return RowProjection(history.masks, moments, build, history.device)
+
+
+def _unit(moment: Tensor) -> Tensor:
+    """A second moment divided by its mean diagonal."""
+    return moment / moment.diagonal().mean().clamp_min(1e-30)

@@ -91,7 +91,7 @@ def sample(
     batch_size: int | None = None,
     on_batch: Callable[[int, Pixels], None] = lambda _done, _images: None,
 ) -> Pixels:
-    """As `batches`, with all images at once at the end.
+    """Generate one image per (prompt, seed), as `batches` does, and return all of them at once.
 
     Args:
         pipeline: As for `batches`, and so are all the others but the last.

@@ -13,13 +13,44 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 VOWELS = "aeiou"
+
+Kind = Literal["object", "style"]
+"""What a concept is: a thing ("a <rex> dog"), or a way of drawing things ("a <mona> style dog")."""
+
+
+@dataclass(frozen=True)
+class TemplateSet:
+    """The templates of one kind of concept on one family.
+
+    Attributes:
+        training: Prompts that teach it where an image has no caption; `{}` stands for "<token> noun".
+        regularization: At least 32 prompts whose features old concepts and the base are anchored on.
+        judge: Prompts that are generated and scored.
+    """
+
+    training: tuple[str, ...]
+    regularization: tuple[str, ...]
+    judge: tuple[str, ...]
 
 
 def default_token(name: str) -> str:
     """The special token of a concept: ``<name>``, in lower case as CLIP's tokenizer writes everything."""
     return f"<{name.lower()}>"
+
+
+def vector_tokens(token: str, vectors: int) -> tuple[str, ...]:
+    """The vocabulary's names for a token of several vectors: `<rex>`, `<rex>_1`, `<rex>_2`."""
+    return (token, *(f"{token}_{number}" for number in range(1, vectors)))
+
+
+def phrase_of(tokens: Sequence[str], class_noun: str) -> str:
+    """How a prompt calls a concept: "<rex> dog". Further vectors of a token (`<rex>_1`) are added when it is read."""
+    named = [token for token in tokens if not (re.search(r"_\d+$", token) and token.rpartition("_")[0] in tokens)]
+    return " ".join([*named, class_noun])
 
 
 def fill_template(template: str, words: str) -> str:
@@ -176,4 +207,43 @@ SD_JUDGE_TEMPLATES = (
     "a {} floating on top of water",
     "a {} on top of green grass with sunflowers around it",
     "a {} on a red carpet in a museum",
+)
+
+# A style stands before what it draws, as the artists do in the embedded base's captions ("a noto dog"). What is drawn
+# differs from prompt to prompt, and the judge's things are held out of every other template.
+_TRAINED_THINGS = ("dog", "car", "house", "flower", "fish", "bird", "tree", "hat")
+_JUDGED_THINGS = ("cat", "apple", "rocket", "frog", "guitar", "star", "penguin", "cup", "shoe", "key")
+
+EMOJI_STYLE = TemplateSet(
+    training=("a {} picture", "a picture, {}"),
+    regularization=(
+        "a {} picture",
+        "a picture, {}",
+        *(
+            f"a {{}} {thing}{place}"
+            for thing in _TRAINED_THINGS
+            for place in ("", " on a white background", " on a black background", " on a green background")
+        ),
+    ),
+    judge=tuple(
+        template.replace("{}", f"{{}} {thing}")
+        for template, thing in zip(EMOJI_JUDGE_TEMPLATES, _JUDGED_THINGS, strict=True)
+    ),
+)
+
+SD_STYLE = TemplateSet(
+    training=("a {} picture", "a {} painting", "a picture, {}"),
+    regularization=(
+        "a {} picture",
+        "a picture, {}",
+        *(
+            f"a {{}} {what} of a {thing}"
+            for thing in _TRAINED_THINGS
+            for what in ("picture", "painting", "drawing", "close-up")
+        ),
+    ),
+    judge=tuple(
+        template.replace("{}", f"{{}} {thing}")
+        for template, thing in zip(SD_JUDGE_TEMPLATES, (*_JUDGED_THINGS, "boat", "chair"), strict=True)
+    ),
 )

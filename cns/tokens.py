@@ -3,12 +3,17 @@
 A concept owns one or more tokens, each with one embedding row. Rows of committed concepts never change again, and no
 other row of the embedding is ever touched: during training the new row is a free parameter that replaces what the
 embedding layer returns at the token's positions, so not even an optimizer's weight decay can reach the others.
+
+A token of several vectors is several tokens of the vocabulary, `<rex>`, `<rex>_1`, `<rex>_2`: the names under which
+diffusers looks for them when a prompt says `<rex>`. People type the first one alone; `expand_tokens` does for our own
+prompts what diffusers' pipelines do for theirs.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,8 +22,15 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from cns.errors import TokenError
+from cns.templates import vector_tokens
 
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
+
+
+def is_further_vector(token: str, tokens: Container[str]) -> bool:
+    """Whether a token is the second or a later vector of one of `tokens`."""
+    stem, _, number = token.rpartition("_")
+    return number.isdigit() and stem in tokens
 
 
 def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
@@ -37,6 +49,13 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
         raise TokenError(
             f"token {token!r} is already in the vocabulary of this base model, with a meaning of its own",
             hint=f"cns add … --token '<{token.strip('<>')}-1>'",
+        )
+    if is_further_vector(token, vocabulary):
+        stem = token.rpartition("_")[0]
+        raise TokenError(
+            f"token {token!r} would be read as a further vector of {stem!r}: expected no number at its end",
+            hint=f"cns add … --token '<{token.strip('<>')}-1>'",
+            token=token,
         )
 
 
@@ -58,6 +77,21 @@ def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: 
             weight[tokenizer.convert_tokens_to_ids(token)] = row.to(weight)
 
 
+def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
+    """Name all vectors of each token in prompts: "a <rex> dog" -> "a <rex> <rex>_1 dog".
+
+    Exactly what `TextualInversionLoaderMixin.maybe_convert_prompt` of diffusers does to a prompt before it is encoded.
+    """
+    added = tokenizer.get_added_vocab()
+    several = [token for token in sorted(added) if f"{token}_1" in added]
+    expanded = list(prompts)
+    for token in several:
+        count = next(number for number in itertools.count(1) if f"{token}_{number}" not in added)
+        every = " ".join(vector_tokens(token, count))
+        expanded = [re.sub(rf"{re.escape(token)}(?!_\d)", every, prompt) for prompt in expanded]
+    return expanded
+
+
 def class_noun_row(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, class_noun: str) -> Tensor:
     """Mean embedding of the class noun's pieces, shape (D,), float32: where a special token starts."""
     ids = tokenizer(class_noun, add_special_tokens=False).input_ids
@@ -66,11 +100,36 @@ def class_noun_row(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, class_
     return text_encoder.get_input_embeddings().weight.detach()[ids].float().mean(0)
 
 
+def norm_band(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, row: Tensor) -> tuple[float, float]:
+    """How short and how long a token's row may be: as the shortest and the longest row of the base's own vocabulary.
+
+    The text encoder never read a longer one in its training. A row that is free to grow becomes three times as long on
+    the embedded base (docs/method.md) and outweighs the words around it; whether that does harm is another question, so
+    that the guard is off unless asked for. The band is widened to hold the row that the token starts at.
+
+    Args:
+        tokenizer: Says how many rows are the base's own.
+        text_encoder: Has the rows.
+        row: Where the token starts, shape (D,) or (V, D).
+    """
+    weight = text_encoder.get_input_embeddings().weight.detach()[: tokenizer.vocab_size]
+    norms = torch.cat([weight.float().norm(dim=1), row.detach().float().reshape(-1, weight.shape[1]).norm(dim=1)])
+    return float(norms.min()), float(norms.max())
+
+
+@torch.no_grad()
+def keep_norm(rows: Tensor, band: tuple[float, float]) -> None:
+    """Scale each row, shape (D,) or (V, D), into the band, in place; what lies within keeps its bits."""
+    norms = rows.norm(dim=-1, keepdim=True)
+    factor = norms.clamp(*band) / norms.clamp_min(1e-12)
+    rows.copy_(torch.where((norms < band[0]) | (norms > band[1]), rows * factor, rows))
+
+
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Padded and truncated ids of B prompts, shape (B, T), int64, T = the tokenizer's own length."""
     length = tokenizer.model_max_length
     return tokenizer(
-        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        expand_tokens(tokenizer, prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
 
 

@@ -14,10 +14,8 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,13 +23,15 @@ from cns import grid
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images
-from cns.errors import CodecError, MethodError
+from cns.errors import CodecError
+from cns.flat import Flat, finite, learning_rate
 from cns.lesson import Learned, Lesson, Settings, Surroundings
-from cns.regularizers import History, regularizer_named
+from cns.regularizers import History, Projection, Ties, regularizer_named
 from cns.report import Report
 from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
-from cns.selection import Selection, score_named, select_concept_neurons
-from cns.tokens import class_noun_row, install_tokens, trainable_rows
+from cns.selection import Selection, score_named, select_concept_neurons, voted
+from cns.templates import vector_tokens
+from cns.tokens import class_noun_row, keep_norm, norm_band, trainable_rows
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
@@ -71,8 +71,7 @@ def learn_concept(
     """
     settings.check()
     denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    row = class_noun_row(model.pipeline.tokenizer, model.pipeline.text_encoder, lesson.class_noun)
-    install_tokens(model.pipeline.tokenizer, model.pipeline.text_encoder, {lesson.token: row})
+    row = first_rows(model, lesson, settings)
     latents = encode_images(model.pipeline, lesson.images)
     row = row.to(model.pipeline.device).requires_grad_()
     model.freeze()
@@ -80,8 +79,10 @@ def learn_concept(
         model.pipeline.unet.enable_gradient_checkpointing()
     try:
         run = _Run(denoiser, lesson, latents, row, settings, report, checkpoint, state)
+        if lesson.prior is not None and settings.prior:
+            run.prior = encode_images(model.pipeline, lesson.prior)
         run.warm_up()
-        selection = run.select(around.general)
+        selection = run.select(around)
         device = model.pipeline.device
         history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
         trained = run.finetune(selection, history)
@@ -90,10 +91,21 @@ def learn_concept(
         model.write(parent)
         model.freeze()
     delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}
-    rows = {lesson.token: row.detach().float().cpu()}
-    install_tokens(model.pipeline.tokenizer, model.pipeline.text_encoder, rows)
+    rows = {token: one.detach().float().cpu() for token, one in run.rows().items()}
+    model.add_tokens(rows)
     weights = ConceptWeights(lesson.name, lesson.class_noun, rows, delta)
-    return Learned(weights, selection, run.series, asdict(settings), settings.plugins)
+    return Learned(weights, selection, run.series, settings.plain(), settings.plugins)
+
+
+def first_rows(model: Model, lesson: Lesson, settings: Settings) -> Tensor:
+    """Install the lesson's token where it starts; return its row, shape (D,), or of several vectors (V, D), float32.
+
+    Several vectors start alike: what they become differs by their places in the prompt.
+    """
+    tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
+    row = class_noun_row(tokenizer, text_encoder, settings.init or lesson.class_noun)
+    model.add_tokens(dict.fromkeys(vector_tokens(lesson.token, settings.vectors), row))
+    return row if settings.vectors == 1 else row.repeat(settings.vectors, 1)
 
 
 class _Run:
@@ -113,15 +125,44 @@ class _Run:
         self.denoiser, self.lesson, self.latents, self.row = denoiser, lesson, latents, row
         self.settings, self.report, self.checkpoint, self.state = settings, report, checkpoint, state
         self.text_encoder = denoiser.pipeline.text_encoder
-        self.token_id = denoiser.pipeline.tokenizer.convert_tokens_to_ids(lesson.token)
+        self.tokens = vector_tokens(lesson.token, settings.vectors)
+        self.ids = denoiser.pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
+        self.band = norm_band(denoiser.pipeline.tokenizer, self.text_encoder, row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.series = {name: list(values) for name, values in state.series.items()} if state else {}
+        self.prior: Tensor | None = None
+        """Latents of images of the class noun, see `Settings.prior`."""
         if state is not None:
             self._set_generator(state)
 
     def draw(self) -> NoisedBatch:
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
         return draw_batch(self.latents, self.lesson.prompts, size, steps, self.generator)
+
+    def rows(self) -> dict[str, Tensor]:
+        """The row of each of the token's vectors, views of the one that is trained."""
+        return dict(zip(self.tokens, self.row.reshape(len(self.tokens), -1).unbind(0), strict=True))
+
+    def loss(self) -> Tensor:
+        """The denoising loss of a batch, the token's rows in their places."""
+        rows = self.rows().values() if len(self.tokens) > 1 else [self.row]
+        with trainable_rows(self.text_encoder, dict(zip(self.ids, rows, strict=True))):
+            return self.denoiser.loss(self.draw())
+
+    def prior_loss(self) -> Tensor:
+        """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.
+
+        Source: Ruiz et al., "DreamBooth" (CVPR 2023), eq. 2, lambda = 1.
+        """
+        assert self.prior is not None
+        size, steps = self.settings.batch_size, self.denoiser.train_timesteps
+        prompts = [[prompt] for prompt in self.lesson.prior_prompts]
+        return self.denoiser.loss(draw_batch(self.prior, prompts, size, steps, self.generator))
+
+    def guard(self) -> None:
+        """Keep the rows' lengths within the band, where that was asked for."""
+        if self.band is not None:
+            keep_norm(self.row, self.band)
 
     def warm_up(self) -> None:
         """Train the token's row alone."""
@@ -130,27 +171,29 @@ class _Run:
         optimizer = torch.optim.AdamW([self.row], lr=2 * self.settings.token_lr, weight_decay=0.0)
         losses, steps = self.series.setdefault("warmup_loss", []), self.settings.warmup_steps
         for step in range(self._begin("token warm-up", {"row": self.row}, optimizer), steps):
-            with trainable_rows(self.text_encoder, {self.token_id: self.row}):
-                loss = self.denoiser.loss(self.draw())
+            loss = self.loss()
             (self.row.grad,) = torch.autograd.grad(loss, [self.row])
             optimizer.step()
-            losses.append(_finite(loss))
+            self.guard()
+            losses.append(finite(loss))
             self.checkpoint(self._state("token warm-up", step + 1, {"row": self.row}, optimizer), due=step + 1 == steps)
             self.report("token warm-up", step + 1, steps, loss=losses[-1])
 
-    def select(self, general: Mapping[str, Tensor]) -> Selection:
+    def select(self, around: Surroundings) -> Selection:
         """Score the concept's weights and fill the budget; or take the masks of a state that has them."""
         for parameter in kv_parameters(self.denoiser.pipeline).values():
             parameter.requires_grad_(True)
         if self.state is not None and self.state.stage == "finetuning":
-            return self._selected(self.state, general)
-        tokenizer = self.denoiser.pipeline.tokenizer
-        install_tokens(tokenizer, self.text_encoder, {self.lesson.token: self.row.detach()})
+            return self._selected(self.state, around.general)
+        self.denoiser.model.add_tokens({token: row.detach() for token, row in self.rows().items()})
         prompts = sorted({prompt for choices in self.lesson.prompts for prompt in choices})
         batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
         scores = score_named(self.settings.score)(self.denoiser, prompts, batches)
-        selection = select_concept_neurons(scores, general, self.settings.budget, self.settings.general_ratio)
+        vote = self.settings.past_vote
+        held = None if vote is None or not around.masks else voted(around.masks, vote)
+        budget, ratio = self.settings.budget, self.settings.general_ratio
+        selection = select_concept_neurons(scores, around.general, budget, ratio, held)
         self.report("selection", 1, 1, neurons=selection.count)
         return selection
 
@@ -158,7 +201,8 @@ class _Run:
         """Train the masked weights and the token's row; return all K/V weights, float32, CPU."""
         settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
         penalty = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
-        flat = _Flat(live, selection.masks)
+        project, finish = (penalty.project, penalty.finish) if isinstance(penalty, Ties) else (None, None)
+        flat = Flat(live, selection.masks)
         trained = {"flat": flat.values, "row": self.row}
         groups = [{"params": [flat.values]}, {"params": [self.row]}]
         optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -169,22 +213,37 @@ class _Run:
         else:
             self.checkpoint(self._state("finetuning", 0, trained, optimizer, selection), due=True)
         for step in range(first, settings.steps):
-            factor = _learning_rate(step, settings.steps)
+            factor = learning_rate(step, settings.steps)
             for group, rate in zip(optimizer.param_groups, (settings.lr, settings.token_lr), strict=True):
                 group["lr"] = rate * factor
-            with trainable_rows(self.text_encoder, {self.token_id: self.row}):
-                loss = self.denoiser.loss(self.draw())
+            loss = self.loss() + self.prior_loss() if self.prior is not None else self.loss()
             extra = penalty(live)
             *slopes, self.row.grad = torch.autograd.grad(loss + extra, [*live.values(), self.row])
             flat.gather(slopes)
-            optimizer.step()
+            self._step(optimizer, flat, project)
             flat.scatter()
-            losses.append(_finite(loss))
+            losses.append(finite(loss))
             penalties.append(float(extra.detach()))
             state = self._state("finetuning", step + 1, trained, optimizer, selection)
             self.checkpoint(state, due=step + 1 == settings.steps)
             self.report("finetuning", step + 1, settings.steps, loss=losses[-1], penalty=penalties[-1])
+        if finish is not None:
+            flat.become(flat.start + flat.pick(finish(flat.dense(flat.values.detach() - flat.start))))
+            flat.scatter()
         return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in live.items()}
+
+    def _step(self, optimizer: torch.optim.Optimizer, flat: Flat, project: Projection | None) -> None:
+        """Take the optimizer's step, or what a projection leaves of it."""
+        before = None if project is None else flat.values.detach().clone()
+        optimizer.step()
+        self.guard()
+        if project is None or before is None:
+            return
+        step = flat.values.detach() - before
+        applied = flat.pick(project(flat.dense(step)))
+        flat.become(before + applied)
+        left = float(applied.square().sum() / step.square().sum().clamp_min(1e-30))
+        self.series.setdefault("energy_left", []).append(left)
 
     def _goes_on(self, stage: Stage) -> bool:
         """Whether the state to go on from is of this stage."""
@@ -222,44 +281,7 @@ class _Run:
         shapes = {name: weight.shape for name, weight in self.denoiser.model.base.items()}
         if {name: mask.shape for name, mask in state.masks.items()} != shapes:
             raise CodecError("the training state has masks of other matrices than this base model's")
-        return Selection(dict(state.masks), dict(general), *state.shares)
-
-
-class _Flat:
-    """The masked weights as one flat tensor, beside the live matrices that they belong to."""
-
-    def __init__(self, live: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
-        self.live = live
-        places = {name: masks[name].reshape(-1).nonzero().squeeze(1) for name in live}
-        self.places = {name: place.to(live[name].device) for name, place in places.items()}
-        self.values = torch.cat([one.detach().reshape(-1)[self.places[name]] for name, one in live.items()])
-
-    def gather(self, slopes: Sequence[Tensor]) -> None:
-        """Take the gradient out of the matrices' gradients, which are in their order."""
-        pairs = zip(self.places.values(), slopes, strict=True)
-        self.values.grad = torch.cat([slope.reshape(-1)[place] for place, slope in pairs])
-
-    @torch.no_grad()
-    def scatter(self) -> None:
-        """Write the values into the live matrices."""
-        parts = self.values.split([len(place) for place in self.places.values()])
-        for (name, place), part in zip(self.places.items(), parts, strict=True):
-            self.live[name].view(-1)[place] = part
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    """Factor on the learning rate: ten steps up, constant, then linear to 5 % over the last 40 %."""
-    remaining = (steps - step) / (0.4 * steps)
-    return min(1.0, (step + 1) / 10) * max(0.05, min(1.0, remaining))
-
-
-def _finite(loss: Tensor) -> float:
-    value = float(loss.detach())
-    if not np.isfinite(value):
-        raise MethodError(
-            "the loss became NaN or infinite: the training diverged", hint="cns add … --lr with a third of it"
-        )
-    return value
+        return Selection(dict(state.masks), dict(general), *state.shares, self.settings.budget)
 
 
 def _to_grid(model: Model, name: str, trained: Tensor, parent: Tensor, mask: Tensor) -> SparseDelta:

@@ -6,6 +6,7 @@ Nothing here knows where a figure comes from, and nothing here prints.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,3 +93,9 @@ def a(noun: str) -> str:
 def plural(count: int, noun: str, many: str = "") -> str:
     """Write a count with its noun: `1 image`, `5 images`."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def capacity(shares: Mapping[str, float]) -> str:
+    """How full a model is: "5.8% held by concepts, 29.1% general, 65.6% free"."""
+    words = {"capacity_held": "held by concepts", "capacity_general": "general", "capacity_free": "free"}
+    return ", ".join(f"{percent(shares[name])} {said}" for name, said in words.items() if name in shares)

@@ -14,7 +14,7 @@ from cns_cli.commands.check import check_lines
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, positive, share
 from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import AddOptions, AddResult, DryRun
+from cns_cli.porcelain.options import AddOptions, AddResult, ConceptKind, DryRun
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
@@ -56,11 +56,15 @@ def add(
         float | None, typer.Option("--lr", metavar="RATE", callback=positive, help="Learning rate of the K/V weights.")
     ] = None,
     score: Annotated[
-        str | None, typer.Option("--score", metavar="SCORE", help="How neurons are chosen: wanda or gradient.")
+        str | None, typer.Option("--score", metavar="SCORE", help="How neurons are chosen: gradient, wanda or fisher.")
     ] = None,
     reg: Annotated[
         str | None,
-        typer.Option("--reg", metavar="REG", help="What protects older concepts: features, weights or none."),
+        typer.Option(
+            "--reg",
+            metavar="REG",
+            help="What protects older concepts: features, weights, project, project-hard, features-parent or none.",
+        ),
     ] = None,
     reg_strength: Annotated[
         float | None, typer.Option("--reg-strength", metavar="X", min=0, help="Weight of that protection.")
@@ -69,6 +73,36 @@ def add(
         float | None,
         typer.Option("--budget", metavar="SHARE", parser=share, help="Share of the K/V weights to change, e.g. 5.8%."),
     ] = None,
+    anchor: Annotated[
+        float | None, typer.Option("--anchor", metavar="X", min=0, help="Weight of the pull toward the base.")
+    ] = None,
+    past_vote: Annotated[
+        float | None,
+        typer.Option(
+            "--past-vote", metavar="SHARE", parser=share, help="Leave out weights that this share of concepts hold."
+        ),
+    ] = None,
+    vectors: Annotated[
+        int,
+        typer.Option("--vectors", metavar="N", min=1, max=16, help="Embedding rows of the token.", show_default=True),
+    ] = 1,
+    init: Annotated[
+        str | None, typer.Option("--init", metavar="WORDS", help="Where the token starts instead of the class noun.")
+    ] = None,
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", metavar="N", min=0, help="Steps that train the token alone, before.")
+    ] = None,
+    norm_guard: Annotated[
+        bool, typer.Option("--norm-guard", help="Keep the token's rows as long as the vocabulary's.")
+    ] = False,
+    kind: Annotated[
+        ConceptKind,
+        typer.Option("--kind", help='An object ("a <rex> dog") or a style ("a <mona> style dog").', show_default=True),
+    ] = "object",
+    prior: Annotated[
+        int,
+        typer.Option("--prior", metavar="N", min=0, max=1000, help="Also train on N images of the class noun."),
+    ] = 0,
     seed: SeedOption = 0,
     resolution: Annotated[
         int | None, typer.Option("--resolution", metavar="PX", min=8, max=4096, help="Side of the training images.")
@@ -102,9 +136,10 @@ def add(
     _check_words(context, name, images, resume=resume, dry_run=dry_run)
     options = AddOptions(
         name=name or "", images=images or Path(), class_noun=class_noun, token=token, steps=steps, lr=lr, score=score,
-        reg=reg, reg_strength=reg_strength, budget=budget, seed=seed, resolution=resolution, device=device,
-        dry_run=dry_run, replace=replace, check=check, keep_images=keep_images, message=message, resume=resume,
-        **request_settings(),
+        reg=reg, reg_strength=reg_strength, budget=budget, anchor=anchor, past_vote=past_vote, vectors=vectors,
+        init=init, warmup=warmup, norm_guard=norm_guard, kind=kind, prior=prior, seed=seed, resolution=resolution,
+        device=device, dry_run=dry_run, replace=replace, check=check, keep_images=keep_images, message=message,
+        resume=resume, **request_settings(),
     )  # fmt: skip
     from cns_cli.porcelain.add import add_concept
 
@@ -134,12 +169,14 @@ def add_lines(result: AddResult) -> Iterator[Line]:
     """Shape the summary of what was learned, for people."""
     inferred = result.class_confidence
     how = "" if inferred is None else f" (inferred, {inferred:.0%} sure)"
-    yield [Styled(result.name, "bold"), f" is {figures.a(result.class_noun)}{how}"]
+    what = figures.a(result.class_noun) if result.kind == "object" else "a style of drawing things"
+    yield [Styled(result.name, "bold"), f" is {what}{how}"]
     yield ""
     rows = [
-        ("prompt", f"a {result.token} {result.class_noun}"),
+        ("prompt", f"a {_phrase(result)}"),
         ("commit", _commit(result)),
         ("neurons", _neurons(result)),
+        *_fullness(result),
         ("stored", _stored(result)),
         ("photos", _photos(result)),
         *_gains(result),
@@ -179,6 +216,22 @@ def _neurons(result: AddResult) -> str:
     return f"{result.neurons:,} weights: {shares}"
 
 
+def _phrase(result: AddResult) -> str:
+    """What a prompt may say; a style needs something to be drawn."""
+    return f"{result.token} {result.class_noun}" + (" house" if result.kind == "style" else "")
+
+
+def _fullness(result: AddResult) -> list[tuple[str, str]]:
+    """How much of the model is taken, and what a projection left of the update."""
+    rows = []
+    if result.capacity:
+        reused = f"; {figures.percent(result.capacity['reused'])} of this one's were held before"
+        rows.append(("K/V weights", figures.capacity(result.capacity) + reused))
+    if result.energy_left is not None:
+        rows.append(("energy left", f"{figures.percent(result.energy_left)} of each step, by the projection"))
+    return rows
+
+
 def _stored(result: AddResult) -> str:
     return f"{figures.byte_size(result.bytes_stored)}, {result.bits_per_weight:.1f} bits a changed weight"
 
@@ -214,6 +267,6 @@ def _advise(out: Output, result: AddResult, images: Path) -> None:
             f"cns add {result.name} {shlex.quote(str(images))} --replace --steps 800",
             "more steps, or more and clearer images",
         )
-    out.hint(f'cns generate "a {result.token} {result.class_noun} in the snow"')
+    out.hint(f'cns generate "a {_phrase(result)} in the snow"')
     if result.drift and result.images_check is None:
         out.hint("cns check", "compare images of every concept with its baseline")

@@ -43,6 +43,9 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
     yield f"base {source}, id {figures.short_id(result.base)}"
     yield ""
     yield from concept_lines(result.concepts)
+    if result.capacity:
+        yield ""
+        yield f"K/V weights: {figures.capacity(result.capacity)}"
     if result.interrupted:
         yield ""
     for view in result.interrupted:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
 from cns.images import check_images
-from cns.templates import default_token
+from cns.templates import default_token, vector_tokens
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
 from cns_cli.porcelain.interrupted import pending_views, told
 from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckRow, DryRun
@@ -148,7 +148,8 @@ def _check_free(repo: Repository, options: AddOptions) -> None:
         raise MethodError(
             f"there is no concept {options.name!r} to replace", f"cns add {options.name} {options.images}"
         )
-    token = options.token or default_token(options.name)
+    tokens = vector_tokens(options.token or default_token(options.name), options.vectors)
     for name, concept in taken.items():
-        if token in concept.tokens and name != options.name:
-            raise TokenTaken(token, options.name, name)
+        for token in tokens:
+            if token in concept.tokens and name != options.name:
+                raise TokenTaken(token, options.name, name)

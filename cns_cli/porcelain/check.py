@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.deciding import DOUBLINGS, Case, judge, word, worst
+from cns_cli.porcelain.kinds import kind_of
 from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.protocol import Protocol, digest_of
 from cns_cli.porcelain.scores import Array, Scores, Shelf, stored_scores
@@ -26,7 +27,7 @@ from cns_cli.porcelain.stages import Stages
 from cns_cli.porcelain.wants import Desk, Want
 from cns_cli.progress import NullProgress, Progress
 from registry.errors import UnknownConcept
-from registry.objects import Tree
+from registry.objects import Concept, Tree
 from registry.repository import Repository
 
 if TYPE_CHECKING:  # what they import costs seconds, and a check of stored scores needs neither
@@ -80,6 +81,7 @@ class _Run:
         self.chosen = _chosen(self.tree, options.concepts)
         self.births = {name: birth_tree(repo, concept) for name, concept in self.chosen.items()}
         self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
+        self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
         self.examiner: Examiner | None = None
 
     @cached_property
@@ -125,7 +127,7 @@ class _Run:
         if name == BASE_ROW:
             return compared
         drift = self._drift(name)
-        base = Want("class", self._empty, self.chosen[name], name, BASE_IMAGES)
+        base = Want("class", self._empty, self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
         return [drift, *([base] if compared else []), *compared]
 
     def images(self, side: Sequence[Want], asked: int) -> int:
@@ -176,25 +178,28 @@ class _Run:
 
     def _drift(self, name: str) -> Want:
         concept, baseline = self.chosen[name], self.baselines[name]
-        return Want("drift", self.tree, concept, name, baseline=baseline, since=baseline != self.births[name])
+        since, of = baseline != self.births[name], self.kinds[name]
+        return Want("drift", self.tree, concept, name, baseline=baseline, since=since, of=of)
 
     def _sides(self, name: str, images: int) -> dict[str, tuple[Want, ...]]:
         """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
         metrics = self.setup.limits.metrics
         if name == BASE_ROW:
             return {"zero-shot": (Want("zero-shot", self.tree, self.tree.base, name, images),)}
-        concept, baseline = self.chosen[name], self.baselines[name]
+        concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
         others = tuple(sorted(set(self.tree.concepts.values()) - {concept})) if "margin" in metrics else ()
         sides = {}
         if set(metrics) & set(OF_IMAGES):
             places = (baseline, self.tree)
-            sides["concept"] = tuple(Want("concept", place, concept, name, images, others) for place in places)
+            sides["concept"] = tuple(Want("concept", place, concept, name, images, others, of=of) for place in places)
         for metric in self.setup.limits.plugins:
             places = (baseline, self.tree)
-            sides[metric] = tuple(Want("metric", place, concept, name, images, metric=metric) for place in places)
+            sides[metric] = tuple(
+                Want("metric", place, concept, name, images, metric=metric, of=of) for place in places
+            )
         if "class-drift" in metrics:
             places = (self._empty, self.tree)
-            sides["class"] = tuple(Want("class", place, concept, name, images) for place in places)
+            sides["class"] = tuple(Want("class", place, concept, name, images, of=of) for place in places)
         return sides
 
     def _foreign(self, sides: Mapping[str, Sequence[Want]], metric: str, asked: int) -> tuple[Array, Array] | str:

@@ -48,7 +48,7 @@ class Examiner:
         self._composed: dict[str, Weights] = {}
         self._live = ""
         self._references: dict[str, dict[str, NDArray[np.float32]]] = {}
-        self._texts: dict[str, NDArray[np.float32]] = {}
+        self._texts: dict[tuple[str, ...], NDArray[np.float32]] = {}
         self._metrics: dict[str, Metric] = {}
         self._total = 0
         self._gallery = Gallery(
@@ -115,15 +115,15 @@ class Examiner:
             digest = self._desk.digest(want)
             empty = Tree(want.tree.base, {})
             return [Shot(one, protocol.zero_shot_prompts, 0, want.images, digest) for one in (empty, want.tree)]
-        concept = self.session.concept(want.concept_id)
+        concept, judged = self.session.concept(want.concept_id), protocol.of_kind(want.of)
         if want.kind == "metric":
-            prompts = tuple(fill_templates(protocol.templates, concept.phrase))
+            prompts = tuple(fill_templates(judged.prompts, concept.phrase))
             return [Shot(want.tree, prompts, 0, want.images, digest_of(protocol.scores))]
         phrase = concept.phrase if want.kind == "concept" else concept.class_noun
         stored, whole = self._desk.scores(want), self._desk.scores(want, others=False)
         first = stored.images if stored else 0
         last = max(want.images, whole.images if whole else 0)  # what has been judged before stays in the answer
-        prompts = tuple(fill_templates(protocol.templates, phrase))
+        prompts = tuple(fill_templates(judged.prompts, phrase))
         return [Shot(want.tree, prompts, first, last, digest_of(protocol.scores))]
 
     def _answer(self, want: Want, shots: Sequence[Shot]) -> None:
@@ -154,12 +154,11 @@ class Examiner:
 
     def _texts_of(self, concept_id: str) -> NDArray[np.float32]:
         """Features in CLIP of the judge prompts with the class noun alone."""
-        noun = self.session.concept(concept_id).class_noun
-        if noun not in self._texts:
-            self._texts[noun] = self.session.bench.clip.text_features(
-                fill_templates(self._desk.protocol.templates, noun)
-            )
-        return self._texts[noun]
+        concept = self.session.concept(concept_id)
+        prompts = tuple(fill_templates(self._desk.protocol.of_kind(concept.kind).prompts, concept.class_noun))
+        if prompts not in self._texts:
+            self._texts[prompts] = self.session.bench.clip.text_features(prompts)
+        return self._texts[prompts]
 
     def _score(self, want: Want, features: Features) -> Scores:
         scores = score_features(features, self._references_of(want.concept_id), self._texts_of(want.concept_id))
@@ -187,7 +186,8 @@ class Examiner:
         moments: dict[tuple[str, str], Moments] = {}
         for want in wants:  # all moments of a tree first: they need its tokens in the live model
             self.activate(want.tree)
-            prompts = fill_templates(self._desk.protocol.templates, self.session.concept(want.concept_id).phrase)
+            templates = self._desk.protocol.of_kind(want.of).prompts
+            prompts = fill_templates(templates, self.session.concept(want.concept_id).phrase)
             moments[want.tree_id, want.concept_id] = prompt_moments(self.session.bench.model.pipeline, prompts)
         for want in wants:
             assert want.baseline is not None

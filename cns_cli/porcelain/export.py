@@ -68,7 +68,7 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         commit=commit,
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        tokens={name: " ".join(concept.rows) for name, concept in concepts.items()},
+        tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
         load=_loading_lines(folder, dtype),
         warnings=warnings,
     )

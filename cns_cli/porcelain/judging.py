@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cns.errors import MetricError
 from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
-from cns.templates import fill_templates
+from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.baselines import tree_id
 from cns_cli.porcelain.protocol import Protocol, digest_of
 from cns_cli.porcelain.scores import Scores, Shelf
@@ -32,24 +32,25 @@ Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""
 
 
-def protocol_of(bench: Workbench, seed: int) -> Protocol:
-    """How a loaded base judges under a seed, on the family's own prompts."""
-    return Protocol(bench.folder, bench.family, seed, bench.device.type, bench.family.judge_templates, bench.encoder)
+def protocol_of(bench: Workbench, seed: int, kind: Kind = "object") -> Protocol:
+    """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
+    templates = bench.family.judge_templates
+    return Protocol(bench.folder, bench.family, seed, bench.device.type, templates, bench.encoder).of_kind(kind)
 
 
-def protocol(bench: Workbench, seed: int) -> dict[str, Any]:
+def protocol(bench: Workbench, seed: int, kind: Kind = "object") -> dict[str, Any]:
     """Everything that a score depends on, besides the weights and the number of images."""
-    return protocol_of(bench, seed).scores
+    return protocol_of(bench, seed, kind).scores
 
 
-def protocol_digest(bench: Workbench, seed: int) -> str:
+def protocol_digest(bench: Workbench, seed: int, kind: Kind = "object") -> str:
     """SHA-256 hex of the protocol: scores of two digests are never compared."""
-    return digest_of(protocol(bench, seed))
+    return digest_of(protocol(bench, seed, kind))
 
 
-def judge_images(bench: Workbench, phrase: str, first: int, last: int, seed: int) -> Pixels:
+def judge_images(bench: Workbench, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
     """Images number first..last-1 of every judge prompt, prompt by prompt, shape (P * n, R, R, 3), uint8."""
-    prompts = fill_templates(bench.family.judge_templates, phrase)
+    prompts = fill_templates(bench.family.templates(kind).judge, phrase)
     pairs = [(prompt, image_seed(seed, row, k)) for row, prompt in enumerate(prompts) for k in range(first, last)]
     return bench.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
 
@@ -59,7 +60,9 @@ def image_seed(seed: int, prompt: int, image: int) -> int:
     return seed + PROMPT_SEEDS * prompt + image
 
 
-def score_images(bench: Workbench, images: Pixels, class_noun: str, references: Features) -> Scores:
+def score_images(
+    bench: Workbench, images: Pixels, class_noun: str, references: Features, kind: Kind = "object"
+) -> Scores:
     """Score images that `judge_images` made.
 
     Args:
@@ -67,8 +70,9 @@ def score_images(bench: Workbench, images: Pixels, class_noun: str, references: 
         images: P * n images, prompt by prompt.
         class_noun: Stands in the prompts for CLIP-T.
         references: Features of the training images, by encoder.
+        kind: What the concept is.
     """
-    texts = fill_templates(bench.family.judge_templates, class_noun)
+    texts = fill_templates(bench.family.templates(kind).judge, class_noun)
     features = {name: encoder.image_features(images) for name, encoder in bench.encoders.items()}
     shaped = {name: found.reshape(len(texts), -1, found.shape[1]) for name, found in features.items()}
     return score_features(shaped, references, bench.clip.text_features(texts))
@@ -141,13 +145,14 @@ def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: i
         images: Images of each judge prompt.
         seed: First seed of the protocol.
     """
-    best = Shelf(session.repo).scores(tree_id(tree), concept_id, protocol_digest(session.bench, seed))
+    concept = session.concept(concept_id)
+    best = Shelf(session.repo).scores(tree_id(tree), concept_id, protocol_digest(session.bench, seed, concept.kind))
     if best is not None and best.images >= images:
         return best.first(images)
-    concept = session.concept(concept_id)
     session.set_tree(tree)
-    made = judge_images(session.bench, concept.phrase, best.images if best else 0, images, seed)
-    scores = score_images(session.bench, made, concept.class_noun, dict(session.references(concept_id)))
+    made = judge_images(session.bench, concept.phrase, best.images if best else 0, images, seed, concept.kind)
+    references = dict(session.references(concept_id))
+    scores = score_images(session.bench, made, concept.class_noun, references, concept.kind)
     scores = best.joined(scores) if best else scores
     store_scores(session, tree, concept_id, seed, scores)
     return scores
@@ -155,7 +160,7 @@ def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: i
 
 def store_scores(session: Session, tree: Tree, concept_id: str, seed: int, scores: Scores) -> None:
     """Put scores into the registry as an evaluation of a concept in a tree."""
-    plan = protocol(session.bench, seed)
+    plan = protocol(session.bench, seed, session.concept(concept_id).kind)
     name = session.concept(concept_id).name
     stored = session.repo.objects.put(tree)
     session.repo.add_evaluation(Evaluation(stored, concept_id, name, plan, digest_of(plan), scores.to_json()))

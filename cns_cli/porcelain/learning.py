@@ -10,12 +10,13 @@ from cns.compose import Weights
 from cns.drift import kv_drift
 from cns.images import load_images
 from cns.lesson import Learned
-from cns.templates import default_token
+from cns.templates import default_token, vector_tokens
 from cns.tokens import check_new_token
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.judging import judge_images, score_images, store_scores
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.outcome import Outcome
+from cns_cli.porcelain.request import request_of
 from cns_cli.porcelain.saving import Saver
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.teaching import Subject
@@ -24,6 +25,9 @@ from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
+
+STYLE_NOUN = "style"
+"""Class noun of a style: "a <mona> style dog"."""
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
@@ -53,7 +57,7 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
     parent = Tree(tree.base, others)
     report = Reporter(progress)
-    request = teaching.request_of(session, subject, parent, settings, tree.concepts.get(options.name))
+    request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
     state = saver.restore(interrupted) if interrupted else None
     general = teaching.general_neurons_cached(bench, settings, session.cache, tree.base, report)
@@ -62,8 +66,9 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     progress.stage("judge the class noun")
     pixels = subject.images.pixels
     references = {name: encoder.image_features(pixels) for name, encoder in bench.encoders.items()}
-    pictures_before = judge_images(bench, subject.class_noun, 0, JUDGED_IMAGES, options.seed)
-    before = score_images(bench, pictures_before, subject.class_noun, references)
+    kind = subject.kind
+    pictures_before = judge_images(bench, subject.class_noun, 0, JUDGED_IMAGES, options.seed, kind)
+    before = score_images(bench, pictures_before, subject.class_noun, references, kind)
 
     with saver:
         learned = teaching.teach(session, subject, others, general, settings, report, saver, state)
@@ -74,8 +79,8 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     )
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
-    pictures_after = judge_images(bench, subject.phrase, 0, JUDGED_IMAGES, options.seed)
-    after = score_images(bench, pictures_after, subject.class_noun, references)
+    pictures_after = judge_images(bench, subject.phrase, 0, JUDGED_IMAGES, options.seed, kind)
+    after = score_images(bench, pictures_after, subject.class_noun, references, kind)
     store_scores(session, born, concept_id, options.seed, after)
     return Outcome(
         options=options,
@@ -88,6 +93,7 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
         after=after,
         pictures=(pictures_before, pictures_after),
         drift=drift_since_birth(session, others, now),
+        others=others,
         overlap={
             name: codec.overlap(learned.weights.delta, session.concept(one).delta) for name, one in others.items()
         },
@@ -98,7 +104,8 @@ def drift_since_birth(session: Session, others: Mapping[str, str], now: Weights)
     """K/V drift of concepts (name -> concept id) since birth: relative, squared, on the judge's prompts."""
     drift = {}
     for name, concept_id in others.items():
-        moments = teaching.judged_moments(session.bench, session.concept(concept_id).phrase)
+        concept = session.concept(concept_id)
+        moments = teaching.judged_moments(session.bench, concept.phrase, concept.kind)
         drift[name] = kv_drift(now, session.birth_weights(concept_id), moments)
     return drift
 
@@ -116,10 +123,13 @@ def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None)
     """
     images = load_images(options.images, options.resolution or bench.resolution)
     token = options.token or own_token or default_token(options.name)
-    if token != own_token:
-        check_new_token(bench.model.pipeline.tokenizer, token)
+    for one in vector_tokens(token, options.vectors):
+        if one != own_token:
+            check_new_token(bench.model.pipeline.tokenizer, one)
     least = bench.family.defaults.min_class_probability
     noun, confidence = options.class_noun, None
+    if options.kind == "style":
+        return Subject(options.name, noun or STYLE_NOUN, None, token, images, "style")
     if noun is None:
         folder = options.images.resolve().name
         found = infer_class_noun(images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=folder)
@@ -141,7 +151,7 @@ def store_concept(session: Session, subject: Subject, learned: Learned, parent: 
         embedding=put(Blob(codec.encode_rows(rows))),
         mask=put(Blob(mask)),
         delta=put(Blob(delta)),
-        recipe=teaching.recipe(session.bench, subject.images),
+        recipe=teaching.recipe(session.bench, subject.images, subject.kind),
         references=put(references),
         trained_on=parent,
     )

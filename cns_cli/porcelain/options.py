@@ -52,7 +52,7 @@ class AddOptions(Request):
         budget: Share of the K/V weights that may change, 0 < budget <= 1.
         anchor: Pull toward the base; `reg_strength` is the one toward what was learned before.
         warmup: Steps that train the token alone.
-        past_vote: Share of the earlier concepts that must hold a weight for it to be left out; None = they have no vote.
+        past_vote: Share of the earlier concepts that must hold a weight for it to be left out; None = no vote.
         vectors: Embedding rows of the token; `init` says in words where they start (None = the class noun), and
             `norm_guard` keeps them as long as the vocabulary's.
         kind: A thing, or a way of drawing things.

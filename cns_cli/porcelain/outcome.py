@@ -17,6 +17,7 @@ import torch
 import transformers
 from PIL import Image
 
+from cns.capacity import Capacity, capacity
 from cns.lesson import Learned
 from cns.metrics import ceiling, is_learned
 from cns.sampling import Pixels
@@ -51,6 +52,7 @@ class Outcome:
         after: Scores of the concept on its own tree.
         pictures: The images behind `before` and `after`.
         drift: K/V drift of each old concept since its birth (relative, squared).
+        others: Name -> id of each old concept.
         overlap: Share of this concept's neurons that each old concept's mask holds too.
     """
 
@@ -64,6 +66,7 @@ class Outcome:
     after: Scores
     pictures: tuple[Pixels, Pixels]
     drift: Mapping[str, float]
+    others: Mapping[str, str]
     overlap: Mapping[str, float]
 
     def commit(self, seen: str) -> Committed:
@@ -111,6 +114,9 @@ class Outcome:
             learned=self.was_learned,
             images=len(self.subject.images.images),
             registry=self.session.repo.folder,
+            capacity=self.capacity.figures(),
+            energy_left=figures.get("energy_left"),
+            kind=self.subject.kind,
         )
 
     @property
@@ -118,7 +124,12 @@ class Outcome:
         """What the user should know about the images."""
         images = self.subject.images
         skipped = [f"skipped {name}: {reason}" for name, reason in images.skipped]
-        return [*skipped, *([images.warning] if images.warning else [])]
+        selection = self.learned.selection
+        short = (
+            f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
+            "are general, or held by earlier concepts that vote"
+        )
+        return [*skipped, *([images.warning] if images.warning else []), *([short] if selection.lacking else [])]
 
     @property
     def was_learned(self) -> bool:
@@ -142,6 +153,8 @@ class Outcome:
             "bits_per_weight": 8 * bytes_stored / selection.count,
             "general_share": selection.general_share,
             "general_overlap": selection.general_overlap,
+            **self.capacity.figures(),
+            "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
             "identity_before": _mean(self.before.identity),
             "identity_after": _mean(self.after.identity),
             "identity_ceiling": self._ceiling("identity"),
@@ -152,6 +165,13 @@ class Outcome:
             "clip_t_after": _mean(self.after.clip_t),
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
+
+    @cached_property
+    def capacity(self) -> Capacity:
+        """How much of the key and value weights concepts hold now."""
+        earlier = [self.session.concept(one).delta for one in self.others.values()]
+        general = {name: mask.numpy() for name, mask in self.learned.selection.general.items()}
+        return capacity(self.learned.weights.delta, earlier, general)
 
     @cached_property
     def preview(self) -> Path | None:
@@ -187,7 +207,12 @@ class Outcome:
         bench = self.session.bench
         per_matrix = {name: int(mask.sum()) for name, mask in self.learned.selection.masks.items()}
         return {
-            "params": {**self.learned.settings, "class_noun": self.subject.class_noun, "token": self.subject.token},
+            "params": {
+                **self.learned.settings,
+                "class_noun": self.subject.class_noun,
+                "token": self.subject.token,
+                **({} if self.subject.kind == "object" else {"kind": self.subject.kind}),
+            },
             "metrics": self.figures,
             "series": self.learned.series,
             "previews": {"sheet": self.session.repo.objects.put(Blob(self._sheet))},

@@ -14,7 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from cns.encoderfiles import find_judges, folder_digest
 from cns.families import Family
 from cns.modelfiles import read_json
 from cns.prompts import calibration_of, prompts_digest
+from cns.templates import Kind
 
 LIBRARIES = ("torch", "diffusers", "transformers")
 DTYPE = "torch.float32"
@@ -47,6 +48,8 @@ class Protocol:
         device: Kind of device that makes the images: "cpu", "cuda" or "mps".
         templates: Judge prompts; `{}` stands for the concept's phrase.
         encoder: Another judge in the place of one of the base's, as the user named it.
+        style: Judge prompts of styles, which stand in the place of `templates` in a protocol `of_kind("style")`; None
+            in any other.
     """
 
     folder: Path
@@ -55,6 +58,18 @@ class Protocol:
     device: str
     templates: tuple[str, ...]
     encoder: str | None = None
+    style: tuple[str, ...] | None = None
+
+    def of_kind(self, kind: Kind) -> Protocol:
+        """The protocol of a kind of concept; prompts that the user gave serve for every kind."""
+        if kind == "object" or self.templates != self.family.judge_templates:
+            return self
+        return replace(self, style=self.family.style.judge)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The templates that concepts of its kind are judged on."""
+        return self.templates if self.style is None else self.style
 
     @cached_property
     def judges(self) -> dict[str, Path]:
@@ -76,6 +91,7 @@ class Protocol:
             "device": self.device,
             "encoders": {name: folder_digest(folder) for name, folder in self.judges.items()},
             "versions": library_versions(),
+            **({} if self.style is None else {"style": prompts_digest(self.style)}),
         }
 
     @property
@@ -101,7 +117,7 @@ class Protocol:
         """
         plan = {
             "kind": "kv-drift",
-            "prompts": prompts_digest(self.templates),
+            "prompts": prompts_digest(self.prompts),
             "dtype": DTYPE,
             "device": self.device,
             "versions": library_versions(),

@@ -13,6 +13,7 @@ from typing import Any
 from cns.errors import SettingsError
 from cns.families import Family, family_named
 from cns_cli import __version__, figures
+from cns_cli.porcelain.kinds import kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.report_data import METRICS, NAMES, CommitLine, ConceptFacts, ReportData
 from cns_cli.porcelain.report_matrix import Axes, metric_tables, outcomes, worst_steps
@@ -162,6 +163,7 @@ class Collector:
             name=concept.name,
             class_noun=concept.class_noun,
             tokens=concept.tokens,
+            kind=kind_of(concept),
             commit=commit,
             birth_tree=object_id("tree", birth.payload()),
             current=current,

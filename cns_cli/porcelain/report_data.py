@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cns.templates import Kind, phrase_of
+
 Outcome = Literal["kept", "forgot", "inconclusive", "unmeasured"]
 METRICS = (("identity", "Identity"), ("clip_i", "CLIP-I"), ("clip_t", "CLIP-T"))
 """(key in a stored evaluation, name on the page); the first that was measured is the main score."""
@@ -51,6 +53,7 @@ class ConceptFacts:
         references: Number of training images; `photos_kept`: they are stored in the registry.
         context: A sentence when it runs outside its training context, else "".
         settings: What it was trained with, as recorded; written values.
+        kind: An object or a style.
     """
 
     id: str
@@ -67,11 +70,12 @@ class ConceptFacts:
     photos_kept: bool = False
     context: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind = "object"
 
     @property
     def phrase(self) -> str:
         """How prompts call it: `<rex> dog`."""
-        return " ".join((*self.tokens, self.class_noun))
+        return phrase_of(self.tokens, self.class_noun)
 
 
 @dataclass(frozen=True)

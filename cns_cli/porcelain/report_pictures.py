@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
 from cns.families import Family
-from cns.templates import fill_template
+from cns.templates import Kind, fill_template
 from cns_cli import figures
 from cns_cli.porcelain.protocol import library_versions
 from cns_cli.porcelain.report_data import ConceptFacts, ReportData, Sheet, SheetRow, Tile
@@ -101,20 +101,20 @@ class Gallery:
         """The class noun on the base, then the states, oldest first."""
         empty = object_id("tree", Tree(data.base, {}).payload())
         base = SheetRow("base", fill_template("a {} …", concept.class_noun))
-        rows = [(base, self._row(data, empty, concept.class_noun, images))]
+        rows = [(base, self._row(data, empty, concept.class_noun, images, concept.kind))]
         for place in _chosen_states(data, concept):
             commit = data.rows[place]
             detail = f"#{place + 1} {figures.short_id(commit.id)}"
             row = SheetRow(commit.subject or commit.kind, detail, _score(data, place, concept))
-            rows.append((row, self._row(data, commit.tree, concept.phrase, images)))
+            rows.append((row, self._row(data, commit.tree, concept.phrase, images, concept.kind)))
         return rows
 
-    def _row(self, data: ReportData, tree: str, phrase: str, images: int) -> list[Wanted]:
+    def _row(self, data: ReportData, tree: str, phrase: str, images: int, kind: Kind) -> list[Wanted]:
         recorded = data.protocol.get("seed", 0)
         seed = recorded if isinstance(recorded, int) else 0
         return [
             Wanted(tree, fill_template(template, phrase), seed + PROMPT_SEEDS * place + k, self._how)
-            for place, template in _prompts(self.family)
+            for place, template in _prompts(self.family, kind)
             for k in range(images)
         ]
 
@@ -159,7 +159,7 @@ class Gallery:
                 words = [f"{one.prompt}, seed {one.seed}, by {row.label} {row.detail}" for one in wanted]
                 tiles = [_tile(made[one.key], what) for one, what in zip(wanted, words, strict=True)]
                 shown.append(replace(row, tiles=tuple(tiles)))
-        phrases = tuple(fill_template(template, "…") for _, template in _prompts(self.family))
+        phrases = tuple(fill_template(template, "…") for _, template in _prompts(self.family, concept.kind))
         return Sheet(concept.name, phrases, images, self._references(concept), tuple(shown))
 
     def _references(self, concept: ConceptFacts) -> SheetRow:
@@ -236,9 +236,9 @@ def _tree(repo: Repository, tree_id: str) -> Tree:
     return empty if object_id("tree", empty.payload()) == tree_id else repo.objects.get(tree_id, Tree)
 
 
-def _prompts(family: Family) -> list[tuple[int, str]]:
-    """A few judge prompts, spread over all, with their places."""
-    templates = family.judge_templates
+def _prompts(family: Family, kind: Kind) -> list[tuple[int, str]]:
+    """A few judge prompts of a kind of concept, spread over all, with their places."""
+    templates = family.templates(kind).judge
     places = sorted({len(templates) * part // PROMPTS for part in range(PROMPTS)})
     return [(place, templates[place]) for place in places]
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cns.errors import MetricError
+from cns_cli.porcelain.protocol import digest_of
 from cns_cli.porcelain.scores import Scores as StoredScores
 from registry.errors import RegistryError
 from registry.objects import Evaluation
@@ -65,11 +66,11 @@ def read_scores(repo: Repository, pairs: Iterable[Pair], empty_tree: str, digest
     found, warnings = _evaluations(repo, {tree for tree, _ in wanted} | {empty_tree})
     main = [one for one in found if (one.tree, one.concept) in wanted and "clip_t" in one.scores and _plain(one)]
     chosen = digest or _most_covering(main)
-    protocol = next((one.protocol for one in main if one.protocol_digest == chosen), {})
+    protocol = next((_shared(one) for one in main if _digest(one) == chosen), {})
     by_pair: dict[Pair, ByMetric] = {}
     by_noun: dict[str, ByMetric] = {}
     for one in main:
-        if one.protocol_digest == chosen:
+        if _digest(one) == chosen:
             _keep_longer(by_pair, (one.tree, one.concept), one, warnings)
     for one in found:
         if one.tree == empty_tree and _is_noun_under(one, protocol):
@@ -80,7 +81,7 @@ def read_scores(repo: Repository, pairs: Iterable[Pair], empty_tree: str, digest
         drift={(one.tree, one.concept): float(one.scores["drift"]) for one in found if _is_drift(one)},
         protocol=protocol,
         digest=chosen,
-        others=sum(one.protocol_digest != chosen for one in main),
+        others=sum(_digest(one) != chosen for one in main),
         warnings=tuple(warnings),
     )
 
@@ -98,6 +99,16 @@ def _evaluations(repo: Repository, trees: set[str]) -> tuple[list[Evaluation], l
     return found, warnings
 
 
+def _shared(one: Evaluation) -> dict[str, Any]:
+    """The protocol without what styles have beside it, prompts of their own: one check judges both kinds."""
+    return {key: value for key, value in one.protocol.items() if key != "style"}
+
+
+def _digest(one: Evaluation) -> str:
+    """Digest of what a style's scores share with an object's of the same check."""
+    return digest_of(_shared(one)) if "style" in one.protocol else one.protocol_digest
+
+
 def _plain(one: Evaluation) -> bool:
     """Whether it is a concept's own: not its class noun's, not another kind of measurement."""
     return "subject" not in one.protocol and "kind" not in one.protocol
@@ -105,7 +116,7 @@ def _plain(one: Evaluation) -> bool:
 
 def _is_noun_under(one: Evaluation, protocol: Mapping[str, Any]) -> bool:
     """Whether it scores the class noun alone, everything else being as in `protocol`."""
-    rest = {key: value for key, value in one.protocol.items() if key != "subject"}
+    rest = {key: value for key, value in _shared(one).items() if key != "subject"}
     return bool(protocol) and one.protocol.get("subject") == "class" and rest == protocol
 
 
@@ -117,7 +128,7 @@ def _is_drift(one: Evaluation) -> bool:
 
 def _most_covering(main: list[Evaluation]) -> str:
     """Digest of the protocol under which most pairs are scored; of equals the greatest, so that no run differs."""
-    pairs = {(one.protocol_digest, one.tree, one.concept) for one in main}
+    pairs = {(_digest(one), one.tree, one.concept) for one in main}
     counts = Counter(digest for digest, _, _ in pairs)
     return max(counts, key=lambda digest: (counts[digest], digest), default="")
 

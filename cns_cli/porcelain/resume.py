@@ -27,7 +27,8 @@ from registry.repository import Repository
 # What a training does not hang on: may be given anew with --resume.
 FREE = ("check", "message", "keep_images")
 SHAPING = ("class_noun", "token", "steps", "lr", "score", "reg", "reg_strength", "budget", "seed", "resolution",
-           "device", "replace")  # fmt: skip
+           "anchor", "warmup", "past_vote", "vectors", "init", "norm_guard", "kind", "prior", "device",
+           "replace")  # fmt: skip
 FLAGS = {"class_noun": "--class"}
 
 

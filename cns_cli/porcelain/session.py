@@ -15,9 +15,9 @@ from cns import codec
 from cns.basefiles import check_base
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
-from cns.tokens import install_tokens
 from cns_cli.porcelain.basefolder import base_folder
 from cns_cli.porcelain.baselines import birth_tree
+from cns_cli.porcelain.kinds import kind_of
 from cns_cli.porcelain.workbench import Workbench
 from registry.objects import Base, Blob, Concept, References, Tree
 from registry.repository import Repository
@@ -77,6 +77,7 @@ class Session:
                 stored.class_noun,
                 {token: torch.from_numpy(rows[token].copy()) for token in stored.tokens},
                 codec.decode(self._blob(stored.mask), self._blob(stored.delta)),
+                kind_of(stored),
             )
         return self._decoded[concept_id]
 
@@ -91,8 +92,8 @@ class Session:
     def write(self, tree: Tree, weights: Weights) -> None:
         """Make the live model this tree, whose weights were composed before."""
         self.bench.model.write(weights)
-        rows = {token: row for concept in self.concepts(tree).values() for token, row in concept.rows.items()}
-        install_tokens(self.bench.model.pipeline.tokenizer, self.bench.model.pipeline.text_encoder, rows)
+        concepts = self.concepts(tree).values()
+        self.bench.model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
 
     def birth_tree(self, concept_id: str) -> Tree:
         """The tree that is a concept's baseline: what it was trained on, plus itself."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cns_cli.porcelain.capacity import capacity_of
 from cns_cli.porcelain.interrupted import PendingView, pending_views
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views import ConceptView, concept_views
@@ -21,6 +23,8 @@ class StatusResult(Result):
         base: Id of the base; `base_source` says where this machine takes it from.
         concepts: The oldest first.
         interrupted: Trainings that wait to be resumed, the newest first.
+        capacity: Shares of all K/V weights: `capacity_held` by concepts, `capacity_general`, `capacity_free`; empty or
+            without the last where they were not recorded for this set of concepts.
     """
 
     folder: Path
@@ -33,6 +37,7 @@ class StatusResult(Result):
     denoiser_parameters: int
     concepts: tuple[ConceptView, ...]
     interrupted: tuple[PendingView, ...] = ()
+    capacity: Mapping[str, float] = field(default_factory=dict)
 
 
 def status(start: Path) -> StatusResult:
@@ -46,6 +51,7 @@ def status(start: Path) -> StatusResult:
     commit = repo.commit_of(head.commit)
     tree = repo.tree_of(head.commit)
     base = repo.objects.get(tree.base, Base)
+    concepts = concept_views(repo, head.commit)
     return StatusResult(
         folder=repo.root,
         branch=head.branch,
@@ -55,6 +61,7 @@ def status(start: Path) -> StatusResult:
         base_source=str(repo.config.get("base", {}).get("source", "")),
         family=base.family,
         denoiser_parameters=base.denoiser_parameters,
-        concepts=tuple(concept_views(repo, head.commit)),
+        concepts=tuple(concepts),
         interrupted=tuple(pending_views(repo)),
+        capacity=capacity_of(repo, head.commit, [one.commit for one in concepts if one.commit]),
     )

@@ -9,18 +9,15 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 
-from cns.captions import fill_caption
+from cns.captions import fill_caption, fill_style_caption
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
@@ -31,15 +28,12 @@ from cns.prompts import prompts_digest
 from cns.regularizers import PastConcept
 from cns.report import Report
 from cns.resume import Checkpoint, TrainingState, forget
-from cns.templates import fill_templates
-from cns.tokens import class_noun_row, install_tokens
-from cns.training import learn_concept
-from cns_cli import __version__
+from cns.templates import Kind, fill_templates
+from cns.training import first_rows, learn_concept
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.workbench import Workbench
 from registry import fsio
-from registry.objects import Tree
 
 ZIP_ENTRY_BYTES = 1024  # beside its data: numpy's header of a mask in the cache
 
@@ -54,6 +48,7 @@ class Subject:
         confidence: Probability of the class noun when it was inferred, else None.
         token: Its special token.
         images: Its training images.
+        kind: An object or a style.
     """
 
     name: str
@@ -61,6 +56,7 @@ class Subject:
     confidence: float | None
     token: str
     images: ImageSet
+    kind: Kind = "object"
 
     @property
     def phrase(self) -> str:
@@ -77,9 +73,9 @@ def settings_for(bench: Workbench, options: AddOptions) -> Settings:
         score=options.score or defaults.score,
         reg=options.reg or defaults.reg,
         reg_strength=defaults.reg_strength if options.reg_strength is None else options.reg_strength,
-        anchor_strength=defaults.anchor_strength,
+        anchor_strength=defaults.anchor_strength if options.anchor is None else options.anchor,
         steps=options.steps or defaults.steps,
-        warmup_steps=defaults.warmup_steps,
+        warmup_steps=defaults.warmup_steps if options.warmup is None else options.warmup,
         lr=options.lr or defaults.lr,
         token_lr=defaults.token_lr,
         batch_size=defaults.batch_size,
@@ -87,6 +83,11 @@ def settings_for(bench: Workbench, options: AddOptions) -> Settings:
         general_ratio=defaults.general_ratio,
         general_vote=defaults.general_vote,
         seed=options.seed,
+        past_vote=options.past_vote,
+        vectors=options.vectors,
+        init=options.init or "",
+        norm_guard=options.norm_guard,
+        prior=options.prior,
     )
 
 
@@ -105,72 +106,53 @@ def teach(
     The last two are those of `cns.training.learn_concept`.
     """
     bench = session.bench
-    pipeline = bench.model.pipeline
     parent = bench.model.compose([session.concept(concept_id) for concept_id in others.values()])
-    # The new token must exist before pair prompts are encoded; training moves it on from the class noun.
-    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
-    past = past_concepts(session, others, subject.phrase) if settings.reg != "none" else []
-    prompts = training_prompts(bench, subject)
-    lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
-    around = Surroundings(past, calibration_moments(bench), general)
+    lesson = lesson_of(bench, subject, settings)
+    if settings.prior:
+        bench.model.write(parent)
+    first_rows(bench.model, lesson, settings)  # the new token must exist before pair prompts are encoded
+    past = past_concepts(session, others, subject.phrase, subject.kind) if settings.reg != "none" else []
+    masks = [_masks(session.concept(concept_id)) for concept_id in others.values()]
+    around = Surroundings(past, calibration_moments(bench), general, masks)
     return learn_concept(bench.model, parent, lesson, around, settings, report, checkpoint, state)
 
 
-def request_of(
-    session: Session, subject: Subject, parent: Tree, settings: Settings, replaces: str | None
-) -> dict[str, Any]:
-    """Everything that the bits of a training hang on, as plain values: two equal requests end in one concept.
-
-    Args:
-        session: The registry and the base.
-        subject: What is to be learned.
-        parent: The tree that it is learned on.
-        settings: How.
-        replaces: Id of the concept whose name it takes.
-    """
-    images = subject.images
-    return {
-        "name": subject.name,
-        "class_noun": subject.class_noun,
-        "token": subject.token,
-        "images": {image.name: image.sha256 for image in images.images},
-        "captions": list(images.captions),
-        "resolution": int(images.pixels.shape[1]),
-        "settings": asdict(settings),
-        "base": parent.base,
-        "concepts": dict(parent.concepts),
-        "replaces": replaces,
-        "device": str(session.bench.device),
-        "versions": {
-            "cns": __version__,
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            **{f"plugin {what}": package for what, package in settings.plugins.items()},
-        },
-    }
+def lesson_of(bench: Workbench, subject: Subject, settings: Settings) -> Lesson:
+    """What is to be learned, as the method takes it; where prior images are made, the live model is the base then."""
+    prompts = training_prompts(bench, subject)
+    lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+    if settings.prior == 0:
+        return lesson
+    bench.model.write(bench.model.base)
+    nouns = fill_templates(bench.family.templates(subject.kind).training, subject.class_noun)
+    texts = [nouns[number % len(nouns)] for number in range(settings.prior)]
+    images = bench.images(texts, range(settings.seed, settings.seed + settings.prior))
+    return replace(lesson, prior=images, prior_prompts=texts)
 
 
 def training_prompts(bench: Workbench, subject: Subject) -> list[list[str]]:
     """For each image the prompts that may describe it: its own caption, or the family's training templates."""
-    filled = fill_templates(bench.family.training_templates, subject.phrase)
+    filled = fill_templates(bench.family.templates(subject.kind).training, subject.phrase)
+    fill = fill_caption if subject.kind == "object" else fill_style_caption
     return [
-        [fill_caption(image.caption, subject.token, subject.class_noun)] if image.caption else filled
+        [fill(image.caption, subject.token, subject.class_noun)] if image.caption else filled
         for image in subject.images.images
     ]
 
 
-def recipe(bench: Workbench, images: ImageSet) -> dict[str, str | None]:
-    """Digests of what the prompts of a concept are made of; part of the concept's identity."""
+def recipe(bench: Workbench, images: ImageSet, kind: Kind = "object") -> dict[str, str | None]:
+    """Digests of what the prompts of a concept are made of, and that it is a style; part of the concept's identity."""
     captions = [image.caption or "" for image in images.images]
-    return {
-        "templates": prompts_digest(bench.family.training_templates),
+    digests = {
+        "templates": prompts_digest(bench.family.templates(kind).training),
         "captions": prompts_digest(captions) if any(captions) else None,
     }
+    return digests if kind == "object" else {**digests, "kind": kind}
 
 
-def past_concepts(session: Session, concepts: Mapping[str, str], new_phrase: str) -> list[PastConcept]:
+def past_concepts(
+    session: Session, concepts: Mapping[str, str], new_phrase: str, new_kind: Kind = "object"
+) -> list[PastConcept]:
     """Earlier concepts as a regularizer sees them: weights at birth, and features of their protected prompts.
 
     Args:
@@ -178,13 +160,17 @@ def past_concepts(session: Session, concepts: Mapping[str, str], new_phrase: str
         concepts: Name -> concept id.
         new_phrase: "<token> noun" of the concept to be learned: a token changes the features of every later one, so
             prompts that hold both are protected too.
+        new_kind: What it is.
     """
     bench = session.bench
     past = []
     for name, concept_id in concepts.items():
         concept = session.concept(concept_id)
-        others = [session.concept(other).phrase for key, other in concepts.items() if key != name]
-        prompts = protected_prompts(bench, concept.phrase, [*others, new_phrase])
+        beside = [session.concept(other) for key, other in concepts.items() if key != name]
+        others = [*((one.phrase, one.kind) for one in beside), (new_phrase, new_kind)]
+        objects = [phrase for phrase, kind in others if kind == "object"]
+        styles = [phrase for phrase, kind in others if kind == "style"]
+        prompts = protected_prompts(bench, concept.phrase, objects, styles, concept.kind)
         past.append(
             PastConcept(
                 birth=session.birth_weights(concept_id),
@@ -195,18 +181,34 @@ def past_concepts(session: Session, concepts: Mapping[str, str], new_phrase: str
     return past
 
 
-def protected_prompts(bench: Workbench, phrase: str, others: Sequence[str]) -> list[str]:
-    """Prompts on which a concept must not drift: alone in every regularization template, and beside other concepts."""
-    alone = fill_templates(bench.family.regularization_templates, phrase)
+def protected_prompts(
+    bench: Workbench, phrase: str, others: Sequence[str], styles: Sequence[str] = (), kind: Kind = "object"
+) -> list[str]:
+    """Prompts on which a concept must not drift: alone in every regularization template, and beside other concepts.
+
+    Args:
+        bench: The base, whose family has the templates.
+        phrase: How prompts call the concept.
+        others: Phrases of the other objects.
+        styles: Phrases of the other styles.
+        kind: What the concept is: a style stands before an object ("a <mona> style <rex> dog") or another style.
+    """
+    alone = fill_templates(bench.family.templates(kind).regularization, phrase)
+    if kind == "style":
+        drawn = (f"a {phrase} {other}" for other in others)
+        mixed = itertools.chain.from_iterable(
+            (f"a {phrase} {one} picture", f"a {one} {phrase} picture") for one in styles
+        )
+        return [*alone, *drawn, *mixed]
     pairs = itertools.chain.from_iterable(
         (f"a {phrase} and a {other}", f"a {other} and a {phrase}") for other in others
     )
-    return [*alone, *pairs]
+    return [*alone, *pairs, *(f"a {style} {phrase}" for style in styles)]
 
 
-def judged_moments(bench: Workbench, phrase: str) -> Moments:
+def judged_moments(bench: Workbench, phrase: str, kind: Kind = "object") -> Moments:
     """Moments on the judge's prompts, which no regularizer saw: for the K/V drift that is printed."""
-    return prompt_moments(bench.model.pipeline, fill_templates(bench.family.judge_templates, phrase))
+    return prompt_moments(bench.model.pipeline, fill_templates(bench.family.templates(kind).judge, phrase))
 
 
 def calibration_moments(bench: Workbench) -> Moments:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from cns.templates import Kind
 from cns_cli.porcelain.baselines import tree_id
 from cns_cli.porcelain.plugins import package_of
 from cns_cli.porcelain.protocol import Plan, Protocol, digest_of
@@ -33,6 +34,7 @@ class Want:
         baseline: Of "drift": the tree that it is measured from.
         since: Of "drift": `baseline` is not the concept's birth, so it is part of the plan.
         metric: Of "metric": its name.
+        of: What the concept is; styles are judged on prompts of their own.
     """
 
     kind: Literal["concept", "class", "zero-shot", "drift", "metric"]
@@ -44,6 +46,7 @@ class Want:
     baseline: Tree | None = None
     since: bool = False
     metric: str = ""
+    of: Kind = "object"
 
     @cached_property
     def tree_id(self) -> str:
@@ -51,7 +54,8 @@ class Want:
         return tree_id(self.tree)
 
     def plan(self, protocol: Protocol) -> Plan:
-        """The protocol that its evaluation names."""
+        """The protocol that its evaluation names, of a check's protocol."""
+        protocol = protocol.of_kind(self.of)
         if self.kind == "drift":
             return protocol.kv_drift(tree_id(self.baseline) if self.since and self.baseline else None)
         if self.kind == "metric":  # another version of the package that brings it is another protocol
@@ -70,11 +74,12 @@ class Desk:
     def __init__(self, shelf: Shelf, protocol: Protocol) -> None:
         self.shelf = shelf
         self.protocol = protocol
-        self._digests: dict[tuple[str, str | None, str], str] = {}
+        self._digests: dict[tuple[str | None, ...], str] = {}
 
     def digest(self, want: Want) -> str:
         """Digest of a want's plan."""
-        key = (want.kind, tree_id(want.baseline) if want.since and want.baseline else None, want.metric)
+        baseline = tree_id(want.baseline) if want.since and want.baseline else None
+        key = (want.kind, baseline, want.metric, want.of)
         if key not in self._digests:
             self._digests[key] = digest_of(want.plan(self.protocol))
         return self._digests[key]

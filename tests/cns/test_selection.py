@@ -8,8 +8,17 @@ import torch
 
 from cns.compose import kv_parameters
 from cns.denoising import Denoiser, draw_batch
+from cns.errors import SettingsError
 from cns.general import Vote, find_general_neurons
-from cns.selection import SCORES, general_neurons, gradient, select_concept_neurons, top_of_row, wanda
+from cns.selection import (
+    SCORES,
+    general_neurons,
+    gradient,
+    select_concept_neurons,
+    top_of_row,
+    voted,
+    wanda,
+)
 from cns.tokens import token_ids
 
 
@@ -118,3 +127,46 @@ def a_batch(seed: int):
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn((2, 4, 8, 8), generator=generator)
     return draw_batch(latents, [["a dog", "a cat"], ["a car"]], 4, 1000, generator)
+
+
+def test_fisher_is_the_squared_weight_times_the_squared_slopes(model):
+    denoiser, batches = Denoiser(model, None), [a_batch(seed) for seed in (1, 2)]
+    parameters = kv_parameters(model.pipeline)
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    scores = SCORES["fisher"](denoiser, [], batches)
+    name, parameter = next(iter(parameters.items()))
+    squares = torch.zeros_like(parameter)
+    for batch in batches:
+        parameter.grad = None
+        denoiser.loss(batch).backward()
+        squares += parameter.grad.square()
+    torch.testing.assert_close(scores[name], parameter.detach().square() * squares)
+
+
+def test_a_vote_of_stored_masks_needs_that_share_of_them():
+    masks = [{"m": torch.tensor([[True, True, False]])}, {"m": torch.tensor([[True, False, False]])}]
+    assert voted(masks, 1.0)["m"].tolist() == [[True, False, False]]
+    assert voted(masks, 0.5)["m"].tolist() == [[True, True, False]]
+
+
+def test_weights_that_earlier_concepts_vote_for_are_left_out_and_are_not_general():
+    scores = {"m": torch.tensor([[4.0, 3.0, 2.0, 1.0]])}
+    general = {"m": torch.tensor([[True, False, False, False]])}
+    held = {"m": torch.tensor([[False, True, False, False]])}
+    selection = select_concept_neurons(scores, general, 1, 0.5, held)
+    assert selection.masks["m"].tolist() == [[False, False, True, False]]
+    assert selection.general_share == 0.25
+
+
+def test_a_budget_that_cannot_be_filled_is_told():
+    scores = {"m": torch.tensor([[4.0, 3.0], [2.0, 1.0]])}
+    general = {"m": torch.tensor([[True, True], [True, False]])}
+    selection = select_concept_neurons(scores, general, 3, 0.5)
+    assert (selection.count, selection.budget, selection.lacking) == (1, 3, 2)
+    assert select_concept_neurons(scores, {"m": ~general["m"]}, 3, 0.5).lacking == 0
+
+
+def test_a_selection_of_nothing_is_refused():
+    with pytest.raises(SettingsError, match="no weight is left"):
+        select_concept_neurons({"m": torch.ones((2, 2))}, {"m": torch.ones((2, 2), dtype=torch.bool)}, 1, 0.5)

@@ -1,0 +1,79 @@
+"""What a step of a training needs: the masked weights as one flat tensor, the learning rate, a loss that is a number.
+
+The optimizer sees the flat tensor alone, so that nothing outside the mask can move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from cns.errors import MethodError
+
+
+class Flat:
+    """The masked weights of live matrices.
+
+    Attributes:
+        values: What is trained, shape (M,), in the order of the matrices and row-major within each.
+        start: What they were, (M,).
+    """
+
+    def __init__(self, live: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+        self.live = live
+        places = {name: masks[name].reshape(-1).nonzero().squeeze(1) for name in live}
+        self.places = {name: place.to(live[name].device) for name, place in places.items()}
+        self.values = torch.cat([one.detach().reshape(-1)[self.places[name]] for name, one in live.items()])
+        self.start = self.values.detach().clone()
+
+    def gather(self, slopes: Sequence[Tensor]) -> None:
+        """Take the gradient out of the matrices' gradients, which are in their order."""
+        pairs = zip(self.places.values(), slopes, strict=True)
+        self.values.grad = torch.cat([slope.reshape(-1)[place] for place, slope in pairs])
+
+    def dense(self, values: Tensor) -> dict[str, Tensor]:
+        """Matrix name -> shape (O, I): values in the order of the flat tensor at their places, zero elsewhere."""
+        parts = values.split([len(place) for place in self.places.values()])
+        matrices = {name: torch.zeros_like(self.live[name], requires_grad=False) for name in self.places}
+        for (name, place), part in zip(self.places.items(), parts, strict=True):
+            matrices[name].view(-1)[place] = part
+        return matrices
+
+    def pick(self, matrices: Mapping[str, Tensor]) -> Tensor:
+        """Take back what `dense` has laid out."""
+        return torch.cat([matrices[name].reshape(-1)[place] for name, place in self.places.items()])
+
+    @torch.no_grad()
+    def become(self, values: Tensor) -> None:
+        """Take other values, in place: the optimizer knows the tensor."""
+        self.values.copy_(values)
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """Write the values into the live matrices."""
+        parts = self.values.split([len(place) for place in self.places.values()])
+        for (name, place), part in zip(self.places.items(), parts, strict=True):
+            self.live[name].view(-1)[place] = part
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Factor on the learning rate: ten steps up, constant, then linear to 5 % over the last 40 %."""
+    remaining = (steps - step) / (0.4 * steps)
+    return min(1.0, (step + 1) / 10) * max(0.05, min(1.0, remaining))
+
+
+def finite(loss: Tensor) -> float:
+    """The loss as a number.
+
+    Raises:
+        MethodError: It is none.
+    """
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise MethodError(
+            "the loss became NaN or infinite: the training diverged", hint="cns add … --lr with a third of it"
+        )
+    return value

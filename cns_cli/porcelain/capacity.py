@@ -1,0 +1,53 @@
+"""How full the model of a commit is, as far as can be told without torch.
+
+`cns add` records it. Where the set of concepts is no longer the one that was recorded (after a removal, a merge), what
+concepts hold is counted from their masks, which costs numpy; what is general then stays as it was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cns_cli.porcelain.views import numbers, record_data
+from registry.objects import Base, Blob, Concept, Tree
+from registry.repository import Repository
+
+NAMES = ("capacity_held", "capacity_general", "capacity_free")
+
+
+def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[str, float]:
+    """Shares of all key and value weights: held by concepts, general, free. Empty where nothing was recorded.
+
+    Args:
+        repo: The registry.
+        commit_id: The commit whose model is meant.
+        born: Commits that brought in its concepts, the newest last.
+    """
+    commit = repo.commit_of(commit_id)
+    recorded = {one: _recorded(repo, one) for one in {commit_id, *born}}
+    found = recorded[commit_id]
+    if found or not born or not all(recorded[one] for one in born):
+        return found
+    newest = repo.commit_of(born[-1])
+    if newest.tree == commit.tree:
+        return recorded[born[-1]]
+    held = _held(repo, repo.tree_of(commit_id))
+    return {"capacity_held": held, "capacity_general": recorded[born[-1]]["capacity_general"]}
+
+
+def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
+    metrics: Mapping[str, float] = numbers(record_data(repo, repo.commit_of(commit_id)).get("metrics"))
+    return {name: metrics[name] for name in NAMES} if all(name in metrics for name in NAMES) else {}
+
+
+def _held(repo: Repository, tree: Tree) -> float:
+    from cns import codec
+    from cns.capacity import held_share
+
+    def blob(blob_id: str) -> bytes:
+        return repo.objects.get(blob_id, Blob).data
+
+    concepts = [repo.objects.get(one, Concept) for one in tree.concepts.values()]
+    deltas = [codec.decode(blob(one.mask), blob(one.delta)) for one in concepts]
+    matrices = repo.objects.get(tree.base, Base).matrices.values()
+    return held_share(deltas, sum(facts["shape"][0] * facts["shape"][1] for facts in matrices))
