@@ -55,7 +55,7 @@ def project(session: nox.Session) -> None:
         session.log("The environment is up to date.")
         return
     stamp.unlink(missing_ok=True)
-    session.install("-c", "constraints.txt", "-e", ".", *_groups("test", "types", "docs", "base"))
+    session.install("-c", "constraints.txt", "-e", ".", *_groups("test", "types", "docs", "base", "peers"))
     stamp.write_text(digest)
 
 

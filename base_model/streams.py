@@ -83,10 +83,11 @@ def write_streams(packages: Path, calibration: Path, folder: Path) -> None:
 
     Args:
         packages: The npm archives.
-        calibration: The base's calibration.json: its odd prompts judge zero-shot drift.
+        calibration: The base's calibration.json: its held-out prompts judge zero-shot drift.
         folder: benchmarks/streams.
     """
-    prompts = json.loads(calibration.read_text(encoding="utf-8"))["prompts"][1::2][:ZERO_SHOT]
+    entries = json.loads(calibration.read_text(encoding="utf-8"))["prompts"]
+    prompts = [entry["prompt"] for entry in entries if entry["split"] == "held_out"][:ZERO_SHOT]
     for plan in STREAMS:
         if plan.artist == "fxemoji" and (used := set(plan.icons.values()) & set(CONCEPT_ICONS.values())):
             raise ValueError(f"drawings of the demo's concepts may not be reported on: {', '.join(sorted(used))}")

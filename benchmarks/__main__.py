@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Sequence
 
 from benchmarks.report import Report
 
@@ -14,29 +15,48 @@ BENCHMARKS = {
     "generate": "generate_bench",
     "learning": "learning",
     "check": "check_time",
+    "regions": "regions",
     "gate_noise": "gate_noise",
     "gate_fast": "gate_fast",
     "sweep": "sweep",
     "summary": "summary",
 }
 ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
+# Parts of the paper's tables, in `benchmarks/paper.py`: on request, hours, in several processes if asked.
+PAPER = ("paper", "figure3", "tuning", "frontier", "singles", "stream", "multi")
 
 
 def main() -> None:
     """Run the named benchmarks, or all that do not wait to be asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    known = ", ".join(BENCHMARKS)
+    known = ", ".join([*BENCHMARKS, *PAPER])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known}; all but the long ones by default")
     parser.add_argument("--quick", action="store_true", help="small sizes, only to see that it runs; nothing is kept")
+    parser.add_argument("--minutes", type=float, help="begin no cell of the paper's tables after that")
+    parser.add_argument("--jobs", type=int, default=1, help="processes for the paper's tables, one thread each")
+    parser.add_argument("--tables", action="store_true", help="only make the paper's tables, of the cells that exist")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in BENCHMARKS]:
+    if unknown := [name for name in options.names if name not in BENCHMARKS and name not in PAPER]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {known}")
     for name in options.names or [name for name in BENCHMARKS if name not in ON_REQUEST]:
-        # Imported one at a time: timings of the registry should not share a process with torch.
-        report: Report = importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").run(options.quick)
-        report.show()
-        if not options.quick:
-            print(f"  kept in {report.save()}")
+        for report in _reports(name, options):
+            report.show()
+            if not options.quick:
+                print(f"  kept in {report.save()}")
+
+
+def _reports(name: str, options: argparse.Namespace) -> Sequence[Report]:
+    """Run one benchmark. Imported one at a time: timings of the registry should not share a process with torch."""
+    if name not in PAPER:
+        return [importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").run(options.quick)]
+    from benchmarks import paper
+    from benchmarks.lab import FULL
+
+    if options.tables:
+        return paper.reports(paper.Paper.of_size(FULL), name)
+    reports = paper.run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
+    return [] if options.worker else reports
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ runs the commands. The judge is plain numpy on the encoders' features, written a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cns.compose import ConceptWeights, Weights
@@ -29,6 +31,7 @@ from cns.tokens import class_noun_row, install_tokens
 from cns.training import learn_concept
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.workbench import Workbench
+from registry import fsio
 
 ROOT = Path(__file__).resolve().parent.parent
 CONCEPTS = ROOT / "examples" / "concepts"
@@ -47,6 +50,7 @@ class Taught:
         birth: All K/V weights when it was learned.
         masks: Its concept neurons.
         losses: Denoising loss of each finetuning step.
+        series: All figures of its training, step by step.
     """
 
     noun: str
@@ -55,17 +59,26 @@ class Taught:
     birth: Weights
     masks: Mapping[str, Tensor]
     losses: Sequence[float]
+    series: Mapping[str, Sequence[float]]
 
 
 class Classroom:
-    """The embedded base with its judges."""
+    """The embedded base with its judges.
 
-    def __init__(self, device: str = "auto") -> None:
-        folder = resolve_base("emoji-64")
+    Args:
+        device: auto, cpu, cuda or mps.
+        folder: Another base of its kind, for tests.
+        cache: Folder that keeps the general neurons between processes.
+    """
+
+    def __init__(self, device: str = "auto", folder: Path | None = None, cache: Path | None = None) -> None:
+        folder = folder or resolve_base("emoji-64")
         self.bench = Workbench.of_facts(folder, describe_base(folder), device)
         self.model = self.bench.model
+        self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}
         self._general: dict[tuple[Any, ...], dict[str, Tensor]] = {}
         self._calibration: Moments | None = None
+        self._cache = cache
 
     def settings(self, **changes: Any) -> Settings:
         """Return the family's defaults with some settings changed; `budget` is a number of weights."""
@@ -79,8 +92,32 @@ class Classroom:
         """Return the general neurons under these settings, computed once."""
         key = (settings.score, settings.general_ratio, settings.general_vote)
         if key not in self._general:
-            self._general[key] = teaching.general_neurons_cached(self.bench, settings, None, "", _silent)
+            self._general[key] = teaching.general_neurons_cached(self.bench, settings, self._cache, "", _silent)
         return self._general[key]
+
+    def reset(self) -> None:
+        """Make every weight of the denoiser the base's again, whatever a peer did to it."""
+        unet = self.model.pipeline.unet
+        if getattr(unet, "peft_config", None):
+            unet.unload_lora()
+        unet.load_state_dict(self._untouched)
+        self.model.freeze()
+
+    def kept(self, key: str, compute: Callable[[], tuple[dict[str, Tensor], dict[str, Tensor]]]) -> Any:
+        """Two sets of tensors that other cells need too, from the cache or computed."""
+        if self._cache is None:
+            return compute()
+        path = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+        if not path.exists():
+            parts = compute()
+            named = {f"{place}|{name}": value for place, part in enumerate(parts) for name, value in part.items()}
+            self._cache.mkdir(parents=True, exist_ok=True)
+            fsio.replace(path, save(named))
+        stored = load_file(path)
+        return tuple(
+            {name.removeprefix(f"{place}|"): value for name, value in stored.items() if name.startswith(f"{place}|")}
+            for place in range(2)
+        )
 
     def nobody_general(self) -> dict[str, Tensor]:
         """Return masks that leave no neuron out, for training all K/V weights."""
@@ -103,23 +140,40 @@ class Classroom:
             captioned: Use the captions beside the images; else the family's training templates alone.
             changes: Settings other than the family's defaults.
         """
-        settings = self.settings(**changes)
-        general = self.general(settings) if general is None else general
         images = load_images(CONCEPTS / noun, self.bench.resolution)
         images = images if captioned else images.with_captions([None] * len(images.images))
-        token = f"<{noun}1>"
-        phrase, pipeline = f"{token} {noun}", self.model.pipeline
+        subject = teaching.Subject(noun, noun, None, f"<{noun}1>", images)
+        return self.study(subject, earlier, self.settings(**changes), general)
+
+    def study(
+        self,
+        subject: teaching.Subject,
+        earlier: Sequence[Taught],
+        settings: Settings,
+        general: Mapping[str, Tensor] | None = None,
+    ) -> Taught:
+        """Learn any subject on top of earlier ones, as `cns add` does.
+
+        Args:
+            subject: What; its token is installed.
+            earlier: Concepts that the model holds.
+            settings: How.
+            general: Neurons to leave out; None finds the general ones.
+        """
+        general = self.general(settings) if general is None else general
+        pipeline = self.model.pipeline
         parent = self.model.set_concepts([one.weights for one in earlier])
         # The token must exist before prompts that hold it beside an earlier one are encoded.
-        row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, noun)
-        install_tokens(pipeline.tokenizer, pipeline.text_encoder, {token: row})
-        past = [self._past(one, earlier, phrase) for one in earlier] if settings.reg != "none" else []
-        prompts = teaching.training_prompts(self.bench, teaching.Subject(noun, noun, None, token, images))
-        lesson = Lesson(noun, noun, token, images.pixels, prompts)
+        row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
+        install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
+        past = [self._past(one, earlier, subject.phrase) for one in earlier] if settings.reg != "none" else []
+        prompts = teaching.training_prompts(self.bench, subject)
+        lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
         around = Surroundings(past, self._calibrated(), general)
         learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
-        return Taught(noun, learned.weights, images.pixels, birth, learned.selection.masks, learned.series["loss"])
+        masks, series = learned.selection.masks, learned.series
+        return Taught(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, series["loss"], series)
 
     def draw(self, concepts: Sequence[Taught], phrase: str, per_prompt: int) -> Pixels:
         """Generate `per_prompt` images of each judge template with the phrase; the same noise at every call.

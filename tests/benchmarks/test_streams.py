@@ -54,6 +54,13 @@ def test_orders_are_different_permutations(stream: dict[str, Any]) -> None:
     assert all(set(order) == names and len(order) == len(names) for order in stream["orders"])
 
 
+def test_zero_shot_prompts_are_held_out_calibration_prompts(stream: dict[str, Any]) -> None:
+    table = json.loads((ROOT / "cns" / "bases" / "emoji-64-v1" / "calibration.json").read_text())
+    held_out = {entry["prompt"] for entry in table["prompts"] if entry["split"] == "held_out"}
+    assert len(stream["zero_shot"]) == 40
+    assert set(stream["zero_shot"]) <= held_out
+
+
 def test_nothing_is_asked_for_together_twice(stream: dict[str, Any]) -> None:
     asked = [name for group in [*stream["pairs"], *stream["triples"]] for name in group]
     assert len(set(asked)) == len(asked)

@@ -1,0 +1,142 @@
+"""The scores of a concept's images: identity, CLIP-I, CLIP-T, and CLIP-I's like in a network that the base never met.
+
+Raw cosines by `cns.metrics`. CLIP-T reads the prompt with the special token taken out. Features of references and of
+the base's own images are computed once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.classroom import Classroom, Pixels
+from benchmarks.concept_stream import Concept, Stream
+from benchmarks.lite import LiteEncoder
+from cns import metrics
+from cns.templates import without_tokens
+
+IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
+"""Score -> encoder; `lite` shares nothing with the base."""
+SCORES = (*IMAGE_SCORES, "clip_t")
+WINDOW = 36  # pixels: an object of a pair is about 31 wide, of three about 21
+WINDOW_STEPS = ((0, 14, 28), (8, 18, 28))  # x, y
+Features = NDArray[np.float32]
+Scores = dict[str, float]
+
+
+class Judge:
+    """The judges of one stream.
+
+    Args:
+        room: The base and its two judges.
+        stream: Whose concepts are judged.
+        lite: The third judge; None leaves its score out.
+    """
+
+    def __init__(self, room: Classroom, stream: Stream, lite: LiteEncoder | None) -> None:
+        self.room, self.stream = room, stream
+        self.encoders: dict[str, Callable[[Pixels], Features]] = {
+            name: encoder.image_features for name, encoder in room.bench.encoders.items()
+        }
+        if lite is not None:
+            self.encoders["lite"] = lite.image_features
+        self._references: dict[str, dict[str, Features]] = {}
+        self._base: dict[str, Scores] = {}
+        self._untouched: dict[str, Features] | None = None
+
+    @property
+    def image_scores(self) -> dict[str, str]:
+        """Image scores that there are judges for."""
+        return {score: name for score, name in IMAGE_SCORES.items() if name in self.encoders}
+
+    def references(self, concept: Concept) -> dict[str, Features]:
+        """Features of a concept's references, by encoder."""
+        if concept.name not in self._references:
+            pixels = concept.images.pixels
+            self._references[concept.name] = {name: embed(pixels) for name, embed in self.encoders.items()}
+        return self._references[concept.name]
+
+    def ceiling(self, concept: Concept) -> Scores:
+        """The references against each other: what a perfect copy would score."""
+        found = self.references(concept)
+        return {score: round(metrics.ceiling(found[name]), 4) for score, name in self.image_scores.items()}
+
+    def scores(self, concept: Concept, more: bool = False) -> Scores:
+        """Draw a concept from the live model and score it.
+
+        Args:
+            concept: Its token is installed.
+            more: Diversity of the images and their distance to the nearest reference too, both in CLIP.
+        """
+        prompts = self.stream.prompts(concept.phrase)
+        images = self._draw(prompts)
+        found = self.of_images(images, prompts, concept)
+        if more:
+            features = self.encoders["clip"](images)
+            found["diversity"] = metrics.diversity(features)
+            found["copying"] = float(metrics.copying(features, self.references(concept)["clip"]).mean())
+        return _rounded(found)
+
+    def base_scores(self, concept: Concept) -> Scores:
+        """b_j: the class noun alone on the bare base, which the live model must be when this is first asked."""
+        if concept.name not in self._base:
+            prompts = self.stream.prompts(concept.noun)
+            self._base[concept.name] = _rounded(self.of_images(self._draw(prompts), prompts, concept))
+        return self._base[concept.name]
+
+    def of_images(self, images: Pixels, prompts: Sequence[str], concept: Concept) -> Scores:
+        """Scores of images against a concept's references and their own prompts."""
+        references = self.references(concept)
+        found = {
+            score: metrics.image_similarity(self.encoders[name](images), references[name])
+            for score, name in self.image_scores.items()
+        }
+        return {**found, "clip_t": self.text_score(images, prompts, [concept])}
+
+    def text_score(self, images: Pixels, prompts: Sequence[str], concepts: Sequence[Concept]) -> float:
+        """CLIP-T: mean cosine to the prompts without the concepts' tokens."""
+        tokens = [concept.token for concept in concepts]
+        texts = self.room.bench.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
+        return metrics.clip_t(self.encoders["clip"](images), texts)
+
+    def in_windows(self, images: Pixels, concept: Concept) -> NDArray[np.float64]:
+        """Identity of the best window of each image, shape (N,): is the concept anywhere in it?"""
+        side = images.shape[1] / 64
+        crops = [images]
+        for left, top in itertools.product(*WINDOW_STEPS):
+            x, y, width = (round(value * side) for value in (left, top, WINDOW))
+            cut = images[:, y : y + width, x : x + width]
+            crops.append(np.stack([np.asarray(Image.fromarray(one).resize(images.shape[1:3])) for one in cut]))
+        target = self.references(concept)["identity"]
+        found = [metrics.image_similarities(self.encoders["identity"](crop), target) for crop in crops]
+        best: NDArray[np.float64] = np.stack(found).max(0)
+        return best
+
+    def remember_base(self) -> None:
+        """Take what is only to be had from the bare base, which the live model is now."""
+        if self._untouched is None:
+            images = self._draw(self.stream.zero_shot)
+            self._untouched = {name: self.encoders[name](images) for name in ("identity", "clip")}
+
+    def zero_shot(self) -> Scores:
+        """How far images of other things moved from the base's: mean of 1 - cosine, same seeds."""
+        assert self._untouched is not None, "remember_base() comes first"
+        images = self._draw(self.stream.zero_shot)
+        return _rounded(
+            {
+                name: float(metrics.zero_shot_drift(before, self.encoders[name](images)).mean())
+                for name, before in self._untouched.items()
+            }
+        )
+
+    def _draw(self, prompts: Sequence[str]) -> Pixels:
+        return self.room.bench.images(prompts, self.stream.seeds(len(prompts)))
+
+
+def _rounded(scores: Scores) -> Scores:
+    """Four digits: noise over images is a hundred times that."""
+    return {name: round(float(value), 4) for name, value in scores.items()}

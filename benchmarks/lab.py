@@ -1,0 +1,114 @@
+"""What the paper's experiments share: one loaded base, the judges of both streams, how large a run is.
+
+Loaded when a cell is first computed, so that making tables costs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.classroom import Classroom
+from benchmarks.concept_stream import Stream, load_stream
+from benchmarks.judging import Judge
+from benchmarks.lite import LiteEncoder
+from cns.families import FAMILIES
+
+CACHE = Path(__file__).resolve().parent.parent / ".bench"
+DEFAULTS = FAMILIES["emoji-64"].defaults
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is.
+
+    Attributes:
+        orders: Orders (and seeds) of the reporting stream.
+        stream: Concepts of a stream.
+        tuning: Concepts of the tuning stream.
+        tuning_orders: Orders of it on which our own regularizers are swept.
+        singles: Concepts that are learned alone.
+        calibration: Numbers of calibration prompts.
+        prompts: Judge templates and groups of concepts; None = all.
+        zero_shot: Images of other things; None = all.
+        steps: Training steps, warm-up aside; None = the defaults.
+    """
+
+    orders: int = 3
+    stream: int = 20
+    tuning: int = 5
+    tuning_orders: int = 2
+    singles: int = 8
+    calibration: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 100)
+    prompts: int | None = None
+    zero_shot: int | None = None
+    steps: int | None = None
+
+
+FULL = Size()
+QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, steps=3)
+
+
+class Lab:
+    """The base, loaded when it is needed.
+
+    Args:
+        size: How large the run is.
+        folder: Another base than the embedded one, for tests.
+        cache: Folder for what several cells need, or None.
+    """
+
+    def __init__(self, size: Size = FULL, folder: Path | None = None, cache: Path | None = CACHE) -> None:
+        self.size, self._folder, self._cache = size, folder, cache
+        self._judges: dict[str, Judge] = {}
+        self._streams: dict[str, Stream] = {}
+
+    @cached_property
+    def room(self) -> Classroom:
+        """The base."""
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        return Classroom(folder=self._folder, cache=self._cache)
+
+    @cached_property
+    def _lite(self) -> LiteEncoder:
+        return LiteEncoder()
+
+    def stream(self, name: str) -> Stream:
+        """A stream."""
+        if name not in self._streams:
+            whole = load_stream(name)
+            first = self.size.prompts
+            self._streams[name] = replace(
+                whole,
+                templates=whole.templates[:first],
+                pairs=whole.pairs[:first],
+                triples=whole.triples[:first],
+                together_templates=whole.together_templates[:first],
+                zero_shot=whole.zero_shot[: self.size.zero_shot],
+            )
+        return self._streams[name]
+
+    def judge(self, name: str) -> Judge:
+        """The judge of a stream."""
+        if name not in self._judges:
+            self._judges[name] = Judge(self.room, self.stream(name), self._lite)
+        return self._judges[name]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Settings of ours that the size asks for."""
+        return {} if self.size.steps is None else {"steps": self.size.steps, "warmup_steps": 1}
+
+    @property
+    def peer_steps(self) -> int:
+        """Batches of a peer: as many as ours take for warm-up and finetuning."""
+        return self.size.steps + 1 if self.size.steps else DEFAULTS.steps + DEFAULTS.warmup_steps
+
+    def facts(self, stream: str, **more: Any) -> dict[str, Any]:
+        """What every cell hangs on besides its method: the stream's file, the family's defaults, the sizes."""
+        return {"stream": self.stream(stream).digest, "defaults": dataclasses.asdict(DEFAULTS), **self.changes, **more}

@@ -1,0 +1,137 @@
+"""The methods of the tables, by name, and the settings that are tried for each on the tuning stream.
+
+A contender is a method with something to tune. The peers get an equal budget: three learning rates, then the best of
+them with twice the steps (C-LoRA, which has a second knob, gets two cells more; merging tunes its factor on the
+adapters that `LoRA each` chose). Our regularizers are swept in their strength a; CNS itself runs with the family's
+defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.lab import Lab
+from benchmarks.method import Method
+from benchmarks.ours import RANDOM, Ours
+from benchmarks.peers.loop import Recipe
+from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
+from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
+from cns.regularizers import REGULARIZERS
+
+Settings = Mapping[str, Any]
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""a, on a log scale around the default."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with something to tune.
+
+    Attributes:
+        name: As tables show it.
+        build: Settings -> method.
+        first: Settings tried first.
+        then: (best of them, steps) -> settings tried afterwards.
+        after: Contender whose chosen settings the first ones are added to, or "".
+    """
+
+    name: str
+    build: Callable[[Settings], Method]
+    first: Sequence[Settings]
+    then: Callable[[Settings, int], Sequence[Settings]] = lambda _best, _steps: ()
+    after: str = ""
+
+
+def _rates(*rates: float, **more: Any) -> list[Settings]:
+    return [{"lr": rate, **more} for rate in rates]
+
+
+def _longer(best: Settings, steps: int) -> list[Settings]:
+    return [{**best, "steps": 2 * steps}]
+
+
+def _c_lora_then(best: Settings, steps: int) -> list[Settings]:
+    return [*_longer(best, steps), *({**best, "lambda": strength} for strength in (1e-2, 1e2))]
+
+
+def _recipe(settings: Settings) -> Recipe:
+    return Recipe(settings["lr"], settings["steps"])
+
+
+PEERS = (
+    Contender("textual inversion", lambda s: textual_inversion(_recipe(s)), _rates(2e-3, 6e-3, 2e-2), _longer),
+    Contender("dreambooth", lambda s: dreambooth(_recipe(s)), _rates(5e-5, 1.5e-4, 5e-4), _longer),
+    Contender("custom diffusion", lambda s: custom_diffusion(_recipe(s)), _rates(2e-4, 6e-4, 2e-3), _longer),
+    Contender("sequential LoRA", lambda s: SequentialLora(_recipe(s)), _rates(3e-4, 1e-3, 3e-3), _longer),
+    Contender(
+        "C-LoRA",
+        lambda s: CLora(_recipe(s), s["lambda"]),
+        _rates(3e-4, 1e-3, 3e-3, **{"lambda": 1.0}),
+        _c_lora_then,
+    ),
+    Contender("LoRA each, set_adapters", lambda s: LoraEach(_recipe(s)), _rates(3e-4, 1e-3, 3e-3), _longer),
+    Contender(
+        "LoRA each, merged",
+        lambda s: LoraMerged(_recipe(s), s["factor"]),
+        [{"factor": factor} for factor in (1.0, 0.7, 0.4, 0.2)],
+        after="LoRA each, set_adapters",
+    ),
+)
+
+
+def _regularizer(name: str, reg: str) -> Contender:
+    """CNS with another regularizer, tuned in a."""
+    return Contender(name, lambda s: Ours(name, **s), [{"reg": reg, "reg_strength": a} for a in STRENGTHS])
+
+
+# What the frontier draws; `features` is the default, so the tables take the family's strength and not the sweep's.
+OURS = (
+    _regularizer("CNS, features", "features"),
+    _regularizer("CNS, weights", "weights"),
+    _regularizer("CNS, project", "project"),
+    Contender("CNS, project (hard)", lambda s: Ours("CNS, project (hard)", **s), [{"reg": "project-hard"}]),
+    _regularizer("CNS, features from the parent", "features-parent"),
+)
+BY_NAME = {contender.name: contender for contender in (*OURS, *PEERS)}
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "CNS": {},
+    "CNS, no L_reg": {"reg": "none"},
+    "CNS, random mask": {"score": RANDOM, "keeps_general": True},
+    "CNS, general neurons kept": {"keeps_general": True},
+    "CNS, features from the parent": {"reg": "features-parent"},
+}
+"""One thing differs from the first, everything else is the family's default."""
+
+TUNED = ("CNS, weights", "CNS, project", *(peer.name for peer in PEERS))
+"""Rows of the tables whose settings the tuning stream chose."""
+
+ROWS = (
+    "CNS",
+    "CNS, project",
+    "CNS, weights",
+    *list(ABLATIONS)[1:],
+    *(peer.name for peer in PEERS),
+)
+"""All rows, in the order of the tables and of the work."""
+
+
+def is_available(name: str) -> bool:
+    """Whether the regularizer that a row needs exists in this version."""
+    first = BY_NAME[name].first[0] if name in BY_NAME else ABLATIONS.get(name, {})
+    return str(first.get("reg", "none")) in REGULARIZERS
+
+
+def row_method(name: str, lab: Lab, chosen: Callable[[str], Settings | None]) -> Method | None:
+    """The method of a row; None while the settings that it needs are not known yet.
+
+    Args:
+        name: Of `ROWS`.
+        lab: Its size changes steps.
+        chosen: Settings that the tuning stream chose, by contender.
+    """
+    if name not in TUNED:
+        return Ours(name, **{**ABLATIONS[name], **lab.changes})
+    settings = chosen(name)
+    return None if settings is None else BY_NAME[name].build(settings)

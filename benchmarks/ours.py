@@ -1,0 +1,85 @@
+"""CNS as the tables measure it, whole and without parts: the same learning rates, steps and seeds, one thing differs.
+
+What is learned here is what `cns add` learns, by the same functions (`Classroom.study`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import zstandard
+from torch import Tensor
+
+from benchmarks.classroom import Classroom, Taught
+from benchmarks.concept_stream import Concept
+from benchmarks.method import Footprint
+from cns import codec, selection
+from cns.denoising import Denoiser, NoisedBatch
+from cns.selection import Scores
+from cns_cli.porcelain import teaching
+
+RANDOM = "random"
+STORED_LEVEL = 3  # of zstd, as the registry stores objects
+SERIES_OF_EVERY_TRAINING = ("warmup_loss", "loss", "penalty")
+
+
+class Ours:
+    """CNS with some settings changed.
+
+    Args:
+        name: As tables show it.
+        keeps_general: Whether general neurons may be chosen too.
+        changes: Settings other than the family's defaults.
+    """
+
+    is_independent = False
+
+    def __init__(self, name: str, *, keeps_general: bool = False, **changes: Any) -> None:
+        self.name, self.keeps_general, self.changes = name, keeps_general, changes
+        self.settings: Mapping[str, Any] = {**changes, "keeps_general": keeps_general}
+
+    def learn(self, room: Classroom, state: Sequence[Taught] | None, concept: Concept, seed: int) -> list[Taught]:
+        """Learn on top of what the state holds."""
+        if state is None:
+            room.reset()
+        if self.changes.get("score") == RANDOM:
+            selection.SCORES[RANDOM] = _RandomScore(seed)
+        subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)
+        settings = room.settings(**{**self.changes, "seed": seed})
+        general = room.nobody_general() if self.keeps_general else None
+        return [*(state or []), room.study(subject, list(state or []), settings, general)]
+
+    def put(self, room: Classroom, state: Sequence[Taught], _names: Sequence[str]) -> None:
+        """Compose the concepts of the state."""
+        room.reset()
+        room.model.set_concepts([one.weights for one in state])
+
+    def footprint(self, state: Sequence[Taught]) -> Footprint:
+        """Weights that moved by at least one step of the grid, and the stored size of mask, steps and row."""
+        weights = state[-1].weights
+        moved = sum(int((part.steps != 0).sum()) for part in weights.delta.values())
+        parts = [
+            *codec.encode(weights.delta),
+            codec.encode_rows({key: row.numpy() for key, row in weights.rows.items()}),
+        ]
+        stored = sum(len(zstandard.ZstdCompressor(level=STORED_LEVEL).compress(part)) for part in parts)
+        series = {name: values for name, values in state[-1].series.items() if name not in SERIES_OF_EVERY_TRAINING}
+        return Footprint(moved, stored, {name: float(values[-1]) for name, values in series.items() if values})
+
+    def fused_bytes(self, _state: Sequence[Taught], _names: Sequence[str]) -> int:
+        """All concepts live in one model."""
+        return 0
+
+
+class _RandomScore:
+    """Scores without meaning: a mask of the same size at random places, the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(self, denoiser: Denoiser, _prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
+        generator = torch.Generator().manual_seed(self.seed)
+        base: Mapping[str, Tensor] = denoiser.model.base
+        return {name: torch.rand(base[name].shape, generator=generator) for name in sorted(base)}

@@ -1,0 +1,157 @@
+"""The paper's figures and tables on the embedded base: which cells, in which order, by how many processes.
+
+    python -m benchmarks paper --jobs 2 --minutes 480
+
+`figure3`, `tuning`, `singles`, `stream` run one of its parts; `multi` and `frontier` are tables of the cells of
+`stream` and `tuning`. The order makes a part of the run useful: settings first, then every method in the first order,
+then the next. Cells are kept one by one; the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks import figure3, paper_tables, singles, stream, tuning
+from benchmarks.cells import Cells
+from benchmarks.lab import FULL, QUICK, Lab, Size
+from benchmarks.lineup import OURS, PEERS, ROWS, is_available, row_method
+from benchmarks.method import Method
+from benchmarks.report import Report
+from benchmarks.tuning import Tuning
+from benchmarks.work import Job, cells_of, work
+
+PARTS = {
+    "figure3": (figure3.EXPERIMENT,),
+    "tuning": (tuning.EXPERIMENT,),
+    "frontier": (tuning.EXPERIMENT,),
+    "singles": (tuning.EXPERIMENT, singles.EXPERIMENT),
+    "stream": (tuning.EXPERIMENT, stream.EXPERIMENT),
+    "multi": (tuning.EXPERIMENT, stream.EXPERIMENT),
+    "paper": (figure3.EXPERIMENT, tuning.EXPERIMENT, singles.EXPERIMENT, stream.EXPERIMENT),
+}
+"""Name on the command line -> experiments whose cells it needs."""
+
+REPORTS = ("figure3", "frontier", "singles", "stream", "multi")
+
+
+@dataclass
+class Paper:
+    """One run.
+
+    Attributes:
+        lab: The base and the size.
+        stores: Experiment -> its cells.
+        keeps: Whether anything is kept: cells, tables, pictures.
+    """
+
+    lab: Lab
+    stores: dict[str, Cells]
+    keeps: bool
+
+    @classmethod
+    def of_size(cls, size: Size, *, keeps: bool = True, lab: Lab | None = None) -> Paper:
+        """A run whose cells are in docs/benchmarks, or nowhere."""
+        names = PARTS["paper"]
+        return cls(lab or Lab(size), {name: cells_of(name) if keeps else Cells(None) for name in names}, keeps)
+
+    @property
+    def tuning(self) -> Tuning:
+        """The sweeps."""
+        return Tuning(self.lab, self.stores[tuning.EXPERIMENT])
+
+    def plan(self, part: str) -> list[Job | None]:
+        """The jobs of a part in the order of their worth."""
+        wanted = PARTS[part]
+        return [job for job in self._all() if job is None or experiment_of(job) in wanted]
+
+    def store(self, job: Job) -> Cells:
+        """Where a job's cell is kept."""
+        return self.stores[experiment_of(job)]
+
+    def method(self, name: str) -> Method | None:
+        """The method of a row, or None while its settings are not known."""
+        return row_method(name, self.lab, self.tuning.chosen)
+
+    def cell(self, job: Job) -> Any:
+        """A finished cell, or None."""
+        return self.store(job).values.get(job.key)
+
+    def cells(self, name: str, job: Callable[[Lab, Method, int], Job]) -> list[Any]:
+        """The finished cells of a row, one an order or seed."""
+        method = self.method(name) if is_available(name) else None
+        if method is None:
+            return []
+        found = [self.cell(job(self.lab, method, number)) for number in range(self.lab.size.orders)]
+        return [cell for cell in found if cell is not None]
+
+    def _all(self) -> Iterator[Job | None]:
+        sweeps, size = self.tuning, self.lab.size
+        yield from figure3.plan(self.lab)
+        yield from sweeps.plan(0, PEERS)
+        yield from sweeps.baseline(0)
+        yield from sweeps.plan(0, OURS)
+        for number in range(size.orders):
+            yield from self._rows(number, ROWS, stream.job)
+            yield from self._rows(number, [name for name in ROWS if name not in singles.SAME_AS], singles.job)
+        for order in range(1, size.tuning_orders):
+            yield from sweeps.baseline(order)
+            yield from sweeps.plan(order, OURS)
+
+    def _rows(self, number: int, names: Sequence[str], job: Callable[[Lab, Method, int], Job]) -> Iterator[Job | None]:
+        for name in names:
+            if is_available(name):
+                method = self.method(name)
+                yield None if method is None else job(self.lab, method, number)
+
+
+def experiment_of(job: Job) -> str:
+    """The experiment of a job: the first word of its name."""
+    return job.name.replace(":", " ").split()[0]
+
+
+def run_part(part: str, *, quick: bool, minutes: float | None, jobs: int) -> list[Report]:
+    """Compute the missing cells of a part and make its tables.
+
+    Args:
+        part: Of `PARTS`.
+        quick: Tiny sizes; nothing is kept.
+        minutes: Begin no cell after that.
+        jobs: Processes; each computes with one thread.
+    """
+    torch.set_num_threads(1)  # two processes of one thread get more done than one of two
+    paper = Paper.of_size(QUICK if quick else FULL, keeps=not quick)
+    for name in ROWS:
+        if not is_available(name):
+            print(f"  {name}: this version has no such regularizer; skipped", flush=True)
+    limit = ["--minutes", str(minutes)] if minutes else []
+    command = [sys.executable, "-m", "benchmarks", part, "--worker", *limit]
+    others = (
+        []
+        if quick
+        else [subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) for _ in range(jobs - 1)]
+    )
+    try:
+        work(partial(paper.plan, part), paper.store, minutes, jobs)
+        for other in others:
+            other.wait()
+    finally:
+        for other in others:
+            if other.poll() is None:
+                other.terminate()
+    for cells in paper.stores.values():
+        cells.read()
+    return reports(paper, part)
+
+
+def reports(paper: Paper, part: str) -> list[Report]:
+    """The tables of a part, of the cells that there are."""
+    names = REPORTS if part == "paper" else ("frontier",) if part == "tuning" else (part,)
+    return [paper_tables.REPORTS[name](paper) for name in names]

@@ -1,0 +1,75 @@
+"""Curves of the paper's figures on our base, PNG by matplotlib (which comes with mlflow)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]
+OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
+
+
+def overlap(counts: Sequence[int], curves: Mapping[str, Sequence[float]], paper: float) -> None:
+    """Draw the share of base neurons that are general against the number of calibration prompts."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=120)
+    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        axes.plot(counts, curve, marker="o", markersize=4, color=colour, label=name)
+    axes.axhline(paper, color="#555555", linestyle="--", linewidth=1, label=f"the paper, about {paper:.0%}")
+    axes.set_xscale("log")
+    axes.set_xlabel("calibration prompts")
+    axes.set_ylabel("share of base neurons that are general")
+    axes.set_ylim(0, 1)
+    _save(figure, axes, "figure3.png")
+
+
+def first_concept(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+    """Draw what is left of the first concept's gain over the stream, one line a method, with its interval for CNS."""
+    figure, axes = plt.subplots(figsize=(7.6, 4.6), dpi=120)
+    for colour, (name, (means, halves)) in zip(COLOURS, curves.items(), strict=False):
+        places, ours = range(1, len(means) + 1), name.startswith("CNS")
+        axes.plot(places, means, color=colour, linewidth=OURS_WIDTH if ours else PEER_WIDTH, label=name)
+        if name == "CNS":
+            low = [mean - half for mean, half in zip(means, halves, strict=True)]
+            high = [mean + half for mean, half in zip(means, halves, strict=True)]
+            axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xlabel("concepts learned")
+    axes.set_ylabel("the first concept: share of its gain that is left")
+    axes.set_ylim(-0.3, 1.15)
+    _save(figure, axes, "stream.png")
+
+
+def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, bool]]) -> None:
+    """Draw what was gained against what was forgotten, one mark a setting; the chosen ones are ringed.
+
+    Args:
+        points: (method, settings, gain, BWT of identity, order, is it the chosen setting).
+    """
+    figure, axes = plt.subplots(figsize=(7.6, 5.0), dpi=120)
+    names = list(dict.fromkeys(point[0] for point in points))
+    for colour, name in zip(COLOURS, names, strict=False):
+        own = [point for point in points if point[0] == name and point[4] == 0]
+        ours = name.startswith("CNS")
+        forgotten, gained = [-point[3] for point in own], [point[2] for point in own]
+        axes.plot(forgotten, gained, "-o" if ours else "x", color=colour, markersize=4, linewidth=1, label=name)
+        for _name, _settings, gain, bwt, _order, is_chosen in own:
+            if is_chosen:
+                axes.plot([-bwt], [gain], "o", markersize=10, markerfacecolor="none", color=colour)
+    axes.set_xlabel("forgotten: - BWT of identity (left is better)")
+    axes.set_ylabel("learned: gain of identity (up is better)")
+    _save(figure, axes, "frontier.png")
+
+
+def _save(figure: Any, axes: Any, name: str) -> None:
+    axes.legend(frameon=False, fontsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(IMAGES / name, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,95 @@
+"""The training that all peers share: batches of the concept's pictures, the denoising loss, torch's AdamW.
+
+Batches are drawn as CNS draws them, from the same seed. Which weights train, and what is added to the loss, is the
+peer's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.classroom import Classroom
+from benchmarks.concept_stream import Concept
+from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
+from cns.tokens import class_noun_row, install_tokens, trainable_rows
+from cns_cli.porcelain import teaching
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a peer trains.
+
+    Attributes:
+        lr: Learning rate of its weights; of the token's row, if that is all it trains.
+        steps: Batches.
+    """
+
+    lr: float
+    steps: int
+
+
+def train(
+    room: Classroom,
+    concept: Concept,
+    seed: int,
+    recipe: Recipe,
+    weights: Sequence[torch.nn.Parameter],
+    penalty: Callable[[], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Train some weights in place, and the concept's token.
+
+    Args:
+        room: Its live model is trained; earlier concepts' tokens are installed.
+        concept: What to learn.
+        seed: Of the batches.
+        recipe: Learning rate and steps.
+        weights: What trains beside the token; may be empty.
+        penalty: Added to the loss at each step.
+
+    Returns:
+        The token's row, by token, float32.
+    """
+    pipeline, defaults = room.model.pipeline, room.bench.family.defaults
+    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
+    subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)
+    prompts = teaching.training_prompts(room.bench, subject)
+    latents, denoiser = encode_images(pipeline, concept.images.pixels), Denoiser(room.model, autocast_dtype(row.device))
+    token_id = pipeline.tokenizer.convert_tokens_to_ids(concept.token)
+    token_rate = defaults.token_lr if weights else recipe.lr
+    groups = [{"params": [row], "lr": token_rate, "weight_decay": 0.0}, {"params": list(weights), "lr": recipe.lr}]
+    optimizer = torch.optim.AdamW(groups if weights else groups[:1])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, recipe.steps))
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(recipe.steps):
+        batch = draw_batch(latents, prompts, defaults.batch_size, denoiser.train_timesteps, generator)
+        with trainable_rows(pipeline.text_encoder, {token_id: row}):
+            loss = denoiser.loss(batch)
+        if penalty is not None:
+            loss = loss + penalty()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    rows = {concept.token: row.detach()}
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, rows)
+    return rows
+
+
+def rate_factor(step: int, steps: int) -> float:
+    """Factor on the learning rate, CNS's own: ten steps up, constant, linear to 5 % over the last 40 %."""
+    return min(1.0, (step + 1) / 10) * max(0.05, min(1.0, (steps - step) / (0.4 * steps)))
+
+
+def install(room: Classroom, rows: Mapping[str, Tensor]) -> None:
+    """Install token rows that were trained."""
+    install_tokens(room.model.pipeline.tokenizer, room.model.pipeline.text_encoder, rows)
+
+
+def size_of(tensors: Mapping[str, Tensor]) -> int:
+    """Number of values in some tensors."""
+    return sum(tensor.numel() for tensor in tensors.values())

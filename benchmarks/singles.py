@@ -1,0 +1,41 @@
+"""Concepts learned alone on the bare base: how like they are, whether the prompt is still followed, how varied."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.concept_stream import training_seed
+from benchmarks.figure3 import STREAM, single_concepts
+from benchmarks.lab import Lab
+from benchmarks.method import Method
+from benchmarks.work import Job
+
+EXPERIMENT = "singles"
+SAME_AS = {"CNS, features from the parent": "CNS"}
+"""Rows that cannot differ on a first concept: without a past there is no other anchor."""
+
+
+def job(lab: Lab, method: Method, seed: int) -> Job:
+    """The cell of one method and one seed."""
+    concepts = [concept.name for concept in single_concepts(lab)]
+    facts = lab.facts(STREAM, method=dict(method.settings), seed=seed, concepts=concepts)
+    twice = method.settings.get("steps", 0) > lab.peer_steps
+    cost = float(len(concepts)) * (2.2 if twice else 1.2)
+    return Job(f"singles {seed}: {method.name}", facts, partial(learn_alone, lab, method, seed), cost)
+
+
+def learn_alone(lab: Lab, method: Method, seed: int) -> dict[str, list[Any]]:
+    """Learn each concept on the bare base; return scores, the noun's own scores and the ceiling, by concept."""
+    room, judge = lab.room, lab.judge(STREAM)
+    found: dict[str, list[Any]] = {"concepts": [], "scores": [], "base": [], "ceiling": []}
+    for concept in single_concepts(lab):
+        room.reset()
+        found["base"].append(judge.base_scores(concept))
+        state = method.learn(room, None, concept, training_seed(concept, seed))
+        method.put(room, state, [concept.name])
+        found["concepts"].append(concept.name)
+        found["scores"].append(judge.scores(concept, more=True))
+        found["ceiling"].append(judge.ceiling(concept))
+    room.reset()
+    return found

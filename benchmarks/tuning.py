@@ -1,0 +1,106 @@
+"""Settings for every method, found on the tuning stream, and the frontier of learning against forgetting.
+
+Each setting learns the same few concepts one after another. What is chosen is the setting with the best mean of
+identity and CLIP-T over what was just learned and what is left at the end: half is plasticity, half is memory, and a
+method that draws the concept everywhere but forgets the prompt does not win. Nothing of the reporting stream is looked
+at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cells import Cells
+from benchmarks.lab import Lab
+from benchmarks.lineage_cell import Cell, learn_stream
+from benchmarks.lineup import BY_NAME, OURS, Contender, Settings, is_available
+from benchmarks.ours import Ours
+from benchmarks.work import Job
+
+EXPERIMENT = "tuning"
+STREAM = "tune"
+CRITERION = ("identity", "clip_t")
+
+
+class Tuning:
+    """The sweeps of one run.
+
+    Args:
+        lab: The base and the size.
+        cells: Where the finished settings are.
+    """
+
+    def __init__(self, lab: Lab, cells: Cells) -> None:
+        self.lab, self.cells = lab, cells
+
+    def plan(self, order: int, contenders: Sequence[Contender]) -> list[Job | None]:
+        """The jobs of some contenders in one order; None where a later round is not known yet."""
+        jobs: list[Job | None] = []
+        for contender in contenders:
+            if is_available(contender.name):
+                jobs += self._rounds(contender, order)
+        return jobs
+
+    def baseline(self, order: int) -> list[Job]:
+        """The two ends of the frontier: no regularizer at all."""
+        return [self._job("CNS, no L_reg", {"reg": "none"}, order)]
+
+    def chosen(self, name: str) -> Settings | None:
+        """The best settings of a contender in order 0; None while its sweep is not finished."""
+        contender = BY_NAME[name]
+        rounds = self._rounds(contender, 0)
+        if any(job is None or job.key not in self.cells.values for job in rounds):
+            return None
+        tried = [(self._score(job), -place, job) for place, job in enumerate(rounds) if job is not None]
+        best: Settings = max(tried, key=lambda entry: entry[:2])[2].settings["method"]
+        return best
+
+    def found(self, name: str, order: int) -> Iterator[tuple[Settings, Cell]]:
+        """The finished cells of a contender (or of "CNS, no L_reg"): its settings and what came of them."""
+        jobs = self._rounds(BY_NAME[name], order) if name in BY_NAME else self.baseline(order)
+        for job in jobs:
+            if job is not None and job.key in self.cells.values:
+                yield job.settings["method"], self.cells.values[job.key]
+
+    def _rounds(self, contender: Contender, order: int) -> list[Job | None]:
+        start: Settings = {}
+        if contender.after:
+            before = self.chosen(contender.after)
+            if before is None:
+                return [None]
+            start = before
+        steps = {} if contender in OURS else {"steps": self.lab.peer_steps}
+        first = [self._job(contender.name, {**steps, **start, **tried}, order) for tried in contender.first]
+        if any(job.key not in self.cells.values for job in first):
+            return [*first, None] if contender.then({**first[0].settings["method"]}, 1) else [*first]
+        best = max(first, key=self._score).settings["method"]
+        return [
+            *first,
+            *(self._job(contender.name, tried, order) for tried in contender.then(best, self.lab.peer_steps)),
+        ]
+
+    def _job(self, name: str, settings: Settings, order: int) -> Job:
+        facts = self.lab.facts(STREAM, method=dict(settings), order=order, count=self.lab.size.tuning)
+        title = f"tuning {order}: {name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
+        twice = settings.get("steps", 0) > self.lab.peer_steps
+        cost = 0.2 if "factor" in settings else (2.0 if twice else 1.0)
+        return Job(title, facts, partial(self._learn, name, settings, order), cost * self.lab.size.tuning)
+
+    def _learn(self, name: str, settings: Settings, order: int) -> Cell:
+        lab = self.lab
+        ours = name not in BY_NAME or BY_NAME[name] in OURS
+        method = Ours(name, **{**settings, **lab.changes}) if ours else BY_NAME[name].build(settings)
+        concepts = lab.stream(STREAM).order(order, lab.size.tuning)
+        return learn_stream(lab.room, lab.judge(STREAM), method, concepts, order, groups=False)
+
+    def _score(self, job: Job) -> float:
+        return criterion(self.cells.values[job.key])
+
+
+def criterion(cell: Mapping[str, Any]) -> float:
+    """Mean of identity and CLIP-T over the diagonal and the last row."""
+    return float(np.mean([row[score] for part in ("diagonal", "final") for row in cell[part] for score in CRITERION]))

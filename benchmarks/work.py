@@ -1,0 +1,104 @@
+"""Working through the cells of a plan: which one is next, what a time limit allows, how long it will take.
+
+A plan is a list of jobs in the order in which they are worth having: it is made anew after every cell, because what a
+later job does may hang on what earlier ones found (a learning rate, say). Any number of processes may work through the
+same plan; each takes the first job that nobody has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.cells import Cells
+from benchmarks.report import FOLDER
+
+WAIT_S = 10.0
+DIGITS = 10  # of a key's hash
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell that is wanted.
+
+    Attributes:
+        name: "EXPERIMENT: METHOD, WHAT"; for people.
+        settings: All that the cell hangs on; a change makes another cell.
+        compute: Makes it.
+        cost: About how long it takes, in trainings of one concept.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    compute: Callable[[], Any]
+    cost: float
+
+    @property
+    def key(self) -> str:
+        """Name and hash of the settings."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return f"{self.name} #{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
+
+
+Plan = Callable[[], Sequence[Job | None]]
+"""Jobs in their order; None stands for one or more that are not known before others are finished."""
+
+
+def cells_of(experiment: str) -> Cells:
+    """The file of an experiment's cells."""
+    return Cells(FOLDER / f"{experiment}_cells.json")
+
+
+def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None, workers: int = 1) -> bool:
+    """Compute the cells that are missing.
+
+    Args:
+        plan: What is wanted.
+        store: Where a job's cell is kept; the same object for the same file.
+        minutes: Begin no cell after that.
+        workers: How many processes share the plan, for the estimate.
+
+    Returns:
+        Whether all cells are there.
+    """
+    begun, spent, done = time.monotonic(), 0.0, 0.0
+    while True:
+        jobs = plan()
+        pending = [job for job in jobs if job is None or not finished(job, store)]
+        if not pending:
+            return True
+        if minutes is not None and time.monotonic() - begun > 60 * minutes:
+            print(f"  {minutes:g} minutes are over; {len(pending)} cells are missing", flush=True)
+            return False
+        took = next((made for job in pending if job and (made := _attempt(job, store)) is not None), None)
+        if took is None:
+            if all(job is None for job in pending):
+                raise RuntimeError("the plan waits for cells that it does not list")
+            time.sleep(WAIT_S)  # others compute what is left
+            continue
+        seconds, cost = took
+        spent, done = spent + seconds, done + cost
+        left = sum(job.cost for job in plan() if job and not finished(job, store))
+        hours = left * spent / done / workers / 3600
+        print(f"  {seconds:.0f} s; {left:.0f} trainings are left, about {hours:.1f} h", flush=True)
+
+
+def finished(job: Job, store: Callable[[Job], Cells]) -> bool:
+    """Whether a job's cell is there."""
+    return job.key in store(job).values
+
+
+def _attempt(job: Job, store: Callable[[Job], Cells]) -> tuple[float, float] | None:
+    """Compute a cell unless somebody else does or did; return its seconds and cost."""
+    cells = store(job)
+    with cells.claim(job.key) as ours:
+        if not ours:
+            return None
+        print(f"{time.strftime('%H:%M:%S')} {job.name}", flush=True)
+        start = time.monotonic()
+        cells.add(job.key, job.compute())
+        return time.monotonic() - start, job.cost
