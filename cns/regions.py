@@ -64,12 +64,15 @@ def concept_region(prompt: str, name: str, concepts: Mapping[str, ConceptWeights
         box: Where.
 
     Raises:
-        RegionError: No concept has this name.
+        RegionError: No concept has this name, or it is a style, which is drawn in and not put somewhere.
     """
     if name not in concepts:
         raise RegionError(f"no concept {name!r} for the box {box}; expected one of {', '.join(sorted(concepts))}")
     phrase = concepts[name].phrase
-    named = re.compile("|".join(f"(?:{_mention(concept)})" for concept in concepts.values()))
+    if concepts[name].kind == "style":
+        raise RegionError(f"{name} is a style; expected a prompt for the box, such as 'a {phrase} dog@{box}'")
+    objects = [concept for concept in concepts.values() if concept.kind == "object"]
+    named = re.compile("|".join(f"(?:{_mention(concept)})" for concept in objects))
     places = [match.span() for match in named.finditer(prompt)]
     if not places:
         return Region(box, (f"a {phrase}",))

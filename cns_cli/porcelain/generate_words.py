@@ -2,7 +2,7 @@
 
 An older model has never heard of `<rex>`: its tokenizer would take the token to pieces, and draw those. What a person
 wants to see there is what that model makes of the same words, so a mention of a missing concept is read as its class
-noun: `a <rex> dog` as `a dog`, `an <x1> apple` as `an apple`.
+noun: `a <rex> dog` as `a dog`, `a <x1> apple` as `an apple`. A missing style is left out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from registry.objects import Concept
 
 
 def without_concepts(prompt: str, missing: Iterable[Concept]) -> str:
-    """The prompt with every mention of these concepts read as its class noun."""
+    """The prompt with every mention of these concepts read as its class noun, or left out where it is a style's."""
     for concept in missing:
         first, *others = (re.escape(token) for token in concept.tokens)
         more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
         noun = concept.class_noun
-        mention = rf"(?P<article>\ban?\s+)?{first}{more}(?:\s+{re.escape(noun)}\b)?"
-        prompt = re.sub(mention, partial(_named, noun), prompt)
+        mention = rf"{first}{more}(?:\s+{re.escape(noun)}\b)?"
+        if concept.recipe.get("kind") == "style":
+            prompt = re.sub(rf"{mention}\s*", "", prompt)
+        else:
+            prompt = re.sub(rf"(?P<article>\ban?\s+)?{mention}", partial(_named, noun), prompt)
     return prompt
 
 

@@ -54,7 +54,7 @@ def encode_picture(image: Image.Image, path: Path, record: PictureRecord) -> byt
         chunks = PngInfo()
         chunks.add_text(KEY, record.to_text())
         chunks.add_text("parameters", _encodable(record.parameters()))
-        image.save(buffer, format=kind, pnginfo=chunks)
+        image.save(buffer, format=kind, pnginfo=chunks, optimize=record.grid)  # a sheet is large and made once
     elif kind in READ:
         exif = Image.Exif()
         exif[_DESCRIPTION] = record.to_text()

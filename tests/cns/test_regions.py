@@ -14,6 +14,8 @@ from cns.compose import ConceptWeights, Model
 from cns.errors import RegionError
 from cns.regions import Region, concept_region, regional
 from cns.sampling import sample
+from cns.templates import Kind
+from cns.tokens import vector_tokens
 from tests.cns.conftest import tiny_model
 
 PROMPT = "a dog and a cat on the grass"
@@ -158,12 +160,15 @@ def test_too_many_regions_are_refused(model: Model) -> None:
         generate(model, *[Region(LEFT, ("a dog",))] * 65)
 
 
-def concept(name: str, noun: str, vectors: int = 1) -> ConceptWeights:
-    tokens = [f"<{name}>", *(f"<{name}>_{k}" for k in range(1, vectors))]
-    return ConceptWeights(name, noun, {token: torch.zeros(2) for token in tokens}, {})
+def concept(name: str, noun: str, vectors: int = 1, kind: Kind = "object") -> ConceptWeights:
+    rows = {token: torch.zeros(2) for token in vector_tokens(f"<{name}>", vectors)}
+    return ConceptWeights(name, noun, rows, {}, kind)
 
 
-TREE = {"rex": concept("rex", "dog"), "mug": concept("mug", "mug"), "tom": concept("tom", "cat")}
+TREE = {
+    "rex": concept("rex", "dog"), "mug": concept("mug", "mug"), "tom": concept("tom", "cat", 3),
+    "mona": concept("mona", "style", kind="style"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,8 @@ TREE = {"rex": concept("rex", "dog"), "mug": concept("mug", "mug"), "tom": conce
         ("a <mug> mug on the grass", ("a <rex> dog on the grass",)),
         ("two toys on the grass", ("a <rex> dog",)),
         ("a <tom> cat, a <mug> mug", ("a <rex> dog", "a <rex> dog, a <rex> dog")),
+        ("a <tom> <tom>_1 <tom>_2 cat, a <mug>", ("a <rex> dog", "a <rex> dog, a <rex> dog")),
+        ("a <mona> style <rex> dog", ("a <mona> style <rex> dog",)),
     ],
 )
 def test_the_prompts_of_a_box_are_made_from_the_picture_s(prompt: str, expected: tuple[str, ...]) -> None:
@@ -184,5 +191,24 @@ def test_the_prompts_of_a_box_are_made_from_the_picture_s(prompt: str, expected:
 
 
 def test_a_name_that_no_concept_has_is_refused_with_the_list() -> None:
-    with pytest.raises(RegionError, match=r"'rox'.*expected one of mug, rex, tom"):
+    with pytest.raises(RegionError, match=r"'rox'.*expected one of mona, mug, rex, tom"):
         concept_region(PROMPT, "rox", TREE, LEFT)
+
+
+def test_a_style_is_not_put_somewhere() -> None:
+    with pytest.raises(RegionError, match="mona is a style; expected a prompt"):
+        concept_region("a dog", "mona", TREE, LEFT)
+
+
+def test_a_token_of_several_vectors_is_read_in_full_in_a_box(model: Model) -> None:
+    size = model.pipeline.text_encoder.config.hidden_size
+    generator = torch.Generator().manual_seed(0)
+    rows = {token: torch.randn(size, generator=generator) for token in vector_tokens("<rex>", 3)}
+    model.set_tokens(rows)
+    pipeline = model.pipeline
+    for guidance in (1.0, 3.0):  # the pipeline reads all vectors of its own prompt, as the box must of its own
+        settings: dict[str, Any] = {"steps": 2, "guidance": guidance, "size": 64}
+        plain = sample(pipeline, ["a <rex> dog"], [0], **settings).astype(int)
+        with regional(pipeline, [Region(WHOLE, ("a <rex> dog",))]):
+            boxed = sample(pipeline, ["a <rex> dog"], [0], **settings).astype(int)
+        assert np.abs(plain - boxed).max() <= 1

@@ -211,6 +211,8 @@ def test_a_missing_concept_is_read_as_its_class_noun(learned: Path) -> None:
     assert without_concepts("a <rex> dog and <rex>", [rex]) == "a dog and dog"
     assert without_concepts("a <a1> apple, the <a1> <a1>_1 apple", [apple]) == "an apple, the apple"
     assert without_concepts("a <tom> cat", [rex]) == "a <tom> cat"
+    style = _with(rex, class_noun="style", tokens=("<mona>",), recipe={"kind": "style"})
+    assert without_concepts("a <mona> style <rex> dog, <mona>", [rex, style]) == "a dog, "
 
 
 def test_memory_holds_one_batch_however_many_images(learned: Path, tmp_path: Path) -> None:
