@@ -225,8 +225,9 @@ def _fullness(result: AddResult) -> list[tuple[str, str]]:
     """How much of the model is taken, and what a projection left of the update."""
     rows = []
     if result.capacity:
-        reused = f"; {figures.percent(result.capacity['reused'])} of this one's were held before"
-        rows.append(("K/V weights", figures.capacity(result.capacity) + reused))
+        rows.append(("K/V weights", figures.capacity(result.capacity)))
+        if result.drift:
+            rows.append(("shared", f"{figures.percent(result.capacity['reused'])} of its weights with older concepts"))
     if result.energy_left is not None:
         rows.append(("energy left", f"{figures.percent(result.energy_left)} of each step, by the projection"))
     return rows

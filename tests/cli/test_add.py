@@ -216,3 +216,33 @@ def test_these_refusals_need_no_torch(lineage: Any, tmp_path: Path) -> None:
     for words in (["rex", "photos"], ["tom", "empty"], ["no good", "photos"]):
         loaded = modules_after(["add", *words], tmp_path)
         assert not loaded & {"torch", "diffusers", "transformers", "mlflow"}
+
+
+def test_says_how_full_the_model_is_and_what_a_projection_left(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = {"capacity_held": 0.11, "capacity_general": 0.25, "capacity_free": 0.65, "reused": 0.4}
+    text = printed(add_lines(replace(RESULT, capacity=shares, energy_left=0.62)), capsys)
+    assert "11 % held by concepts, 25 % general, 65 % free" in text
+    assert "40 % of its weights with older concepts" in text
+    assert "with older" not in printed(add_lines(replace(RESULT, capacity=shares, drift={})), capsys)
+    assert "62 % of each step, by the projection" in text
+
+
+def test_a_style_is_called_one_and_its_prompt_draws_something(capsys: pytest.CaptureFixture[str]) -> None:
+    style = replace(RESULT, name="mona", class_noun="style", token="<mona>", kind="style", class_confidence=None)
+    text = printed(add_lines(style), capsys)
+    assert "mona is a style of drawing things" in text
+    assert "a <mona> style house" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--vectors", "0"), ("--vectors", "17"), ("--kind", "mood"), ("--past-vote", "0"), ("--past-vote", "1.5"),
+     ("--warmup", "-1"), ("--anchor", "-1"), ("--prior", "-1")],
+)  # fmt: skip
+def test_settings_that_cannot_be_meant_are_refused_before_anything_is_loaded(
+    words: tuple[str, str], cns: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    result = cns("add", "rex", "photos", *words)
+    assert result.exit_code == 2
+    assert words[0] in result.stderr

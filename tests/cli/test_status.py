@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from cns_cli.porcelain.views import training_context
 from registry.trees import with_concept
+from tests.cli.conftest import modules_after
 
 
 def test_says_where_head_is_and_what_the_model_holds(lineage: Any, cns: Any) -> None:
@@ -67,3 +69,19 @@ def test_a_damaged_object_is_named(lineage: Any, cns: Any) -> None:
     result = cns("status")
     assert result.exit_code == 4
     assert added.commit.tree[:10] in result.stderr
+
+
+def test_capacity_is_shown_from_the_record_without_numpy(lineage: Any, cns: Any, tmp_path: Path) -> None:
+    shares = {"capacity_held": 0.058, "capacity_general": 0.25, "capacity_free": 0.7}
+    lineage.add("rex", metrics=shares)
+    result = cns("status")
+    assert "K/V weights: 5.8 % held by concepts, 25 % general, 70 % free" in result.stdout
+    assert json.loads(cns("status", "--json").stdout)["capacity"] == shares
+    assert "numpy" not in modules_after(["status"], tmp_path)
+
+
+def test_without_a_record_of_it_nothing_is_said_of_capacity(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    result = cns("status")
+    assert result.exit_code == 0
+    assert "K/V weights" not in result.stdout
