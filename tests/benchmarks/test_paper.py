@@ -1,0 +1,121 @@
+"""The paper's tables: the whole plan at its smallest on a tiny pipeline, and the figures of hand-made cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import paper_tables
+from benchmarks.cells import Cells
+from benchmarks.figure3 import shared, single_concepts
+from benchmarks.lab import FULL, Lab
+from benchmarks.lineup import PEERS, ROWS
+from benchmarks.paper import PARTS, Paper, experiment_of, reports
+from benchmarks.paper_stats import MISSING, is_below, marked, shown
+from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, lineage_figures
+from benchmarks.tuning import criterion
+from benchmarks.work import work
+from cns.loading import describe_base, resolve_base
+
+
+def row(identity: float, text: float = 0.5) -> dict[str, float]:
+    return {"identity": identity, "clip_i": identity / 2, "clip_t": text}
+
+
+def cell(**parts: Any) -> dict[str, Any]:
+    """Two concepts: the first falls from 0.8 to 0.5, the second is learned at 0.9; nouns alone score 0.4."""
+    made = {
+        "base": [row(0.4), row(0.4)],
+        "diagonal": [row(0.8), row(0.9)],
+        "final": [row(0.5), row(0.9)],
+        "first": [row(0.8), row(0.5)],
+        "zero_shot": {"identity": 0.1, "clip": 0.2},
+    }
+    return {**made, **parts}
+
+
+def test_figures_of_a_lineage() -> None:
+    found = lineage_figures(cell())
+    assert found["bwt identity"] == pytest.approx(-0.3)
+    assert found["bwt clip_i"] == pytest.approx(-0.15)
+    assert found["forgetting"] == pytest.approx(0.3)
+    assert found["gain"] == pytest.approx((0.4 + 0.5) / 2)
+    assert found["retention"] == pytest.approx((0.1 + 0.5) / (0.4 + 0.5))
+    assert found["final identity"] == pytest.approx(0.7)
+
+
+def test_criterion_weighs_learning_and_memory_alike() -> None:
+    assert criterion(cell()) == pytest.approx(np.mean([0.8, 0.9, 0.5, 0.9, *[0.5] * 4]))
+
+
+def test_a_clear_loser_is_not_marked_and_a_near_one_is() -> None:
+    texts = marked({"best": [0.9, 0.91, 0.92], "near": [0.91, 0.9, 0.91], "low": [0.5, 0.51, 0.52], "none": []})
+    assert texts["best"].startswith("**0.910 ±")
+    assert texts["near"].endswith("=")
+    assert not texts["low"].endswith("=")
+    assert texts["none"] == MISSING
+
+
+def test_rows_with_fewer_values_are_not_compared() -> None:
+    texts = marked({"done": [0.5, 0.6], "half done": [0.9]})
+    assert texts == {"done": "**0.550 ± 0.635**", "half done": "0.900"}
+
+
+def test_one_value_has_no_interval_and_proves_nothing() -> None:
+    assert shown([0.5]) == "0.500"
+    assert not is_below([0.1], [0.9])
+
+
+def test_shared_neurons_are_counted_over_all_matrices() -> None:
+    import torch
+
+    base = {"a": torch.tensor([[True, True]]), "b": torch.tensor([[True, False]])}
+    general = {"a": torch.tensor([[True, False]]), "b": torch.tensor([[True, True]])}
+    assert shared(base, general) == pytest.approx(2 / 3)
+
+
+def test_singles_hold_new_classes_too() -> None:
+    known = [concept.known for concept in single_concepts(Lab(FULL))]
+    assert len(known) == 8
+    assert known.count(False) == 2
+
+
+def test_sizes_are_the_embedded_base_s() -> None:
+    facts = describe_base(resolve_base("emoji-64"))
+    shapes = [matrix["shape"] for matrix in facts.matrices.values()]
+    assert sum(rows * columns for rows, columns in shapes) == KV_SIZE
+    assert DENOISER_SIZE > KV_SIZE
+
+
+def test_every_peer_gets_the_same_budget() -> None:
+    tried = {peer.name: [len(peer.first), len(peer.then(peer.first[0], 10))] for peer in PEERS}
+    assert tried.pop("C-LoRA") == [3, 3]
+    assert tried.pop("LoRA each, merged") == [4, 0]
+    assert set(map(tuple, tried.values())) == {(3, 1)}
+
+
+def test_tables_of_no_cell_say_that_all_is_missing() -> None:
+    paper = Paper.of_size(FULL, keeps=False)
+    (report,) = reports(paper, "singles")
+    assert [line[1] for line in report.tables[0].rows] == [MISSING] * len(ROWS)
+
+
+@pytest.mark.slow
+def test_the_whole_plan_runs_and_fills_every_table(lab: Lab, tmp_path: Path) -> None:
+    stores = {name: Cells(tmp_path / f"{name}.json") for name in PARTS["paper"]}
+    paper = Paper(lab, stores, keeps=False)
+    assert work(lambda: paper.plan("paper"), paper.store)
+    made = {name: paper_tables.REPORTS[name](paper) for name in paper_tables.REPORTS}
+    assert not any(MISSING in line for line in made["singles"].tables[0].rows)
+    assert not any(MISSING in line for line in made["stream"].tables[0].rows)
+    assert all(experiment_of(job) in stores for job in paper.plan("paper") if job)
+    assert {line[-1] for line in made["frontier"].tables[0].rows} == {"yes", ""}
+    chosen = paper.tuning.chosen("textual inversion")
+    assert chosen is not None
+    assert chosen["lr"] in (2e-3, 6e-3, 2e-2)
+    before = {name: dict(cells.values) for name, cells in stores.items()}
+    assert work(lambda: paper.plan("paper"), paper.store)  # nothing is computed twice
+    assert {name: cells.values for name, cells in stores.items()} == before
