@@ -81,18 +81,17 @@ def plan_of(options: GenerateOptions) -> Plan:
     """
     repo = Repository.discover(options.start)
     is_range = ".." in options.at
-    stops = _range(repo, options.at) if is_range else (_stop(repo, repo.resolve(options.at)),)
+    ids = _range(repo, options.at) if is_range else [repo.resolve(options.at)]
     if is_range and options.n > MAX_COLUMNS:
         raise RegistryError(
             f"{options.n} images at each commit of a range; expected at most {MAX_COLUMNS}",
             f"cns generate … --at {options.at} -n {MAX_COLUMNS}",
         )
-    at = f"{stops[0].commit_id}..{stops[-1].commit_id}" if is_range else stops[0].commit_id
-    kept = _thinned(stops)
-    thinned = (f"the range has {len(stops)} commits, of which {len(kept)} are shown",) * (len(kept) < len(stops))
+    stops = tuple(_stop(repo, commit_id) for commit_id in _thinned(ids))
+    thinned = (f"the range has {len(ids)} commits, of which {len(stops)} are shown",) * (len(stops) < len(ids))
     regions = tuple(split_region(text) for text in options.regions)
     paths = output_paths(options, one=options.grid or is_range)
-    plan = Plan(repo, kept, regions, tuple(paths), at, thinned)
+    plan = Plan(repo, stops, regions, tuple(paths), f"{ids[0]}..{ids[-1]}" if is_range else ids[0], thinned)
     for what, _ in regions:
         if not is_prompt(what) and what not in plan.concepts:
             raise UnknownConcept(what, list(plan.concepts))
@@ -135,19 +134,18 @@ def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
     return [next(free) for _ in range(count)]
 
 
-def _range(repo: Repository, text: str) -> tuple[Stop, ...]:
-    """The commits from A to B along first parents, the oldest first."""
+def _range(repo: Repository, text: str) -> list[str]:
+    """Ids of the commits from A to B along first parents, the oldest first."""
     first, _, last = text.partition("..")
-    end = repo.resolve(last or "HEAD")
+    ids = [repo.resolve(last or "HEAD")]
     begin = repo.resolve(first) if first else None
-    stops = [_stop(repo, end)]
-    while stops[-1].commit_id != begin and (parents := stops[-1].commit.parents):
-        stops.append(_stop(repo, parents[0]))
-    if begin is not None and stops[-1].commit_id != begin:
+    while ids[-1] != begin and (parents := repo.commit_of(ids[-1]).parents):
+        ids.append(parents[0])
+    if begin is not None and ids[-1] != begin:
         raise UnknownRevision(
             text, f"'{first}' is not among the first parents of '{last or 'HEAD'}'; expected OLDER..NEWER", "cns log"
         )
-    return tuple(reversed(stops))
+    return ids[::-1]
 
 
 def _stop(repo: Repository, commit_id: str) -> Stop:
@@ -155,9 +153,9 @@ def _stop(repo: Repository, commit_id: str) -> Stop:
     return Stop(commit_id, commit, repo.objects.get(commit.tree, Tree))
 
 
-def _thinned(stops: tuple[Stop, ...]) -> tuple[Stop, ...]:
+def _thinned(ids: list[str]) -> list[str]:
     """At most `MAX_STOPS` of them, evenly, the first and the last among them."""
-    if len(stops) <= MAX_STOPS:
-        return stops
-    step = (len(stops) - 1) / (MAX_STOPS - 1)
-    return tuple(stops[round(k * step)] for k in range(MAX_STOPS))
+    if len(ids) <= MAX_STOPS:
+        return ids
+    step = (len(ids) - 1) / (MAX_STOPS - 1)
+    return [ids[round(k * step)] for k in range(MAX_STOPS)]
