@@ -117,12 +117,12 @@ def norm_band(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, row: Tensor
     return float(norms.min()), float(norms.max())
 
 
-@torch.no_grad()
 def keep_norm(rows: Tensor, band: tuple[float, float]) -> None:
     """Scale each row, shape (D,) or (V, D), into the band, in place; what lies within keeps its bits."""
-    norms = rows.norm(dim=-1, keepdim=True)
-    factor = norms.clamp(*band) / norms.clamp_min(1e-12)
-    rows.copy_(torch.where((norms < band[0]) | (norms > band[1]), rows * factor, rows))
+    with torch.no_grad():
+        norms = rows.norm(dim=-1, keepdim=True)
+        factor = norms.clamp(*band) / norms.clamp_min(1e-12)
+        rows.copy_(torch.where((norms < band[0]) | (norms > band[1]), rows * factor, rows))
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
