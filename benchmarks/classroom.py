@@ -107,7 +107,8 @@ class Classroom:
         """Two sets of tensors that other cells need too, from the cache or computed."""
         if self._cache is None:
             return compute()
-        path = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+        name = hashlib.sha256(f"{key} {self.bench.family.defaults}".encode()).hexdigest()[:24]
+        path = self._cache / f"{name}.safetensors"
         if not path.exists():
             parts = compute()
             named = {f"{place}|{name}": value for place, part in enumerate(parts) for name, value in part.items()}

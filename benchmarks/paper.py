@@ -22,7 +22,7 @@ import torch
 from benchmarks import figure3, paper_tables, singles, stream, tuning
 from benchmarks.cells import Cells
 from benchmarks.lab import FULL, QUICK, Lab, Size
-from benchmarks.lineup import OURS, PEERS, ROWS, is_available, row_method
+from benchmarks.lineup import BY_NAME, OURS, PEERS, ROWS, Contender, is_available, row_method
 from benchmarks.method import Method
 from benchmarks.report import Report
 from benchmarks.tuning import Tuning
@@ -50,11 +50,13 @@ class Paper:
         lab: The base and the size.
         stores: Experiment -> its cells.
         keeps: Whether anything is kept: cells, tables, pictures.
+        rows: Which methods; sweeps of others are left out, unless it is all of them.
     """
 
     lab: Lab
     stores: dict[str, Cells]
     keeps: bool
+    rows: Sequence[str] = ROWS
 
     @classmethod
     def of_size(cls, size: Size, *, keeps: bool = True, lab: Lab | None = None) -> Paper:
@@ -95,15 +97,20 @@ class Paper:
     def _all(self) -> Iterator[Job | None]:
         sweeps, size = self.tuning, self.lab.size
         yield from figure3.plan(self.lab)
-        yield from sweeps.plan(0, PEERS)
+        yield from sweeps.plan(0, self._swept(PEERS))
         yield from sweeps.baseline(0)
-        yield from sweeps.plan(0, OURS)
+        yield from sweeps.plan(0, self._swept(OURS))
         for number in range(size.orders):
-            yield from self._rows(number, ROWS, stream.job)
-            yield from self._rows(number, [name for name in ROWS if name not in singles.SAME_AS], singles.job)
+            yield from self._rows(number, self.rows, stream.job)
+            yield from self._rows(number, [name for name in self.rows if name not in singles.SAME_AS], singles.job)
         for order in range(1, size.tuning_orders):
             yield from sweeps.baseline(order)
-            yield from sweeps.plan(order, OURS)
+            yield from sweeps.plan(order, self._swept(OURS))
+
+    def _swept(self, contenders: Sequence[Contender]) -> list[Contender]:
+        """Those of some contenders that the rows, or the frontier of a whole run, need."""
+        needed = {*self.rows, *(BY_NAME[name].after for name in self.rows if name in BY_NAME)}
+        return [one for one in contenders if one.name in needed or len(self.rows) == len(ROWS)]
 
     def _rows(self, number: int, names: Sequence[str], job: Callable[[Lab, Method, int], Job]) -> Iterator[Job | None]:
         for name in names:
