@@ -93,14 +93,14 @@ def append(path: Path, line: bytes) -> None:
     """Append a line, which ends in a newline, to a log, durably; first drop a tail that a crash tore.
 
     The caller holds the lock. A last line without its newline was never acknowledged, since the newline is written
-    with it.
+    with it; nor was one that begins with a zero byte, which is what a power cut makes of a page that was not synced.
     """
     fresh = not path.exists()
     with _reported("open", path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         with _reported("write", path):
-            end = _end_of_last_line(handle)
+            end = _end_of_whole_lines(handle)
             os.ftruncate(handle, end)
             os.lseek(handle, end, os.SEEK_SET)
             try:
@@ -222,10 +222,15 @@ def move_folder(source: Path, target: Path) -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    with _reported("open", folder):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync(folder, os.O_DIRECTORY)
+
+
+def sync(path: Path, kind: int = os.O_NOFOLLOW) -> None:
+    """Make what is in a file, or with os.O_DIRECTORY the names in a folder, durable."""
+    with _reported("open", path):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
     try:
-        _sync(handle, folder)
+        _sync(handle, path)
     finally:
         os.close(handle)
 
@@ -318,9 +323,19 @@ def _sync(handle: int, path: Path) -> None:
         os.fsync(handle)
 
 
-def _end_of_last_line(handle: int) -> int:
-    """Return the offset behind the last newline (0 where there is none)."""
-    end = os.lseek(handle, 0, os.SEEK_END)
+def _end_of_whole_lines(handle: int) -> int:
+    """Return the offset behind the last newline (0 where there is none) of lines that no crash tore."""
+    end = _behind_newline(handle, os.lseek(handle, 0, os.SEEK_END))
+    while end > 0:
+        start = _behind_newline(handle, end - 1)
+        if os.pread(handle, 1, start) != b"\0":
+            break
+        end = start
+    return end
+
+
+def _behind_newline(handle: int, end: int) -> int:
+    """Return the offset behind the last newline before an offset, 0 where there is none."""
     while end > 0:
         start = max(0, end - 4096)
         found = os.pread(handle, end - start, start).rfind(b"\n")

@@ -54,8 +54,9 @@ def create(folder: Path, base: Base, settings: dict[str, Any], *, author: str, t
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock under which refs, reflogs and settings of a registry are written.
 
-    Who was killed with the lock in hand may have renamed a file and not have synced its folder. The next one sees the
-    file, builds on it, and would lose its own work with it in a power cut. So it makes durable what it finds, first.
+    Who was killed with the lock in hand may have renamed a file and not have synced its folder, or have written a line
+    of a log. The next one sees it, builds on it, and would lose its own work with it in a power cut. So it makes
+    durable what it finds, first.
 
     Raises:
         LockBusy, DiskFailed.
@@ -65,6 +66,9 @@ def locked(folder: Path) -> Iterator[None]:
         if mark.exists():
             for place in (folder.parent, folder, *_folders(folder / "refs"), *_folders(folder / "logs")):
                 fsio.sync_folder(place)
+            for place in _folders(folder / "logs"):
+                for name in fsio.files_in(place):
+                    fsio.sync(place / name)
         fsio.mark(mark)
         yield
         fsio.unmark(mark)  # not after an error: what failed may have been the syncing

@@ -84,9 +84,12 @@ class Reflog:
         return [entry for entry in self._parsed(ref) if entry is not None]
 
     def torn(self, ref: str) -> bool:
-        """True where the last line is without its end, as a write that was interrupted leaves it."""
-        tail = (fsio.read(self.path(ref)) or b"").rpartition(b"\n")[2]
-        return bool(tail) and _parse(ref, tail[:-1]) is None  # a whole line whose newline changed was not torn
+        """True where the last line is without its end or begins with zeros, as an interrupted write leaves it."""
+        content = fsio.read(self.path(ref)) or b""
+        tail = content.rpartition(b"\n")[2]
+        if tail:
+            return _parse(ref, tail[:-1]) is None  # a whole line whose newline changed was not torn
+        return content[:-1].rpartition(b"\n")[2].startswith(b"\0")
 
     def names(self) -> list[str]:
         """Return "HEAD" and the full names of the refs that have a log, also of refs that are gone."""

@@ -237,6 +237,9 @@ def test_torn_end_of_a_reflog_is_a_warning_only_where_the_ref_agrees(lineage: Re
     overwrite(path, content + content.splitlines()[-1][:40])
     (found,) = report(lineage).findings
     assert (found.level, found.code) == ("warning", "reflog-torn")
+    overwrite(path, content + b"\0" * 40 + content.splitlines(keepends=True)[-1][40:])
+    (found,) = report(lineage).findings
+    assert (found.level, found.code) == ("warning", "reflog-torn")
     overwrite(path, content[:-1])
     assert {finding.code for finding in errors(lineage)} == {"reflog-behind"}
     overwrite(path, content[:-1] + b"x")

@@ -91,6 +91,16 @@ def test_append_drops_a_torn_tail(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\n"
 
 
+def test_append_drops_lines_whose_first_page_a_power_cut_left_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n" + b"\0" * 5000 + b"end of two\n" + b"\0three\n")
+    fsio.append(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    path.write_bytes(b"\0one\n")
+    fsio.append(path, b"one\n")
+    assert path.read_bytes() == b"one\n"
+
+
 def test_failed_append_leaves_no_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     fsio.append(path, b"one\n")
