@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from benchmarks.lineup import BY_NAME, OURS, PEERS, ROWS, Contender, is_availabl
 from benchmarks.method import Method
 from benchmarks.report import Report
 from benchmarks.tuning import Tuning
-from benchmarks.work import Job, cells_of, work
+from benchmarks.work import FAILED, Job, cells_of, work
 
 PARTS = {
     "figure3": (figure3.EXPERIMENT,),
@@ -72,7 +72,7 @@ class Paper:
     def plan(self, part: str) -> list[Job | None]:
         """The jobs of a part in the order of their worth."""
         wanted = PARTS[part]
-        return [job for job in self._all() if job is None or experiment_of(job) in wanted]
+        return [job for experiment, job in self._all() if experiment in wanted]
 
     def store(self, job: Job) -> Cells:
         """Where a job's cell is kept."""
@@ -83,8 +83,9 @@ class Paper:
         return row_method(name, self.lab, self.tuning.chosen)
 
     def cell(self, job: Job) -> Any:
-        """A finished cell, or None."""
-        return self.store(job).values.get(job.key)
+        """A finished cell, or None; None too where the method failed."""
+        found = self.store(job).values.get(job.key)
+        return None if found is None or FAILED in found else found
 
     def cells(self, name: str, job: Callable[[Lab, Method, int], Job]) -> list[Any]:
         """The finished cells of a row, one an order or seed."""
@@ -94,18 +95,18 @@ class Paper:
         found = [self.cell(job(self.lab, method, number)) for number in range(self.lab.size.orders)]
         return [cell for cell in found if cell is not None]
 
-    def _all(self) -> Iterator[Job | None]:
+    def _all(self) -> Iterator[tuple[str, Job | None]]:
+        """Every job with its experiment."""
         sweeps, size = self.tuning, self.lab.size
-        yield from figure3.plan(self.lab)
-        yield from sweeps.plan(0, self._swept(PEERS))
-        yield from sweeps.baseline(0)
-        yield from sweeps.plan(0, self._swept(OURS))
+        alone = [name for name in self.rows if name not in singles.SAME_AS]
+        yield from _each(figure3.EXPERIMENT, figure3.plan(self.lab))
+        yield from _each(tuning.EXPERIMENT, sweeps.plan(0, self._swept(PEERS)))
+        yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(0), *sweeps.plan(0, self._swept(OURS))])
         for number in range(size.orders):
-            yield from self._rows(number, self.rows, stream.job)
-            yield from self._rows(number, [name for name in self.rows if name not in singles.SAME_AS], singles.job)
+            yield from _each(stream.EXPERIMENT, self._rows(number, self.rows, stream.job))
+            yield from _each(singles.EXPERIMENT, self._rows(number, alone, singles.job))
         for order in range(1, size.tuning_orders):
-            yield from sweeps.baseline(order)
-            yield from sweeps.plan(order, self._swept(OURS))
+            yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(order), *sweeps.plan(order, self._swept(OURS))])
 
     def _swept(self, contenders: Sequence[Contender]) -> list[Contender]:
         """Those of some contenders that the rows, or the frontier of a whole run, need."""
@@ -117,6 +118,10 @@ class Paper:
             if is_available(name):
                 method = self.method(name)
                 yield None if method is None else job(self.lab, method, number)
+
+
+def _each(experiment: str, jobs: Iterable[Job | None]) -> Iterator[tuple[str, Job | None]]:
+    return ((experiment, job) for job in jobs)
 
 
 def experiment_of(job: Job) -> str:

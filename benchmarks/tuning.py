@@ -8,6 +8,7 @@ at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from benchmarks.lab import Lab
 from benchmarks.lineage_cell import Cell, learn_stream
 from benchmarks.lineup import BY_NAME, OURS, Contender, Settings, is_available
 from benchmarks.ours import Ours
-from benchmarks.work import Job
+from benchmarks.work import FAILED, Job
 
 EXPERIMENT = "tuning"
 STREAM = "tune"
@@ -63,8 +64,9 @@ class Tuning:
         """The finished cells of a contender (or of "CNS, no L_reg"): its settings and what came of them."""
         jobs = self._rounds(BY_NAME[name], order) if name in BY_NAME else self.baseline(order)
         for job in jobs:
-            if job is not None and job.key in self.cells.values:
-                yield job.settings["method"], self.cells.values[job.key]
+            cell = self.cells.values.get(job.key) if job is not None else None
+            if job is not None and cell is not None and FAILED not in cell:
+                yield job.settings["method"], cell
 
     def _rounds(self, contender: Contender, order: int) -> list[Job | None]:
         start: Settings = {}
@@ -98,7 +100,8 @@ class Tuning:
         return learn_stream(lab.room, lab.judge(STREAM), method, concepts, order, groups=False)
 
     def _score(self, job: Job) -> float:
-        return criterion(self.cells.values[job.key])
+        cell = self.cells.values[job.key]
+        return -math.inf if FAILED in cell else criterion(cell)
 
 
 def criterion(cell: Mapping[str, Any]) -> float:

@@ -16,9 +16,12 @@ from typing import Any
 
 from benchmarks.cells import Cells
 from benchmarks.report import FOLDER
+from cns.errors import MethodError
 
 WAIT_S = 10.0
 DIGITS = 10  # of a key's hash
+FAILED = "failed"
+"""Key of a cell that holds an error in the place of figures."""
 
 
 @dataclass(frozen=True)
@@ -100,5 +103,13 @@ def _attempt(job: Job, store: Callable[[Job], Cells]) -> tuple[float, float] | N
             return None
         print(f"{time.strftime('%H:%M:%S')} {job.name}", flush=True)
         start = time.monotonic()
-        cells.add(job.key, job.compute())
+        cells.add(job.key, _computed(job))
         return time.monotonic() - start, job.cost
+
+
+def _computed(job: Job) -> Any:
+    """The cell's value; a training that diverged is an outcome, and must not stop a night's work."""
+    try:
+        return job.compute()
+    except MethodError as error:
+        return {FAILED: str(error)}

@@ -16,8 +16,8 @@ from benchmarks.lineup import PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of, reports
 from benchmarks.paper_stats import MISSING, is_below, marked, shown
 from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, lineage_figures
-from benchmarks.tuning import criterion
 from benchmarks.singles import SAME_AS
+from benchmarks.tuning import criterion
 from benchmarks.work import work
 from cns.loading import describe_base, resolve_base
 
@@ -96,6 +96,13 @@ def test_every_peer_gets_the_same_budget() -> None:
     assert tried.pop("C-LoRA") == [3, 3]
     assert tried.pop("LoRA each, merged") == [4, 0]
     assert set(map(tuple, tried.values())) == {(3, 1)}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_waits_for_nothing_that_it_does_not_compute(part: str) -> None:
+    jobs = Paper.of_size(FULL, keeps=False).plan(part)
+    assert {experiment_of(job) for job in jobs if job} <= set(PARTS[part])
+    assert None not in jobs or "tuning" in PARTS[part]
 
 
 def test_tables_of_no_cell_say_that_all_is_missing() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cells import Cells
-from benchmarks.work import Job, finished, work
+from benchmarks.work import FAILED, Job, finished, work
+from cns.errors import MethodError
 
 
 def job(name: str, made: list[str], value: object = 1) -> Job:
@@ -51,6 +52,17 @@ def test_what_later_jobs_need_is_computed_first(tmp_path: Path) -> None:
 def test_a_plan_that_waits_for_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="waits for cells"):
         work(lambda: [None], lambda _job: Cells(tmp_path / "cells.json"))
+
+
+def test_a_method_that_fails_does_not_stop_the_work(tmp_path: Path) -> None:
+    def diverge() -> None:
+        raise MethodError("the loss became NaN")
+
+    made: list[str] = []
+    cells = Cells(tmp_path / "cells.json")
+    assert work(lambda: [Job("bad", {}, diverge, 1.0), job("good", made)], lambda _job: cells)
+    assert made == ["good"]
+    assert [value for key, value in cells.values.items() if key.startswith("bad")] == [{FAILED: "the loss became NaN"}]
 
 
 def test_other_settings_make_another_cell() -> None:
