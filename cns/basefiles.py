@@ -23,6 +23,7 @@ from cns import grid
 from cns.errors import BaseModelError
 from cns.families import family_of
 from cns.modelfiles import component_files, file_sha256, read_json, weight_files
+from cns.safefiles import typed_path
 from cns.tensorfiles import read_header, read_tensor
 
 BASES_FOLDER = Path(__file__).parent / "bases"
@@ -104,7 +105,7 @@ def resolve_base(
         if not (folder / "model_index.json").is_file():
             raise BaseModelError(f"the embedded base {text} is not installed: {folder} has no model", source=text)
         return folder
-    folder = Path(source).expanduser()
+    folder = typed_path(source)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise BaseModelError(

@@ -16,6 +16,7 @@ from cns.basefiles import HUB_ID, fetch_snapshot
 from cns.errors import BaseModelError, EncoderMissingError
 from cns.families import Family
 from cns.modelfiles import file_sha256, read_json
+from cns.safefiles import typed_path
 
 HUB_PATTERNS = (
     "config.json",
@@ -69,7 +70,7 @@ def find_named(encoder: str) -> dict[str, Path]:
     Raises:
         EncoderMissingError: it is not there, or is of a kind that cannot judge.
     """
-    folder = Path(encoder).expanduser()
+    folder = typed_path(encoder)
     if not folder.is_dir():
         if not HUB_ID.match(encoder):
             raise missing(encoder, "expected a folder, or a hub id 'owner/name'")

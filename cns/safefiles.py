@@ -12,6 +12,15 @@ from io import BufferedReader
 from pathlib import Path
 
 
+def typed_path(text: str | Path) -> Path:
+    """The path that somebody typed, `~` read as the home folder; `~name` of no user of this machine stays as it is."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file that is a plain file in its own folder.
 

@@ -6,6 +6,7 @@ import time as clock
 from pathlib import Path
 
 from cns.basefiles import describe_base, resolve_base
+from cns.safefiles import typed_path
 from cns_cli.porcelain.options import InitResult
 from registry.objects import Base
 from registry.repository import Repository
@@ -29,7 +30,7 @@ def init_registry(place: Path, base_source: str = DEFAULT_BASE, *, author: str, 
     folder = resolve_base(base_source)
     facts = describe_base(folder)
     base = Base(facts.family, facts.components, facts.matrices, facts.denoiser_parameters)
-    source = str(folder) if Path(base_source).expanduser().is_dir() else base_source
+    source = str(folder) if typed_path(base_source).is_dir() else base_source
     now = int(clock.time()) if time is None else time
     repo = Repository.init(place, base, {"base.source": source}, author=author, time=now)
     head = repo.head()

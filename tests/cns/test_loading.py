@@ -230,7 +230,7 @@ def test_what_is_no_base_is_said(tmp_path: Path) -> None:
     single.write_bytes(b"")
     with pytest.raises(BaseModelError, match="one file"):
         resolve_base(single)
-    for name in ("emoji-65", "a/b/c", "../x/y", "https://example.org/x"):
+    for name in ("emoji-65", "a/b/c", "../x/y", "https://example.org/x", "~nobody-of-this-name"):
         with pytest.raises(BaseModelError) as caught:
             resolve_base(name)
         assert caught.value.source == name
