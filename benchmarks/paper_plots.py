@@ -1,4 +1,7 @@
-"""Curves of the paper's figures on our base, PNG by matplotlib (which comes with mlflow)."""
+"""Curves of the paper's figures on our base, PNG by matplotlib (which comes with mlflow).
+
+Each function writes docs/images/NAME.png and returns the Markdown that shows it under a table.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]
 OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
 
 
-def overlap(counts: Sequence[int], curves: Mapping[str, Sequence[float]], paper: float) -> None:
+def overlap(counts: Sequence[int], curves: Mapping[str, Sequence[float]], paper: float) -> str:
     """Draw the share of base neurons that are general against the number of calibration prompts."""
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=120)
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
@@ -26,10 +29,10 @@ def overlap(counts: Sequence[int], curves: Mapping[str, Sequence[float]], paper:
     axes.set_xlabel("calibration prompts")
     axes.set_ylabel("share of base neurons that are general")
     axes.set_ylim(0, 1)
-    _save(figure, axes, "figure3.png")
+    return _save(figure, axes, "figure3.png", "Overlap of base and general neurons")
 
 
-def first_concept(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+def first_concept(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
     """Draw what is left of the first concept's gain over the stream, one line a method, with its interval for CNS."""
     figure, axes = plt.subplots(figsize=(7.6, 4.6), dpi=120)
     for colour, (name, (means, halves)) in zip(COLOURS, curves.items(), strict=False):
@@ -42,10 +45,10 @@ def first_concept(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]])
     axes.set_xlabel("concepts learned")
     axes.set_ylabel("the first concept: share of its gain that is left")
     axes.set_ylim(-0.3, 1.15)
-    _save(figure, axes, "stream.png")
+    return _save(figure, axes, "stream.png", "What is left of the first concept")
 
 
-def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, bool]]) -> None:
+def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, bool]]) -> str:
     """Draw what was gained against what was forgotten, one mark a setting; the chosen ones are ringed.
 
     Args:
@@ -63,13 +66,14 @@ def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, b
                 axes.plot([-bwt], [gain], "o", markersize=10, markerfacecolor="none", color=colour)
     axes.set_xlabel("forgotten: - BWT of identity (left is better)")
     axes.set_ylabel("learned: gain of identity (up is better)")
-    _save(figure, axes, "frontier.png")
+    return _save(figure, axes, "frontier.png", "What was learned against what was forgotten")
 
 
-def _save(figure: Any, axes: Any, name: str) -> None:
+def _save(figure: Any, axes: Any, name: str, words: str) -> str:
     axes.legend(frameon=False, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / name, metadata={"Software": None})
     plt.close(figure)
+    return f"\n\n![{words}](images/{name})"

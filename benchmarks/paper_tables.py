@@ -45,15 +45,16 @@ def figure3_report(paper: Paper) -> Report:
     rows: list[list[Cell]] = [
         [count, *(f"{curve[place]:.2f}" for curve in curves.values())] for place, count in enumerate(counts)
     ]
-    if curves and paper.keeps:
-        paper_plots.overlap(counts, curves, PAPER_OVERLAP)
+    picture = paper_plots.overlap(counts, curves, PAPER_OVERLAP) if curves and paper.keeps else ""
     note = (
         f"Share of a concept's base neurons that are general, mean of {paper.lab.size.singles} concepts. *All*: in the "
         "top quarter of their row for every prompt; *half*: for at least half of the prompts, as we select. "
         f"The paper's curve levels off at about {PAPER_OVERLAP:.0%}."
     )
     figures = {f"overlap, {name}": curve[-1] for name, curve in curves.items()}
-    return Report("figure3", [Table("Base neurons that are general", ["prompts", *curves], rows, note)], [], figures)
+    return Report(
+        "figure3", [Table("Base neurons that are general", ["prompts", *curves], rows, note + picture)], [], figures
+    )
 
 
 def frontier_report(paper: Paper) -> Report:
@@ -70,15 +71,14 @@ def frontier_report(paper: Paper) -> Report:
                 rows.append(
                     [name, text, order, *(f"{summary[key]:.3f}" for key in FRONTIER), "yes" if is_chosen else ""]
                 )
-    if points and paper.keeps:
-        paper_plots.frontier(points)
+    picture = paper_plots.frontier(points) if points and paper.keeps else ""
     columns = ["method", "settings", "order", *FRONTIER, "chosen"]
     note = (
         f"{paper.lab.size.tuning} concepts of the tuning stream. *Gain*: identity when learned less the noun alone on "
         "the base. *Criterion*: mean of identity and CLIP-T over what was just learned and what is left at the end; "
         "the best in order 0 is chosen for the tables (CNS itself keeps the family's defaults)."
     )
-    return Report("frontier", [Table("The settings that were tried", columns, rows, note)])
+    return Report("frontier", [Table("The settings that were tried", columns, rows, note + picture)])
 
 
 FRONTIER = ("gain", "bwt identity", "bwt clip_i", "final identity", "final clip_t", "zero-shot", "criterion")
@@ -139,15 +139,14 @@ def stream_report(paper: Paper) -> Report:
         "how far images of other things moved from the base's, 1 - cosine of identity."
     )
     curves = {name: _first_curves(row) for name, row in cells.items() if row}
-    if curves and paper.keeps:
-        paper_plots.first_concept(curves)
+    picture = paper_plots.first_concept(curves) if curves and paper.keeps else ""
     figures: dict[str, Cell] = {
         f"{name}: {key}": float(np.mean([row[key] for row in values]))
         for name, values in summaries.items()
         for key in ("bwt identity", "bwt clip_i", "retention")
         if values and all(key in row for row in values)
     }
-    table = Table("Twenty concepts in a row", ["method", *columns, "orders"], rows, note)
+    table = Table("Twenty concepts in a row", ["method", *columns, "orders"], rows, note + picture)
     return Report("stream", [table, _cost_table(cells)], [], figures)
 
 
