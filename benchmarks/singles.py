@@ -13,8 +13,8 @@ from benchmarks.work import Job
 
 EXPERIMENT = "singles"
 SAME_AS = {"CNS, features from the parent": "CNS", "CNS, project": "CNS"}
-"""Rows that cannot differ on a first concept: without a past there is nothing to be tied to but the base, and that tie is
-the same."""
+"""Rows that cannot differ on a first concept: without a past there is nothing to be tied to but the base, and that
+tie is the same."""
 
 
 def job(lab: Lab, method: Method, seed: int) -> Job:
