@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
+from diffusers.models.attention_processor import AttnProcessor
 
 from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Stream, load_stream
@@ -70,9 +70,13 @@ class Lab:
 
     @cached_property
     def room(self) -> Classroom:
-        """The base."""
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        return Classroom(folder=self._folder, cache=self._cache)
+        """The base, for every method with diffusers' plain attention: one thread trains a sixth faster than with SDPA.
+
+        The two differ by rounding alone.
+        """
+        room = Classroom(folder=self._folder, cache=self._cache)
+        room.model.pipeline.unet.set_attn_processor(AttnProcessor())
+        return room
 
     @cached_property
     def _lite(self) -> LiteEncoder:
