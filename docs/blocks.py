@@ -169,6 +169,17 @@ def measured(name: str) -> str:
     return "\n".join(parts)
 
 
+def torture() -> str:
+    """Return what the last runs of `nox -s torture` tried and lost, one row a goal."""
+    goals = json.loads((ROOT / "docs" / "benchmarks" / "torture.json").read_text(encoding="utf-8"))
+    rows = []
+    for goal, found in goals.items():
+        sums = {key: sum(trial[key] for trial in found["trials"]) for key in ("tried", "lost", "corrupt", "seconds")}
+        counts = [f"{sums[key]:,}" for key in ("tried", "lost", "corrupt")]
+        rows.append((goal, found["size"], *counts, f"{sums['seconds'] / 60:.1f}"))
+    return table(["goal", "size", "tried", "lost", "corrupt or against the rules", "minutes"], rows)
+
+
 def _command_words(command: Any, words: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
     """Yield the words of a command and of all commands below it: (), ("init",), …, ("mlflow", "sync")."""
     yield words
