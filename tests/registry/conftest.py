@@ -1,4 +1,4 @@
-"""What the tests of the registry share: a deterministic hypothesis, a repository, and an MLflow database to copy."""
+"""What the tests of the registry share: a repository, and an MLflow database to copy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from registry.repository import Repository
 from tests.registry.making import new_repository
-
-settings.register_profile(
-    "registry",
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-settings.load_profile("registry")
 
 
 @pytest.fixture(autouse=True)
