@@ -5,7 +5,8 @@ What is learned here is what `cns add` learns, by the same functions (`Classroom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,12 +45,11 @@ class Ours:
         """Learn on top of what the state holds."""
         if state is None:
             room.reset()
-        if self.changes.get("score") == RANDOM:
-            selection.SCORES[RANDOM] = _RandomScore(seed)
         subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)
         settings = room.settings(**{**self.changes, "seed": seed})
         general = room.nobody_general() if self.keeps_general else None
-        return [*(state or []), room.study(subject, list(state or []), settings, general)]
+        with _random_score(seed):
+            return [*(state or []), room.study(subject, list(state or []), settings, general)]
 
     def put(self, room: Classroom, state: Sequence[Taught], _names: Sequence[str]) -> None:
         """Compose the concepts of the state."""
@@ -73,13 +73,17 @@ class Ours:
         return 0
 
 
-class _RandomScore:
-    """Scores without meaning: a mask of the same size at random places, the same for the same seed."""
+@contextmanager
+def _random_score(seed: int) -> Iterator[None]:
+    """Within the context there is a score without meaning: a mask at random places, the same for the same seed."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def __call__(self, denoiser: Denoiser, _prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
-        generator = torch.Generator().manual_seed(self.seed)
+    def score(denoiser: Denoiser, _prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
+        generator = torch.Generator().manual_seed(seed)
         base: Mapping[str, Tensor] = denoiser.model.base
         return {name: torch.rand(base[name].shape, generator=generator) for name in sorted(base)}
+
+    selection.SCORES[RANDOM] = score
+    try:
+        yield
+    finally:
+        del selection.SCORES[RANDOM]
