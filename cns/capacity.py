@@ -37,7 +37,7 @@ class Capacity:
         """The shares by name, as a record keeps them."""
         return {
             "capacity_held": self.held,
-            "capacity_general": self.general,
+            "general_share": self.general,
             "capacity_free": self.free,
             "reused": self.reused,
         }

@@ -6,8 +6,8 @@ image. Computation is in the pipeline's own dtype, exactly as diffusers would do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -35,16 +35,26 @@ def default_batch(size: int) -> int:
     return max(1, min(MAX_BATCH, BATCH_PIXELS // size**2))
 
 
+class Sampling(TypedDict, total=False):
+    """How images are made.
+
+    Attributes:
+        steps: Sampler steps.
+        guidance: Classifier-free guidance scale; 1 turns it off.
+        negative: Negative prompt for all images.
+        size: Height and width in pixels; the model's own when None.
+        batch_size: Images at a time; memory grows with it. None takes `default_batch`.
+    """
+
+    steps: Required[int]
+    guidance: Required[float]
+    negative: str | None
+    size: int | None
+    batch_size: int | None
+
+
 def batches(
-    pipeline: StableDiffusionPipeline,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    steps: int,
-    guidance: float,
-    negative: str | None = None,
-    size: int | None = None,
-    batch_size: int | None = None,
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **how: Unpack[Sampling]
 ) -> Iterator[Pixels]:
     """Generate one image per (prompt, seed), and hand them over a batch at a time; none is kept here.
 
@@ -52,24 +62,23 @@ def batches(
         pipeline: Ready to run, on any device.
         prompts: N prompts.
         seeds: N seeds; each seeds its own CPU generator, so that devices start from the same noise.
-        steps: Sampler steps.
-        guidance: Classifier-free guidance scale; 1 turns it off.
-        negative: Negative prompt for all images.
-        size: Height and width in pixels; the model's own when None.
-        batch_size: Images at a time; memory grows with it. None takes `default_batch`.
+        **how: See `Sampling`.
 
     Yields:
         Shape (B, H, W, 3), uint8; the last batch may be smaller.
     """
-    at_once = batch_size or default_batch(size or pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor)
+    size, negative = how.get("size"), how.get("negative")
+    at_once = how.get("batch_size") or default_batch(
+        size or pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor
+    )
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
         with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
             output = pipeline(
                 part,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
+                num_inference_steps=how["steps"],
+                guidance_scale=how["guidance"],
                 negative_prompt=[negative] * len(part) if negative else None,
                 height=size,
                 width=size,
@@ -80,41 +89,10 @@ def batches(
 
 
 def sample(
-    pipeline: StableDiffusionPipeline,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    steps: int,
-    guidance: float,
-    negative: str | None = None,
-    size: int | None = None,
-    batch_size: int | None = None,
-    on_batch: Callable[[int, Pixels], None] = lambda _done, _images: None,
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **how: Unpack[Sampling]
 ) -> Pixels:
-    """Generate one image per (prompt, seed), as `batches` does, and return all of them at once.
-
-    Args:
-        pipeline: As for `batches`, and so are all the others but the last.
-        prompts: N prompts.
-        seeds: N seeds.
-        steps: Sampler steps.
-        guidance: Classifier-free guidance scale.
-        negative: Negative prompt for all images.
-        size: Height and width in pixels.
-        batch_size: Images at a time.
-        on_batch: Called with the number of images done, and the images of this batch.
-
-    Returns:
-        Shape (N, H, W, 3), uint8.
-    """
-    images: list[Pixels] = []
-    made = batches(
-        pipeline, prompts, seeds, steps=steps, guidance=guidance, negative=negative, size=size, batch_size=batch_size
-    )
-    for part in made:
-        images.append(part)
-        on_batch(sum(map(len, images)), part)
-    return np.concatenate(images)
+    """Generate one image per (prompt, seed), as `batches` does, and return all of them, shape (N, H, W, 3), uint8."""
+    return np.concatenate(list(batches(pipeline, prompts, seeds, **how)))
 
 
 def cut_off(pipeline: StableDiffusionPipeline, prompt: str) -> int:

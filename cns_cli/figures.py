@@ -97,5 +97,5 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 def capacity(shares: Mapping[str, float]) -> str:
     """How full a model is: "5.8% held by concepts, 29.1% general, 65.6% free"."""
-    words = {"capacity_held": "held by concepts", "capacity_general": "general", "capacity_free": "free"}
+    words = {"capacity_held": "held by concepts", "general_share": "general", "capacity_free": "free"}
     return ", ".join(f"{percent(shares[name])} {said}" for name, said in words.items() if name in shares)

@@ -225,7 +225,7 @@ def sync_folder(folder: Path) -> None:
     sync(folder, os.O_DIRECTORY)
 
 
-def sync(path: Path, kind: int = os.O_NOFOLLOW) -> None:
+def sync(path: Path, kind: int = os.O_NOFOLLOW | os.O_NONBLOCK) -> None:
     """Make what is in a file, or with os.O_DIRECTORY the names in a folder, durable."""
     with _reported("open", path):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)

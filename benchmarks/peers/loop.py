@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
+from cns.flat import learning_rate
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
 from cns_cli.porcelain import teaching
 
@@ -63,7 +64,7 @@ def train(
     token_rate = defaults.token_lr if weights else recipe.lr
     groups = [{"params": [row], "lr": token_rate, "weight_decay": 0.0}, {"params": list(weights), "lr": recipe.lr}]
     optimizer = torch.optim.AdamW(groups if weights else groups[:1])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, recipe.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, recipe.steps))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(recipe.steps):
         batch = draw_batch(latents, prompts, defaults.batch_size, denoiser.train_timesteps, generator)
@@ -78,11 +79,6 @@ def train(
     rows = {concept.token: row.detach()}
     install_tokens(pipeline.tokenizer, pipeline.text_encoder, rows)
     return rows
-
-
-def rate_factor(step: int, steps: int) -> float:
-    """Factor on the learning rate, CNS's own: ten steps up, constant, linear to 5 % over the last 40 %."""
-    return min(1.0, (step + 1) / 10) * max(0.05, min(1.0, (steps - step) / (0.4 * steps)))
 
 
 def install(room: Classroom, rows: Mapping[str, Tensor]) -> None:

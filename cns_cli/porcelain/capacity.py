@@ -12,7 +12,7 @@ from cns_cli.porcelain.views import numbers, record_data
 from registry.objects import Base, Blob, Concept, Tree
 from registry.repository import Repository
 
-NAMES = ("capacity_held", "capacity_general", "capacity_free")
+NAMES = ("capacity_held", "general_share", "capacity_free")
 
 
 def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[str, float]:
@@ -32,7 +32,7 @@ def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[s
     if newest.tree == commit.tree:
         return recorded[born[-1]]
     held = _held(repo, repo.tree_of(commit_id))
-    return {"capacity_held": held, "capacity_general": recorded[born[-1]]["capacity_general"]}
+    return {"capacity_held": held, "general_share": recorded[born[-1]]["general_share"]}
 
 
 def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:

@@ -188,7 +188,7 @@ class AddResult(Result):
         photos_kept: The training crops are stored in the registry.
         preview: Contact sheet that was written.
         learned: The gain is at least three standard errors.
-        capacity: Shares of all K/V weights: `capacity_held` by concepts, `capacity_general`, `capacity_free`; `reused`,
+        capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; `reused`,
             the share of this concept's weights that earlier ones hold, too.
         energy_left: Share of the update's squared length that a projection left of it; None without one.
         kind: What it is: an object or a style.

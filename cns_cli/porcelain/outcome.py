@@ -151,7 +151,6 @@ class Outcome:
             "share_denoiser": selection.count / model.denoiser_size,
             "bytes": bytes_stored + stored.path(concept.embedding).stat().st_size,
             "bits_per_weight": 8 * bytes_stored / selection.count,
-            "general_share": selection.general_share,
             "general_overlap": selection.general_overlap,
             **self.capacity.figures(),
             "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,

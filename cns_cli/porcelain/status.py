@@ -23,7 +23,7 @@ class StatusResult(Result):
         base: Id of the base; `base_source` says where this machine takes it from.
         concepts: The oldest first.
         interrupted: Trainings that wait to be resumed, the newest first.
-        capacity: Shares of all K/V weights: `capacity_held` by concepts, `capacity_general`, `capacity_free`; empty or
+        capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; empty or
             without the last where they were not recorded for this set of concepts.
     """
 

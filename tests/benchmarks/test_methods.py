@@ -13,7 +13,7 @@ from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
-from benchmarks.peers.loop import Recipe, rate_factor
+from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
 from cns.compose import kv_parameters
@@ -140,10 +140,3 @@ def test_a_random_mask_has_the_size_of_ours_and_other_places(room: Classroom, co
     sizes = [sum(int(mask.sum()) for mask in masks.values()) for masks in (ours, random)]
     both = sum(int((ours[name] & random[name]).sum()) for name in ours)
     assert sizes[0] == sizes[1] > both
-
-
-def test_rate_rises_stays_and_falls() -> None:
-    factors = [rate_factor(step, 100) for step in range(100)]
-    assert factors[0] == 0.1
-    assert factors[9:60] == [1.0] * 51
-    assert factors[-1] == 0.05

@@ -219,7 +219,7 @@ def test_these_refusals_need_no_torch(lineage: Any, tmp_path: Path) -> None:
 
 
 def test_says_how_full_the_model_is_and_what_a_projection_left(capsys: pytest.CaptureFixture[str]) -> None:
-    shares = {"capacity_held": 0.11, "capacity_general": 0.25, "capacity_free": 0.65, "reused": 0.4}
+    shares = {"capacity_held": 0.11, "general_share": 0.25, "capacity_free": 0.65, "reused": 0.4}
     text = printed(add_lines(replace(RESULT, capacity=shares, energy_left=0.62)), capsys)
     assert "11 % held by concepts, 25 % general, 65 % free" in text
     assert "40 % of its weights with older concepts" in text

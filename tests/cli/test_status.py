@@ -72,7 +72,7 @@ def test_a_damaged_object_is_named(lineage: Any, cns: Any) -> None:
 
 
 def test_capacity_is_shown_from_the_record_without_numpy(lineage: Any, cns: Any, tmp_path: Path) -> None:
-    shares = {"capacity_held": 0.058, "capacity_general": 0.25, "capacity_free": 0.7}
+    shares = {"capacity_held": 0.058, "general_share": 0.25, "capacity_free": 0.7}
     lineage.add("rex", metrics=shares)
     result = cns("status")
     assert "K/V weights: 5.8 % held by concepts, 25 % general, 70 % free" in result.stdout

@@ -13,9 +13,10 @@ from cns.compose import kv_parameters, weights_digest
 from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.drift import prompt_moments
 from cns.errors import GridError, MethodError, SettingsError
+from cns.flat import learning_rate
 from cns.lesson import Lesson, Settings, Surroundings
 from cns.regularizers import REGULARIZERS
-from cns.sampling import sample
+from cns.sampling import batches, sample
 from cns.selection import SCORES
 from cns.timing import time_steps
 from cns.training import learn_concept
@@ -172,15 +173,11 @@ def test_the_same_prompt_and_seed_give_the_same_image_in_any_batch(any_model):
     assert np.abs(together[1].astype(int) - alone[0].astype(int)).max() <= 1
 
 
-def test_sampling_tells_how_far_it_is(model):
-    told = []
-
-    def tell(done, images):
-        told.append((done, images))
-
-    whole = sample(model.pipeline, ["a dog"] * 3, [1, 2, 3], steps=1, guidance=1.0, batch_size=2, on_batch=tell)
-    assert [done for done, _ in told] == [2, 3]
-    assert np.array_equal(np.concatenate([images for _, images in told]), whole)
+def test_images_are_handed_over_a_batch_at_a_time(model):
+    asked = (model.pipeline, ["a dog"] * 3, [1, 2, 3])
+    parts = list(batches(*asked, steps=1, guidance=1.0, batch_size=2))
+    assert [len(part) for part in parts] == [2, 1]
+    assert np.array_equal(np.concatenate(parts), sample(*asked, steps=1, guidance=1.0, batch_size=2))
 
 
 def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folders, monkeypatch):
@@ -192,3 +189,10 @@ def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folde
     checkpointed = learn(model)
     assert stored(checkpointed) == stored(plain)
     assert not model.pipeline.unet.is_gradient_checkpointing
+
+
+def test_rate_rises_stays_and_falls():
+    factors = [learning_rate(step, 100) for step in range(100)]
+    assert factors[0] == 0.1
+    assert factors[9:60] == [1.0] * 51
+    assert factors[-1] == 0.05

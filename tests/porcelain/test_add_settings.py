@@ -68,7 +68,7 @@ def test_capacity_is_recorded_told_and_shown_by_status(learned, photos, tmp_path
     assert result.capacity["capacity_held"] == record["metrics"]["capacity_held"] == pytest.approx(held)
     shares = {name: value for name, value in result.capacity.items() if name != "reused"}
     assert status(learned).capacity == shares
-    assert 0 < shares["capacity_general"] < 1
+    assert 0 < shares["general_share"] < 1
     assert sum(shares.values()) >= 1 - 1e-9  # a weight may be both held and general after another score
 
 
@@ -81,7 +81,7 @@ def test_status_counts_what_is_held_after_a_removal(learned, photos):
     size = sum(sparse.shape[0] * sparse.shape[1] for sparse in delta.values())
     assert now["capacity_held"] == pytest.approx(sum(sparse.count for sparse in delta.values()) / size)
     assert now["capacity_held"] < alone["capacity_held"]
-    assert now["capacity_general"] == alone["capacity_general"]
+    assert now["general_share"] == alone["general_share"]
 
 
 @pytest.mark.parametrize("reg", ["project", "project-hard", "features-parent"])
