@@ -49,7 +49,6 @@ class Taught:
         references: What it was shown, shape (N, 64, 64, 3), uint8.
         birth: All K/V weights when it was learned.
         masks: Its concept neurons.
-        losses: Denoising loss of each finetuning step.
         series: All figures of its training, step by step.
     """
 
@@ -58,7 +57,6 @@ class Taught:
     references: Pixels
     birth: Weights
     masks: Mapping[str, Tensor]
-    losses: Sequence[float]
     series: Mapping[str, Sequence[float]]
 
 
@@ -173,8 +171,8 @@ class Classroom:
         around = Surroundings(past, self._calibrated(), general)
         learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
-        masks, series = learned.selection.masks, learned.series
-        return Taught(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, series["loss"], series)
+        masks = learned.selection.masks
+        return Taught(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)
 
     def draw(self, concepts: Sequence[Taught], phrase: str, per_prompt: int) -> Pixels:
         """Generate `per_prompt` images of each judge template with the phrase; the same noise at every call.

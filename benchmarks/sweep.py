@@ -34,7 +34,10 @@ def settings() -> Iterator[dict[str, Any]]:
     for anchor in (0.1, 0.3, 3.0, 10.0):
         yield {"anchor_strength": anchor}
     yield {"score": "wanda"}
+    yield {"score": "fisher"}
     yield {"reg": "weights", "reg_strength": 10.0}
+    yield {"reg": "project"}
+    yield {"reg": "project-hard"}
     for rate in (1.5e-3, 6e-3):
         yield {"lr": rate}
     for steps in (150, 400):

@@ -29,6 +29,7 @@ from torch import Tensor
 from cns.boxes import Box
 from cns.compose import ConceptWeights
 from cns.errors import RegionError
+from cns.templates import mention
 from cns.tokens import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -72,7 +73,7 @@ def concept_region(prompt: str, name: str, concepts: Mapping[str, ConceptWeights
     if concepts[name].kind == "style":
         raise RegionError(f"{name} is a style; expected a prompt for the box, such as 'a {phrase} dog@{box}'")
     objects = [concept for concept in concepts.values() if concept.kind == "object"]
-    named = re.compile("|".join(f"(?:{_mention(concept)})" for concept in objects))
+    named = re.compile("|".join(f"(?:{mention([*one.rows], one.class_noun)})" for one in objects))
     places = [match.span() for match in named.finditer(prompt)]
     if not places:
         return Region(box, (f"a {phrase}",))
@@ -191,13 +192,6 @@ class _Regional:
                 total[:, cells] += shown / len(features)
             count[cells] += 1
         return torch.cat([out[:first], torch.where(count > 0, total / count.clamp(min=1), out[first:])])
-
-
-def _mention(concept: ConceptWeights) -> str:
-    """A pattern of how prompts name a concept: its first token, with or without the others and the class noun."""
-    first, *others = (re.escape(token) for token in concept.rows)
-    more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
-    return rf"{first}{more}(?:\s+{re.escape(concept.class_noun)}\b)?"
 
 
 def _finest_level(down_block_types: Sequence[str]) -> int:

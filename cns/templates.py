@@ -42,6 +42,13 @@ def default_token(name: str) -> str:
     return f"<{name.lower()}>"
 
 
+def mention(tokens: Sequence[str], class_noun: str) -> str:
+    """A regular expression of how prompts name a concept: its first token, with or without the others and the noun."""
+    first, *others = (re.escape(token) for token in tokens)
+    more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
+    return rf"{first}{more}(?:\s+{re.escape(class_noun)}\b)?"
+
+
 def vector_tokens(token: str, vectors: int) -> tuple[str, ...]:
     """The vocabulary's names for a token of several vectors: `<rex>`, `<rex>_1`, `<rex>_2`."""
     return (token, *(f"{token}_{number}" for number in range(1, vectors)))

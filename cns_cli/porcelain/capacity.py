@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cns_cli.porcelain.views import numbers, record_data
-from registry.objects import Base, Blob, Concept, Tree
+from registry.objects import Base, Tree
 from registry.repository import Repository
 
 NAMES = ("capacity_held", "general_share", "capacity_free")
@@ -41,13 +41,9 @@ def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
 
 
 def _held(repo: Repository, tree: Tree) -> float:
-    from cns import codec
     from cns.capacity import held_share
+    from cns_cli.porcelain.deltas import stored_delta
 
-    def blob(blob_id: str) -> bytes:
-        return repo.objects.get(blob_id, Blob).data
-
-    concepts = [repo.objects.get(one, Concept) for one in tree.concepts.values()]
-    deltas = [codec.decode(blob(one.mask), blob(one.delta)) for one in concepts]
+    deltas = [stored_delta(repo, concept_id) for concept_id in tree.concepts.values()]
     matrices = repo.objects.get(tree.base, Base).matrices.values()
     return held_share(deltas, sum(facts["shape"][0] * facts["shape"][1] for facts in matrices))

@@ -11,21 +11,19 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from cns.templates import fill_template
+from cns.templates import fill_template, mention
+from cns_cli.porcelain.kinds import kind_of
 from registry.objects import Concept
 
 
 def without_concepts(prompt: str, missing: Iterable[Concept]) -> str:
     """The prompt with every mention of these concepts read as its class noun, or left out where it is a style's."""
     for concept in missing:
-        first, *others = (re.escape(token) for token in concept.tokens)
-        more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
-        noun = concept.class_noun
-        mention = rf"{first}{more}(?:\s+{re.escape(noun)}\b)?"
-        if concept.recipe.get("kind") == "style":
-            prompt = re.sub(rf"{mention}\s*", "", prompt)
+        named = mention(concept.tokens, concept.class_noun)
+        if kind_of(concept) == "style":
+            prompt = re.sub(rf"{named}\s*", "", prompt)
         else:
-            prompt = re.sub(rf"(?P<article>\ban?\s+)?{mention}", partial(_named, noun), prompt)
+            prompt = re.sub(rf"(?P<article>\ban?\s+)?{named}", partial(_named, concept.class_noun), prompt)
     return prompt
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from cns import codec
 from cns.errors import CodecError
+from cns_cli.porcelain.deltas import stored_delta
 from cns_cli.porcelain.report_data import ConceptFacts
 from cns_cli.porcelain.views import numbers
 from registry.errors import RegistryError
-from registry.objects import Blob, Concept
 from registry.repository import Repository
 
 Pair = tuple[int, int]
@@ -52,8 +52,7 @@ def overlaps(
 
 def _mask(repo: Repository, concept_id: str, warnings: list[str]) -> codec.Delta | None:
     try:
-        concept = repo.objects.get(concept_id, Concept)
-        return codec.decode(repo.objects.get(concept.mask, Blob).data, repo.objects.get(concept.delta, Blob).data)
+        return stored_delta(repo, concept_id)
     except (RegistryError, CodecError) as error:
         warnings.append(error.message)
         return None

@@ -10,16 +10,16 @@ Chance: masks of the same size, matrix by matrix, laid at random, would share th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cns import codec
+from cns_cli.porcelain.deltas import stored_delta
 from cns_cli.porcelain.result import Result
 from registry.errors import UnknownRevision
-from registry.objects import Base, Blob, Concept
+from registry.objects import Base
 from registry.repository import Repository
 
 BINS = 24
@@ -102,9 +102,9 @@ def show_neurons(start: Path, rev: str) -> NeuronsResult:
     name, commit = chosen_concept(repo, rev)
     tree = repo.tree_of(commit)
     base = repo.objects.get(tree.base, Base)
-    mine = _delta(repo, tree.concepts[name])
+    mine = stored_delta(repo, tree.concepts[name])
     overlaps = [
-        _shared(other, mine, _delta(repo, concept_id))
+        _shared(other, mine, stored_delta(repo, concept_id))
         for other, concept_id in sorted(tree.concepts.items())
         if other != name
     ]
@@ -182,8 +182,3 @@ def _place(matrix: str) -> tuple[int, tuple[int, ...], str]:
     """Where a picture meets a matrix: down, middle, up; numbers as numbers."""
     side = matrix.partition("_")[0]
     return _ORDER.get(side, 3), tuple(map(int, re.findall(r"\d+", matrix))), matrix
-
-
-def _delta(repo: Repository, concept_id: str) -> Mapping[str, codec.SparseDelta]:
-    concept = repo.objects.get(concept_id, Concept)
-    return codec.decode(repo.objects.get(concept.mask, Blob).data, repo.objects.get(concept.delta, Blob).data)
