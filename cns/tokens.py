@@ -103,9 +103,9 @@ def class_noun_row(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, class_
 def norm_band(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, row: Tensor) -> tuple[float, float]:
     """How short and how long a token's row may be: as the shortest and the longest row of the base's own vocabulary.
 
-    The text encoder never read a longer one in its training, and on the embedded base a row that is free to grow becomes
-    longer (docs/method.md). Whether that does harm is another question, so that the guard is off unless asked for. The
-    band is widened to hold the row that the token starts at.
+    The text encoder never read a longer one in its training, and on the embedded base a row that is free to grow
+    becomes longer (docs/method.md). Whether that does harm is another question, so that the guard is off unless asked
+    for. The band is widened to hold the row that the token starts at.
 
     Args:
         tokenizer: Says how many rows are the base's own.
