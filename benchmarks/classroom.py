@@ -22,6 +22,7 @@ from torch import Tensor
 
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
+from cns.families import Defaults
 from cns.images import load_images
 from cns.lesson import Lesson, Settings, Surroundings
 from cns.loading import describe_base, resolve_base
@@ -67,20 +68,30 @@ class Classroom:
         device: auto, cpu, cuda or mps.
         folder: Another base of its kind, for tests.
         cache: Folder that keeps the general neurons between processes.
+        defaults: Settings where none are given; None = the family's.
     """
 
-    def __init__(self, device: str = "auto", folder: Path | None = None, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        device: str = "auto",
+        folder: Path | None = None,
+        cache: Path | None = None,
+        defaults: Defaults | None = None,
+    ) -> None:
         folder = folder or resolve_base("emoji-64")
         self.bench = Workbench.of_facts(folder, describe_base(folder), device)
         self.model = self.bench.model
+        self.defaults = defaults or self.bench.family.defaults
         self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}
         self._general: dict[tuple[Any, ...], dict[str, Tensor]] = {}
         self._calibration: Moments | None = None
         self._cache = cache
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
 
     def settings(self, **changes: Any) -> Settings:
-        """Return the family's defaults with some settings changed; `budget` is a number of weights."""
-        defaults = self.bench.family.defaults
+        """Return the defaults with some settings changed; `budget` is a number of weights."""
+        defaults = self.defaults
         known = {field.name for field in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(defaults)}
         values = {name: getattr(defaults, name) for name in known}
         budget = defaults.budget(self.model.kv_size, self.model.denoiser_size)
@@ -105,12 +116,11 @@ class Classroom:
         """Two sets of tensors that other cells need too, from the cache or computed."""
         if self._cache is None:
             return compute()
-        name = hashlib.sha256(f"{key} {self.bench.family.defaults}".encode()).hexdigest()[:24]
+        name = hashlib.sha256(f"{key} {self.defaults}".encode()).hexdigest()[:24]
         path = self._cache / f"{name}.safetensors"
         if not path.exists():
             parts = compute()
             named = {f"{place}|{name}": value for place, part in enumerate(parts) for name, value in part.items()}
-            self._cache.mkdir(parents=True, exist_ok=True)
             fsio.replace(path, save(named))
         stored = load_file(path)
         return tuple(

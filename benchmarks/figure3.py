@@ -86,7 +86,7 @@ def _base_neurons(lab: Lab, concept: Concept, score: str) -> dict[str, Tensor]:
     selection.SCORES[RECORDED] = recorder
     try:
         # One step after the selection: the training itself does not matter here, nor which neurons are left out.
-        method = Ours("base neurons", keeps_general=True, score=RECORDED, **{**lab.changes, "steps": 1})
+        method = Ours("base neurons", keeps_general=True, score=RECORDED, steps=1)
         method.learn(lab.room, None, concept, training_seed(concept, 0))
     finally:
         del selection.SCORES[RECORDED]

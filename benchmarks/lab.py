@@ -17,7 +17,7 @@ from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Stream, load_stream
 from benchmarks.judging import Judge
 from benchmarks.lite import LiteEncoder
-from cns.families import FAMILIES
+from cns.families import FAMILIES, Defaults
 
 CACHE = Path(__file__).resolve().parent.parent / ".bench"
 DEFAULTS = FAMILIES["emoji-64"].defaults
@@ -36,22 +36,24 @@ class Size:
         calibration: Numbers of calibration prompts.
         prompts: Judge templates and groups of concepts; None = all.
         zero_shot: Images of other things; None = all.
-        steps: Training steps, warm-up aside; None = the defaults.
+        steps: Training steps after the warm-up, for every method.
+        warmup_steps: Steps of the warm-up; peers, which have none, take them as further training steps.
     """
 
     orders: int = 3
     stream: int = 20
-    tuning: int = 5
+    tuning: int = 3
     tuning_orders: int = 2
-    singles: int = 8
+    singles: int = 5
     calibration: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 100)
     prompts: int | None = None
     zero_shot: int | None = None
-    steps: int | None = None
+    steps: int = 100
+    warmup_steps: int = 30
 
 
 FULL = Size()
-QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, steps=3)
+QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, steps=3, warmup_steps=1)
 
 
 class Lab:
@@ -74,7 +76,7 @@ class Lab:
 
         The two differ by rounding alone.
         """
-        room = Classroom(folder=self._folder, cache=self._cache)
+        room = Classroom(folder=self._folder, cache=self._cache, defaults=self.defaults)
         room.model.pipeline.unet.set_attn_processor(AttnProcessor())
         return room
 
@@ -104,15 +106,15 @@ class Lab:
         return self._judges[name]
 
     @property
-    def changes(self) -> dict[str, Any]:
-        """Settings of ours that the size asks for."""
-        return {} if self.size.steps is None else {"steps": self.size.steps, "warmup_steps": 1}
+    def defaults(self) -> Defaults:
+        """The family's, but for the length of a training."""
+        return replace(DEFAULTS, steps=self.size.steps, warmup_steps=self.size.warmup_steps)
 
     @property
     def peer_steps(self) -> int:
         """Batches of a peer: as many as ours take for warm-up and finetuning."""
-        return self.size.steps + 1 if self.size.steps else DEFAULTS.steps + DEFAULTS.warmup_steps
+        return self.size.steps + self.size.warmup_steps
 
     def facts(self, stream: str, **more: Any) -> dict[str, Any]:
-        """What every cell hangs on besides its method: the stream's file, the family's defaults, the sizes."""
-        return {"stream": self.stream(stream).digest, "defaults": dataclasses.asdict(DEFAULTS), **self.changes, **more}
+        """What every cell hangs on besides its method: the stream's file and the default settings."""
+        return {"stream": self.stream(stream).digest, "defaults": dataclasses.asdict(self.defaults), **more}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,15 +121,23 @@ def _stream(nouns: tuple[str, ...], reg: str, more: str) -> dict[str, Any]:
             shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
         added = [shell.cns(f"{line} --json", folder) for line in lines[:-1]]
         checked = shell.cns("cns check --json", folder, expect=(0, 3)).json
-    named = {row["concept"]: row for row in checked["rows"]}
+    rows, first = stream_rows(nouns, added, checked)
+    return {"rows": rows, "commands": lines, "first": first}
+
+
+def stream_rows(
+    names: Sequence[str], added: Sequence[shell.Ran], checked: dict[str, Any]
+) -> tuple[list[list[Cell]], dict[str, float]]:
+    """Rows of what `cns add --json` and `cns check --json` said, and the drop of the first concept's identity."""
+    verdicts = {row["concept"]: row["verdict"] for row in checked["rows"]}
+    scores = {row["concept"]: {score["metric"]: score for score in row["metrics"]} for row in checked["rows"]}
     rows: list[list[Cell]] = []
-    for noun, ran in zip(nouns, added, strict=True):
-        row = named[noun]
-        cells: list[Cell] = [noun, row["verdict"]]
-        for score in (row["identity"], row["clip_i"]):
+    for name, ran in zip(names, added, strict=True):
+        cells: list[Cell] = [name, verdicts[name]]
+        for score in (scores[name]["id"], scores[name]["clip-i"]):
             cells += [f"{score['baseline']:.3f}", f"{score['now']:.3f}", f"{score['drop']:+.3f} ≤ {score['high']:+.3f}"]
         cells += [f"{ran.elapsed_s:.0f} s", f"{ran.peak_bytes / 2**30:.2f} GiB"]
         cells += [f"{100 * ran.json['share_kv']:.2f} %", f"{ran.json['bits_per_weight']:.1f}"]
         rows.append(cells)
-    first = named[nouns[0]]["identity"]
-    return {"rows": rows, "commands": lines, "first": {"drop": first["drop"], "high": first["high"]}}
+    first = scores[names[0]]["id"]
+    return rows, {"drop": first["drop"], "high": first["high"]}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.lab import Lab
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
 from benchmarks.peers.loop import Recipe
@@ -21,7 +20,7 @@ from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inver
 from cns.regularizers import REGULARIZERS
 
 Settings = Mapping[str, Any]
-STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """a, on a log scale around the default."""
 
 
@@ -81,9 +80,9 @@ PEERS = (
 )
 
 
-def _regularizer(name: str, reg: str) -> Contender:
+def _regularizer(name: str, reg: str, strengths: Sequence[float] = STRENGTHS) -> Contender:
     """CNS with another regularizer, tuned in a."""
-    return Contender(name, lambda s: Ours(name, **s), [{"reg": reg, "reg_strength": a} for a in STRENGTHS])
+    return Contender(name, lambda s: Ours(name, **s), [{"reg": reg, "reg_strength": a} for a in strengths])
 
 
 # What the frontier draws; `features` is the default, so the tables take the family's strength and not the sweep's.
@@ -92,7 +91,7 @@ OURS = (
     _regularizer("CNS, weights", "weights"),
     _regularizer("CNS, project", "project"),
     Contender("CNS, project (hard)", lambda s: Ours("CNS, project (hard)", **s), [{"reg": "project-hard"}]),
-    _regularizer("CNS, features from the parent", "features-parent"),
+    _regularizer("CNS, features from the parent", "features-parent", STRENGTHS[1:]),
 )
 BY_NAME = {contender.name: contender for contender in (*OURS, *PEERS)}
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -100,7 +99,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "CNS, no L_reg": {"reg": "none"},
     "CNS, random mask": {"score": RANDOM, "keeps_general": True},
     "CNS, general neurons kept": {"keeps_general": True},
-    "CNS, features from the parent": {"reg": "features-parent"},
 }
 """One thing differs from the first, everything else is the family's default."""
 
@@ -123,15 +121,14 @@ def is_available(name: str) -> bool:
     return str(first.get("reg", "none")) in REGULARIZERS
 
 
-def row_method(name: str, lab: Lab, chosen: Callable[[str], Settings | None]) -> Method | None:
+def row_method(name: str, chosen: Callable[[str], Settings | None]) -> Method | None:
     """The method of a row; None while the settings that it needs are not known yet.
 
     Args:
         name: Of `ROWS`.
-        lab: Its size changes steps.
         chosen: Settings that the tuning stream chose, by contender.
     """
     if name not in TUNED:
-        return Ours(name, **{**ABLATIONS[name], **lab.changes})
+        return Ours(name, **ABLATIONS[name])
     settings = chosen(name)
     return None if settings is None else BY_NAME[name].build(settings)

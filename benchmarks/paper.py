@@ -80,7 +80,7 @@ class Paper:
 
     def method(self, name: str) -> Method | None:
         """The method of a row, or None while its settings are not known."""
-        return row_method(name, self.lab, self.tuning.chosen)
+        return row_method(name, self.tuning.chosen)
 
     def cell(self, job: Job) -> Any:
         """A finished cell, or None; None too where the method failed."""

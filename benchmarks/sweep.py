@@ -22,7 +22,7 @@ STREAM = ("turtle", "guitar", "hamburger")
 PER_PROMPT = 2
 ZERO_SHOT_PROMPTS = 40
 CELLS = FOLDER / "sweep_cells.json"
-SETTINGS = ("captions", "score", "reg", "a", "b", "lr", "steps")
+SETTINGS = ("captions", "score", "reg", "a", "b", "lr", "warm-up", "steps")
 FIGURES = ("gain", "of the way", "first kept", "drop", "drop CLIP-I", "zero-shot")
 
 
@@ -42,6 +42,8 @@ def settings() -> Iterator[dict[str, Any]]:
         yield {"lr": rate}
     for steps in (150, 400):
         yield {"steps": steps}
+    for warmup, steps in ((60, 100), (30, 150), (30, 100)):
+        yield {"warmup_steps": warmup, "steps": steps}
     for strength in (1.0, 30.0):
         yield {"reg_strength": strength}
 
@@ -81,6 +83,6 @@ def _cell(room: Classroom, changes: dict[str, Any]) -> list[Cell]:
     drop_clip = first_clip - room.similarity(images, taught[0].references, "clip")
     used = room.settings(**{name: value for name, value in changes.items() if name != "captioned"})
     captions = "yes" if changes.get("captioned", True) else "no"
-    row: list[Cell] = [captions, used.score, used.reg, used.reg_strength, used.anchor_strength, used.lr, used.steps]
+    row: list[Cell] = [captions, used.score, used.reg, used.reg_strength, used.anchor_strength, used.lr]
     figures = (np.mean(gains), np.mean(ways), kept, first - kept, drop_clip, room.zero_shot(taught, ZERO_SHOT_PROMPTS))
-    return [*row, *(round(float(value), 3) for value in figures)]
+    return [*row, used.warmup_steps, used.steps, *(round(float(value), 3) for value in figures)]

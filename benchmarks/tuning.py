@@ -95,7 +95,7 @@ class Tuning:
     def _learn(self, name: str, settings: Settings, order: int) -> Cell:
         lab = self.lab
         ours = name not in BY_NAME or BY_NAME[name] in OURS
-        method = Ours(name, **{**settings, **lab.changes}) if ours else BY_NAME[name].build(settings)
+        method = Ours(name, **settings) if ours else BY_NAME[name].build(settings)
         concepts = lab.stream(STREAM).order(order, lab.size.tuning)
         return learn_stream(lab.room, lab.judge(STREAM), method, concepts, order, groups=False)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,32 +63,37 @@ def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None
     Args:
         plan: What is wanted.
         store: Where a job's cell is kept; the same object for the same file.
-        minutes: Begin no cell after that.
+        minutes: Begin no cell after that, nor one that would hardly be finished by then.
         workers: How many processes share the plan, for the estimate.
 
     Returns:
         Whether all cells are there.
     """
     begun, spent, done = time.monotonic(), 0.0, 0.0
+    pace = 0.0  # seconds a training
     while True:
         jobs = plan()
         pending = [job for job in jobs if job is None or not finished(job, store)]
         if not pending:
             return True
-        if minutes is not None and time.monotonic() - begun > 60 * minutes:
+        wanted = [job for job in pending if job]
+        if not wanted:
+            raise RuntimeError("the plan waits for cells that it does not list")
+        left = math.inf if minutes is None else 60 * minutes - (time.monotonic() - begun)
+        fitting = [job for job in wanted if left > 0 and job.cost * pace <= left]
+        if not fitting:
             print(f"  {minutes:g} minutes are over; {len(pending)} cells are missing", flush=True)
             return False
-        took = next((made for job in pending if job and (made := _attempt(job, store)) is not None), None)
+        took = next((made for job in fitting if (made := _attempt(job, store)) is not None), None)
         if took is None:
-            if all(job is None for job in pending):
-                raise RuntimeError("the plan waits for cells that it does not list")
             time.sleep(WAIT_S)  # others compute what is left
             continue
         seconds, cost = took
         spent, done = spent + seconds, done + cost
-        left = sum(job.cost for job in plan() if job and not finished(job, store))
-        hours = left * spent / done / workers / 3600
-        print(f"  {seconds:.0f} s; {left:.0f} trainings are left, about {hours:.1f} h", flush=True)
+        pace = spent / done
+        trainings = sum(job.cost for job in plan() if job and not finished(job, store))
+        hours = trainings * pace / workers / 3600
+        print(f"  {seconds:.0f} s; {trainings:.0f} trainings are left, about {hours:.1f} h", flush=True)
 
 
 def finished(job: Job, store: Callable[[Job], Cells]) -> bool:

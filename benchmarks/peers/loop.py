@@ -54,7 +54,7 @@ def train(
     Returns:
         The token's row, by token, float32.
     """
-    pipeline, defaults = room.model.pipeline, room.bench.family.defaults
+    pipeline, defaults = room.model.pipeline, room.defaults
     row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
     install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
     subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)

@@ -80,8 +80,8 @@ def test_shared_neurons_are_counted_over_all_matrices() -> None:
 
 def test_singles_hold_new_classes_too() -> None:
     known = [concept.known for concept in single_concepts(Lab(FULL))]
-    assert len(known) == 8
-    assert known.count(False) == 2
+    assert len(known) == 5
+    assert known.count(False) == 1
 
 
 def test_sizes_are_the_embedded_base_s() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,17 @@ def test_no_cell_is_begun_after_the_limit(tmp_path: Path) -> None:
     cells = Cells(tmp_path / "cells.json")
     assert not work(lambda: [job("a", made)], lambda _job: cells, minutes=0)
     assert made == []
+
+
+def test_a_cell_that_would_not_be_finished_in_time_waits_for_another_run(tmp_path: Path) -> None:
+    def slow() -> None:
+        time.sleep(0.2)
+
+    made: list[str] = []
+    cells = Cells(tmp_path / "cells.json")
+    first, long = Job("first", {}, slow, 1.0), replace(job("long", made), cost=1000.0)
+    assert not work(lambda: [first, long, job("short", made)], lambda _job: cells, minutes=0.5)
+    assert made == ["short"]
 
 
 def test_what_later_jobs_need_is_computed_first(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.learning import STREAM_COLUMNS, stream_rows
+from benchmarks.shell import Ran
+
 pytestmark = pytest.mark.embedded
 
 
@@ -38,6 +41,16 @@ def test_the_first_concept_is_kept(lineage, run):
     assert [row["verdict"] for row in said["rows"]] == ["kept", "kept"]
     rex = next(row for row in said["rows"] if row["concept"] == "rex")
     assert rex["metrics"][0]["high"] <= 0.05
+
+
+def test_the_benchmark_reads_what_the_commands_answer(lineage, run):
+    """`benchmarks/learning.py` runs for half an hour before it reads these answers."""
+    checked = json.loads(run(lineage.folder, "check", "--images", "2", "--max-drop", "0.05", "--json").stdout)
+    added = [Ran("cns add", 0, 50.0, 2**30, json.dumps(said), "") for said in lineage.added.values()]
+    rows, first = stream_rows(list(lineage.added), added, checked)
+    assert [row[:2] for row in rows] == [["rex", "kept"], ["pip", "kept"]]
+    assert all(len(row) == len(STREAM_COLUMNS) for row in rows)
+    assert first["drop"] <= first["high"] <= 0.05
 
 
 def test_a_harmful_commit_fails_the_gate_and_is_named(copy_of_lineage, run, tmp_path):
