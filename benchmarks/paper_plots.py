@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+
+from benchmarks.paper_stats import half_width
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]
@@ -29,23 +32,32 @@ def overlap(counts: Sequence[int], curves: Mapping[str, Sequence[float]], paper:
     axes.set_xlabel("calibration prompts")
     axes.set_ylabel("share of base neurons that are general")
     axes.set_ylim(0, 1)
-    return _save(figure, axes, "figure3.png", "Overlap of base and general neurons")
+    return _save(figure, [axes], "figure3.png", "Overlap of base and general neurons")
 
 
-def first_concept(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
-    """Draw what is left of the first concept's gain over the stream, one line a method, with its interval for CNS."""
-    figure, axes = plt.subplots(figsize=(7.6, 4.6), dpi=120)
-    for colour, (name, (means, halves)) in zip(COLOURS, curves.items(), strict=False):
-        places, ours = range(1, len(means) + 1), name.startswith("CNS")
-        axes.plot(places, means, color=colour, linewidth=OURS_WIDTH if ours else PEER_WIDTH, label=name)
-        if name == "CNS":
-            low = [mean - half for mean, half in zip(means, halves, strict=True)]
-            high = [mean + half for mean, half in zip(means, halves, strict=True)]
-            axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set_xlabel("concepts learned")
-    axes.set_ylabel("the first concept: share of its gain that is left")
-    axes.set_ylim(-0.3, 1.15)
-    return _save(figure, axes, "stream.png", "What is left of the first concept")
+def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> str:
+    """Draw what is left of the first concept's gain over the stream, one line a method, with its interval for CNS.
+
+    Args:
+        panels: Score -> method -> shares after each concept, one list an order.
+    """
+    figure, several = plt.subplots(1, len(panels), figsize=(5.4 * len(panels), 4.6), dpi=120, sharey=True)
+    for axes, (score, curves) in zip(several, panels.items(), strict=True):
+        for colour, (name, shares) in zip(COLOURS, curves.items(), strict=False):
+            columns = list(zip(*shares, strict=True))
+            places, means = range(1, len(columns) + 1), [fmean(column) for column in columns]
+            ours = name.startswith("CNS")
+            axes.plot(places, means, color=colour, linewidth=OURS_WIDTH if ours else PEER_WIDTH, label=name)
+            if name == "CNS" and len(shares) > 1:
+                halves = [half_width(column) for column in columns]
+                low = [mean - half for mean, half in zip(means, halves, strict=True)]
+                high = [mean + half for mean, half in zip(means, halves, strict=True)]
+                axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(score, fontsize=10)
+        axes.set_xlabel("concepts learned")
+    several[0].set_ylabel("the first concept: share of its gain that is left")
+    several[0].set_ylim(-0.3, 1.15)
+    return _save(figure, several, "stream.png", "What is left of the first concept")
 
 
 def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, bool]]) -> str:
@@ -66,12 +78,13 @@ def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, b
                 axes.plot([-bwt], [gain], "o", markersize=10, markerfacecolor="none", color=colour)
     axes.set_xlabel("forgotten: - BWT of identity (left is better)")
     axes.set_ylabel("learned: gain of identity (up is better)")
-    return _save(figure, axes, "frontier.png", "What was learned against what was forgotten")
+    return _save(figure, [axes], "frontier.png", "What was learned against what was forgotten")
 
 
-def _save(figure: Any, axes: Any, name: str, words: str) -> str:
-    axes.legend(frameon=False, fontsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
+def _save(figure: Any, several: Sequence[Any], name: str, words: str) -> str:
+    several[0].legend(frameon=False, fontsize=7)
+    for axes in several:
+        axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / name, metadata={"Software": None})

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import figure3, paper_plots, singles, stream
+from benchmarks.lineage_figures import GAINS, first_concept_curve, lineage_figures
 from benchmarks.lineup import OURS, PEERS, ROWS
-from benchmarks.paper_stats import MISSING, half_width, marked, shown
+from benchmarks.paper_stats import MISSING, marked, shown
 from benchmarks.report import Cell, Report, Table
-from benchmarks.tuning import criterion
-from cns import continual
 
 if TYPE_CHECKING:
     from benchmarks.paper import Paper
@@ -67,7 +66,7 @@ def frontier_report(paper: Paper) -> Report:
                 summary = lineage_figures(cell)
                 text = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "reg")
                 is_chosen = settings == chosen
-                points.append((name, settings, summary["gain"], summary["bwt identity"], order, is_chosen))
+                points.append((name, settings, summary["gain identity"], summary["bwt identity"], order, is_chosen))
                 rows.append(
                     [name, text, order, *(f"{summary[key]:.3f}" for key in FRONTIER), "yes" if is_chosen else ""]
                 )
@@ -81,7 +80,7 @@ def frontier_report(paper: Paper) -> Report:
     return Report("frontier", [Table("The settings that were tried", columns, rows, note + picture)])
 
 
-FRONTIER = ("gain", "bwt identity", "bwt clip_i", "final identity", "final clip_t", "zero-shot", "criterion")
+FRONTIER = ("gain identity", "bwt identity", "bwt clip_i", "final identity", "final clip_t", "zero-shot", "criterion")
 
 
 def singles_report(paper: Paper) -> Report:
@@ -116,38 +115,60 @@ def singles_report(paper: Paper) -> Report:
     return Report("singles", [table], [], figures)
 
 
+LINEAGE = ("gain {}", "final {}", "bwt {}", "bwt {} / gain", "retention {}", "forgetting {}")
+
+
 def stream_report(paper: Paper) -> Report:
     """Forgetting over the stream, and what a commit costs."""
     cells = {name: paper.cells(name, stream.job) for name in ROWS}
     summaries = {name: [lineage_figures(cell) for cell in row] for name, row in cells.items()}
-    columns: dict[str, dict[str, str]] = {}
-    for key in ("final identity", "bwt identity", "bwt clip_i", "bwt lite_i", "retention", "gain", "final clip_t"):
-        if any(key in row for values in summaries.values() for row in values):
-            columns[key] = marked(
-                {name: [row[key] for row in values if key in row] for name, values in summaries.items()}
-            )
-    for key in ("forgetting", "zero-shot"):
-        columns[key] = {name: shown([row[key] for row in values]) for name, values in summaries.items()}
-    rows: list[list[Cell]] = [
-        [name, *(columns[key][name] for key in columns), f"{len(cells[name])} of {paper.lab.size.orders}"]
-        for name in ROWS
-    ]
     note = (
-        f"{paper.lab.size.stream} concepts. {INTERVALS.format(paper.lab.size.orders)} "
-        "*Final*: after the last concept. *BWT*: final less when learned, mean over all but the last; *forgetting*: "
-        "best of the scores that were drawn less the final one. *Retention*: what is left of the gain. *Zero-shot*: "
-        "how far images of other things moved from the base's, 1 - cosine of identity."
+        f"{paper.lab.size.stream} concepts. {INTERVALS.format(paper.lab.size.orders)} *Gain*: when learned, less the "
+        "noun alone on the base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but "
+        "the last, and as a share of the gain; *forgetting*: best of the scores that were drawn less the final one. "
+        "*Retention*: what is left of the gain."
     )
-    curves = {name: _first_curves(row) for name, row in cells.items() if row}
-    picture = paper_plots.first_concept(curves) if curves and paper.keeps else ""
+    tables = []
+    for score in GAINS:
+        columns = _columns(summaries, [key.format(score) for key in LINEAGE])
+        rows: list[list[Cell]] = [
+            [name, *(column[name] for column in columns.values()), f"{len(cells[name])} of {paper.lab.size.orders}"]
+            for name in ROWS
+        ]
+        heads = [key.replace(f" {score}", "") for key in columns]
+        tables.append(
+            Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads, "orders"], rows, note)
+        )
+    columns = _columns(summaries, ["final lite_i", "bwt lite_i", "final clip_t", "bwt clip_t"])
+    drift = {name: shown([row["zero-shot"] for row in values]) for name, values in summaries.items()}
+    rows = [[name, *(column[name] for column in columns.values()), drift[name]] for name in ROWS]
+    heads = [key.replace("lite_i", "EfficientNet").replace("clip_t", "CLIP-T") for key in columns]
+    more = "*Zero-shot*: how far images of other things moved from the base's, 1 - cosine of identity."
+    curves = {
+        IMAGE_NAMES[score]: {name: first_concept_curve(row, score) for name, row in cells.items() if row}
+        for score in GAINS
+    }
+    picture = paper_plots.first_concept(curves) if any(cells.values()) and paper.keeps else ""
+    tables.append(Table("Twenty concepts in a row: the rest", ["method", *heads, "zero-shot"], rows, more + picture))
     figures: dict[str, Cell] = {
         f"{name}: {key}": float(np.mean([row[key] for row in values]))
         for name, values in summaries.items()
-        for key in ("bwt identity", "bwt clip_i", "retention")
+        for key in ("bwt identity", "bwt clip_i", "retention identity")
         if values and all(key in row for row in values)
     }
-    table = Table("Twenty concepts in a row", ["method", *columns, "orders"], rows, note + picture)
-    return Report("stream", [table, _cost_table(cells)], [], figures)
+    tables += [table for table in (_cost_table(cells), energy_table(cells)) if table]
+    return Report("stream", tables, [], figures)
+
+
+def _columns(summaries: dict[str, list[dict[str, float]]], keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    """One column a key, where any row has it. The best is marked, but not for forgetting, where less is better."""
+    columns = {}
+    for key in keys:
+        values = {name: [row[key] for row in rows if key in row] for name, rows in summaries.items()}
+        if any(values.values()):
+            plain = {name: shown(row) for name, row in values.items()}
+            columns[key] = plain if key.startswith("forgetting") else marked(values)
+    return columns
 
 
 def multi_report(paper: Paper) -> Report:
@@ -177,47 +198,14 @@ def multi_report(paper: Paper) -> Report:
     return Report("multi", [*tables, Table("Getting several concepts ready", columns_, rows, note)])
 
 
-def lineage_figures(cell: dict[str, Any]) -> dict[str, float]:
-    """BWT, forgetting, retention and gain of one stream's cell, by `cns.continual`."""
-    found = {
-        "gain": _gain({"scores": cell["diagonal"], "base": cell["base"]}),
-        "zero-shot": cell["zero_shot"]["identity"],
-    }
-    for score in cell["diagonal"][0]:
-        matrix = _matrix(cell, score)
-        found[f"final {score}"] = float(matrix[-1].mean())
-        if len(matrix) > 1:
-            found[f"bwt {score}"] = continual.bwt(matrix)
-        else:
-            found[f"bwt {score}"] = 0.0
-    matrix, base = _matrix(cell, "identity"), np.asarray([row["identity"] for row in cell["base"]])
-    found["forgetting"] = continual.forgetting(matrix) if len(matrix) > 1 else 0.0
-    if found["gain"] > 0:
-        found["retention"] = continual.retention(matrix, base)
-    found["criterion"] = criterion(cell)
-    return found
-
-
-def _matrix(cell: dict[str, Any], score: str) -> Any:
-    """R of one score; what was not drawn (between diagonal and last row) repeats the diagonal."""
-    count = len(cell["diagonal"])
-    matrix = np.zeros((count, count))
-    for concept in range(count):
-        matrix[concept:, concept] = cell["diagonal"][concept][score]
-    matrix[:, 0] = [row[score] for row in cell["first"]]
-    matrix[-1] = [row[score] for row in cell["final"]]
-    return matrix
-
-
 def _cost_table(cells: dict[str, list[Any]]) -> Table:
     """What a commit changes and stores."""
     rows: list[list[Cell]] = []
     for name, row in cells.items():
         counts = [value for cell in row for value in cell["weights"]]
         sizes = [value for cell in row for value in cell["size_bytes"]]
-        left = [cell["figures"][key][-1] for cell in row for key in cell["figures"] if "energy" in key]
         if not counts:
-            rows.append([name, MISSING, MISSING, MISSING, "", ""])
+            rows.append([name, *[MISSING] * 4])
             continue
         share, kv = np.mean(counts) / DENOISER_SIZE, np.mean(counts) / KV_SIZE
         seconds = np.mean([cell["seconds_a_concept"] for cell in row])
@@ -228,15 +216,37 @@ def _cost_table(cells: dict[str, list[Any]]) -> Table:
                 f"{kv:.1%}",
                 f"{np.mean(sizes) / 1024:.0f} KiB",
                 f"{seconds:.0f} s",
-                shown(left) if left else "",
             ]
         )
-    columns = ["method", "of the denoiser", "against K/V", "a commit", "a training", "energy left"]
+    columns = ["method", "of the denoiser", "against K/V", "a commit", "a training"]
     note = (
         "Weights that one concept changes or adds, and what must be stored for it. The paper: 0.13 % of the model. "
-        "*Energy left*: share of the last concept's step that the projection lets through. Seconds of one thread."
+        "Seconds of one thread."
     )
     return Table("What a concept costs", columns, rows, note)
+
+
+def energy_table(cells: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | None:
+    """What a projection leaves of a training's last step, over the stream; None where nothing was projected."""
+    curves = {
+        name: [cell["figures"][ENERGY] for cell in row if ENERGY in cell["figures"]] for name, row in cells.items()
+    }
+    measured = {name: list(zip(*found, strict=True)) for name, found in curves.items() if found}
+    if not measured:
+        return None
+    count = len(next(iter(measured.values())))
+    places = [place for place in ENERGY_PLACES if place <= count]
+    rows: list[list[Cell]] = [
+        [name, *(shown(columns[place - 1]) for place in places)] for name, columns in measured.items()
+    ]
+    note = "Share of the last step's squared length that is left, mean ± half of the 95 % interval over orders."
+    heads = [{2: "2nd", 3: "3rd"}.get(place, f"{place}th") for place in places]
+    return Table("Energy left under the projection, by the number of the concept", ["method", *heads], rows, note)
+
+
+ENERGY = "energy_left"
+ENERGY_PLACES = (2, 3, 5, 10, 15, 20)
+"""The first concept has nothing to be kept from."""
 
 
 KV_SIZE, DENOISER_SIZE = 442_368, 10_667_124  # of emoji-64-v1; a test compares them with the base
@@ -249,18 +259,6 @@ def _gain(cell: dict[str, Any]) -> float:
 
 def _mean(rows: Sequence[dict[str, float]], score: str) -> float:
     return float(np.mean([row[score] for row in rows]))
-
-
-def _first_curves(cells: Sequence[Any]) -> tuple[list[float], list[float]]:
-    """Mean and half interval of the first concept's identity, as a share of its learned gain, commit by commit."""
-    shares = []
-    for cell in cells:
-        base, learned = cell["base"][0]["identity"], cell["diagonal"][0]["identity"]
-        gained = max(learned - base, 1e-6)
-        shares.append([(row["identity"] - base) / gained for row in cell["first"]])
-    columns = list(zip(*shares, strict=True))
-    means = [float(np.mean(column)) for column in columns]
-    return means, [half_width(column) if len(column) > 1 else 0.0 for column in columns]
 
 
 REPORTS: dict[str, Callable[[Paper], Report]] = {

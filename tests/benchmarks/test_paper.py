@@ -12,10 +12,11 @@ from benchmarks import paper_tables
 from benchmarks.cells import Cells
 from benchmarks.figure3 import shared, single_concepts
 from benchmarks.lab import FULL, Lab
+from benchmarks.lineage_figures import first_concept_curve, lineage_figures
 from benchmarks.lineup import PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of, reports
 from benchmarks.paper_stats import MISSING, is_below, marked, shown
-from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, lineage_figures
+from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.singles import SAME_AS
 from benchmarks.tuning import criterion
 from benchmarks.work import work
@@ -42,10 +43,31 @@ def test_figures_of_a_lineage() -> None:
     found = lineage_figures(cell())
     assert found["bwt identity"] == pytest.approx(-0.3)
     assert found["bwt clip_i"] == pytest.approx(-0.15)
-    assert found["forgetting"] == pytest.approx(0.3)
-    assert found["gain"] == pytest.approx((0.4 + 0.5) / 2)
-    assert found["retention"] == pytest.approx((0.1 + 0.5) / (0.4 + 0.5))
+    assert found["forgetting identity"] == pytest.approx(0.3)
+    assert found["gain identity"] == pytest.approx((0.4 + 0.5) / 2)
+    assert found["bwt identity / gain"] == pytest.approx(-0.3 / 0.45)
+    assert found["bwt clip_i / gain"] == pytest.approx(-0.3 / 0.45)  # all scores of CLIP-I are half of identity's
+    assert found["retention identity"] == pytest.approx((0.1 + 0.5) / (0.4 + 0.5))
     assert found["final identity"] == pytest.approx(0.7)
+
+
+def test_nothing_learned_is_no_share_of_a_gain() -> None:
+    found = lineage_figures(cell(diagonal=[row(0.4), row(0.3)], first=[row(0.4), row(0.5)], final=[row(0.5), row(0.3)]))
+    assert found["gain identity"] < 0
+    assert not [key for key in found if "retention" in key or "/ gain" in key]
+
+
+def test_the_first_concept_s_curve_is_a_share_of_its_gain() -> None:
+    assert first_concept_curve([cell()], "identity") == [pytest.approx([1.0, 0.25])]
+
+
+def test_energy_left_is_shown_where_a_projection_was_measured() -> None:
+    figures = {"energy_left": [None, 0.5, 0.25]}
+    table = energy_table({"CNS": [cell(figures={})], "CNS, project": [cell(figures=figures), cell(figures=figures)]})
+    assert table is not None
+    assert table.columns == ["method", "2nd", "3rd"]
+    assert table.rows == [["CNS, project", "0.500 ± 0.000", "0.250 ± 0.000"]]
+    assert energy_table({"CNS": [cell(figures={})]}) is None
 
 
 def test_criterion_weighs_learning_and_memory_alike() -> None:

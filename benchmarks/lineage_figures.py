@@ -1,0 +1,62 @@
+"""The figures of one lineage: what the cell of a stream says about learning and forgetting. No table, no method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.tuning import criterion
+from cns import continual
+
+GAINS = ("identity", "clip_i")
+"""Scores whose gain over the class noun alone says that a concept was learned."""
+
+
+def lineage_figures(cell: Mapping[str, Any]) -> dict[str, float]:
+    """BWT, forgetting, retention and gain of one stream's cell, by `cns.continual`.
+
+    Returns:
+        "gain SCORE", "bwt SCORE", "bwt SCORE / gain", "retention SCORE", "forgetting SCORE", "final SCORE",
+        "zero-shot", "criterion". What is a share of a gain is missing where nothing was gained; BWT
+        is 0 for a single concept.
+    """
+    found = {"zero-shot": cell["zero_shot"]["identity"], "criterion": criterion(cell)}
+    for score in cell["diagonal"][0]:
+        matrix = score_matrix(cell, score)
+        several = len(matrix) > 1
+        found[f"final {score}"] = float(matrix[-1].mean())
+        found[f"bwt {score}"] = continual.bwt(matrix) if several else 0.0
+        if score not in GAINS:
+            continue
+        base = np.asarray([row[score] for row in cell["base"]])
+        gain = float(continual.learned_gain(matrix, base).mean())
+        found[f"gain {score}"] = gain
+        found[f"forgetting {score}"] = continual.forgetting(matrix) if several else 0.0
+        if gain > 0:
+            found[f"bwt {score} / gain"] = found[f"bwt {score}"] / gain
+            found[f"retention {score}"] = continual.retention(matrix, base)
+    return found
+
+
+def score_matrix(cell: Mapping[str, Any], score: str) -> NDArray[np.float64]:
+    """R of one score; what was not drawn (between diagonal and last row) repeats the diagonal."""
+    count = len(cell["diagonal"])
+    matrix = np.zeros((count, count))
+    for concept in range(count):
+        matrix[concept:, concept] = cell["diagonal"][concept][score]
+    matrix[:, 0] = [row[score] for row in cell["first"]]
+    matrix[-1] = [row[score] for row in cell["final"]]
+    return matrix
+
+
+def first_concept_curve(cells: Sequence[Mapping[str, Any]], score: str) -> list[list[float]]:
+    """What is left of the first concept's gain after each concept, one list of shares a cell."""
+    curves = []
+    for cell in cells:
+        base, learned = cell["base"][0][score], cell["diagonal"][0][score]
+        gained = max(learned - base, 1e-6)
+        curves.append([(row[score] - base) / gained for row in cell["first"]])
+    return curves
