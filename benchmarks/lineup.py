@@ -1,9 +1,9 @@
 """The methods of the tables, by name, and the settings that are tried for each on the tuning stream.
 
 A contender is a method with something to tune. The peers get an equal budget: three learning rates, then the best of
-them with twice the steps (C-LoRA, which has a second knob, gets two cells more; merging tunes its factor on the
-adapters that `LoRA each` chose). Our regularizers are swept in their strength a; CNS itself runs with the family's
-defaults.
+them with twice the steps, and a fourth rate where the best is the least or the largest (C-LoRA, which has a second
+knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). Our regularizers are swept
+in their strength a; CNS itself runs with the family's defaults.
 """
 
 from __future__ import annotations
@@ -43,16 +43,27 @@ class Contender:
     after: str = ""
 
 
-def _rates(*rates: float, **more: Any) -> list[Settings]:
-    return [{"lr": rate, **more} for rate in rates]
+def _peer(name: str, build: Callable[[Settings], Method], *rates: float, strengths: Sequence[float] = ()) -> Contender:
+    """A peer with three learning rates, and what follows the best of them.
 
+    Args:
+        name: As tables show it.
+        build: Settings -> method.
+        rates: Learning rates, rising.
+        strengths: Of its penalty, if it has one: the first goes with the rates, the others follow the best of them.
+    """
+    more = {"lambda": strengths[0]} if strengths else {}
 
-def _longer(best: Settings, steps: int) -> list[Settings]:
-    return [{**best, "steps": 2 * steps}]
+    def then(best: Settings, steps: int) -> list[Settings]:
+        beyond = {rates[0]: rates[0] / 3, rates[-1]: rates[-1] * 3}.get(best["lr"])
+        fourth = [] if beyond is None else [{**best, "lr": float(f"{beyond:.1g}")}]
+        return [
+            {**best, "steps": 2 * steps},
+            *fourth,
+            *({**best, "lambda": strength} for strength in strengths[1:]),
+        ]
 
-
-def _c_lora_then(best: Settings, steps: int) -> list[Settings]:
-    return [*_longer(best, steps), *({**best, "lambda": strength} for strength in (1e-2, 1e2))]
+    return Contender(name, build, [{"lr": rate, **more} for rate in rates], then)
 
 
 def _recipe(settings: Settings) -> Recipe:
@@ -60,17 +71,12 @@ def _recipe(settings: Settings) -> Recipe:
 
 
 PEERS = (
-    Contender("textual inversion", lambda s: textual_inversion(_recipe(s)), _rates(2e-3, 6e-3, 2e-2), _longer),
-    Contender("dreambooth", lambda s: dreambooth(_recipe(s)), _rates(5e-5, 1.5e-4, 5e-4), _longer),
-    Contender("custom diffusion", lambda s: custom_diffusion(_recipe(s)), _rates(2e-4, 6e-4, 2e-3), _longer),
-    Contender("sequential LoRA", lambda s: SequentialLora(_recipe(s)), _rates(3e-4, 1e-3, 3e-3), _longer),
-    Contender(
-        "C-LoRA",
-        lambda s: CLora(_recipe(s), s["lambda"]),
-        _rates(3e-4, 1e-3, 3e-3, **{"lambda": 1.0}),
-        _c_lora_then,
-    ),
-    Contender("LoRA each, set_adapters", lambda s: LoraEach(_recipe(s)), _rates(3e-4, 1e-3, 3e-3), _longer),
+    _peer("textual inversion", lambda s: textual_inversion(_recipe(s)), 2e-3, 6e-3, 2e-2),
+    _peer("dreambooth", lambda s: dreambooth(_recipe(s)), 5e-5, 1.5e-4, 5e-4),
+    _peer("custom diffusion", lambda s: custom_diffusion(_recipe(s)), 2e-4, 6e-4, 2e-3),
+    _peer("sequential LoRA", lambda s: SequentialLora(_recipe(s)), 3e-4, 1e-3, 3e-3),
+    _peer("C-LoRA", lambda s: CLora(_recipe(s), s["lambda"]), 3e-4, 1e-3, 3e-3, strengths=(1.0, 1e-2, 1e2)),
+    _peer("LoRA each, set_adapters", lambda s: LoraEach(_recipe(s)), 3e-4, 1e-3, 3e-3),
     Contender(
         "LoRA each, merged",
         lambda s: LoraMerged(_recipe(s), s["factor"]),

@@ -114,10 +114,17 @@ def test_sizes_are_the_embedded_base_s() -> None:
 
 
 def test_every_peer_gets_the_same_budget() -> None:
-    tried = {peer.name: [len(peer.first), len(peer.then(peer.first[0], 10))] for peer in PEERS}
-    assert tried.pop("C-LoRA") == [3, 3]
-    assert tried.pop("LoRA each, merged") == [4, 0]
-    assert set(map(tuple, tried.values())) == {(3, 1)}
+    tried = {peer.name: [len(peer.first), *(len(peer.then(best, 10)) for best in peer.first)] for peer in PEERS}
+    assert tried.pop("C-LoRA") == [3, 4, 3, 4]  # a rate at an end asks for one beyond it
+    assert tried.pop("LoRA each, merged") == [4, 0, 0, 0, 0]
+    assert set(map(tuple, tried.values())) == {(3, 2, 1, 2)}
+
+
+def test_a_rate_at_the_end_asks_for_one_beyond() -> None:
+    (peer,) = (peer for peer in PEERS if peer.name == "custom diffusion")
+    low, _middle, high = ({**settings, "steps": 10} for settings in peer.first)
+    assert peer.then(low, 10) == [{"lr": 2e-4, "steps": 20}, {"lr": 7e-5, "steps": 10}]
+    assert peer.then(high, 10)[1] == {"lr": 6e-3, "steps": 10}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -146,7 +153,7 @@ def test_a_plan_runs_to_its_end_and_fills_its_rows(lab: Lab, tmp_path: Path) -> 
     assert [line[0] for line in made["frontier"].tables[0].rows if line[-1]] == list(rows[1:])
     chosen = paper.tuning.chosen("textual inversion")
     assert chosen is not None
-    assert chosen["lr"] in (2e-3, 6e-3, 2e-2)
+    assert chosen["lr"] in (7e-4, 2e-3, 6e-3, 2e-2, 6e-2)
     before = {name: dict(cells.values) for name, cells in stores.items()}
     assert work(lambda: paper.plan("paper"), paper.store)  # nothing is computed twice
     assert {name: cells.values for name, cells in stores.items()} == before
