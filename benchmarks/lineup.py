@@ -2,7 +2,8 @@
 
 A contender is a method with something to tune. The peers get an equal budget: three learning rates, then the best of
 them with twice the steps, and a fourth rate where the best is the least or the largest (C-LoRA, which has a second
-knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). Our regularizers are swept
+knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). What comes after the three
+rates must be better by a margin. Our regularizers are swept
 in their strength a; CNS itself runs with the family's defaults.
 """
 
@@ -75,7 +76,7 @@ PEERS = (
     _peer("dreambooth", lambda s: dreambooth(_recipe(s)), 5e-5, 1.5e-4, 5e-4),
     _peer("custom diffusion", lambda s: custom_diffusion(_recipe(s)), 2e-4, 6e-4, 2e-3),
     _peer("sequential LoRA", lambda s: SequentialLora(_recipe(s)), 3e-4, 1e-3, 3e-3),
-    _peer("C-LoRA", lambda s: CLora(_recipe(s), s["lambda"]), 3e-4, 1e-3, 3e-3, strengths=(1.0, 1e-2, 1e2)),
+    _peer("C-LoRA", lambda s: CLora(_recipe(s), s["lambda"]), 3e-4, 1e-3, 3e-3, strengths=(1e2, 1e4, 1e6)),
     _peer("LoRA each, set_adapters", lambda s: LoraEach(_recipe(s)), 3e-4, 1e-3, 3e-3),
     Contender(
         "LoRA each, merged",

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
-from cns.flat import learning_rate
+from cns.flat import finite, learning_rate
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
 from cns_cli.porcelain import teaching
 
@@ -53,6 +53,9 @@ def train(
 
     Returns:
         The token's row, by token, float32.
+
+    Raises:
+        MethodError: The training diverged.
     """
     pipeline, defaults = room.model.pipeline, room.defaults
     row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
@@ -72,6 +75,7 @@ def train(
             loss = denoiser.loss(batch)
         if penalty is not None:
             loss = loss + penalty()
+        finite(loss)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

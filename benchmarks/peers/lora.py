@@ -80,7 +80,7 @@ class LoraEach:
     def learn(self, room: Classroom, state: Adapted | None, concept: Concept, seed: int) -> Adapted:
         """Train one more adapter, on the bare base."""
         room.reset()
-        key = f"lora each {concept.token} {seed} {self.recipe} {concept.images.pixels.sum()}"
+        key = f"lora each {RANK} {concept.token} {seed} {self.recipe} {concept.images.pixels.sum()}"
         adapter, rows = room.kept(key, lambda: _train_adapter(room, concept, seed, self.recipe, None))
         before = state or Adapted({}, {})
         return Adapted({**before.adapters, concept.name: adapter}, {**before.rows, **rows})

@@ -35,21 +35,24 @@ class WeightsPeer:
     Args:
         name: As tables show it.
         recipe: Learning rate and steps.
-        choose: Pipeline -> the weights that train, by state-dict name.
+        choose: Pipeline -> the weights that train, by state-dict name; None = nothing but the token does, so that a
+            concept comes out alike in every order.
     """
 
-    def __init__(self, name: str, recipe: Recipe, choose: Callable[[Any], dict[str, torch.nn.Parameter]]) -> None:
+    def __init__(
+        self, name: str, recipe: Recipe, choose: Callable[[Any], dict[str, torch.nn.Parameter]] | None
+    ) -> None:
         self.name, self.recipe, self.choose = name, recipe, choose
         self.settings = asdict(recipe)
-        self.is_independent = name == "textual inversion"
+        self.is_independent = choose is None
 
     def learn(self, room: Classroom, state: Learned | None, concept: Concept, seed: int) -> Learned:
         """Train on top of what is there; None is the bare base."""
         self.put(room, state, ())
-        live = self.choose(room.model.pipeline)
+        live = self.choose(room.model.pipeline) if self.choose else {}
         for weight in live.values():
             weight.requires_grad_(True)
-        if self.is_independent:  # nothing but the token trains: the same outcome in every order
+        if self.is_independent:
             key = f"{self.name} {concept.token} {seed} {self.recipe} {concept.images.pixels.sum()}"
             rows, _ = room.kept(key, lambda: (train(room, concept, seed, self.recipe, []), {}))
         else:
@@ -81,7 +84,7 @@ def textual_inversion(recipe: Recipe) -> WeightsPeer:
     Source: Gal et al., "An Image is Worth One Word" (ICLR 2023). Differs: the class noun stays in the prompt; one
     vector.
     """
-    return WeightsPeer("textual inversion", recipe, lambda _pipeline: {})
+    return WeightsPeer("textual inversion", recipe, None)
 
 
 def custom_diffusion(recipe: Recipe) -> WeightsPeer:
