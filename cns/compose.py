@@ -20,8 +20,8 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
-from cns.templates import Kind, phrase_of
-from cns.tokens import install_tokens, is_further_vector
+from cns.templates import Kind, is_further_vector, phrase_of
+from cns.tokens import install_tokens
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline

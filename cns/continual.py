@@ -5,7 +5,7 @@ of the base model with the class noun alone. Any score will do (identity, CLIP-I
 win against forgetting by learning nothing, so every report shows plasticity beside it.
 
 Backward transfer and forgetting are those of Lopez-Paz and Ranzato (2017, arXiv 1706.08840) and Chaudhry et al. (2018,
-arXiv 1801.10112), in the form of `docs/method.md`, section "How it is judged". numpy alone.
+arXiv 1801.10112). numpy alone.
 """
 
 from __future__ import annotations

@@ -13,12 +13,13 @@ are: `cns.selection.Score`, `cns.regularizers`, `cns.metrics.Metric`; docs/exten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from cns.errors import ExtensionError, SettingsError
+from cns.errors import ExtensionError, MethodError, SettingsError
 
 T = TypeVar("T")
 
@@ -103,6 +104,31 @@ def find(point: Point, name: str, built_in: Mapping[str, T], valid: Callable[[An
             package=package,
         )
     return loaded
+
+
+@contextmanager
+def blamed(point: Point, name: str, package: str) -> Iterator[None]:
+    """Within the context, whatever goes wrong in a plugin is said to be the plugin's fault.
+
+    Raises:
+        ExtensionError: In the place of every exception that is none of the method's own.
+    """
+    try:
+        yield
+    except MethodError:
+        raise
+    except Exception as error:
+        raise unusable(point, name, package, f"failed: {type(error).__name__}: {error}") from error
+
+
+def unusable(point: Point, name: str, package: str, problem: str) -> ExtensionError:
+    """What to raise where a plugin does not do what one of its kind must."""
+    return ExtensionError(
+        f"the {point.what} {name!r} of the package {package} {problem}",
+        f"docs/extending.md says what a {point.what} must do",
+        name=name,
+        package=package,
+    )
 
 
 def _entry(point: Point, name: str, built_in: tuple[str, ...]) -> EntryPoint | None:

@@ -3,9 +3,8 @@
 Features are unit rows from `encoders.py`, so a product is a cosine. All cosines are raw:
 papers print CLIP-T as CLIPScore, 100 * 2.5 * max(cosine, 0), which is `clip_score` here and nothing else.
 
-Formulas are those of `docs/method.md`, section "How it is judged". What follows from scores over a lineage (backward
-transfer, forgetting, plasticity) is in `continual.py`, whether a drop is real in `gate.py`; both are re-exported here.
-numpy alone: no torch, no images.
+What follows from scores over a lineage (backward transfer, forgetting, plasticity) is in `continual.py`, whether a drop
+is real in `gate.py`; both are re-exported here. numpy alone: no torch, no images.
 """
 
 from __future__ import annotations

@@ -105,22 +105,24 @@ CHOICES: dict[str, Choice] = {
         "where the token starts", "standard", "at the class noun's embedding, as Textual Inversion does",
         "equation-by-equation", "",
     ),
-    "vectors": Choice("vectors of the token", "paper", "one special token a concept", "families", 1),
-    "norm_guard": Choice("bound on the token's length", "ours", "off: its effect is not settled", "families", False),
+    "vectors": Choice("vectors of the token", "paper", "one special token a concept", "the-token", 1),
+    "norm_guard": Choice("bound on the token's length", "ours", "off: its effect is not settled", "the-token", False),
     "prior": Choice(
         "images of the class beside the concept's", "paper", "none are needed; for comparison with DreamBooth",
-        "families", 0,
+        "styles-and-prior-images", 0,
     ),
     "seed": Choice("seed of everything random", "ours", "any", "families"),
-    "kind": Choice("object or style", "ours", "the paper personalises objects", "families", "object"),
+    "kind": Choice("object or style", "ours", "the paper personalises objects", "styles-and-prior-images", "object"),
     "class_noun": Choice(
         "class noun", "standard", "stays in the prompt, as in DreamBooth", "equation-by-equation"
     ),
-    "token": Choice("special token", "paper", "one a concept; its spelling, <name>, is ours", "families"),
+    "token": Choice("special token", "paper", "one a concept; its spelling, <name>, is ours", "the-token"),
     "captions": Choice(
         "captions beside the images", "ours", "decide more than any other setting", "captions"
     ),
-    "resolution": Choice("side of the training images", "ours", "the base's own", "families"),
+    "resolution": Choice(
+        "side of the training images", "ours", "the base's own unless --resolution says otherwise", "families"
+    ),
     "grid": Choice(
         "how the change is stored", "ours", "whole steps of a grid, so that the same set is the same bits",
         "weights-as-integers",

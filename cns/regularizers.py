@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -98,8 +99,8 @@ def none(_history: History, _strength: float, _anchor: float) -> Penalty:
 def weights(history: History, strength: float, anchor: float) -> Penalty:
     """Tie the masked weights to the parent where earlier masks overlap, and to the base everywhere in the mask.
 
-    L = mean over matrices of  (a * mean over (M_past and M) of (W - W_parent)^2 + b * mean over M of (W - W_base)^2)
-        / mean(W_base^2)
+    L = mean over matrices of  (a * sum over (M_past and M) of (W - W_parent)^2 + b * sum over M of (W - W_base)^2)
+        / (|M| * mean(W_base^2))
 
     Source: the paper's description (abstract); the form and the division by mean(W_base^2), which makes a and b
     independent of a model's scale, are our choice.
@@ -207,7 +208,46 @@ REGULARIZERS: dict[str, Regularizer] = {
 
 def regularizer_named(name: str) -> Regularizer:
     """A built-in regularizer, or one of another package, see `cns.extensions.find`."""
-    return extensions.find(extensions.REGULARIZERS, name, REGULARIZERS)
+    build = extensions.find(extensions.REGULARIZERS, name, REGULARIZERS)
+    if name in REGULARIZERS:
+        return build
+    return partial(_of_plugin, build, name, extensions.origin(extensions.REGULARIZERS, name, REGULARIZERS))
+
+
+def _of_plugin(
+    build: Regularizer, name: str, package: str, history: History, strength: float, anchor: float
+) -> Penalty | Ties:
+    """Build a plugin's regularizer; what goes wrong in it, then or in a step, is said to be its fault.
+
+    Raises:
+        ExtensionError: It failed, or gave nothing that ties an update.
+    """
+    point = extensions.REGULARIZERS
+    with extensions.blamed(point, name, package):
+        built = build(history, strength, anchor)
+    if not callable(built):
+        raise extensions.unusable(point, name, package, f"gave {type(built).__name__}: expected a penalty, or Ties")
+    ties = built if isinstance(built, Ties) else Ties(built)
+
+    def penalty(weights: Mapping[str, Tensor]) -> Tensor:
+        with extensions.blamed(point, name, package):
+            loss = ties.penalty(weights)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            problem = f"gave a penalty that is {type(loss).__name__}: expected a tensor of one number"
+            raise extensions.unusable(point, name, package, problem)
+        return loss.reshape(())
+
+    def guarded(projection: Projection | None) -> Projection | None:
+        if projection is None:
+            return None
+
+        def project(change: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            with extensions.blamed(point, name, package):
+                return projection(change)
+
+        return project
+
+    return Ties(penalty, guarded(ties.project), guarded(ties.finish))
 
 
 def _anchored(history: History, anchor: float) -> Penalty:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -32,7 +33,10 @@ from cns.errors import SettingsError
 from cns.tokens import content_positions, encode_prompts
 
 Scores = dict[str, Tensor]
-"""Matrix name -> score, shape (O, I), float32, >= 0, CPU; only the order within one matrix means anything."""
+"""Matrix name -> score, shape (O, I), float32, finite, >= 0, CPU.
+
+Within a row the order counts; between rows, how far a score stands above its row's mean.
+"""
 
 
 class Score(Protocol):
@@ -93,7 +97,38 @@ SCORES: dict[str, Score] = {"gradient": gradient, "wanda": wanda, "fisher": fish
 
 def score_named(name: str) -> Score:
     """A built-in score, or one of another package, see `cns.extensions.find`."""
-    return extensions.find(extensions.SCORES, name, SCORES)
+    score = extensions.find(extensions.SCORES, name, SCORES)
+    if name in SCORES:
+        return score
+    return partial(_of_plugin, score, name, extensions.origin(extensions.SCORES, name, SCORES))
+
+
+def _of_plugin(
+    score: Score,
+    name: str,
+    package: str,
+    denoiser: Denoiser,
+    prompts: Sequence[str],
+    batches: Sequence[NoisedBatch],
+) -> Scores:
+    """Ask a plugin, and see that its scores are some.
+
+    Raises:
+        ExtensionError: It failed, or they are none.
+    """
+    with extensions.blamed(extensions.SCORES, name, package):
+        scores = score(denoiser, prompts, batches)
+    shapes = {matrix: weight.shape for matrix, weight in denoiser.model.base.items()}
+    problem = ""
+    if not isinstance(scores, Mapping) or not all(isinstance(one, Tensor) for one in scores.values()):
+        problem = f"gave {type(scores).__name__}: expected a tensor for each matrix"
+    elif {matrix: one.shape for matrix, one in scores.items()} != shapes:
+        problem = "gave scores of other matrices, or in other shapes, than the model's"
+    elif not all(bool(one.isfinite().all()) and bool((one >= 0).all()) for one in scores.values()):
+        problem = "gave scores that are negative or not finite: expected numbers from 0 on"
+    if problem:
+        raise extensions.unusable(extensions.SCORES, name, package, problem)
+    return {matrix: scores[matrix].detach().float().cpu() for matrix in shapes}
 
 
 @dataclass(frozen=True)
@@ -167,7 +202,8 @@ def select_concept_neurons(
     """Fill the budget with each row's best-scoring weights that are not general.
 
     All rows get the same number k = budget // rows; what remains goes to the rows whose (k+1)-th weight has the largest
-    score relative to its row's mean. Ties go to the lower index, so the result is deterministic.
+    score relative to its row's mean, then to their (k+2)-th, until the budget is spent or nothing is left. Ties go to
+    the lower index, so the result is deterministic.
 
     Args:
         scores: The concept's scores.
@@ -186,19 +222,27 @@ def select_concept_neurons(
     names = sorted(scores)
     rows = sum(scores[name].shape[0] for name in names)
     each = budget // rows
-    masks, margins = {}, []
+    masks, ranked = {}, {}
     for name in names:
         score = scores[name].masked_fill(barred[name], -1.0)
         values, order = score.sort(dim=1, descending=True, stable=True)
         rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))
         masks[name] = (rank < each) & (score >= 0)
-        relative = values[:, each] / scores[name].mean(1).clamp_min(1e-30) if each < values.shape[1] else None
-        if relative is not None:
-            margins += [(float(relative[row]), name, row, int(order[row, each])) for row in range(len(values))]
+        ranked[name] = (values / scores[name].mean(1, keepdim=True).clamp_min(1e-30), order)
     spare = budget - sum(int(mask.sum()) for mask in masks.values())
-    for value, name, row, column in sorted(margins, key=lambda entry: (-entry[0], entry[1:]))[:spare]:
-        if value >= 0:
+    for place in range(each, max(order.shape[1] for _, order in ranked.values())):
+        if spare <= 0:
+            break
+        margins = [
+            (float(relative[row, place]), name, row, int(order[row, place]))
+            for name, (relative, order) in ranked.items()
+            if place < order.shape[1]
+            for row in range(len(order))
+            if relative[row, place] >= 0
+        ]
+        for _, name, row, column in sorted(margins, key=lambda entry: (-entry[0], entry[1:]))[:spare]:
             masks[name][row, column] = True
+        spare -= len(margins)
     if not any(bool(mask.any()) for mask in masks.values()):
         raise SettingsError(
             "no weight is left to choose: each is general, or held by too many earlier concepts",

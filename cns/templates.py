@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,9 +42,16 @@ def default_token(name: str) -> str:
     return f"<{name.lower()}>"
 
 
+def whole_token(token: str) -> str:
+    """A regular expression of a token that is not a part of a longer word: `zwx` is not in `zwx2`."""
+    before = r"(?<!\w)" if re.match(r"\w", token) else ""
+    after = r"(?!\w)" if re.search(r"\w$", token) else ""
+    return f"{before}{re.escape(token)}{after}"
+
+
 def mention(tokens: Sequence[str], class_noun: str) -> str:
     """A regular expression of how prompts name a concept: its first token, with or without the others and the noun."""
-    first, *others = (re.escape(token) for token in tokens)
+    first, *others = (whole_token(token) for token in tokens)
     more = rf"(?:\s+(?:{'|'.join(others)}))*" if others else ""
     return rf"{first}{more}(?:\s+{re.escape(class_noun)}\b)?"
 
@@ -52,6 +59,12 @@ def mention(tokens: Sequence[str], class_noun: str) -> str:
 def vector_tokens(token: str, vectors: int) -> tuple[str, ...]:
     """The vocabulary's names for a token of several vectors: `<rex>`, `<rex>_1`, `<rex>_2`."""
     return (token, *(f"{token}_{number}" for number in range(1, vectors)))
+
+
+def is_further_vector(token: str, tokens: Container[str]) -> bool:
+    """Whether a token is the second or a later vector of one of `tokens`."""
+    stem, _, number = token.rpartition("_")
+    return number.isdigit() and stem in tokens
 
 
 def phrase_of(tokens: Sequence[str], class_noun: str) -> str:

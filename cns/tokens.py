@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -22,15 +22,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from cns.errors import TokenError
-from cns.templates import vector_tokens
+from cns.templates import is_further_vector, vector_tokens, whole_token
 
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
-
-
-def is_further_vector(token: str, tokens: Container[str]) -> bool:
-    """Whether a token is the second or a later vector of one of `tokens`."""
-    stem, _, number = token.rpartition("_")
-    return number.isdigit() and stem in tokens
 
 
 def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
@@ -80,7 +74,8 @@ def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: 
 def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
     """Name all vectors of each token in prompts: "a <rex> dog" -> "a <rex> <rex>_1 dog".
 
-    Exactly what `TextualInversionLoaderMixin.maybe_convert_prompt` of diffusers does to a prompt before it is encoded.
+    What `TextualInversionLoaderMixin.maybe_convert_prompt` of diffusers does to a prompt before it is encoded, except
+    that a token without brackets is not looked for within longer words, and vectors that are named already stay alone.
     """
     added = tokenizer.get_added_vocab()
     several = [token for token in sorted(added) if f"{token}_1" in added]
@@ -88,7 +83,7 @@ def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]
     for token in several:
         count = next(number for number in itertools.count(1) if f"{token}_{number}" not in added)
         every = " ".join(vector_tokens(token, count))
-        expanded = [re.sub(rf"{re.escape(token)}(?!_\d)", every, prompt) for prompt in expanded]
+        expanded = [re.sub(rf"{whole_token(token)}(?!_\d)", every, prompt) for prompt in expanded]
     return expanded
 
 

@@ -23,7 +23,7 @@ def largest_drop(text: str) -> tuple[str, float]:
 def least_score(text: str) -> tuple[str, float]:
     """Parse a least score of a metric."""
     name, value = _limit(text)
-    if abs(value) > 1:
+    if (not name or name in METRIC_NAMES) and abs(value) > 1:
         raise typer.BadParameter(f"{text!r}: a least score is a cosine, from -1 to 1")
     return name, value
 

@@ -64,7 +64,7 @@ def check_tree(tree: Tree, store: ObjectStore) -> None:
     """Refuse a tree that is no model: everything that it needs is there, no token and no delta is there twice.
 
     Raises:
-        TokenTaken, DeltaTaken: two names share a token or a delta.
+        TokenTaken, DeltaTaken: two names share a token or a delta, or one's token is a further vector of the other's.
         ObjectMissing: the base, a concept, or something that a concept needs is not in the store.
     """
     if not store.has(tree.base):
@@ -80,3 +80,7 @@ def check_tree(tree: Tree, store: ObjectStore) -> None:
                 raise TokenTaken(token, name, tokens[token])
         if deltas.setdefault(concept.delta, name) != name:
             raise DeltaTaken(concept.delta, name, deltas[concept.delta])
+    for token, name in tokens.items():  # "<rex>_1" is the second vector of "<rex>" in every prompt
+        stem, _, number = token.rpartition("_")
+        if number.isdigit() and tokens.get(stem, name) != name:
+            raise TokenTaken(token, name, tokens[stem])

@@ -41,7 +41,7 @@ def generate(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to show; special tokens name concepts.")],
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many images.", show_default=True)] = 1,
     seed: SeedOption = 0,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Denoising steps.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, max=1000, help="Denoising steps.")] = None,
     guidance: Annotated[
         float | None, typer.Option("--guidance", metavar="X", min=0, help="How strictly the prompt is followed.")
     ] = None,

@@ -88,7 +88,7 @@ def show(
         _show_neurons(rev, picture, out)
     elif provenance:
         _show_provenance(rev, out)
-    elif not (Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, out)):
+    elif not (Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, preview, out)):
         _show_commit(rev, preview, out)
 
 
@@ -116,12 +116,18 @@ def _show_commit(rev: str, preview: Path | None, out: Output) -> None:
     out.answer(result.to_json(), show_lines(result))
 
 
-def _show_picture(name: str, out: Output) -> bool:
-    """Answer for a generated picture; False where a file is none."""
+def _show_picture(name: str, preview: Path | None, out: Output) -> bool:
+    """Answer for a generated picture; False where a file is none.
+
+    Raises:
+        typer.BadParameter: its preview was asked for.
+    """
     from cns_cli.porcelain.show_picture import is_picture, show_picture
 
     if not is_picture(name):
         return False
+    if preview is not None:
+        raise typer.BadParameter(f"--preview goes with a commit; {name} is a picture itself")
     result = show_picture(Path(name), Path.cwd())
     out.answer(result.to_json(), picture_lines(result))
     if result.commit_here is False:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
 from cns.images import check_images
-from cns.templates import default_token, vector_tokens
+from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
 from cns_cli.porcelain.interrupted import pending_views, told
 from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckRow, DryRun
+from cns_cli.porcelain.plugins import check_names
 from cns_cli.porcelain.resume import continued
 from cns_cli.progress import Progress
 from registry.canonical import check_text
@@ -65,6 +66,7 @@ def _begin(options: AddOptions, progress: Progress) -> tuple[AddOptions, Reposit
         options, interrupted = continued(options, Repository.discover(options.start))
     for what, text in (("message", options.message), ("author", options.author), ("class noun", options.class_noun)):
         check_text(text or "", what)
+    check_names(options.score, options.reg)
     check_images(options.images)
     repo = _registry(options, progress)
     if repo is not None:
@@ -150,6 +152,7 @@ def _check_free(repo: Repository, options: AddOptions) -> None:
         )
     tokens = vector_tokens(options.token or default_token(options.name), options.vectors)
     for name, concept in taken.items():
-        for token in tokens:
-            if token in concept.tokens and name != options.name:
-                raise TokenTaken(token, options.name, name)
+        shared = [token for token in tokens if token in concept.tokens or is_further_vector(token, concept.tokens)]
+        shared += [token for token in concept.tokens if is_further_vector(token, tokens)]
+        if shared and name != options.name:
+            raise TokenTaken(shared[0], options.name, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cns_cli.porcelain.views import numbers, record_data
-from registry.objects import Base, Tree
+from registry.objects import Base, Concept, Tree
 from registry.repository import Repository
 
 NAMES = ("capacity_held", "general_share", "capacity_free")
@@ -25,19 +25,29 @@ def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[s
     """
     commit = repo.commit_of(commit_id)
     recorded = {one: _recorded(repo, one) for one in {commit_id, *born}}
+    tree = repo.tree_of(commit_id)
     found = recorded[commit_id]
-    if found or not born or not all(recorded[one] for one in born):
-        return found
-    newest = repo.commit_of(born[-1])
-    if newest.tree == commit.tree:
-        return recorded[born[-1]]
-    held = _held(repo, repo.tree_of(commit_id))
-    return {"capacity_held": held, "general_share": recorded[born[-1]]["general_share"]}
+    if not found and born and all(recorded[one] for one in born):
+        found = recorded[born[-1]]
+        if repo.commit_of(born[-1]).tree != commit.tree:
+            return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
+    if found and not _is_as_trained(repo, tree):  # another commit came first, while the concept was being learned
+        return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
+    return found
 
 
 def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
     metrics: Mapping[str, float] = numbers(record_data(repo, repo.commit_of(commit_id)).get("metrics"))
     return {name: metrics[name] for name in NAMES} if all(name in metrics for name in NAMES) else {}
+
+
+def _is_as_trained(repo: Repository, tree: Tree) -> bool:
+    """Whether one of the concepts was learned on top of exactly the others."""
+    for name, concept_id in tree.concepts.items():
+        before = repo.objects.get(repo.objects.get(concept_id, Concept).trained_on, Tree)
+        if {**before.concepts, name: concept_id} == tree.concepts:
+            return True
+    return False
 
 
 def _held(repo: Repository, tree: Tree) -> float:

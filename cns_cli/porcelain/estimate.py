@@ -9,10 +9,13 @@ import time
 
 from cns.basefiles import describe_base, resolve_base
 from cns.classnoun import CANDIDATES
+from cns.general import LATENT_STEPS, TIMESTEPS
 from cns.images import load_images
+from cns.lesson import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.init import DEFAULT_BASE
+from cns_cli.porcelain.kinds import STYLE_NOUN
 from cns_cli.porcelain.learning import JUDGED_IMAGES
 from cns_cli.porcelain.options import AddOptions, DryRun
 from cns_cli.porcelain.session import Session
@@ -33,32 +36,34 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     progress.stage("load the model")
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
-        bench = Workbench.of_facts(folder, describe_base(folder), options.device)
+        bench, cache, base_id = Workbench.of_facts(folder, describe_base(folder), options.device), None, ""
     else:
-        bench = Session.open(repo, options.device).bench
+        session = Session.open(repo, options.device)
+        bench, cache, base_id = session.bench, session.cache, repo.tree_of(repo.head().commit).base
     images = load_images(options.images, options.resolution or bench.resolution)
     settings = teaching.settings_for(bench, options)
     settings.check()
     nouns: tuple[tuple[str, float], ...] = ()
-    if options.class_noun is None:
+    if options.class_noun is None and options.kind == "object":
         chances = bench.clip.label(images.pixels, bench.nouns)
         ranked = sorted(zip(bench.nouns, chances.tolist(), strict=True), key=lambda pair: -pair[1])
         nouns = tuple(ranked[:CANDIDATES])
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
-    noun = options.class_noun or nouns[0][0]
+    noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
     per_step = time_steps(bench.model, images.pixels, noun, settings)
-    prompts = bench.family.judge_templates
+    prompts = bench.family.templates(options.kind).judge
     start = time.monotonic()
     bench.images([f"a {noun}"] * 4, range(4))
     per_image = (time.monotonic() - start) / 4
-    steps = settings.steps + settings.warmup_steps
-    judged = 2 * JUDGED_IMAGES * len(prompts) * per_image
+    drawn = (2 * JUDGED_IMAGES * len(prompts) + settings.prior) * per_image
+    if not teaching.general_neurons_known(bench, settings, cache, base_id):
+        drawn += len(bench.calibration.selection) * _vote_seconds(settings, per_step, per_image, bench)
     return DryRun(
         name=options.name,
         images=len(images.images),
-        steps=steps,
-        seconds=loaded + steps * per_step + judged,
+        steps=settings.steps + settings.warmup_steps,
+        seconds=loaded + loss_passes(settings) * per_step + drawn,
         memory_bytes=_peak_memory_bytes(),
         disk_bytes=math.ceil(settings.budget * MASK_AND_VALUE_BITS / 8)
         + (images.pixels.nbytes if options.keep_images else 0),
@@ -66,6 +71,19 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
         class_nouns=nouns,
         warnings=(images.warning,) if images.warning else (),
     )
+
+
+def loss_passes(settings: Settings) -> int:
+    """How many losses a training differentiates: images of the class, if there are any, have one of their own."""
+    return settings.warmup_steps + settings.steps * (2 if settings.prior else 1)
+
+
+def _vote_seconds(settings: Settings, per_step: float, per_image: float, bench: Workbench) -> float:
+    """About how long a calibration prompt's vote for general neurons takes: a rough latent and one small batch."""
+    if settings.score == "wanda":
+        return 0.0
+    latent = per_image * LATENT_STEPS / bench.family.defaults.sampler_steps / 2  # without guidance
+    return latent + per_step * TIMESTEPS / settings.batch_size
 
 
 def _peak_memory_bytes() -> int:

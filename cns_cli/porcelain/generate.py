@@ -19,7 +19,7 @@ from cns_cli import __version__
 from cns_cli.files import write_output
 from cns_cli.porcelain.generate_plan import Plan, Stop, plan_of
 from cns_cli.porcelain.generate_sheets import Tiles, grid_sheet, range_sheet, tile_of
-from cns_cli.porcelain.generate_words import tokens_in, too_long, unknown_tokens, without_concepts
+from cns_cli.porcelain.generate_words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.porcelain.picture_files import encode_picture, holds_record
 from cns_cli.porcelain.picture_record import PictureRecord
@@ -55,7 +55,7 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
         commit=plan.stops[-1].commit_id,
         commits=tuple(stop.commit_id for stop in plan.stops) if plan.is_range else (),
         made=run.made,
-        concepts=tuple(tokens_in(options.prompt, run.concepts)),
+        concepts=tuple(run.used),
         elapsed_s=time.monotonic() - began,
         warnings=(*plan.warnings, *run.warnings()),
     )
@@ -81,6 +81,20 @@ class _Run:
         self.seeds = [options.seed + k for k in range(options.n)]
         get = self.plan.repo.objects.get
         self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
+        self.texts = {"the prompt": [options.prompt]}
+        self.texts["the prompt of a region"] = [what for what, _ in self.plan.regions if is_prompt(what)]
+        self.texts["the negative prompt"] = [options.negative] if options.negative else []
+
+    @property
+    def all_texts(self) -> list[str]:
+        """Everything that the model reads."""
+        return [text for texts in self.texts.values() for text in texts]
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the concepts that a text or a region names."""
+        named = {*tokens_in(self.all_texts, self.concepts), *(what for what, _ in self.plan.regions)}
+        return [name for name in self.concepts if name in named]
 
     def write_files(self) -> None:
         """Write each image to its own file as soon as its batch is there."""
@@ -104,7 +118,7 @@ class _Run:
             raise Interrupted(number_of(signal), "no sheet was written", "run the command again") from None
         tile, stops = tile_of(self.size), self.plan.stops
         if self.plan.is_range:
-            lacking = [tokens_in(self.options.prompt, self._missing(stop)) for stop in stops]
+            lacking = [[name for name in self.used if name not in stop.tree.concepts] for stop in stops]
             sheet = range_sheet(self.options.prompt, stops, [shown[s.commit.tree] for s in stops], lacking, tile)
         else:
             sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
@@ -113,13 +127,16 @@ class _Run:
 
     def warnings(self) -> Iterator[str]:
         """What the user should know about prompt and file."""
-        prompt, stops = self.options.prompt, self.plan.stops
-        yield from unknown_tokens(prompt, [token for concept in self.concepts.values() for token in concept.tokens])
-        yield from too_long(cut_off(self.session.bench.model.pipeline, prompt))
-        for name in tokens_in(prompt, self.concepts):
+        stops, pipeline = self.plan.stops, self.session.bench.model.pipeline
+        known = [token for concept in self.concepts.values() for token in concept.tokens]
+        yield from unknown_tokens(self.all_texts, known)
+        for what, texts in self.texts.items():
+            for text in texts:
+                yield from too_long(cut_off(pipeline, text), what)
+        for name in self.used:
             if lacking := sum(name not in stop.tree.concepts for stop in stops):
-                token, noun = self.concepts[name].tokens[0], self.concepts[name].class_noun
-                yield f"{lacking} of {len(stops)} commits have no {name}: {token} is read as {noun!r} there"
+                one = self.concepts[name]
+                yield f"{lacking} of {len(stops)} commits have no {name}: {one.tokens[0]} is {read_without(one)} there"
         if not holds_record(self.plan.paths[0]):
             yield f"{self.plan.paths[0].suffix} files cannot say how a picture was made; .png, .jpg and .webp can"
 
@@ -139,13 +156,14 @@ class _Run:
         self.session.set_tree(stop.tree)
         missing = self._missing(stop).values()
         prompt = without_concepts(options.prompt, missing)
+        negative = without_concepts(options.negative, missing) if options.negative else options.negative
         regions = [
             Region(one.box, tuple(without_concepts(text, missing) for text in one.prompts)) for one in self._regions()
         ]
         with regional(pipeline, regions):
             for images in batches(
                 pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
-                negative=options.negative, size=self.size, batch_size=self.batch,
+                negative=negative, size=self.size, batch_size=self.batch,
             ):  # fmt: skip
                 yield images
                 self.made += len(images)
@@ -164,12 +182,12 @@ class _Run:
         return {name: concept for name, concept in self.concepts.items() if name not in stop.tree.concepts}
 
     def _record(self, stop: Stop, seed: int) -> PictureRecord:
-        options, used = self.options, tokens_in(self.options.prompt, self.concepts)
+        options = self.options
         return PictureRecord(
             prompt=options.prompt, negative=options.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
             batch=self.batch, steps=self.steps, guidance=self.guidance,
             sampler=type(self.session.bench.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
             regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
-            base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in used},
+            base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             grid=options.grid or self.plan.is_range, version=__version__,
         )  # fmt: skip

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from cns.templates import fill_template, mention
+from cns.templates import fill_template, mention, whole_token
 from cns_cli.porcelain.kinds import kind_of
 from registry.objects import Concept
 
@@ -19,30 +19,42 @@ from registry.objects import Concept
 def without_concepts(prompt: str, missing: Iterable[Concept]) -> str:
     """The prompt with every mention of these concepts read as its class noun, or left out where it is a style's."""
     for concept in missing:
-        named = mention(concept.tokens, concept.class_noun)
+        named = rf"(?P<article>\ban?\s+)?{mention(concept.tokens, concept.class_noun)}"
         if kind_of(concept) == "style":
-            prompt = re.sub(rf"{named}\s*", "", prompt)
+            prompt = re.sub(rf"{named}\s*(?=(?P<next>\w?))", _left_out, prompt)
         else:
-            prompt = re.sub(rf"(?P<article>\ban?\s+)?{named}", partial(_named, concept.class_noun), prompt)
+            prompt = re.sub(named, partial(_named, concept.class_noun), prompt)
     return prompt
 
 
-def tokens_in(prompt: str, concepts: Mapping[str, Concept]) -> list[str]:
-    """Names of the concepts that a prompt names by a token of theirs."""
-    return [name for name, one in concepts.items() if any(token in prompt for token in one.tokens)]
+def tokens_in(texts: Iterable[str], concepts: Mapping[str, Concept]) -> list[str]:
+    """Names of the concepts that texts name by a token of theirs."""
+    named = list(texts)
+    patterns = {name: re.compile("|".join(map(whole_token, one.tokens))) for name, one in concepts.items()}
+    return [name for name, pattern in patterns.items() if any(map(pattern.search, named))]
 
 
-def unknown_tokens(prompt: str, known: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each `<token>` of a prompt that belongs to nobody."""
+def read_without(concept: Concept) -> str:
+    """How a model that lacks a concept reads its token, in words."""
+    return "left out" if kind_of(concept) == "style" else f"read as {concept.class_noun!r}"
+
+
+def unknown_tokens(texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each `<token>` of some texts that belongs to nobody."""
     tokens = sorted(known)
-    unknown = sorted(set(re.findall(r"<[^<>\s]+>", prompt)) - set(tokens))
+    unknown = sorted({token for text in texts for token in re.findall(r"<[^<>\s]+>", text)} - set(tokens))
     there = f"this revision has {', '.join(tokens)}" if tokens else "this revision has no concept yet"
     return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
 
 
-def too_long(tokens: int) -> tuple[str, ...]:
+def too_long(tokens: int, what: str = "the prompt") -> tuple[str, ...]:
     """A warning for a prompt whose last tokens the model cannot read."""
-    return (f"the prompt is too long: its last {tokens} tokens were not read",) if tokens else ()
+    return (f"{what} is too long: its last {tokens} tokens were not read",) if tokens else ()
+
+
+def _left_out(match: re.Match[str]) -> str:
+    article = match["article"]
+    return "" if article is None else fill_template("a {}", match["next"]).removesuffix(match["next"])
 
 
 def _named(noun: str, match: re.Match[str]) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from cns.templates import Kind
 from registry.objects import Concept
 
+STYLE_NOUN = "style"
+"""Class noun of a style: "a <mona> style dog"."""
+
 
 def kind_of(concept: Concept) -> Kind:
     """The kind of a concept."""

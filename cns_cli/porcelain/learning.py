@@ -14,6 +14,7 @@ from cns.templates import default_token, vector_tokens
 from cns.tokens import check_new_token
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.judging import judge_images, score_images, store_scores
+from cns_cli.porcelain.kinds import STYLE_NOUN
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.outcome import Outcome
 from cns_cli.porcelain.request import request_of
@@ -25,9 +26,6 @@ from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
-
-STYLE_NOUN = "style"
-"""Class noun of a style: "a <mona> style dog"."""
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""

@@ -19,6 +19,22 @@ POINTS = {"score": extensions.SCORES, "reg": extensions.REGULARIZERS, "metric": 
 """Option -> what its names stand for."""
 
 
+SCORE_NAMES = ("gradient", "wanda", "fisher")
+REGULARIZER_NAMES = ("features", "weights", "none", "project", "project-hard", "features-parent")
+"""The built-in ones, as `cns.selection.SCORES` and `cns.regularizers.REGULARIZERS` name them, which need torch."""
+
+
+def check_names(score: str | None, reg: str | None) -> None:
+    """Refuse names of a score and a regularizer that nobody gives; None is the default.
+
+    Raises:
+        SettingsError, ExtensionError: As `cns.extensions.origin`.
+    """
+    for option, name, built_in in (("score", score, SCORE_NAMES), ("reg", reg, REGULARIZER_NAMES)):
+        if name is not None:
+            extensions.origin(POINTS[option], name, built_in)
+
+
 def plugin_names(option: str) -> tuple[str, ...]:
     """Names that installed packages add to an option, sorted."""
     return extensions.plugin_names(POINTS[option])

@@ -15,6 +15,7 @@ from cns.errors import SettingsError
 from cns.families import Defaults, family_named
 from cns.provenance import CHOICES, OUTSIDE, Choice
 from cns.templates import default_token
+from cns_cli.porcelain.kinds import STYLE_NOUN, kind_of
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.show_neurons import chosen_concept
 from cns_cli.porcelain.views import introductions, record_data
@@ -81,7 +82,7 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
     params: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     defaults = _defaults(base)
     rows = [
-        _outside(key, repo, concept, record, defaults) if key in OUTSIDE else _setting(key, params, record, defaults)
+        _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults)
         for key in CHOICES
     ]
     return ProvenanceResult(
@@ -113,25 +114,23 @@ def _setting(
     return _row(key, choice, value, _plain(choice.absent if optional else defaults[key]))
 
 
-def _outside(
-    key: str, repo: Repository, concept: Concept, record: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> ProvenanceRow:
+def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> ProvenanceRow:
     """A choice that is no setting; every default here is what nobody had to say."""
     choice = CHOICES[key]
     if key in SAID:
         return _row(key, choice, SAID[key], SAID[key])
     if key == "class_noun":
         sure = record.get("class_confidence")
-        inferred = isinstance(sure, (int, float))
-        return _row(key, choice, concept.class_noun, concept.class_noun if inferred else "inferred from the images")
+        default = concept.class_noun if isinstance(sure, (int, float)) else "inferred from the images"
+        return _row(key, choice, concept.class_noun, STYLE_NOUN if kind_of(concept) == "style" else default)
     if key == "token":
         return _row(key, choice, concept.tokens[0] if concept.tokens else "", default_token(concept.name))
     references = repo.objects.get(concept.references, References)
     if key == "captions":
         value = f"{sum(one is not None for one in references.captions)} of {references.count} images"
         return _row(key, choice, value, value)
-    if key == "resolution":
-        return _row(key, choice, references.resolution, defaults.get(key, references.resolution))
+    if key == "resolution":  # the base's own is not in the registry, so that nobody's choice can be told from it
+        return _row(key, choice, references.resolution, references.resolution)
     return _row(key, choice, _plain(concept.recipe.get(key, choice.absent)), _plain(choice.absent))
 
 

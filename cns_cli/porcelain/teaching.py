@@ -230,6 +230,28 @@ def general_neurons_cached(
         base_id: Id of the base, part of the cache's key.
         report: Told of progress.
     """
+    path = _general_path(bench, settings, cache, base_id)
+    if path is not None and (found := _read_masks(path, bench.model.base)):
+        return found
+    how = Vote(settings.score, settings.general_ratio, settings.general_vote)
+    general = find_general_neurons(bench.model, bench.calibration.selection, how, report)
+    if path is not None:
+        buffer = BytesIO()
+        np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
+        fsio.replace(path, buffer.getvalue())
+    return general
+
+
+def general_neurons_known(bench: Workbench, settings: Settings, cache: Path | None, base_id: str) -> bool:
+    """Whether `general_neurons_cached` would find them in the cache."""
+    path = _general_path(bench, settings, cache, base_id)
+    return path is not None and path.exists()
+
+
+def _general_path(bench: Workbench, settings: Settings, cache: Path | None, base_id: str) -> Path | None:
+    """Where the general neurons of a base under a score are kept."""
+    if cache is None:
+        return None
     key = [
         base_id,
         settings.score,
@@ -240,16 +262,7 @@ def general_neurons_cached(
     ]
     if "score" in settings.plugins:
         key.append(settings.plugins["score"])  # another version of a plugin is another score
-    path = cache / f"general-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz" if cache else None
-    if path is not None and (found := _read_masks(path, bench.model.base)):
-        return found
-    how = Vote(settings.score, settings.general_ratio, settings.general_vote)
-    general = find_general_neurons(bench.model, bench.calibration.selection, how, report)
-    if path is not None:
-        buffer = BytesIO()
-        np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
-        fsio.replace(path, buffer.getvalue())
-    return general
+    return cache / f"general-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"
 
 
 def _read_masks(path: Path, base: Weights) -> dict[str, Tensor] | None:

@@ -248,8 +248,11 @@ def _limits(path: Path, table: Mapping[str, Any], key: str, low: float, high: fl
     for name, limit in (value if isinstance(value, dict) else {"": value}).items():
         if name and unknown_metric([name]):
             raise BadConfig(path, f"check {key} names {name!r}; expected {', '.join(metric_names())}")
-        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not low <= limit <= high:
-            raise BadConfig(path, f"check {key} is {limit!r}; expected a number from {low} to {high}")
+        least, most = low, high
+        if key == "min" and name and name not in METRIC_NAMES:  # a plugin's score need not be a cosine
+            least, most = -math.inf, math.inf
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not least <= limit <= most:
+            raise BadConfig(path, f"check {key} is {limit!r}; expected a number from {least} to {most}")
         yield name, float(limit)
 
 

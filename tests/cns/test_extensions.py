@@ -35,8 +35,8 @@ def test_names_of_plugins_are_listed_without_importing_them(monkeypatch, tmp_pat
 
 def test_a_plugin_is_loaded_by_its_name(monkeypatch, tmp_path):
     install_example(monkeypatch, tmp_path)
-    assert score_named("spread").__module__ == "cns_example.method"
-    assert regularizer_named("elastic").__name__ == "elastic"
+    assert score_named("spread").args[0].__module__ == "cns_example.method"
+    assert regularizer_named("elastic").args[0].__name__ == "elastic"
     assert metric_named("nearest").label == "nearest reference"
 
 
@@ -78,3 +78,14 @@ def test_a_plugin_of_the_wrong_kind_is_refused(monkeypatch, tmp_path):
         score_named("odd")
     with pytest.raises(ExtensionError, match="is a function and cannot be one"):
         metric_named("odd")
+
+
+def test_what_fails_in_a_plugin_is_its_own_fault():
+    with (
+        pytest.raises(ExtensionError, match=r"the score 'odd' of the package odd 1 failed: KeyError: 'attn'") as caught,
+        extensions.blamed(extensions.SCORES, "odd", "odd 1"),
+    ):
+        raise KeyError("attn")
+    assert (caught.value.name, caught.value.package) == ("odd", "odd 1")
+    with pytest.raises(SettingsError), extensions.blamed(extensions.SCORES, "odd", "odd 1"):
+        raise SettingsError("our own")

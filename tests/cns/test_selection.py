@@ -58,6 +58,16 @@ def test_what_a_row_of_general_neurons_cannot_give_comes_from_other_rows():
     assert select_concept_neurons(scores, general, 2, 0.5).masks["m"].tolist() == [[False, False], [True, True]]
 
 
+def test_a_large_budget_takes_all_that_there_is():
+    scores = {"m": torch.tensor([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])}
+    general = {"m": torch.tensor([[False] * 4, [True] * 3 + [False]])}
+    assert select_concept_neurons(scores, general, 4, 0.5).masks["m"].tolist() == [
+        [True, True, True, False],
+        [False, False, False, True],
+    ]
+    assert select_concept_neurons(scores, general, 8, 0.5).count == 5
+
+
 def test_shares_of_general_neurons_are_counted():
     scores = {"m": torch.tensor([[4.0, 3.0, 2.0, 1.0]])}
     general = {"m": torch.tensor([[True, False, True, False]])}

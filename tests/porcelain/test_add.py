@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.numpy import load
 from cns import codec
 from cns.errors import BaseModelError, ImageError, MethodError, SettingsError, TokenError
 from cns_cli.porcelain.add import add_concept
+from cns_cli.porcelain.estimate import loss_passes
 from cns_cli.porcelain.learning import learn
 from cns_cli.porcelain.options import AddOptions, DryRun
 from cns_cli.porcelain.session import Session
@@ -23,6 +25,7 @@ from registry.errors import BadName, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
 from registry.repository import Repository
 from registry.trees import without_concept
+from tests.cns.test_training import SETTINGS
 from tests.porcelain.conftest import NOON, add, new_registry
 from tests.tiny import tiny_sd
 
@@ -121,12 +124,25 @@ def test_a_bad_name_is_refused(empty, photos, name):
         add(empty, name, photos["rex"])
 
 
-@pytest.mark.parametrize(("token", "error"), [("dog", TokenError), ("<tom>", TokenTaken)])
+@pytest.mark.parametrize(("token", "error"), [("dog", TokenError), ("<tom>", TokenTaken), ("<tom>_1", TokenTaken)])
 def test_a_token_with_a_meaning_is_refused_and_nothing_is_written(learned, photos, token, error):
     before = files(learned)
     with pytest.raises(error):
         add(learned, "mug", photos["mug"], token=token)
     assert files(learned) == before
+
+
+def test_a_token_whose_further_vector_another_concept_has_is_refused(learned, photos):
+    add(learned, "cup", photos["mug"], token="<mug>_2", time=NOON + 120)
+    with pytest.raises(TokenTaken, match=r"'<mug>_2'"):
+        add(learned, "mug", photos["mug"])
+
+
+@pytest.mark.parametrize("option", ["score", "reg"])
+def test_a_score_or_regularizer_that_nobody_has_is_refused_before_a_registry_is_made(tmp_path, photos, option):
+    with pytest.raises(SettingsError, match="there are"):
+        add(tmp_path, "rex", photos["rex"], **{option: "gradint"})
+    assert not (tmp_path / ".cns").exists()
 
 
 def test_two_names_that_differ_in_case_would_share_a_token(learned, photos):
@@ -206,6 +222,18 @@ def test_a_dry_run_measures_and_writes_nothing(tmp_path, empty, photos):
     assert result.memory_bytes > 10**7
     assert result.images == 3
     assert files(empty) == before
+
+
+def test_a_dry_run_asks_no_noun_of_a_style(empty, photos):
+    options = AddOptions(start=empty, name="mona", images=photos["rex"], kind="style", dry_run=True)
+    result = add_concept(options, NullProgress())
+    assert isinstance(result, DryRun)
+    assert result.class_nouns == ()
+
+
+def test_a_dry_run_counts_the_loss_of_the_class_s_images():
+    assert loss_passes(SETTINGS) == SETTINGS.warmup_steps + SETTINGS.steps
+    assert loss_passes(replace(SETTINGS, prior=50)) == SETTINGS.warmup_steps + 2 * SETTINGS.steps
 
 
 def test_a_tip_that_moved_gets_the_concept_on_top(learned, photos):

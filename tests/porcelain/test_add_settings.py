@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from cns.errors import MethodError
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.export import export
+from cns_cli.porcelain.learning import learn
 from cns_cli.porcelain.options import AddOptions, Request
 from cns_cli.porcelain.rm import rm
 from cns_cli.porcelain.session import Session
@@ -82,6 +83,26 @@ def test_status_counts_what_is_held_after_a_removal(learned, photos):
     assert now["capacity_held"] == pytest.approx(sum(sparse.count for sparse in delta.values()) / size)
     assert now["capacity_held"] < alone["capacity_held"]
     assert now["general_share"] == alone["general_share"]
+
+
+def test_capacity_counts_what_another_training_committed_meanwhile(learned, photos):
+    repo = Repository(learned)
+    seen = repo.head().commit
+    options = AddOptions(
+        start=learned,
+        name="cup",
+        images=photos["mug"],
+        class_noun="cup",
+        steps=2,
+        score="wanda",
+        author="ann",
+        time=NOON,
+    )
+    outcome = learn(options, repo, NullProgress())
+    add(learned, "mug", photos["mug"], class_noun="cup", budget=0.3, time=NOON + 120)
+    with_mug = status(learned).capacity["capacity_held"]
+    assert outcome.commit(seen).rebased
+    assert status(learned).capacity["capacity_held"] >= with_mug
 
 
 @pytest.mark.parametrize("reg", ["project", "project-hard", "features-parent"])

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cns_cli.main import app
 from cns_cli.porcelain.generate import generate
 from cns_cli.porcelain.generate_plan import MAX_COLUMNS, MAX_STOPS, plan_of
-from cns_cli.porcelain.generate_words import without_concepts
+from cns_cli.porcelain.generate_words import read_without, tokens_in, without_concepts
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.porcelain.picture_files import encode_picture, read_picture
 from cns_cli.porcelain.picture_record import NoRecord, PictureRecord
@@ -213,6 +213,41 @@ def test_a_missing_concept_is_read_as_its_class_noun(learned: Path) -> None:
     assert without_concepts("a <tom> cat", [rex]) == "a <tom> cat"
     style = _with(rex, class_noun="style", tokens=("<mona>",), recipe={"kind": "style"})
     assert without_concepts("a <mona> style <rex> dog, <mona>", [rex, style]) == "a dog, "
+    assert without_concepts("an <mona> style dog, a <mona> style apple", [style]) == "a dog, an apple"
+    assert read_without(style) == "left out"
+
+
+def test_a_token_without_brackets_is_not_found_in_a_longer_word(learned: Path) -> None:
+    rex = Repository(learned).concepts(Repository(learned).tree_of("HEAD"))["rex"]
+    known = {"zwx": _with(rex, tokens=("zwx",)), "zwx2": _with(rex, class_noun="cat", tokens=("zwx2",))}
+    assert without_concepts("a zwx2 cat and a zwx dog", [known["zwx"]]) == "a zwx2 cat and a dog"
+    assert tokens_in(["a zwx2 cat"], known) == ["zwx2"]
+
+
+def test_what_regions_and_the_negative_prompt_name_counts_too(learned: Path, tmp_path: Path) -> None:
+    made = make(learned, tmp_path / "x.png", "two animals", regions=("rex@0,0,0.5,1", "a <rax> dog@0.5,0,1,1"))
+    assert made.concepts == ("rex",)
+    assert set(read_picture(tmp_path / "x.png").concepts) == {"rex"}
+    assert any("<rax>, which is no concept's token" in warning for warning in made.warnings)
+    made = make(learned, tmp_path / "y.png", "an animal", negative="a <tom> cat", at="HEAD~1..HEAD")
+    assert made.concepts == ("tom",)
+    assert any("1 of 2 commits have no tom" in warning for warning in made.warnings)
+    make(learned, tmp_path / "z.png", "an animal", negative="a cat", at="HEAD~1")
+    older = pixels(tmp_path / "z.png").repeat(2, 0).repeat(2, 1)[20:-20, 20:-20]
+    assert _holds(pixels(tmp_path / "y.png"), older)
+
+
+def test_more_steps_than_the_schedule_has_are_refused(monkeypatch: pytest.MonkeyPatch, learned: Path) -> None:
+    monkeypatch.chdir(learned)
+    assert CliRunner().invoke(app, ["generate", "a dog", "--steps", "1001"]).exit_code == 2
+
+
+def test_a_picture_has_no_preview(monkeypatch: pytest.MonkeyPatch, learned: Path, tmp_path: Path) -> None:
+    make(learned, tmp_path / "x.png")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["show", "x.png", "--preview", "y.png"])
+    assert result.exit_code == 2
+    assert not (tmp_path / "y.png").exists()
 
 
 def test_memory_holds_one_batch_however_many_images(learned: Path, tmp_path: Path) -> None:

@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 
 from cns.errors import ExtensionError, SettingsError
+from cns.regularizers import REGULARIZERS
+from cns.selection import SCORES
+from cns_cli.metricnames import least_score
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.plugins import package_of
+from cns_cli.porcelain.plugins import REGULARIZER_NAMES, SCORE_NAMES, package_of
 from cns_cli.porcelain.session import Session
 from registry.objects import Evaluation, Record
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from tests.plugins import install, install_example
 from tests.porcelain.conftest import NOON, add
+
+ODD = {"odd": "odd_method:odd"}
 
 
 def judge(folder, **changes):
@@ -103,6 +108,46 @@ def test_a_metric_that_cannot_be_computed_fails(learned, monkeypatch, tmp_path, 
     assert (row.metric("odd").verdict, row.metric("clip-i").verdict) == ("inconclusive", "kept")
     assert why in row.why
     assert not result.passed
+
+
+@pytest.mark.parametrize(
+    ("group", "code", "why"),
+    [
+        ("score", "1 / 0", "ZeroDivisionError"),
+        ("score", "{}", "other matrices"),
+        ("score", "{name: -weight.abs() for name, weight in args[0].model.base.items()}", "negative"),
+        ("score", "{name: weight.sum(1) for name, weight in args[0].model.base.items()}", "other shapes"),
+        ("reg", "1 / 0", "ZeroDivisionError"),
+        ("reg", "None", "expected a penalty"),
+        ("reg", "lambda weights: 0.5", "expected a tensor of one number"),
+        ("reg", "lambda weights: weights['none']", "KeyError"),
+    ],
+)
+def test_a_score_or_regularizer_that_fails_is_named_and_nothing_is_committed(
+    learned, photos, monkeypatch, group, code, why
+):
+    site = learned / "site"
+    site.mkdir()
+    (site / "odd_method.py").write_text(f"def odd(*args):\n    return {code}\n")
+    monkeypatch.delitem(__import__("sys").modules, "odd_method", raising=False)
+    install(monkeypatch, site, "odd", "1", {"cns.scores" if group == "score" else "cns.regularizers": ODD})
+    before = Repository(learned).head().commit
+    with pytest.raises(ExtensionError, match=why) as caught:
+        add(learned, "mug", photos["mug"], class_noun="cup", time=NOON + 120, **{group: "odd"})
+    assert caught.value.package == "odd 1"
+    assert Repository(learned).head().commit == before
+
+
+def test_names_that_are_known_without_torch_are_those_of_the_method():
+    assert tuple(SCORES) == SCORE_NAMES
+    assert tuple(REGULARIZERS) == REGULARIZER_NAMES
+
+
+def test_a_least_score_of_a_plugin_need_not_be_a_cosine(learned, monkeypatch, tmp_path_factory):
+    install_example(monkeypatch, tmp_path_factory.mktemp("site"))
+    assert least_score("nearest=5") == ("nearest", 5.0)
+    (learned / "pyproject.toml").write_text("[tool.cns.check.min]\nnearest = 5\n")
+    assert judge(learned, metrics=(), concepts=("rex",)).rows[0].metric("nearest").minimum == 5.0
 
 
 def test_limits_in_a_config_file_may_name_it(learned, monkeypatch, tmp_path_factory):

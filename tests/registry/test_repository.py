@@ -177,6 +177,9 @@ class TestCommitting:
         with pytest.raises(TokenTaken) as token:
             add(repository, "tom", tokens=rex.tokens)
         assert (token.value.token, token.value.name, token.value.holder) == ("<rex>", "tom", "rex")
+        with pytest.raises(TokenTaken) as vector:  # "<rex>" in a prompt would read both
+            add(repository, "tom", tokens=("<rex>_1",))
+        assert (vector.value.token, vector.value.name, vector.value.holder) == ("<rex>_1", "tom", "rex")
         with pytest.raises(DeltaTaken) as delta:
             add(repository, "tom", delta=rex.delta)
         assert (delta.value.name, delta.value.holder) == ("tom", "rex")
