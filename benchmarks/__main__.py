@@ -55,8 +55,8 @@ def _reports(name: str, options: argparse.Namespace) -> Sequence[Report]:
 
     if options.tables:
         return paper.reports(paper.Paper.of_size(FULL), name)
-    reports = paper.run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
-    return [] if options.worker else reports
+    done = paper.run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
+    return [] if options.worker else paper.reports(done, name)
 
 
 if __name__ == "__main__":

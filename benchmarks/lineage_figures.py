@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ def lineage_figures(cell: Mapping[str, Any]) -> dict[str, float]:
     """BWT, forgetting, retention and gain of one stream's cell, by `cns.continual`.
 
     Returns:
-        "gain SCORE", "bwt SCORE", "bwt SCORE / gain", "retention SCORE", "forgetting SCORE", "final SCORE",
+        "gain SCORE", "bwt SCORE", "bwt SCORE / gain", "retention SCORE", "final SCORE",
         "zero-shot", "criterion". What is a share of a gain is missing where nothing was gained; BWT
         is 0 for a single concept.
     """
@@ -34,7 +34,6 @@ def lineage_figures(cell: Mapping[str, Any]) -> dict[str, float]:
         base = np.asarray([row[score] for row in cell["base"]])
         gain = float(continual.learned_gain(matrix, base).mean())
         found[f"gain {score}"] = gain
-        found[f"forgetting {score}"] = continual.forgetting(matrix) if several else 0.0
         if gain > 0:
             found[f"bwt {score} / gain"] = found[f"bwt {score}"] / gain
             found[f"retention {score}"] = continual.retention(matrix, base)
@@ -52,11 +51,11 @@ def score_matrix(cell: Mapping[str, Any], score: str) -> NDArray[np.float64]:
     return matrix
 
 
-def first_concept_curve(cells: Sequence[Mapping[str, Any]], score: str) -> list[list[float]]:
-    """What is left of the first concept's gain after each concept, one list of shares a cell."""
+def first_concept_curve(cells: Iterable[Mapping[str, Any]], score: str) -> list[list[float]]:
+    """What is left of the first concept's gain after each concept: a list of shares a cell, if there was a gain."""
     curves = []
     for cell in cells:
-        base, learned = cell["base"][0][score], cell["diagonal"][0][score]
-        gained = max(learned - base, 1e-6)
-        curves.append([(row[score] - base) / gained for row in cell["first"]])
+        base, gained = cell["base"][0][score], cell["diagonal"][0][score] - cell["base"][0][score]
+        if gained > 0:
+            curves.append([(row[score] - base) / gained for row in cell["first"]])
     return curves

@@ -107,7 +107,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "CNS, random mask": {"score": RANDOM, "keeps_general": True},
     "CNS, general neurons kept": {"keeps_general": True},
 }
-"""One thing differs from the first, everything else is the family's default."""
+"""One thing differs from the first, everything else is the family's default; from the random mask, which lies anywhere,
+only general neurons kept differ in one thing."""
 
 TUNED = ("CNS, weights", "CNS, project", *(peer.name for peer in PEERS))
 """Rows of the tables whose settings the tuning stream chose."""

@@ -87,13 +87,13 @@ class Paper:
         found = self.store(job).values.get(job.key)
         return None if found is None or FAILED in found else found
 
-    def cells(self, name: str, job: Callable[[Lab, Method, int], Job]) -> list[Any]:
-        """The finished cells of a row, one an order or seed."""
+    def cells(self, name: str, job: Callable[[Lab, Method, int], Job]) -> dict[int, Any]:
+        """The finished cells of a row, by order or seed."""
         method = self.method(name) if is_available(name) else None
         if method is None:
-            return []
-        found = [self.cell(job(self.lab, method, number)) for number in range(self.lab.size.orders)]
-        return [cell for cell in found if cell is not None]
+            return {}
+        found = {number: self.cell(job(self.lab, method, number)) for number in range(self.lab.size.orders)}
+        return {number: cell for number, cell in found.items() if cell is not None}
 
     def _all(self) -> Iterator[tuple[str, Job | None]]:
         """Every job with its experiment."""
@@ -129,8 +129,8 @@ def experiment_of(job: Job) -> str:
     return job.name.replace(":", " ").split()[0]
 
 
-def run_part(part: str, *, quick: bool, minutes: float | None, jobs: int) -> list[Report]:
-    """Compute the missing cells of a part and make its tables.
+def run_part(part: str, *, quick: bool, minutes: float | None, jobs: int) -> Paper:
+    """Compute the missing cells of a part.
 
     Args:
         part: Of `PARTS`.
@@ -160,7 +160,7 @@ def run_part(part: str, *, quick: bool, minutes: float | None, jobs: int) -> lis
                 other.terminate()
     for cells in paper.stores.values():
         cells.read()
-    return reports(paper, part)
+    return paper
 
 
 def reports(paper: Paper, part: str) -> list[Report]:

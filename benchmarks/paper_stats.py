@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from cns.gate import studentised_interval
 
 MISSING = "missing"
+
+ByOrder = Mapping[int, float]
+"""Number of an order -> a figure of a method in it."""
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -17,33 +20,36 @@ def half_width(values: Sequence[float]) -> float:
     return (high - low) / 2
 
 
-def shown(values: Sequence[float], digits: int = 3) -> str:
+def shown(values: Collection[float], digits: int = 3) -> str:
     """Mean and interval; the mean alone where there is one value, and `MISSING` where there is none."""
-    if not values:
+    found = list(values)
+    if not found:
         return MISSING
-    mean = f"{np.mean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {half_width(values):.{digits}f}"
+    mean = f"{round(float(np.mean(found)), digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.000"
+    return mean if len(found) < 2 else f"{mean} ± {half_width(found):.{digits}f}"
 
 
-def marked(rows: Mapping[str, Sequence[float]], digits: int = 3) -> dict[str, str]:
+def marked(rows: Mapping[str, ByOrder], digits: int = 3) -> dict[str, str]:
     """Show a column: the best mean in bold, `=` on those whose paired interval to it reaches 0.
 
-    Values of two rows are paired in their order (the same seed and order of concepts); rows with fewer values than the
-    others are not compared.
+    Rows are compared on the orders that all of them have, of those that have any; below two such orders nothing is
+    marked, since one value proves nothing.
     """
-    texts = {name: shown(values, digits) for name, values in rows.items()}
-    complete = {name: values for name, values in rows.items() if len(values) == max(map(len, rows.values())) > 0}
-    if not complete:
+    texts = {name: shown(values.values(), digits) for name, values in rows.items()}
+    measured = {name: values for name, values in rows.items() if values}
+    common = sorted(set.intersection(*(set(values) for values in measured.values()))) if measured else []
+    if len(common) < 2:
         return texts
-    best = max(complete, key=lambda name: float(np.mean(complete[name])))
+    paired = {name: [values[order] for order in common] for name, values in measured.items()}
+    best = max(paired, key=lambda name: float(np.mean(paired[name])))
     texts[best] = f"**{texts[best]}**"
-    for name, values in complete.items():
-        if name != best and not is_below(values, complete[best]):
+    for name, values in paired.items():
+        if name != best and not is_below(values, paired[best]):
             texts[name] += " ="
     return texts
 
 
 def is_below(values: Sequence[float], best: Sequence[float]) -> bool:
-    """Whether the paired 95 % interval of the difference lies below 0; False where one value says nothing."""
+    """Whether the paired 95 % interval of the difference lies below 0."""
     _low, high = studentised_interval(np.asarray(values, float) - np.asarray(best, float))
     return bool(high < 0)

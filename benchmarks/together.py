@@ -54,9 +54,12 @@ def fuse_cost(room: Classroom, method: Method, state: Any, names: Sequence[str])
     A method whose state is one model has nothing to fuse: writing that model is what every method must do.
     """
     start = time.monotonic()
+    room.reset()
+    reset_s = time.monotonic() - start  # `put` begins with it
+    start = time.monotonic()
     method.put(room, state, names)
     seconds, held = time.monotonic() - start, method.fused_bytes(state, names)
-    return (seconds, float(held)) if held else (0.0, 0.0)
+    return (max(0.0, seconds - reset_s), float(held)) if held else (0.0, 0.0)
 
 
 def _group(room: Classroom, judge: Judge, concepts: Sequence[Concept], regions: bool) -> dict[str, float]:

@@ -43,7 +43,6 @@ def test_figures_of_a_lineage() -> None:
     found = lineage_figures(cell())
     assert found["bwt identity"] == pytest.approx(-0.3)
     assert found["bwt clip_i"] == pytest.approx(-0.15)
-    assert found["forgetting identity"] == pytest.approx(0.3)
     assert found["gain identity"] == pytest.approx((0.4 + 0.5) / 2)
     assert found["bwt identity / gain"] == pytest.approx(-0.3 / 0.45)
     assert found["bwt clip_i / gain"] == pytest.approx(-0.3 / 0.45)  # all scores of CLIP-I are half of identity's
@@ -63,11 +62,12 @@ def test_the_first_concept_s_curve_is_a_share_of_its_gain() -> None:
 
 def test_energy_left_is_shown_where_a_projection_was_measured() -> None:
     figures = {"energy_left": [None, 0.5, 0.25]}
-    table = energy_table({"CNS": [cell(figures={})], "CNS, project": [cell(figures=figures), cell(figures=figures)]})
+    measured = {0: cell(figures=figures), 1: cell(figures=figures)}
+    table = energy_table({"CNS": {0: cell(figures={})}, "CNS, project": measured})
     assert table is not None
     assert table.columns == ["method", "2nd", "3rd"]
     assert table.rows == [["CNS, project", "0.500 ± 0.000", "0.250 ± 0.000"]]
-    assert energy_table({"CNS": [cell(figures={})]}) is None
+    assert energy_table({"CNS": {0: cell(figures={})}}) is None
 
 
 def test_criterion_weighs_learning_and_memory_alike() -> None:
@@ -75,16 +75,27 @@ def test_criterion_weighs_learning_and_memory_alike() -> None:
 
 
 def test_a_clear_loser_is_not_marked_and_a_near_one_is() -> None:
-    texts = marked({"best": [0.9, 0.91, 0.92], "near": [0.91, 0.9, 0.91], "low": [0.5, 0.51, 0.52], "none": []})
+    rows = {"best": [0.9, 0.91, 0.92], "near": [0.91, 0.9, 0.91], "low": [0.5, 0.51, 0.52], "none": []}
+    texts = marked({name: dict(enumerate(values)) for name, values in rows.items()})
     assert texts["best"].startswith("**0.910 ±")
     assert texts["near"].endswith("=")
     assert not texts["low"].endswith("=")
     assert texts["none"] == MISSING
 
 
-def test_rows_with_fewer_values_are_not_compared() -> None:
-    texts = marked({"done": [0.5, 0.6], "half done": [0.9]})
-    assert texts == {"done": "**0.550 ± 0.635**", "half done": "0.900"}
+def test_rows_are_compared_on_the_orders_that_all_have() -> None:
+    texts = marked({"all": {0: 0.5, 1: 0.6, 2: 0.99}, "failed once": {0: 0.6, 1: 0.7}, "no cell": {}})
+    assert texts["failed once"] == "**0.650 ± 0.635**"
+    assert texts["all"].startswith("0.697 ±")
+    assert not texts["all"].endswith("=")  # 0.1 below on both
+
+
+def test_below_two_common_orders_nothing_is_marked() -> None:
+    assert marked({"done": {0: 0.5, 1: 0.6}, "half done": {0: 0.9}}) == {"done": "0.550 ± 0.635", "half done": "0.900"}
+
+
+def test_there_is_no_negative_zero() -> None:
+    assert shown([-0.00001]) == "0.000"
 
 
 def test_one_value_has_no_interval_and_proves_nothing() -> None:
