@@ -26,7 +26,7 @@ from benchmarks.lineup import BY_NAME, OURS, PEERS, ROWS, Contender, is_availabl
 from benchmarks.method import Method
 from benchmarks.report import Report
 from benchmarks.tuning import Tuning
-from benchmarks.work import FAILED, Job, cells_of, work
+from benchmarks.work import FAILED, Job, cells_of, finished, work
 
 PARTS = {
     "figure3": (figure3.EXPERIMENT,),
@@ -114,10 +114,14 @@ class Paper:
         return [one for one in contenders if one.name in needed or len(self.rows) == len(ROWS)]
 
     def _rows(self, number: int, names: Sequence[str], job: Callable[[Lab, Method, int], Job]) -> Iterator[Job | None]:
-        for name in names:
-            if is_available(name):
-                method = self.method(name)
-                yield None if method is None else job(self.lab, method, number)
+        """The jobs of some rows in one order; one that uses what another trained waits for it, to find it cached."""
+        jobs: dict[str, Job | None] = {}
+        for name in filter(is_available, names):
+            method = self.method(name)
+            before = jobs.get(BY_NAME[name].after) if name in BY_NAME else None
+            waits = method is None or (before is not None and not finished(before, self.store))
+            jobs[name] = None if method is None else job(self.lab, method, number)
+            yield None if waits else jobs[name]
 
 
 def _each(experiment: str, jobs: Iterable[Job | None]) -> Iterator[tuple[str, Job | None]]:

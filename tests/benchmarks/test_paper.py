@@ -145,6 +145,20 @@ def test_a_part_waits_for_nothing_that_it_does_not_compute(part: str) -> None:
     assert None not in jobs or "tuning" in PARTS[part]
 
 
+def test_merging_waits_for_the_adapters_that_it_merges() -> None:
+    rows = ("LoRA each, set_adapters", "LoRA each, merged")
+    stores = {name: Cells(None) for name in PARTS["paper"]}
+    paper = Paper(Lab(FULL), stores, keeps=False, rows=rows)
+    for _round in range(4):  # each round's choice makes the next one known
+        stores["tuning"].values.update({job.key: cell() for job in paper.plan("tuning") if job})
+    each, merged, *_ = (job for job in paper.plan("stream") if job is None or job.name.startswith("stream"))
+    assert each is not None
+    assert merged is None
+    stores["stream"].values[each.key] = cell()
+    jobs = [job.name for job in paper.plan("stream") if job]
+    assert "stream 0: LoRA each, merged" in jobs
+
+
 def test_tables_of_no_cell_say_that_all_is_missing() -> None:
     paper = Paper.of_size(FULL, keeps=False)
     (report,) = reports(paper, "singles")
