@@ -4,7 +4,7 @@ A contender is a method with something to tune. The peers get an equal budget: t
 them with twice the steps, and a fourth rate where the best is the least or the largest (C-LoRA, which has a second
 knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). What comes after the three
 rates must be better by a margin. Our regularizers are swept
-in their strength a; CNS itself runs with the family's defaults.
+in their strength a, and the family's stays unless another is better by the margin; CNS itself runs with the defaults.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.lab import DEFAULTS
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
 from benchmarks.peers.loop import Recipe
@@ -35,6 +36,7 @@ class Contender:
         first: Settings tried first.
         then: (best of them, steps) -> settings tried afterwards.
         after: Contender whose chosen settings the first ones are added to, or "".
+        default: The first setting that stays unless another is better by a margin; None = the best is taken.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Contender:
     first: Sequence[Settings]
     then: Callable[[Settings, int], Sequence[Settings]] = lambda _best, _steps: ()
     after: str = ""
+    default: Settings | None = None
 
 
 def _peer(name: str, build: Callable[[Settings], Method], *rates: float, strengths: Sequence[float] = ()) -> Contender:
@@ -89,7 +92,9 @@ PEERS = (
 
 def _regularizer(name: str, reg: str, strengths: Sequence[float] = STRENGTHS) -> Contender:
     """CNS with another regularizer, tuned in a."""
-    return Contender(name, lambda s: Ours(name, **s), [{"reg": reg, "reg_strength": a} for a in strengths])
+    first = [{"reg": reg, "reg_strength": a} for a in strengths]
+    default = {"reg": reg, "reg_strength": DEFAULTS.reg_strength}
+    return Contender(name, lambda s: Ours(name, **s), first, default=default)
 
 
 # What the frontier draws; `features` is the default, so the tables take the family's strength and not the sweep's.

@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from benchmarks.paper_stats import half_width
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]
+COLOURS = [plt.get_cmap("tab20")(place) for place in (*range(0, 20, 2), *range(1, 20, 2))]  # the dark ones first
 OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
 
 
@@ -61,24 +61,31 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
 
 
 def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, bool]]) -> str:
-    """Draw what was gained against what was forgotten, one mark a setting; the chosen ones are ringed.
+    """Draw what was gained against what was forgotten, one mark a setting: of all methods, and of CNS from near.
 
     Args:
-        points: (method, settings, gain, BWT of identity, order, is it the chosen setting).
+        points: (method, settings, gain, BWT of identity, order, does it stand in the tables: such are ringed).
     """
-    figure, axes = plt.subplots(figsize=(7.6, 5.0), dpi=120)
+    figure, (wide, near) = plt.subplots(1, 2, figsize=(11.0, 5.0), dpi=120)
     names = list(dict.fromkeys(point[0] for point in points))
     for colour, name in zip(COLOURS, names, strict=False):
         own = [point for point in points if point[0] == name and point[4] == 0]
         ours = name.startswith("CNS")
-        forgotten, gained = [-point[3] for point in own], [point[2] for point in own]
-        axes.plot(forgotten, gained, "-o" if ours else "x", color=colour, markersize=4, linewidth=1, label=name)
-        for _name, _settings, gain, bwt, _order, is_chosen in own:
-            if is_chosen:
-                axes.plot([-bwt], [gain], "o", markersize=10, markerfacecolor="none", color=colour)
-    axes.set_xlabel("forgotten: - BWT of identity (left is better)")
-    axes.set_ylabel("learned: gain of identity (up is better)")
-    return _save(figure, [axes], "frontier.png", "What was learned against what was forgotten")
+        for axes in (wide, near) if ours else (wide,):
+            forgotten, gained = [-point[3] for point in own], [point[2] for point in own]
+            axes.plot(forgotten, gained, "-o" if ours else "x", color=colour, markersize=4, linewidth=1, label=name)
+            for _name, settings, gain, bwt, _order, is_used in own:
+                if is_used:
+                    axes.plot([-bwt], [gain], "o", markersize=10, markerfacecolor="none", color=colour)
+                if axes is near and "reg_strength" in settings:
+                    text, place = f"{settings['reg_strength']:g}", (-bwt, gain)
+                    axes.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
+    wide.set_title("all methods", fontsize=10)
+    near.set_title("CNS under its regularizers, by strength a", fontsize=10)
+    for axes in (wide, near):
+        axes.set_xlabel("forgotten: - BWT of identity (left is better)")
+    wide.set_ylabel("learned: gain of identity (up is better)")
+    return _save(figure, [wide, near], "frontier.png", "What was learned against what was forgotten")
 
 
 def _save(figure: Any, several: Sequence[Any], name: str, words: str) -> str:

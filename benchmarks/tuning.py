@@ -26,7 +26,8 @@ EXPERIMENT = "tuning"
 STREAM = "tune"
 CRITERION = ("identity", "clip_t")
 MARGIN = 0.003
-"""By how much a later setting (more steps, a fourth rate) must beat the best of the first: about the noise."""
+"""By how much a later setting (more steps, a fourth rate) must beat the best of the first, and a regularizer's strength
+the default: about the noise."""
 
 
 class Tuning:
@@ -60,9 +61,12 @@ class Tuning:
         if len(tried) < len(rounds):
             return None
         first, later = tried[: len(contender.first)], tried[len(contender.first) :]
-        best = max(first, key=self._score)
-        if later and self._score(other := max(later, key=self._score)) > self._score(best) + MARGIN:
-            best = other
+        standing = [job for job in first if job.settings["method"] == contender.default]
+        best = standing[0] if standing else max(first, key=self._score)
+        for group in (first, later):
+            challenger = max(group, key=self._score, default=best)
+            if self._score(challenger) > self._score(best) + MARGIN:
+                best = challenger
         settings: Settings = best.settings["method"]
         return settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from benchmarks.cells import Cells
 from benchmarks.figure3 import shared, single_concepts
 from benchmarks.lab import FULL, Lab
 from benchmarks.lineage_figures import first_concept_curve, lineage_figures
-from benchmarks.lineup import PEERS, ROWS
+from benchmarks.lineup import BY_NAME, PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of, reports
 from benchmarks.paper_stats import MISSING, is_below, marked, shown
 from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.singles import SAME_AS
-from benchmarks.tuning import criterion
+from benchmarks.tuning import MARGIN, criterion
 from benchmarks.work import work
 from cns.loading import describe_base, resolve_base
 
@@ -143,6 +144,35 @@ def test_a_part_waits_for_nothing_that_it_does_not_compute(part: str) -> None:
     jobs = Paper.of_size(FULL, keeps=False).plan(part)
     assert {experiment_of(job) for job in jobs if job} <= set(PARTS[part])
     assert None not in jobs or "tuning" in PARTS[part]
+
+
+def scored(paper: Paper, name: str, scores: Sequence[float]) -> None:
+    """Finish the first cells of a contender with these criteria, and later ones, if there are any, with a bad one."""
+    found = paper.stores["tuning"].values
+    for score in (*scores, *[0.0] * 9):
+        job = next((job for job in paper.tuning.plan(0, [BY_NAME[name]]) if job and job.key not in found), None)
+        if job is not None:
+            found[job.key] = cell(diagonal=[row(score, score)], final=[row(score, score)])
+
+
+def tuned() -> Paper:
+    return Paper(Lab(FULL), {name: Cells(None) for name in PARTS["paper"]}, keeps=False)
+
+
+def test_the_default_strength_stays_unless_another_is_better_by_the_margin() -> None:
+    near, far = tuned(), tuned()
+    scored(near, "CNS, project", [0.8 + MARGIN / 2, 0.8, 0.8, 0.7])
+    scored(far, "CNS, project", [0.8 + 2 * MARGIN, 0.8, 0.8, 0.7])
+    chosen = [paper.tuning.chosen("CNS, project") for paper in (near, far)]
+    assert [settings and settings["reg_strength"] for settings in chosen] == [10.0, 0.1]
+
+
+def test_twice_the_steps_must_be_better_by_the_margin() -> None:
+    near, far = tuned(), tuned()
+    scored(near, "custom diffusion", [0.7, 0.8, 0.7, 0.8 + MARGIN / 2])
+    scored(far, "custom diffusion", [0.7, 0.8, 0.7, 0.8 + 2 * MARGIN])
+    chosen = [paper.tuning.chosen("custom diffusion") for paper in (near, far)]
+    assert [settings and settings["steps"] for settings in chosen] == [130, 260]
 
 
 def test_merging_waits_for_the_adapters_that_it_merges() -> None:
