@@ -67,8 +67,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["project"])
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after -- go to pytest."""
-    _run(session, "python", "-m", "pytest", *session.posargs)
+    """Run the tests in two processes of one thread; arguments after -- go to pytest (`-n 0`: in one process)."""
+    parallel = ["-n", "2", "--dist", "loadgroup"]
+    _run(session, "python", "-m", "pytest", *parallel, *session.posargs, OMP_NUM_THREADS="1")
 
 
 @nox.session

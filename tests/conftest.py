@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and so would be all that we
@@ -19,3 +20,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("deterministic")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those that share costly fixtures go to one: a file, or all of embedded/."""
+    for item in items:
+        shared = item.path.parent if item.path.parent.name == "embedded" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
