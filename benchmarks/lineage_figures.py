@@ -16,12 +16,11 @@ GAINS = ("identity", "clip_i")
 
 
 def lineage_figures(cell: Mapping[str, Any]) -> dict[str, float]:
-    """BWT, forgetting, retention and gain of one stream's cell, by `cns.continual`.
+    """Gain, BWT, retention and more of one stream's cell, by `cns.continual`.
 
     Returns:
-        "gain SCORE", "bwt SCORE", "bwt SCORE / gain", "retention SCORE", "final SCORE",
-        "zero-shot", "criterion". What is a share of a gain is missing where nothing was gained; BWT
-        is 0 for a single concept.
+        "final SCORE" and "bwt SCORE" (0 for a single concept); of `GAINS` "gain SCORE" and, where something was gained,
+        "bwt SCORE / gain" and "retention SCORE"; "zero-shot", "criterion".
     """
     found = {"zero-shot": cell["zero_shot"]["identity"], "criterion": criterion(cell)}
     for score in cell["diagonal"][0]:

@@ -3,8 +3,8 @@
 A contender is a method with something to tune. The peers get an equal budget: three learning rates, then the best of
 them with twice the steps, and a fourth rate where the best is the least or the largest (C-LoRA, which has a second
 knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). What comes after the three
-rates must be better by a margin. Our regularizers are swept
-in their strength a, and the family's stays unless another is better by the margin; CNS itself runs with the defaults.
+rates must be better by a margin. Our regularizers are swept in their strength a, and the family's stays unless another
+is better by the margin; CNS itself runs with the defaults.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from benchmarks import figure3, paper_plots, singles, stream
 from benchmarks.lab import DEFAULTS
 from benchmarks.lineage_figures import GAINS, first_concept_curve, lineage_figures
-from benchmarks.lineup import OURS, PEERS, ROWS, TUNED
+from benchmarks.lineup import ABLATIONS, OURS, PEERS, ROWS, TUNED
 from benchmarks.paper_stats import MISSING, ByOrder, marked, shown
 from benchmarks.report import Cell, Report, Table
 from benchmarks.tuning import MARGIN
@@ -70,7 +71,8 @@ def frontier_report(paper: Paper) -> Report:
             for settings, cell in sweeps.found(name, order):
                 summary = lineage_figures(cell)
                 text = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "reg")
-                use = "yes" if settings == chosen else "the default" if settings == DEFAULT_SETTINGS else ""
+                use = "yes" if settings == chosen or name in ABLATIONS else ""
+                use = "the default" if settings == DEFAULT_SETTINGS else use
                 points.append((name, settings, summary["gain identity"], summary["bwt identity"], order, bool(use)))
                 rows.append([name, text, order, *(shown([summary[key]]) for key in FRONTIER), use])
     picture = paper_plots.frontier(points) if points and paper.keeps else ""
@@ -147,9 +149,12 @@ def stream_report(paper: Paper) -> Report:
     drift = _plain(_figures(summaries, lambda row: row["zero-shot"]))
     rows = [[name, *(column[name] for column in columns.values()), drift[name]] for name in ROWS]
     heads = [key.replace("lite_i", "EfficientNet").replace("clip_t", "CLIP-T") for key in columns]
+    told = paper.lab.stream(figure3.STREAM)
+    nouns = re.compile("|".join(rf"\b{concept.noun}\b" for concept in told.concepts.values()))
     more = (
-        "*Zero-shot*: how far images of forty held-out prompts moved from the base's, 1 - cosine of identity; eleven "
-        "of them name a class that the stream teaches."
+        f"*Zero-shot*: how far images of {len(told.zero_shot)} held-out prompts moved from the base's, 1 - cosine of "
+        f"identity; {sum(nouns.search(prompt) is not None for prompt in told.zero_shot)} of them name a class that the "
+        "stream teaches."
     )
     curves = {
         IMAGE_NAMES[score]: {name: first_concept_curve(row.values(), score) for name, row in cells.items() if row}

@@ -25,15 +25,11 @@ def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[s
     """
     commit = repo.commit_of(commit_id)
     recorded = {one: _recorded(repo, one) for one in {commit_id, *born}}
-    tree = repo.tree_of(commit_id)
-    found = recorded[commit_id]
-    if not found and born and all(recorded[one] for one in born):
-        found = recorded[born[-1]]
-        if repo.commit_of(born[-1]).tree != commit.tree:
-            return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
-    if found and not _is_as_trained(repo, tree):  # another commit came first, while the concept was being learned
-        return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
-    return found
+    source = commit_id if recorded[commit_id] or not born or not all(recorded[one] for one in born) else born[-1]
+    found, tree = recorded[source], repo.tree_of(commit_id)
+    if not found or (repo.commit_of(source).tree == commit.tree and _is_as_trained(repo, tree)):
+        return found
+    return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
 
 
 def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
@@ -42,7 +38,7 @@ def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
 
 
 def _is_as_trained(repo: Repository, tree: Tree) -> bool:
-    """Whether one of the concepts was learned on top of exactly the others."""
+    """Whether one of the concepts was learned on top of exactly the others: no other commit came in between."""
     for name, concept_id in tree.concepts.items():
         before = repo.objects.get(repo.objects.get(concept_id, Concept).trained_on, Tree)
         if {**before.concepts, name: concept_id} == tree.concepts:
