@@ -18,7 +18,8 @@ from matplotlib import pyplot as plt
 from benchmarks.paper_stats import half_width
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-COLOURS = [plt.get_cmap("tab20")(place) for place in (*range(0, 20, 2), *range(1, 20, 2))]  # the dark ones first
+COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]  # in pairs of a dark and a light one
+FAR_APART = [*COLOURS[::2], *COLOURS[1::2]]
 OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
 
 
@@ -43,7 +44,7 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
     """
     figure, several = plt.subplots(1, len(panels), figsize=(5.4 * len(panels), 4.6), dpi=120, sharey=True)
     for axes, (score, curves) in zip(several, panels.items(), strict=True):
-        for colour, (name, shares) in zip(COLOURS, curves.items(), strict=False):
+        for colour, (name, shares) in zip(FAR_APART, curves.items(), strict=False):
             columns = list(zip(*shares, strict=True))
             places, means = range(1, len(columns) + 1), [fmean(column) for column in columns]
             ours = name.startswith("CNS")
@@ -68,7 +69,7 @@ def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, b
     """
     figure, (wide, near) = plt.subplots(1, 2, figsize=(11.0, 5.0), dpi=120)
     names = list(dict.fromkeys(point[0] for point in points))
-    for colour, name in zip(COLOURS, names, strict=False):
+    for colour, name in zip(FAR_APART, names, strict=False):
         own = [point for point in points if point[0] == name and point[4] == 0]
         ours = name.startswith("CNS")
         for axes in (wide, near) if ours else (wide,):
