@@ -1,7 +1,7 @@
 """`mlflow sync`, `mlflow restore`, and the recording of a commit that was just made.
 
 The object store decides whether a commit exists. MLflow mirrors it: when it cannot be reached the commit stands, and a
-warning names the command that repairs it. MLflow itself is imported in `registry.mlflow_mirror` alone, when it is used.
+warning names the command that repairs it. MLflow itself is imported by modules `registry.mlflow_…` alone, when used.
 """
 
 from __future__ import annotations
