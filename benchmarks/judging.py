@@ -6,10 +6,12 @@ the base's own images are computed once.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +19,7 @@ from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept, Stream
 from benchmarks.lite import LiteEncoder
 from cns import metrics
+from cns.denoising import autocast_dtype
 from cns.templates import without_tokens
 
 IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
@@ -35,10 +38,12 @@ class Judge:
         room: The base and its two judges.
         stream: Whose concepts are judged.
         lite: The third judge; None leaves its score out.
+        mixed: Draw in mixed precision where the device computes faster so; `cns generate` does not.
     """
 
-    def __init__(self, room: Classroom, stream: Stream, lite: LiteEncoder | None) -> None:
+    def __init__(self, room: Classroom, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
         self.room, self.stream = room, stream
+        self._dtype = autocast_dtype(room.model.pipeline.device) if mixed else None
         self.encoders: dict[str, Callable[[Pixels], Features]] = {
             name: encoder.image_features for name, encoder in room.bench.encoders.items()
         }
@@ -73,7 +78,7 @@ class Judge:
             more: Diversity of the images and their distance to the nearest reference too, both in CLIP.
         """
         prompts = self.stream.prompts(concept.phrase)
-        images = self._draw(prompts)
+        images = self._judged(prompts)
         found = self.of_images(images, prompts, concept)
         if more:
             features = self.encoders["clip"](images)
@@ -85,7 +90,7 @@ class Judge:
         """b_j: the class noun alone on the bare base, which the live model must be when this is first asked."""
         if concept.name not in self._base:
             prompts = self.stream.prompts(concept.noun)
-            self._base[concept.name] = _rounded(self.of_images(self._draw(prompts), prompts, concept))
+            self._base[concept.name] = _rounded(self.of_images(self._judged(prompts), prompts, concept))
         return self._base[concept.name]
 
     def of_images(self, images: Pixels, prompts: Sequence[str], concept: Concept) -> Scores:
@@ -119,13 +124,13 @@ class Judge:
     def remember_base(self) -> None:
         """Take what is only to be had from the bare base, which the live model is now."""
         if self._untouched is None:
-            images = self._draw(self.stream.zero_shot)
+            images = self._judged(self.stream.zero_shot)
             self._untouched = {name: self.encoders[name](images) for name in ("identity", "clip")}
 
     def zero_shot(self) -> Scores:
         """How far images of other things moved from the base's: mean of 1 - cosine, same seeds."""
         assert self._untouched is not None, "remember_base() comes first"
-        images = self._draw(self.stream.zero_shot)
+        images = self._judged(self.stream.zero_shot)
         return _rounded(
             {
                 name: float(metrics.zero_shot_drift(before, self.encoders[name](images)).mean())
@@ -133,8 +138,14 @@ class Judge:
             }
         )
 
-    def _draw(self, prompts: Sequence[str]) -> Pixels:
-        return self.room.bench.images(prompts, self.stream.seeds(len(prompts)))
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
+        """Draw with the live model."""
+        mixed = torch.autocast(self.room.model.pipeline.device.type, self._dtype) if self._dtype else None
+        with mixed or contextlib.nullcontext():
+            return self.room.bench.images(prompts, seeds)
+
+    def _judged(self, prompts: Sequence[str]) -> Pixels:
+        return self.draw(prompts, self.stream.seeds(len(prompts)))
 
 
 def _rounded(scores: Scores) -> Scores:

@@ -71,7 +71,7 @@ def _group(room: Classroom, judge: Judge, concepts: Sequence[Concept], regions: 
         seeds = list(range(first, first + PER_PROMPT))
         prompts += [prompt] * PER_PROMPT
         with regional(room.model.pipeline, _regions(concepts, template) if regions else []):
-            images.append(room.bench.images([prompt] * PER_PROMPT, seeds))
+            images.append(judge.draw([prompt] * PER_PROMPT, seeds))
     return scores_of(judge, np.concatenate(images), prompts, concepts)
 
 
