@@ -45,6 +45,7 @@ VERBS = (
     "fsck",
     "gc",
     "doctor",
+    "config",
 )
 
 

@@ -114,6 +114,23 @@ class BadConfig(RegistryError):
         super().__init__(f"'{path}' is not usable: {reason}", f"edit {path}")
 
 
+class BadSetting(BadValue):
+    """A key of `config.toml` that there is not, or a value that it cannot have."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        self.key = key
+        super().__init__(key, value, expected)
+        self.hint = "cns config --help"
+
+
+class SettingMissing(RegistryError):
+    """A key of `config.toml` that is not set."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"{key!r} is not set in config.toml", "cns config")
+
+
 class RefCorrupt(RegistryError):
     """A ref or HEAD that is missing, or whose line does not match its checksum."""
 

@@ -86,7 +86,7 @@ class MlflowMirror:
             return session.sync()
 
     @staticmethod
-    def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
+    def restore(folder: Path, tracking_uri: str | None = None, name: str | None = None) -> RestoreReport:
         """Make the objects and refs of the registry in folder again from MLflow.
 
         Refs that are intact and whose commit is there are left alone. Without a `.cns`, one is made.
@@ -94,11 +94,12 @@ class MlflowMirror:
         Args:
             folder: The folder that holds `.cns`.
             tracking_uri: As for the class.
+            name: Of the registry in MLflow; None: `mlflow.name` of config.toml, or the only one that there is.
 
         Raises:
             MlflowUnavailable: MLflow cannot be used, or holds no such registry.
         """
-        return mlflow_restore.restore(folder, tracking_uri)
+        return mlflow_restore.restore(folder, tracking_uri, name)
 
     @contextlib.contextmanager
     def _session(self, *, repair: bool = False) -> Iterator[Session]:

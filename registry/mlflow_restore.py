@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import config, fsio, layout, mirror_layout, trust
-from registry.errors import MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
+from registry.errors import BadValue, MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
 from registry.mirror_layout import MoveLog
 from registry.mlflow_store import NAME, NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
 from registry.objects import Commit, Evaluation
@@ -40,7 +40,7 @@ class RestoreReport:
     kept: list[str] = field(default_factory=list)
 
 
-def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
+def restore(folder: Path, tracking_uri: str | None = None, name: str | None = None) -> RestoreReport:
     """Make the objects and refs of the registry in folder again; see `MlflowMirror.restore`."""
     target = Path(folder).resolve() / layout.FOLDER
     store = MlflowStore(target, tracking_uri)
@@ -52,7 +52,7 @@ def restore(folder: Path, tracking_uri: str | None = None) -> RestoreReport:
     fsio.make_folder(target)
     try:
         with store.errors(), fsio.locked(target / "mlflow.lock"), layout.locked(target):
-            return _Restoring(target, store, store.connect()).run()
+            return _Restoring(target, store, store.connect()).run(name)
     except BaseException:
         if fresh:  # a folder that only looks like a registry would be in the way of the next command
             shutil.rmtree(target, ignore_errors=True)
@@ -69,12 +69,16 @@ class _Restoring:
         self.objects = DiskStore(folder / "objects")
         self.refs = Refs(folder)
 
-    def run(self) -> RestoreReport:
+    def run(self, asked: str | None) -> RestoreReport:
         report = RestoreReport()
-        name = self.store.name or self._only_name()
-        experiment = self.client.get_experiment_by_name(name)
+        name = asked or self.store.name or self._only_name()
+        if self.store.name not in (None, name):
+            raise BadValue(
+                "the registry's name", name, f"'{self.store.name}', which this folder holds, or another folder"
+            )
+        experiment = self.client.get_experiment_by_name(name) if NAME.fullmatch(name) else None
         if experiment is None:
-            raise MlflowUnavailable(f"it has no experiment '{name}', as {NAME_KEY} says", self.store.uri, "")
+            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.uri, "cns mlflow restore")
         self._make_skeleton(name)
         for run in search_runs(self.client, str(experiment.experiment_id), "attributes.status = 'FINISHED'"):
             self._objects_of(run, report)
@@ -90,10 +94,8 @@ class _Restoring:
         models = [name for name in known if NAME.fullmatch(name)]
         if len(models) != 1:
             listed = ", ".join(sorted(models)) or "none"
-            hint = f"cns config {NAME_KEY} NAME"
-            raise MlflowUnavailable(
-                f"{NAME_KEY} is not set, and the registries there are: {listed}", self.store.uri, hint
-            )
+            hint = f"cns mlflow restore --name {min(models)}" if models else ""
+            raise MlflowUnavailable(f"nobody said which of its registries: {listed}", self.store.uri, hint)
         return str(models[0])
 
     def _make_skeleton(self, name: str) -> None:

@@ -25,6 +25,7 @@ METRIC_ALIASES = {"identity": "id"}
 app = typer.Typer(
     help="Find the commit that broke a concept, by halving.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Record commits on MLflow, or restore the registry from it.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 
@@ -43,8 +44,16 @@ def sync(as_json: JsonFlag = False) -> None:
         out.note("the folder had moved, so the registry's own MLflow file was made anew")
 
 
-@app.command(epilog=examples(("cns mlflow restore",)))
-def restore(as_json: JsonFlag = False) -> None:
+@app.command(epilog=examples(("cns mlflow restore", "cns mlflow restore --name my-registry-1179a2f7")))
+def restore(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Which registry, where the server holds several.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Bring back every object and ref from MLflow.
 
     They come back bit for bit. For when .cns/objects is damaged or gone. What is still there and whole stays as it is.
@@ -55,7 +64,7 @@ def restore(as_json: JsonFlag = False) -> None:
     out = Output(as_json=as_json)
     with open_progress() as progress:
         progress.stage("read MLflow")
-        result = bring_back(request)
+        result = bring_back(request, name)
     for one in result.damaged:
         out.warn(f"MLflow holds this damaged: {one}")
     for ref in result.kept:

@@ -115,8 +115,12 @@ def sync(request: Request) -> SyncResult:
     )
 
 
-def restore(request: Request) -> RestoreResult:
+def restore(request: Request, name: str | None = None) -> RestoreResult:
     """Bring back objects and refs from MLflow; of a registry that is gone altogether, too.
+
+    Args:
+        request: Where, and from which server.
+        name: The registry's name in MLflow; None takes what its settings say, or the only one that there is.
 
     Raises:
         MlflowUnavailable: MLflow cannot be used, or holds no such registry.
@@ -127,7 +131,7 @@ def restore(request: Request) -> RestoreResult:
         folder = Repository.discover(request.start).root
     except NotARegistry:
         folder = request.start
-    report = MlflowMirror.restore(folder, request.mlflow_uri)
+    report = MlflowMirror.restore(folder, request.mlflow_uri, name)
     return RestoreResult(
         folder=folder,
         objects=report.objects,

@@ -88,8 +88,8 @@ def sources(repo: Repository, options: CheckOptions) -> tuple[Source, ...]:
     if (project := _nearest(repo.root, "pyproject.toml")) is not None:
         tool = _table(project, _read(project).get("tool", {}), "tool")
         cns = _table(project, tool.get("cns", {}), "tool.cns")
-        found.append(_source(project, _table(project, cns.get("check", {}), "tool.cns.check"), project.parent))
-    found.append(_source(config, _table(config, repo.config.get("check", {}), "check"), repo.root))
+        found.append(check_settings(project, _table(project, cns.get("check", {}), "tool.cns.check"), project.parent))
+    found.append(check_settings(config, _table(config, repo.config.get("check", {}), "check"), repo.root))
     encoder = found[-1].encoder
     if encoder is not None and not Path(encoder).is_dir() and not trust.is_trusted(repo.root):
         raise BadConfig(
@@ -222,8 +222,12 @@ def _table(path: Path, value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def _source(path: Path, table: Mapping[str, Any], folder: Path) -> Source:
-    """Check the settings of one file; relative paths are meant from its folder."""
+def check_settings(path: Path, table: Mapping[str, Any], folder: Path) -> Source:
+    """Read the check settings of one file; relative paths are meant from its folder.
+
+    Raises:
+        BadConfig: an unknown key, or a value that cannot be meant.
+    """
     if unknown := sorted(table.keys() - set(KEYS)):
         raise BadConfig(path, f"the check settings have no key {unknown[0]!r}; expected {', '.join(KEYS)}")
     metrics = table.get("metrics", [])

@@ -396,6 +396,11 @@ class TestElsewhere:
         with pytest.raises(MlflowUnavailable):
             MlflowMirror.restore(tmp_path / "clone", server)
         assert not (tmp_path / "clone" / ".cns").exists()  # nothing half-made is left
+        MlflowMirror.restore(tmp_path / "clone", server, name_of(other))
+        assert snapshot(Repository(tmp_path / "clone")) == snapshot(other)
+        with pytest.raises(BadValue, match="another folder"):
+            MlflowMirror.restore(tmp_path / "clone", server, name_of(repository))
+        assert snapshot(Repository(tmp_path / "clone")) == snapshot(other)
 
     def test_argument_wins_over_config(self, repository: Repository, server: str) -> None:
         repository.set_config("mlflow.tracking_uri", "http://127.0.0.1:1")

@@ -1,0 +1,66 @@
+"""`cns config [KEY] [VALUE]`: list the settings of a registry, look one up, or change one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cns_cli.options import JsonFlag
+from cns_cli.output import Output, Styled
+
+EXAMPLES = (
+    "cns config",
+    "cns config user.name Ann",
+    "cns config check.max-drop.id 0.03",
+    "cns config --unset mlflow.tracking_uri",
+)
+
+
+def config(
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KEY",
+            help="user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, or check.SETTING.",
+        ),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="What to set it to; lists as in TOML: '[\"id\"]'.")
+    ] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Remove the key.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the settings in .cns/config.toml, print one, or set one.
+
+    Setting one writes the file anew, so comments in it are lost.
+    """
+    from cns_cli.porcelain.config import change_setting, get_setting, list_settings
+
+    out = Output(as_json=as_json)
+    if unset and (key is None or value is not None):
+        raise typer.BadParameter("--unset takes a KEY and no VALUE")
+    if key is None:
+        result = list_settings(Path.cwd())
+    elif value is None and not unset:
+        result = get_setting(Path.cwd(), key)
+    else:
+        result = change_setting(Path.cwd(), key, value)
+    single = list(result.settings) == [key]
+    shown = {name: written(found) for name, found in result.settings.items()}
+    out.answer(
+        result.to_json(),
+        [text if single else [Styled(name, "cyan"), f" = {text}"] for name, text in shown.items()],
+    )
+
+
+def written(value: object) -> str:
+    """Write a value as it is typed: texts without quotes, the rest as in TOML."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{one}"' if isinstance(one, str) else written(one) for one in value) + "]"
+    return str(value)

@@ -1,0 +1,130 @@
+"""`config`: the settings of a registry, by their dotted keys.
+
+A key is one of `KEYS`, and a value is refused that the command which reads it would refuse. `config.toml` may be edited
+by hand as well; what nobody reads stays in it, and is listed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cns.safefiles import typed_path
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.thresholds import check_settings
+from registry import config
+from registry.errors import BadConfig, BadSetting, SettingMissing
+from registry.mlflow_store import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
+from registry.repository import Repository
+
+TEXTS = ("user.name", SOURCE_KEY, NAME_KEY, URI_KEY)
+REQUIRED = "mlflow.required"
+CHECK = "check"
+KEYS = (*TEXTS, REQUIRED, f"{CHECK}.…")
+"""What can be set; below `check` all that `[tool.cns.check]` of a pyproject.toml takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigResult(Result):
+    """The settings.
+
+    Attributes:
+        file: Where they are kept.
+        settings: Dotted key -> value, of all settings or of the one that was asked for or set.
+    """
+
+    file: Path
+    settings: Mapping[str, Any]
+
+
+def list_settings(start: Path) -> ConfigResult:
+    """Return all settings; raises NotARegistry, BadConfig."""
+    repo = Repository.discover(start)
+    return ConfigResult(file=_file(repo), settings=dict(_dotted(repo.config)))
+
+
+def get_setting(start: Path, key: str) -> ConfigResult:
+    """Return one setting, or the settings of a table.
+
+    Raises:
+        NotARegistry, BadConfig.
+        SettingMissing: it is not set.
+    """
+    repo = Repository.discover(start)
+    value = config.lookup(repo.config, key)
+    if value is None:
+        raise SettingMissing(key)
+    return ConfigResult(file=_file(repo), settings=dict(_dotted({key: value})))
+
+
+def change_setting(start: Path, key: str, written: str | None) -> ConfigResult:
+    """Set a key, or remove it.
+
+    Args:
+        start: A folder in the registry.
+        key: Dotted.
+        written: The value as it is typed; below `check` and for `mlflow.required` TOML. None removes the key.
+
+    Raises:
+        NotARegistry, LockBusy, BadConfig.
+        BadSetting: there is no such key, or it cannot have this value.
+        SettingMissing: the key to remove is not set.
+    """
+    repo = Repository.discover(start)
+    if written is None:
+        if config.lookup(repo.config, key) is None:
+            raise SettingMissing(key)
+        repo.set_config(key, None)
+        return ConfigResult(file=_file(repo), settings={})
+    value = _value(key, written)
+    if key.startswith(f"{CHECK}."):
+        changed = config.with_value(repo.config, key, value)
+        try:
+            check_settings(_file(repo), changed[CHECK], repo.root)
+        except BadConfig as error:
+            raise BadSetting(key, written, f"what `cns check` can read ({error.reason})") from None
+    repo.set_config(key, value)
+    return ConfigResult(file=_file(repo), settings=dict(_dotted({key: value})))
+
+
+def _file(repo: Repository) -> Path:
+    return repo.folder / "config.toml"
+
+
+def _value(key: str, written: str) -> Any:
+    """Return what a typed value means for its key."""
+    if key == SOURCE_KEY and typed_path(written).is_dir():
+        return str(typed_path(written).resolve())
+    if key == NAME_KEY and not NAME.fullmatch(written):
+        raise BadSetting(key, written, "letters, digits, '-' and '_', at most 128")
+    if key in TEXTS:
+        if not written.strip():
+            raise BadSetting(key, written, "a text; `--unset` removes the key")
+        return written
+    if key == REQUIRED:
+        if written not in ("true", "false"):
+            raise BadSetting(key, written, "true or false")
+        return written == "true"
+    if key.startswith(f"{CHECK}."):
+        return _toml(written)
+    raise BadSetting(key, written, f"another key: {', '.join(KEYS)}")
+
+
+def _toml(written: str) -> Any:
+    """Return a TOML value, or the text itself where it is none, so that a path needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {written}")["value"]
+    except (ValueError, RecursionError):
+        return written
+
+
+def _dotted(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested tables, sorted."""
+    for name, value in sorted(settings.items()):
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value

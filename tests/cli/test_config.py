@@ -1,0 +1,98 @@
+"""`cns config`: what is listed, what can be set, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import modules_after
+
+
+def test_set_looked_up_listed_and_removed(lineage: Any, cns: Any) -> None:
+    assert cns("config", "user.name", "Ann Other").stdout == "Ann Other\n"
+    assert cns("config", "user.name").stdout == "Ann Other\n"
+    assert cns("config").stdout == "base.source = emoji-64\nuser.name = Ann Other\n"
+    listed = json.loads(cns("config", "--json").stdout)
+    assert listed["settings"] == {"base.source": "emoji-64", "user.name": "Ann Other"}
+    assert listed["file"] == str(lineage.repo.folder / "config.toml")
+    assert cns("config", "--unset", "user.name").exit_code == 0
+    assert lineage.repo.config["base"] == {"source": "emoji-64"}
+    assert "name" not in lineage.repo.config.get("user", {})
+
+
+def test_the_author_of_the_settings_commits(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CNS_AUTHOR", raising=False)
+    lineage.add("rex")
+    cns("config", "user.name", "Ann Other")
+    assert cns("rm", "rex").exit_code == 0
+    assert lineage.repo.commit_of(lineage.repo.head().commit).author == "Ann Other"
+
+
+def test_values_have_their_types(lineage: Any, cns: Any) -> None:
+    for key, typed in (
+        ("mlflow.required", "true"),
+        ("check.images", "8"),
+        ("check.max-drop.id", "0.03"),
+        ("check.metrics", '["id", "clip-t"]'),
+        ("check.prompts", "our prompts.txt"),
+    ):
+        assert cns("config", key, typed).stdout == f"{typed}\n"
+    settings = lineage.repo.config
+    assert settings["mlflow"]["required"] is True
+    assert settings["check"] == {
+        "images": 8,
+        "max-drop": {"id": 0.03},
+        "metrics": ["id", "clip-t"],
+        "prompts": "our prompts.txt",
+    }
+    assert cns("config", "check.max-drop").stdout == "check.max-drop.id = 0.03\n"
+
+
+def test_a_base_that_moved_is_named_by_any_path(
+    lineage: Any, cns: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, inner = tmp_path / "moved", tmp_path / "inner"
+    moved.mkdir()
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    assert cns("config", "base.source", "../moved").stdout == f"{moved}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("user.nmae", "Ann"), "user.name"),
+        (("check.imagse", "8"), "images"),
+        (("check.images", "none"), "images"),
+        (("check.max-drop.id", "small"), "a number from 0"),
+        (("mlflow.required", "yes"), "true or false"),
+        (("mlflow.name", "../elsewhere"), "letters, digits"),
+        (("user.name", " "), "--unset"),
+        (("user.name.first", "Ann"), "user.name"),
+        (("check", "8"), "check.…"),
+    ],
+)
+def test_what_no_command_could_read_is_refused(lineage: Any, cns: Any, words: tuple[str, ...], what: str) -> None:
+    before = (lineage.repo.folder / "config.toml").read_bytes()
+    result = cns("config", *words)
+    assert result.exit_code == 4
+    assert what in result.stderr
+    assert "try: cns config --help" in result.stderr
+    assert (lineage.repo.folder / "config.toml").read_bytes() == before
+
+
+def test_what_is_not_set(lineage: Any, cns: Any) -> None:
+    for words in (("user.name",), ("--unset", "user.name")):
+        result = cns("config", *words)
+        assert result.exit_code == 4
+        assert result.stdout == ""
+        assert "'user.name' is not set" in result.stderr
+    assert cns("config", "--unset").exit_code == 2
+    assert cns("config", "--unset", "user.name", "Ann").exit_code == 2
+
+
+def test_it_loads_no_model(lineage: Any, tmp_path: Path) -> None:
+    assert not {"torch", "mlflow", "diffusers", "transformers"} & modules_after(["config"], tmp_path)
