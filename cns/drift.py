@@ -67,12 +67,16 @@ def prompt_moments(pipeline: StableDiffusionPipeline, prompts: Sequence[str], ba
 
 
 def kv_drift(now: Weights, reference: Weights, moments: Moments) -> float:
-    """Mean squared relative drift of keys and values on the prompts behind `moments`; 0 for equal weights."""
+    """Mean squared relative drift of keys and values on the prompts behind `moments`; 0 for equal weights.
+
+    Not finite where a weight or a feature is not, and where a matrix that was all zero has changed.
+    """
     total = 0.0
     for name, weight in reference.items():
         moment = moments.of(name)
-        total += float(energy(now[name] - weight, moment) / energy(weight, moment))
-    return max(0.0, total) / len(reference)
+        change = energy(now[name] - weight, moment)
+        total += 0.0 if change == 0 else float(change / energy(weight, moment))
+    return (0.0 if total < 0 else total) / len(reference)  # not max(): it takes 0 for NaN
 
 
 def energy(matrix: Tensor, moment: Tensor) -> Tensor:

@@ -142,7 +142,10 @@ def features(history: History, strength: float, anchor: float) -> Penalty:
         anchors = [(anchor, base, cal)] + [(strength, past.birth[name], past.moments.of(name)) for past in history.past]
         square, linear, constant = torch.zeros_like(cal), torch.zeros_like(parent), parent.new_zeros(())
         for factor, reference, moment in anchors:
-            scale = factor / energy(reference, moment)
+            held = energy(reference, moment)
+            if held == 0:
+                continue  # a matrix of zeros has no output to be kept
+            scale = factor / held
             square += scale * moment
             linear += scale * ((parent - reference) @ moment)
             constant = constant + scale * energy(parent - reference, moment)

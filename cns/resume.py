@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ def put_back(state: TrainingState, parameters: Mapping[str, Tensor], optimizer: 
         value = _of(state, name, parameter.shape)
         with torch.no_grad():
             parameter.copy_(value)
-        if f"{name}.step" not in state.tensors:
+        if state.step == 0 and f"{name}.step" not in state.tensors:
             continue
         moments = {key: _of(state, f"{name}.{key}", parameter.shape) for key in MOMENTS[1:]}
         moments = {key: value.to(parameter.device, parameter.dtype, copy=True) for key, value in moments.items()}
@@ -124,7 +124,9 @@ def decode(data: bytes) -> TrainingState:
         tensors = load(data)
         masks = {name: _unpacked(tensors.pop(MASK + name), shape) for name, shape in facts["shapes"].items()}
         general_share, overlap = facts["shares"]
-        stage: Stage = "finetuning" if facts["stage"] == "finetuning" else "token warm-up"
+        stage: Stage = facts["stage"]
+        if stage not in get_args(Stage):
+            raise CodecError(f"the training state is of the stage {stage!r}: expected one of {get_args(Stage)}")
         series = {str(name): [float(value) for value in values] for name, values in facts["series"].items()}
         return TrainingState(stage, int(facts["step"]), tensors, series, masks, (float(general_share), float(overlap)))
     except (

@@ -92,6 +92,7 @@ class Index:
     def rebuild(self, tips: Iterable[str]) -> bool:
         """Write the index anew from the objects; False where that is not possible now."""
         self.close()
+        self._ahead = {}
         for name in (self.path.name, self.path.name + "-journal"):
             with suppress(OSError):
                 self.path.with_name(name).unlink()
@@ -105,6 +106,7 @@ class Index:
         """Drop commits that are gone from the objects. Where that fails they stay, which is no error but a leftover."""
         self.close()
         self._cache.clear()
+        self._ahead = {}
         if not self.path.is_file():
             return
         with suppress(sqlite3.Error), closing(sqlite3.connect(self.path, timeout=BUSY_S)) as connection, connection:

@@ -93,9 +93,9 @@ class _Restoring:
         known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
         models = [name for name in known if NAME.fullmatch(name)]
         if len(models) != 1:
-            listed = ", ".join(sorted(models)) or "none"
             hint = f"cns mlflow restore --name {min(models)}" if models else ""
-            raise MlflowUnavailable(f"nobody said which of its registries: {listed}", self.store.uri, hint)
+            held = f"several registries: {', '.join(sorted(models))}" if models else "no registry"
+            raise MlflowUnavailable(f"it holds {held}", self.store.uri, hint)
         return str(models[0])
 
     def _make_skeleton(self, name: str) -> None:

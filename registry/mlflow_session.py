@@ -150,9 +150,16 @@ class Session:
             self.client.set_registered_model_tag(self.name, SOURCE_TAG, source)
 
     def _begin_anew(self) -> None:
-        """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths."""
+        """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths.
+
+        Raises:
+            RegistryError: an object is missing or damaged; the mirror, which may be its last copy, stays.
+        """
+        needed = {name.rpartition("/")[2] for name in self.repository.refs.names(EVALUATIONS)}
         for commit_id, _ in self.repository.index.log(self._tips()):
-            mirror_layout.closure(self.objects, [commit_id])  # raises where the mirror may be the last copy
+            needed |= mirror_layout.closure(self.objects, [commit_id]).keys()
+        for one in needed:
+            self.objects.read(one)
         self.store.file.unlink()
         shutil.rmtree(self.store.folder / "mlartifacts", ignore_errors=True)
         self.client = self.store.connect()

@@ -7,6 +7,7 @@ server of a team. Whatever goes wrong there comes out as MlflowUnavailable. This
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import platform
@@ -132,7 +133,7 @@ class MlflowStore:
             return
         artifacts = self.folder / "mlartifacts"
         if artifacts.exists() and not artifacts.is_dir():
-            artifacts.replace(artifacts.with_suffix(".broken"))
+            _set_aside(artifacts)
         if not self.file.exists():
             return
         trust.check(self.folder)
@@ -149,7 +150,7 @@ class MlflowStore:
         if sound:
             mlflow_schema.migrate(self.file, self.uri)
         else:
-            self.file.replace(self.file.with_suffix(".db.broken"))
+            _set_aside(self.file)
 
     def _make_database(self) -> None:
         """Run MLflow's migrations in a temporary file and put it in place: a crash leaves none half-made."""
@@ -169,6 +170,12 @@ class MlflowStore:
         finally:
             event.remove(Engine, "connect", _without_sync)
         fsio.install(temporary, self.file)
+
+
+def _set_aside(path: Path) -> None:
+    """Rename what cannot be used to a name that nothing has yet."""
+    free = (path.with_name(f"{path.name}.broken{end}") for end in itertools.chain([""], itertools.count(2)))
+    path.replace(next(place for place in free if not place.exists()))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -20,6 +21,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("deterministic")
+
+
+# What a CI server or a user has set would change what commands say, and be written to.
+for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CNS_TRUST", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(variable, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

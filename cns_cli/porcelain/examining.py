@@ -6,6 +6,7 @@ that a batch is always full; the features of references and of texts are compute
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -192,7 +193,9 @@ class Examiner:
         for want in wants:
             assert want.baseline is not None
             now, then = self.weights(want.tree), self.weights(want.baseline)
-            self._store(want, {"drift": kv_drift(now, then, moments[want.tree_id, want.concept_id])})
+            drift = kv_drift(now, then, moments[want.tree_id, want.concept_id])
+            if math.isfinite(drift):  # what is no number is not stored, and so cannot be decided on
+                self._store(want, {"drift": drift})
 
     def _store(self, want: Want, scores: dict[str, object], name: str = "") -> None:
         plan = want.plan(self._desk.protocol)

@@ -27,14 +27,21 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(app, list(words), prog_name="cns")
 
 
-def modules_after(words: list[str], folder: Path) -> set[str]:
-    """Run one command line in a process of its own and return the names of the packages that it loaded."""
-    code = (
-        f"import sys, contextlib; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; import cns_cli.main\n"
-        "with contextlib.suppress(SystemExit): cns_cli.main.main()\n"
-        "sys.stderr.write('\\n' + ' '.join(name.split('.')[0] for name in sys.modules))"
+def modules_after(words: list[str], folder: Path, code: int = 0) -> set[str]:
+    """Run one command line in a process of its own and return the names of the packages that it loaded.
+
+    Args:
+        words: What follows `cns`.
+        folder: Where it runs.
+        code: How it must end.
+    """
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; import cns_cli.main\n"
+        "try: cns_cli.main.main()\n"
+        "finally: sys.stderr.write('\\n' + ' '.join(name.split('.')[0] for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == code, done.stderr
     return set(done.stderr.splitlines()[-1].split())
 
 

@@ -213,8 +213,8 @@ def test_these_refusals_need_no_torch(lineage: Any, tmp_path: Path) -> None:
     lineage.add("rex")
     picture_folder(tmp_path / "photos")
     (tmp_path / "empty").mkdir()
-    for words in (["rex", "photos"], ["tom", "empty"], ["no good", "photos"]):
-        loaded = modules_after(["add", *words], tmp_path)
+    for words, code in ((["rex", "photos"], 4), (["tom", "empty"], 5), (["no good", "photos"], 4)):
+        loaded = modules_after(["add", *words], tmp_path, code)
         assert not loaded & {"torch", "diffusers", "transformers", "mlflow"}
 
 

@@ -36,6 +36,7 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         (source / f"{part}.safetensors").write_bytes(part.encode())
     base = Base("emoji-64", file_digests(source), {}, 20)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=0, free=10**12))
     return Repository.init(tmp_path, base, {"base.source": str(source)}, author="ann", time=5)
 
 

@@ -27,9 +27,10 @@ def test_removes_what_nothing_reaches_and_says_so(lineage: Any, cns: Any) -> Non
     assert "would remove 1 object: 1 blob\n" in planned.stdout
     assert planned.stderr == "  next: cns gc   (remove them)\n"
     assert path.exists()
+    size = path.stat().st_size
     result = cns("gc")
     assert result.stdout.startswith("removed 1 object: 1 blob\n")
-    assert f"freed {106} B\n" in result.stdout or "freed " in result.stdout
+    assert f"freed {size} B\n" in result.stdout
     assert "12 objects in use, 1 not in use but too young to go" in result.stdout
     assert not path.exists()
     assert young.exists()

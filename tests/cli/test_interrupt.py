@@ -270,7 +270,7 @@ def test_resume_without_a_registry_or_a_state(cns: Any, lineage: Any) -> None:
 def test_resume_needs_no_torch_to_refuse(lineage: Any, tmp_path: Path) -> None:
     from tests.cli.conftest import modules_after
 
-    assert not modules_after(["add", "--resume"], tmp_path) & {"torch", "diffusers", "transformers", "mlflow"}
+    assert not modules_after(["add", "--resume"], tmp_path, 5) & {"torch", "diffusers", "transformers", "mlflow"}
 
 
 def test_status_names_a_training_that_waits(lineage: Any, cns: Any) -> None:

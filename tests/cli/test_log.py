@@ -26,7 +26,7 @@ def test_limit_and_start(lineage: Any, cns: Any) -> None:
     assert len(cns("log", "--oneline", "-n", "2").stdout.splitlines()) == 2
     assert cns("log", "-n", "0").stdout == ""
     assert cns("log", "--oneline", "tom").stdout.splitlines()[0].startswith(ids[1][:10])
-    assert len(cns("log", "HEAD~1", "--json").stdout) > 0
+    assert [entry["id"] for entry in json.loads(cns("log", "HEAD~1", "--json").stdout)][:2] == ids[1::-1]
 
 
 def test_json_carries_every_field(lineage: Any, cns: Any) -> None:

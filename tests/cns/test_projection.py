@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from cns import codec
 from cns.drift import Moments, prompt_moments
 from cns.lesson import Surroundings
 from cns.projection import RowProjection, hard, soft
@@ -105,16 +106,30 @@ def trained(tiny_folders):
         parent = model.set_concepts([])
         general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
         moments = prompt_moments(model.pipeline, prompts)
-        past = [PastConcept(parent, moments, general)]
+        past = [PastConcept(parent, moments, {name: ~mask for name, mask in general.items()})]
         around = Surroundings(past, prompt_moments(model.pipeline, ["a dog", ""]), general)
-        settings = dataclasses.replace(SETTINGS, reg=reg, anchor_strength=0.0, steps=12, budget=1500, **changes)
+        settings = dataclasses.replace(
+            SETTINGS, **{"reg": reg, "anchor_strength": 0.0, "steps": 12, "budget": 1500, **changes}
+        )
         learned = learn_concept(model, parent, lesson(), around, settings, silent)
         now = model.compose([learned.weights])
         moved = {name: now[name] - parent[name] for name in parent}
         felt = sum(float(((moved[n] @ moments.of(n)) * moved[n]).sum()) for n in moved)
-        return learned, felt / sum(float(one.square().sum()) for one in moved.values())
+        return learned, felt / max(1e-30, sum(float(one.square().sum()) for one in moved.values()))
 
     return train
+
+
+@pytest.mark.parametrize("reg", ["features", "features-parent", "weights"])
+def test_a_penalty_changes_what_is_learned(trained, reg):
+    assert stored(trained(reg, reg_strength=1e4)[0]) != stored(trained("none")[0])
+
+
+@pytest.mark.parametrize("reg", REGULARIZERS)
+def test_one_weight_can_be_learned(trained, reg):
+    """All but one of the masks are empty."""
+    learned, _ = trained(reg, budget=1)
+    assert codec.count_weights(codec.decode(*codec.encode(learned.weights.delta))) == 1
 
 
 def test_old_prompts_feel_less_of_a_projected_update_of_the_same_length(trained):

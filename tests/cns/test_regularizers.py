@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -39,6 +41,9 @@ def test_every_penalty_is_a_scalar_with_a_gradient_of_its_own(history, name):
     loss = REGULARIZERS[name](history, 2.0, 0.5)(now)
     assert loss.shape == ()
     assert float(loss.detach()) >= -1e-5
+    if name != "none":
+        slopes = torch.autograd.grad(loss, list(now.values()))
+        assert all(bool(slope.isfinite().all()) and bool(slope.any()) for slope in slopes)
 
 
 def test_none_is_zero(history):
@@ -90,11 +95,36 @@ def test_drift_of_equal_weights_is_zero_and_grows_with_the_square_of_the_change(
     assert twice == pytest.approx(4 * once, rel=1e-5)
 
 
+def test_drift_that_is_no_number_is_not_zero():
+    base = weights(0)
+    broken = {**base, NAMES[0]: base[NAMES[0]] * float("nan")}
+    assert math.isnan(kv_drift(broken, base, moments(1)))
+
+
+def test_a_matrix_of_zeros_hides_no_drift_of_others(history):
+    zero = {**weights(0), NAMES[0]: torch.zeros(SHAPE)}
+    moved = {**zero, NAMES[1]: zero[NAMES[1]] + 1}
+    assert kv_drift(zero, zero, moments(1)) == 0.0
+    assert math.isfinite(kv_drift(moved, zero, moments(1)))
+    assert kv_drift(moved, zero, moments(1)) > 0.0
+    past = [PastConcept(zero, moments(20), masks(30))]
+    loss = REGULARIZERS["features"](History(zero, zero, history.masks, past, moments(3)), 2.0, 0.5)(moved)
+    assert math.isfinite(loss)
+    assert loss > 0
+
+
 def test_energy_is_the_mean_squared_output():
     generator = torch.Generator().manual_seed(0)
     features, matrix = torch.randn((100, 5), generator=generator), torch.randn(SHAPE, generator=generator)
     moment = features.T @ features / 100
     torch.testing.assert_close(energy(matrix, moment), (features @ matrix.T).square().sum(1).mean())
+
+
+def test_moments_are_those_of_all_batches(model):
+    prompts = [f"a {noun} {where}" for noun in ("dog", "cat", "red car") for where in ("", "on the beach", "in snow")]
+    whole, parts = prompt_moments(model.pipeline, prompts), prompt_moments(model.pipeline, prompts, batch_size=4)
+    torch.testing.assert_close(parts.key, whole.key, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts.value, whole.value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_shift_common_to_all_keys_of_a_prompt_is_no_drift(model):

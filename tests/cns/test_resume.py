@@ -174,6 +174,12 @@ def test_a_state_of_a_newer_format_is_refused(whole):
         decode(save({"row": torch.zeros(1)}, {"state": json.dumps({**facts, "format": 2})}))
 
 
+def test_a_state_of_an_unknown_stage_is_refused(whole):
+    state = dataclasses.replace(whole[1].states[-2], stage="polishing")
+    with pytest.raises(CodecError, match="of the stage 'polishing'"):
+        decode(encode(state))
+
+
 def bent(state: TrainingState, **tensors: torch.Tensor) -> TrainingState:
     return dataclasses.replace(state, tensors={**state.tensors, **tensors})
 
@@ -189,6 +195,9 @@ def bent(state: TrainingState, **tensors: torch.Tensor) -> TrainingState:
         lambda state: dataclasses.replace(state, masks={}),
         lambda state: dataclasses.replace(state, masks={name: mask[:, :3] for name, mask in state.masks.items()}),
         lambda state: dataclasses.replace(state, tensors={"generator": state.tensors["generator"]}),
+        lambda state: dataclasses.replace(
+            state, tensors={name: tensor for name, tensor in state.tensors.items() if name != "flat.step"}
+        ),
     ],
 )
 def test_a_state_of_another_model_is_refused(tiny_folders, whole, change):

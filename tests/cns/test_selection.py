@@ -180,3 +180,12 @@ def test_a_budget_that_cannot_be_filled_is_told():
 def test_a_selection_of_nothing_is_refused():
     with pytest.raises(SettingsError, match="no weight is left"):
         select_concept_neurons({"m": torch.ones((2, 2))}, {"m": torch.ones((2, 2), dtype=torch.bool)}, 1, 0.5)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_scores_go_to_the_first_rows_by_name(value):
+    scores = {name: torch.full((2, 3), value) for name in ("v", "k")}
+    general = {name: torch.zeros(2, 3, dtype=torch.bool) for name in scores}
+    masks = select_concept_neurons(scores, general, 3, 0.25).masks
+    assert masks["k"].tolist() == [[True, False, False]] * 2
+    assert masks["v"].tolist() == [[True, False, False], [False] * 3]

@@ -200,6 +200,9 @@ def test_stored_scores_that_are_none_are_made_again(learned, scores):
     bad = Evaluation(tree_id(tree), tree.concepts["tom"], "tom", plan, digest_of(plan), scores)
     repo.add_evaluation(bad)
     assert stored_scores(repo, tree_id(tree), tree.concepts["tom"], digest_of(plan)) is None
+    result = run(learned, concepts=("tom",), seed=4)
+    assert result.images_made > 0
+    assert result.passed
 
 
 def test_evaluations_are_objects_that_name_tree_concept_and_protocol(learned):

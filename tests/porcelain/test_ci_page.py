@@ -128,11 +128,13 @@ def test_the_limits_are_read(project: Path) -> None:
 def test_the_pytest_lines(project: Path) -> None:
     lines = ours([fenced("sh")[0]])
     assert len(lines) == 4
+    # Two steps of training on noise drift further than limits that were calibrated on a real base.
+    (project / "pyproject.toml").write_text(
+        "[tool.cns.check]\nimages = 1\n[tool.cns.check.max-drop]\nid = 2\nclip-i = 2\ndrift = 100\n"
+    )
     for line in lines:
         done = type_line(f"{line} -v", project)
-        # Two steps of training on noise drift further than a limit that was calibrated on a real base.
-        drifted = "--cns-fast" in line and done.returncode == 1 and "drift grew" in done.stdout
-        assert done.returncode == 0 or drifted, (line, done.stdout, done.stderr)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
         assert "cns::rex" in done.stdout
 
 

@@ -48,6 +48,21 @@ def test_commits_of_four_processes_are_all_kept(tmp_path: Path) -> None:
     assert len(again.reflog("main")) == PROCESSES * COMMITS + 1
 
 
+def test_settings_of_two_processes_are_all_kept(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from registry.repository import Repository
+for number in range(20):
+    Repository(Path(sys.argv[1])).set_config(f"{sys.argv[2]}.k{number}", number)
+"""
+    new_repository(tmp_path)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in ("a", "b")]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert {name: len(Repository(tmp_path).config[name]) for name in ("a", "b")} == {"a": 20, "b": 20}
+
+
 def test_folder_that_all_begin_at_once_becomes_one_registry(tmp_path: Path) -> None:
     code = """
 import sys

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
@@ -138,11 +139,32 @@ def test_index_that_cannot_be_written_is_no_error(repository: Repository, monkey
     assert [found for found, _ in elsewhere.log([expected[0]])] == expected
 
 
-def test_index_is_written_durably(repository: Repository) -> None:
+def test_index_is_written_durably(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args: Any, **settings: Any) -> sqlite3.Connection:
+        connection = connect(*args, **settings)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    with closing(connect(repository.index.path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # stays in the file
+    monkeypatch.setattr(module.sqlite3, "connect", traced)
     repository.index.refresh([grown(repository, 1)[0]], 0)
-    with closing(sqlite3.connect(repository.index.path)) as connection:
+    repository.index.close()
+    assert "PRAGMA synchronous = FULL" in said
+    with closing(connect(repository.index.path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert not repository.index.path.with_name("index.db-wal").exists()
+
+
+def test_rebuilt_after_a_walk_it_holds_everything(repository: Repository) -> None:
+    expected = grown(repository, 3)
+    repository.index.refresh([expected[0]], 0)
+    assert len(list(repository.log())) == len(expected)
+    assert repository.index.rebuild([expected[0]])
+    assert all(fresh(repository).index.covers(one) for one in expected)
 
 
 def test_batches_keep_rows_closed_under_parents(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from safetensors.numpy import load, save
 
 from registry import trust
-from registry.errors import BadValue, MlflowUnavailable, ObjectMissing
+from registry.errors import BadValue, MlflowUnavailable, ObjectCorrupt, ObjectMissing
 from registry.mlflow_mirror import MlflowMirror
 from registry.mlflow_store import MlflowStore
 from registry.objects import Blob, Commit
@@ -249,8 +249,18 @@ class TestSync:
             os.truncate(database, database.stat().st_size // 2)
         else:
             database.write_bytes(content)
+        broken = database.read_bytes()
         assert len(MlflowMirror(lineage).sync().commits) == 4
+        assert database.with_name("mlflow.db.broken").read_bytes() == broken
         restored(lineage)
+
+    def test_what_was_set_aside_is_not_written_over(self, lineage: Repository) -> None:
+        database = lineage.folder / "mlflow.db"
+        for content in (b"first" * 1000, b"second" * 1000):
+            database.write_bytes(content)
+            MlflowMirror(lineage).sync()
+        assert database.with_name("mlflow.db.broken").read_bytes() == b"first" * 1000
+        assert database.with_name("mlflow.db.broken2").read_bytes() == b"second" * 1000
 
 
 def restored(repository: Repository, *, also: tuple[str, ...] = ()) -> None:
@@ -328,17 +338,26 @@ class TestRestore:
         assert len(report.commits) == 4
         restored(moved)
 
-    def test_moved_folder_without_objects_is_not_mirrored_over(self, lineage: Repository) -> None:
+    @pytest.mark.parametrize("kind", ["blob", "evaluation"])
+    @pytest.mark.parametrize("gone", [True, False], ids=["gone", "damaged"])
+    def test_moved_folder_that_lacks_an_object_is_not_mirrored_over(
+        self, lineage: Repository, kind: str, gone: bool
+    ) -> None:
+        lineage.add_evaluation(evaluation(lineage, "rex"))
+        MlflowMirror(lineage).sync()
         elsewhere = lineage.root.with_name("cats")
         lineage.root.rename(elsewhere)
         moved = Repository(elsewhere)
-        blob = next(known for known in moved.objects.ids() if moved.objects.kind_of(known) == "blob")
-        moved.objects.path(blob).unlink()
-        with pytest.raises(ObjectMissing):
+        wanted = next(known for known in moved.objects.ids() if moved.objects.kind_of(known) == kind)
+        path = moved.objects.path(wanted)
+        content = path.read_bytes()
+        path.unlink()
+        if not gone:
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises((ObjectMissing, ObjectCorrupt)):
             MlflowMirror(moved).sync()
-        restored_objects = MlflowMirror.restore(elsewhere)
-        assert restored_objects.damaged == []
-        assert moved.objects.has(blob)
+        assert MlflowMirror.restore(elsewhere).damaged == []
+        moved.objects.read(wanted)
 
     def test_nothing_to_restore_from_is_said(self, repository: Repository, tmp_path: Path) -> None:
         with pytest.raises(MlflowUnavailable, match="nothing to restore from"):
@@ -353,9 +372,9 @@ class TestRestore:
     def test_choice_between_registries_is_left_to_the_person(self, lineage: Repository) -> None:
         client_of(lineage).create_registered_model("other", tags={"cns.registry": "other"})
         lineage.set_config("mlflow.name", None)
-        with pytest.raises(MlflowUnavailable, match=r"dogs-.*, other") as caught:
+        with pytest.raises(MlflowUnavailable, match=r"several registries: dogs-.*, other") as caught:
             MlflowMirror.restore(lineage.root)
-        assert "mlflow.name" in caught.value.hint
+        assert caught.value.hint.startswith("cns mlflow restore --name dogs-")
 
 
 def found(repository: Repository) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from registry.errors import (
     UnknownFormat,
     UnknownRevision,
 )
-from registry.objects import Blob, Commit, Concept, Record, Tree
+from registry.objects import Commit, Concept, Record, Tree
 from registry.refs import HEADS, LOST, TAGS
 from registry.repository import Repository
 from registry.trees import with_concept, without_concept
@@ -413,6 +413,8 @@ def test_nothing_is_written_outside(repository: Repository) -> None:
     assert not list(repository.folder.rglob(f"{fsio.TEMPORARY}*"))
 
 
-def test_blob_of_a_failed_add_is_no_commit(repository: Repository) -> None:
-    repository.objects.put(Blob(b"left over"))
-    assert len(list(repository.log())) == 1
+def test_a_commit_of_a_concept_whose_parts_are_missing_changes_nothing(repository: Repository) -> None:
+    before = (repository.head(), list(repository.log()), repository.refs.names(LOST))
+    with pytest.raises(ObjectMissing):
+        add(repository, "rex", mask=DIGEST)
+    assert (repository.head(), list(repository.log()), repository.refs.names(LOST)) == before
