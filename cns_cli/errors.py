@@ -24,7 +24,7 @@ from registry.errors import LockBusy, MlflowUnavailable, RegistryError
 
 
 class ExitCode(IntEnum):
-    """What the shell is told; documented in `docs/cli.md`, and stable."""
+    """What the shell is told; documented in `docs/quickstart.md`, and stable."""
 
     OK = 0
     BUG = 1

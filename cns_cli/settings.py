@@ -9,7 +9,8 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `MLFLOW_TRACKING_URI` | MLflow server that commits are recorded on, instead of the registry's own file |
 | `CNS_TRUST` | folders whose `.cns` may belong to others, lead out of itself by links, or name a server; `*`: all |
 | `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
-| `NO_COLOR`, `TERM=dumb` | no colour, no moving progress bar |
+| `NO_COLOR` | no colour |
+| `TERM=dumb` | no colour, no moving progress bar |
 """
 
 from __future__ import annotations

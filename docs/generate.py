@@ -14,6 +14,8 @@ from pathlib import Path
 
 from cogapp import Cog
 
+from docs import tour
+
 ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
@@ -29,6 +31,11 @@ def broken_links(page: Path) -> list[str]:
     return [target for target in targets if not (page.parent / target).exists()]
 
 
+def run_cog(flags: list[str], chosen: list[Path]) -> int:
+    """Run cog over pages; return its exit code."""
+    return int(Cog().main(["cog", "-n", "utf-8", "-I", str(ROOT), *flags, *map(str, chosen)]) or 0)
+
+
 def main() -> int:
     """Run cog over the pages, then look at their links; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,7 +47,11 @@ def main() -> int:
 
     chosen = [file.resolve() for file in options.files] or pages()
     flags = ["-r"] if options.write else ["--check", "--diff"]
-    code = Cog().main(["cog", "-n", "utf-8", "-I", str(ROOT), *flags, *map(str, chosen)])
+    toured = {page: page.read_text(encoding="utf-8") for page in chosen if "docs.tour" in page.read_text("utf-8")}
+    code = run_cog(flags, chosen)
+    if changed := [page for page, text in toured.items() if page.read_text(encoding="utf-8") != text]:
+        tour.begin_anew()
+        code = run_cog(flags, changed) or code
     broken = [f"{page.relative_to(ROOT)}: no file at {target}" for page in chosen for target in broken_links(page)]
     print("\n".join(broken), end="\n" if broken else "")
     if code and not options.write:

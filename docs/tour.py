@@ -47,9 +47,14 @@ def masked(text: str) -> str:
 
 
 class Tour:
-    """A folder that starts with the example photos alone, and the commands run in it so far."""
+    """A folder that starts with the example photos alone, and the commands run in it so far.
 
-    def __init__(self) -> None:
+    Args:
+        keep: Keep an old block that differs in numbers only.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._keep = keep
         self._holder = tempfile.TemporaryDirectory(prefix="cns-tour-")
         self.folder = Path(self._holder.name)
         shutil.copytree(ROOT / EXAMPLES, self.folder / EXAMPLES)
@@ -79,7 +84,7 @@ class Tour:
         """Run lines and return a Markdown console block, keeping `previous` when nothing but numbers changed."""
         shown = [f"$ {line}\n{self.run(line)}".rstrip() for line in lines]
         block = "```console\n" + "\n".join(shown) + "\n```\n"
-        return previous if masked(previous) == masked(block) else block
+        return previous if self._keep and masked(previous) == masked(block) else block
 
 
 _tour: Tour | None = None
@@ -91,3 +96,9 @@ def the_tour() -> Tour:
     if _tour is None:
         _tour = Tour()
     return _tour
+
+
+def begin_anew() -> None:
+    """Start another tour that keeps no old block: where one has changed, all of a page come from one run."""
+    global _tour
+    _tour = Tour(keep=False)

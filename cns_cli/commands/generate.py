@@ -73,7 +73,11 @@ def generate(
     out_file: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", callback=file_to_write, help="Where to write; numbered for -n > 1."
+            "-o",
+            "--out",
+            metavar="FILE",
+            callback=file_to_write,
+            help="Replaced if there; numbered for -n > 1. Else named after the prompt, never replacing.",
         ),
     ] = None,
     device: DeviceOption = "auto",

@@ -48,7 +48,7 @@ class AddOptions(Request):
     Attributes:
         name: The concept's name; also its special token `<name>` unless `token` says otherwise.
         images: Folder with at least one image.
-        class_noun: What kind of thing it is; None infers it from captions or by the base's CLIP.
+        class_noun: What kind of thing it is; None infers it from captions, the folder's name or by the base's CLIP.
         budget: Share of the K/V weights that may change, 0 < budget <= 1.
         anchor: Pull toward the base; `reg_strength` is the one toward what was learned before.
         warmup: Steps that train the token alone.
