@@ -125,6 +125,11 @@ TYPED: tuple[tuple[str, ...], ...] = (
     ("gc", "T"),
     ("gc", "--T"),
     ("doctor", "T"),
+    ("config", "T"),
+    ("config", "T", "T"),
+    ("config", "--unset", "T"),
+    ("config", "user.name", "T"),
+    ("config", "check.prompts", "T"),
     ("report", "--T"),
     ("bisect", "T"),
     ("bisect", "start", "T", "T"),
@@ -143,6 +148,8 @@ READING: tuple[tuple[str, ...], ...] = (
     ("reflog",),
     ("fsck",),
     ("doctor",),
+    ("config",),
+    ("config", "--json"),
 )
 
 
