@@ -56,8 +56,9 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
                 axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(score, fontsize=10)
         axes.set_xlabel("concepts learned")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     several[0].set_ylabel("the first concept: share of its gain that is left")
-    several[0].set_ylim(-0.3, 1.15)
+    several[0].set_ylim(bottom=min(0.0, several[0].get_ylim()[0]))
     return _save(figure, several, "stream.png", "What is left of the first concept")
 
 
