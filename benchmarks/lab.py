@@ -104,8 +104,12 @@ class Lab:
     def judge(self, name: str) -> Judge:
         """The judge of a stream."""
         if name not in self._judges:
-            self._judges[name] = Judge(self.room, self.stream(name), self._lite, mixed=name in DRAWN_MIXED)
+            self._judges[name] = Judge(self.room, self.stream(name), self._lite, mixed=self.drawing(name) == "mixed")
         return self._judges[name]
+
+    def drawing(self, stream: str) -> str:
+        """The precision that a stream's judged images are drawn in: "mixed" or "full"."""
+        return "mixed" if stream in DRAWN_MIXED else "full"
 
     @property
     def defaults(self) -> Defaults:

@@ -20,7 +20,7 @@ tie is the same."""
 def job(lab: Lab, method: Method, seed: int) -> Job:
     """The cell of one method and one seed."""
     concepts = [concept.name for concept in single_concepts(lab)]
-    facts = lab.facts(STREAM, method=dict(method.settings), drawn="mixed", seed=seed, concepts=concepts)
+    facts = lab.facts(STREAM, method=dict(method.settings), drawn=lab.drawing(STREAM), seed=seed, concepts=concepts)
     twice = method.settings.get("steps", 0) > lab.peer_steps
     cost = float(len(concepts)) * (2.2 if twice else 1.2)
     return Job(f"singles {seed}: {method.name}", facts, partial(learn_alone, lab, method, seed), cost)

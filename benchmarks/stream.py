@@ -15,7 +15,9 @@ EXPERIMENT = "stream"
 
 def job(lab: Lab, method: Method, order: int) -> Job:
     """The cell of one method and one order, whose number is its seed too."""
-    facts = lab.facts(STREAM, method=dict(method.settings), drawn="mixed", order=order, count=lab.size.stream)
+    facts = lab.facts(
+        STREAM, method=dict(method.settings), drawn=lab.drawing(STREAM), order=order, count=lab.size.stream
+    )
     twice = method.settings.get("steps", 0) > lab.peer_steps
     return Job(
         f"stream {order}: {method.name}",

@@ -94,6 +94,11 @@ def with_value(settings: dict[str, Any], dotted: str, value: Any) -> dict[str, A
     return changed
 
 
+def written(value: Any) -> str:
+    """Return a plain value as TOML; raises BadValue for what is none."""
+    return _value("value", value)
+
+
 def nested(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with dotted keys, such as {"base.source": …}, as nested tables; None values are left out."""
     result: dict[str, Any] = {}

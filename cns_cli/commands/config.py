@@ -37,6 +37,7 @@ def config(
     Setting one writes the file anew, so comments in it are lost.
     """
     from cns_cli.porcelain.config import change_setting, get_setting, list_settings
+    from registry.config import written
 
     out = Output(as_json=as_json)
     if unset and (key is None or value is not None):
@@ -48,19 +49,8 @@ def config(
     else:
         result = change_setting(Path.cwd(), key, value)
     single = list(result.settings) == [key]
-    shown = {name: written(found) for name, found in result.settings.items()}
+    shown = {name: found if isinstance(found, str) else written(found) for name, found in result.settings.items()}
     out.answer(
         result.to_json(),
         [text if single else [Styled(name, "cyan"), f" = {text}"] for name, text in shown.items()],
     )
-
-
-def written(value: object) -> str:
-    """Write a value as it is typed: texts without quotes, the rest as in TOML."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(f'"{one}"' if isinstance(one, str) else written(one) for one in value) + "]"
-    return str(value)
