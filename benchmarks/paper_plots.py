@@ -20,6 +20,7 @@ from benchmarks.paper_stats import half_width
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]  # in pairs of a dark and a light one
 FAR_APART = [*COLOURS[::2], *COLOURS[1::2]]
+LEAST_SHARE = -0.3  # shown of a concept's gain; merged adapters fall to many times below
 OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
 
 
@@ -58,7 +59,8 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
         axes.set_xlabel("concepts learned")
         axes.xaxis.get_major_locator().set_params(integer=True)
     several[0].set_ylabel("the first concept: share of its gain that is left")
-    several[0].set_ylim(bottom=min(0.0, several[0].get_ylim()[0]))
+    least, most = several[0].get_ylim()
+    several[0].set_ylim(max(LEAST_SHARE, min(0.0, least)), most)
     return _save(figure, several, "stream.png", "What is left of the first concept")
 
 
