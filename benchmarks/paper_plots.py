@@ -93,10 +93,11 @@ def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, b
 
 
 def _save(figure: Any, several: Sequence[Any], name: str, words: str) -> str:
-    several[0].legend(frameon=False, fontsize=7)
+    keys, labels = several[0].get_legend_handles_labels()
+    figure.legend(keys, labels, loc="outside right upper", frameon=False, fontsize=7)
     for axes in several:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
+    figure.set_layout_engine("constrained")
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure.savefig(IMAGES / name, metadata={"Software": None})
     plt.close(figure)
