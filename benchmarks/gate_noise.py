@@ -52,8 +52,6 @@ NOUN = "class noun"
 SEED_STEP = 100_000
 """Seeds of two checks lie this far apart; one check uses less than a tenth of it."""
 
-HARMLESS, HARM = 0.005, (0.03, 0.05)
-MOST_ALARMS, LEAST_CAUGHT = 0.01, 0.9
 COMPANY = (1, 5, 10, 20)
 METRICS = {"id": "identity", "clip-i": "clip_i"}
 

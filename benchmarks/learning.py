@@ -31,7 +31,7 @@ STREAM_COLUMNS = (
 )
 PEER_RATES = (5e-4, 1e-3)  # of all K/V weights: 17 times as many move, so each moves less
 PER_PROMPT = 4
-NEAREST_BAR, GAIN_BAR, PEER_BAR, DROP_BAR, NONE_BAR = 0.8, 0.6, 0.85, 0.02, 0.1
+NEAREST_BAR, GAIN_BAR, PEER_BAR = 0.8, 0.6, 0.85
 
 
 def run(quick: bool) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,3 +59,16 @@ def first_concept_curve(cells: Iterable[Mapping[str, Any]], score: str) -> list[
         if gained > 0:
             curves.append([(row[score] - base) / gained for row in cell["first"]])
     return curves
+
+
+def gains_by_fifth(cell: Mapping[str, Any], score: str) -> list[float]:
+    """Mean gain of the concepts of each fifth of the stream, in their order; NaN for a fifth without one."""
+    pairs = zip(cell["diagonal"], cell["base"], strict=True)
+    gains = [row[score] - base[score] for row, base in pairs]
+    return [float(part.mean()) if part.size else math.nan for part in np.array_split(np.asarray(gains), 5)]
+
+
+def largest_drops(cell: Mapping[str, Any], score: str) -> list[float]:
+    """What each concept but the last lost from when it was learned to the end, the largest drop first."""
+    pairs = zip(cell["diagonal"][:-1], cell["final"][:-1], strict=True)
+    return sorted((learned[score] - left[score] for learned, left in pairs), reverse=True)

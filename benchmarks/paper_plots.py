@@ -15,7 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.paper_stats import half_width
+from benchmarks.paper_stats import LEAST_ORDERS, half_width
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]  # in pairs of a dark and a light one
@@ -50,7 +50,7 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
             places, means = range(1, len(columns) + 1), [fmean(column) for column in columns]
             ours = name.startswith("CNS")
             axes.plot(places, means, color=colour, linewidth=OURS_WIDTH if ours else PEER_WIDTH, label=name)
-            if name == "CNS" and len(shares) > 1:
+            if name == "CNS" and len(shares) >= LEAST_ORDERS:
                 halves = [half_width(column) for column in columns]
                 low = [mean - half for mean, half in zip(means, halves, strict=True)]
                 high = [mean + half for mean, half in zip(means, halves, strict=True)]
@@ -84,7 +84,7 @@ def frontier(points: Sequence[tuple[str, Mapping[str, Any], float, float, int, b
                 if axes is near and "reg_strength" in settings:
                     text, place = f"{settings['reg_strength']:g}", (-bwt, gain)
                     axes.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
-    wide.set_title("all methods", fontsize=10)
+    wide.set_title("all methods, order 0", fontsize=10)
     near.set_title("CNS under its regularizers, by strength a", fontsize=10)
     for axes in (wide, near):
         axes.set_xlabel("forgotten: - BWT of identity (left is better)")

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cns.gate import studentised_interval
 
 MISSING = "missing"
+LEAST_ORDERS = 3
+"""Of fewer orders no interval is shown and nothing is compared: Student's t for two values is 12.7."""
 
 ByOrder = Mapping[int, float]
 """Number of an order -> a figure of a method in it."""
+
+Cells = Mapping[str, Mapping[int, Any]]
+"""Method -> number of the order (or seed) -> its cell."""
+
+Value = TypeVar("Value")
+
+
+def on_common_orders(rows: Mapping[str, Mapping[int, Value]]) -> dict[str, dict[int, Value]]:
+    """Keep of every row the orders that all rows have, rows without any aside, so that like is compared with like."""
+    common = set.intersection(*found) if (found := [set(row) for row in rows.values() if row]) else set()
+    return {name: {order: row[order] for order in sorted(common & set(row))} for name, row in rows.items()}
+
+
+def figures_of(cells: Cells, figure: Callable[[Any], Value]) -> dict[str, dict[int, Value]]:
+    """One figure, or several, of every cell."""
+    return {name: {order: figure(cell) for order, cell in row.items()} for name, row in cells.items()}
+
+
+def plain(rows: Mapping[str, ByOrder]) -> dict[str, str]:
+    """A column in which nothing is best."""
+    return {name: shown(row.values()) for name, row in rows.items()}
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -21,26 +45,26 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def shown(values: Collection[float], digits: int = 3) -> str:
-    """Mean and interval; the mean alone where there is one value, and `MISSING` where there is none."""
+    """Mean and interval; the mean alone of fewer than `LEAST_ORDERS` values, and `MISSING` where there is none."""
     found = list(values)
     if not found:
         return MISSING
     mean = f"{round(float(np.mean(found)), digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.000"
-    return mean if len(found) < 2 else f"{mean} ± {half_width(found):.{digits}f}"
+    return mean if len(found) < LEAST_ORDERS else f"{mean} ± {half_width(found):.{digits}f}"
 
 
 def marked(rows: Mapping[str, ByOrder], digits: int = 3) -> dict[str, str]:
     """Show a column: the best mean in bold, `=` on those whose paired interval to it reaches 0.
 
-    Rows are compared on the orders that all of them have, of those that have any; below two such orders nothing is
-    marked, since one value proves nothing.
+    A row that lacks a value in one of the orders is shown as missing and left out. Below `LEAST_ORDERS` orders nothing
+    is marked.
     """
-    texts = {name: shown(values.values(), digits) for name, values in rows.items()}
-    measured = {name: values for name, values in rows.items() if values}
-    common = sorted(set.intersection(*(set(values) for values in measured.values()))) if measured else []
-    if len(common) < 2:
+    orders = sorted({order for values in rows.values() for order in values})
+    complete = {name: values for name, values in rows.items() if values and len(values) == len(orders)}
+    paired = {name: [values[order] for order in orders] for name, values in complete.items()}
+    texts = {name: shown(paired.get(name, []), digits) for name in rows}
+    if len(orders) < LEAST_ORDERS or not paired:
         return texts
-    paired = {name: [values[order] for order in common] for name, values in measured.items()}
     best = max(paired, key=lambda name: float(np.mean(paired[name])))
     texts[best] = f"**{texts[best]}**"
     for name, values in paired.items():

@@ -1,9 +1,10 @@
 """Settings for every method, found on the tuning stream, and the frontier of learning against forgetting.
 
 Each setting learns the same few concepts one after another. What is chosen is the setting with the best mean of
-identity and CLIP-T over what was just learned and what is left at the end: half is plasticity, half is memory, and a
-method that draws the concept everywhere but forgets the prompt does not win. Nothing of the reporting stream is looked
-at.
+identity and CLIP-T over what was just learned and what is left at the end, so that a method that draws the concept
+everywhere but forgets the prompt does not win. What is left at the end is what was learned less what was forgotten, and
+the last concept cannot be forgotten: with three concepts a point of gain weighs as much as three points of forgetting.
+Nothing of the reporting stream is looked at.
 """
 
 from __future__ import annotations

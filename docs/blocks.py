@@ -165,7 +165,7 @@ def measured(name: str) -> str:
             parts.append(part["note"] + "\n")
     if report.get("commands"):
         parts.append("Commands:\n\n```console\n" + "\n".join(f"$ {line}" for line in report["commands"]) + "\n```\n")
-    parts.append(f"<sub>`nox -s bench -- {name}` on {report['machine']}, {report['date']}.</sub>\n")
+    parts.append(f"<sub>`nox -s bench -- {name}`; table made on {report['machine']}, {report['date']}.</sub>\n")
     return "\n".join(parts)
 
 

@@ -13,12 +13,12 @@ from benchmarks import paper_tables
 from benchmarks.cells import Cells
 from benchmarks.figure3 import shared, single_concepts
 from benchmarks.lab import FULL, Lab
-from benchmarks.lineage_figures import first_concept_curve, lineage_figures
+from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
 from benchmarks.lineup import BY_NAME, PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of, reports
-from benchmarks.paper_stats import MISSING, is_below, marked, shown
-from benchmarks.paper_tables import DENOISER_SIZE, KV_SIZE, energy_table
+from benchmarks.paper_stats import MISSING, is_below, marked, on_common_orders, shown
 from benchmarks.singles import SAME_AS
+from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
 from benchmarks.work import work
 from cns.loading import describe_base, resolve_base
@@ -63,7 +63,7 @@ def test_the_first_concept_s_curve_is_a_share_of_its_gain() -> None:
 
 def test_energy_left_is_shown_where_a_projection_was_measured() -> None:
     figures = {"energy_left": [None, 0.5, 0.25]}
-    measured = {0: cell(figures=figures), 1: cell(figures=figures)}
+    measured = {order: cell(figures=figures) for order in range(3)}
     table = energy_table({"CNS": {0: cell(figures={})}, "CNS, project": measured})
     assert table is not None
     assert table.columns == ["method", "2nd", "3rd"]
@@ -85,14 +85,29 @@ def test_a_clear_loser_is_not_marked_and_a_near_one_is() -> None:
 
 
 def test_rows_are_compared_on_the_orders_that_all_have() -> None:
-    texts = marked({"all": {0: 0.5, 1: 0.6, 2: 0.99}, "failed once": {0: 0.6, 1: 0.7}, "no cell": {}})
-    assert texts["failed once"] == "**0.650 ± 0.635**"
-    assert texts["all"].startswith("0.697 ±")
-    assert not texts["all"].endswith("=")  # 0.1 below on both
+    rows = {"all": {0: 0.5, 1: 0.6, 2: 0.7, 3: 9.0}, "half done": {2: 0.9, 1: 0.8, 0: 0.7}, "no cell": {}}
+    common = on_common_orders(rows)
+    assert common == {"all": {0: 0.5, 1: 0.6, 2: 0.7}, "half done": {0: 0.7, 1: 0.8, 2: 0.9}, "no cell": {}}
+    texts = marked(common)
+    assert texts["half done"] == "**0.800 ± 0.248**"
+    assert texts["all"] == "0.600 ± 0.248"  # 0.2 below on each
 
 
-def test_below_two_common_orders_nothing_is_marked() -> None:
-    assert marked({"done": {0: 0.5, 1: 0.6}, "half done": {0: 0.9}}) == {"done": "0.550 ± 0.635", "half done": "0.900"}
+def test_a_figure_that_an_order_lacks_is_missing_and_hinders_no_other_row() -> None:
+    whole, better = {0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.6, 1: 0.7, 2: 0.8}
+    texts = marked({"whole": whole, "better": better, "without a share of its gain": {1: 0.99}})
+    assert texts["better"].startswith("**0.700")
+    assert texts["without a share of its gain"] == MISSING
+
+
+def test_below_three_orders_nothing_is_marked() -> None:
+    assert marked({"one": {0: 0.5, 1: 0.6}, "two": {0: 0.9, 1: 0.9}}) == {"one": "0.550", "two": "0.900"}
+
+
+def test_where_it_was_learned_and_lost() -> None:
+    falls = cell(diagonal=[row(0.8), row(0.9), row(0.7)], final=[row(0.5), row(0.85), row(0.7)], base=[row(0.4)] * 3)
+    assert largest_drops(falls, "identity") == pytest.approx([0.3, 0.05])
+    assert gains_by_fifth(falls, "identity")[:3] == pytest.approx([0.4, 0.5, 0.3])
 
 
 def test_there_is_no_negative_zero() -> None:
