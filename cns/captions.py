@@ -16,6 +16,7 @@ from typing import Any
 
 from cns.errors import ImageError
 from cns.safefiles import read_regular_file, reason_of
+from cns.templates import whole_token
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 PLACEHOLDER = re.compile(r"\[trigger\]|\{name\}|<token>")
@@ -51,13 +52,12 @@ def fill_caption(caption: str, token: str, class_noun: str | None = None) -> str
         class_noun: The concept's class noun; used where the caption marks no place for the token.
 
     Returns:
-        The caption with each `[trigger]`, `{name}` and `<token>` replaced. Without any of them the token goes before
-        the first class noun, and if that is absent too, token and noun go in front, with a comma.
+        The caption with each `[trigger]`, `{name}` and `<token>` replaced, and the token itself, in whatever case, by
+        how the vocabulary has it. Without any of them the token goes before the first class noun, and if that is absent
+        too, token and noun go in front, with a comma.
     """
-    if PLACEHOLDER.search(caption):
-        return PLACEHOLDER.sub(lambda _: token, caption)
-    if token.lower() in caption.lower():
-        return caption
+    if (marked := _with_token_marked(caption, token)) is not None:
+        return marked
     if class_noun:
         filled, count = re.subn(
             rf"\b({re.escape(class_noun)})\b", lambda noun: f"{token} {noun[1]}", caption, count=1, flags=re.I
@@ -78,15 +78,19 @@ def fill_style_caption(caption: str, token: str, class_noun: str = "style") -> s
         The caption with each placeholder replaced; without one, token and noun stand behind the article that it begins
         with, and if it begins with none, in front, with a comma.
     """
-    if PLACEHOLDER.search(caption):
-        return PLACEHOLDER.sub(lambda _: token, caption)
-    if token.lower() in caption.lower():
-        return caption
+    if (marked := _with_token_marked(caption, token)) is not None:
+        return marked
     begin = re.match(r"(?:an?|the)\s+", caption, re.IGNORECASE)
     if begin is None:
         return f"{token} {class_noun}, {caption}"
     article = "a " if begin[0].lower().startswith("an ") else begin[0]  # the token comes first now, not a vowel
     return f"{article}{token} {class_noun} {caption[begin.end() :]}"
+
+
+def _with_token_marked(caption: str, token: str) -> str | None:
+    """The caption with the token at the places marked for it; None where there is none."""
+    filled, count = re.subn(f"{PLACEHOLDER.pattern}|{whole_token(token)}", lambda _: token, caption, flags=re.I)
+    return filled if count else None
 
 
 def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str | None:

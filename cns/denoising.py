@@ -6,7 +6,8 @@ prompts, not concepts, masks or optimizers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ from cns.tokens import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
+
+CHECKPOINTED_SIDE = 32
+"""From this side of the latents on, activations are recomputed in the backward pass instead of kept (chosen): at
+64x64 latents they would take several times the memory of the weights."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,31 @@ class Denoiser:
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 where the device computes in it, else None: float16 would need its losses scaled."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+        with torch.cuda.device(device):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
         if any(present and name.endswith("bf16") for name, present in capabilities.items()):
             return torch.bfloat16
     return None
+
+
+@contextmanager
+def recomputing(pipeline: StableDiffusionPipeline, side: int) -> Iterator[None]:
+    """Within the context the UNet recomputes activations in the backward pass, if its latents are large.
+
+    Args:
+        pipeline: Its UNet is differentiated.
+        side: Of the latents.
+    """
+    if side < CHECKPOINTED_SIDE:
+        yield
+        return
+    pipeline.unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        pipeline.unet.disable_gradient_checkpointing()
 
 
 @torch.no_grad()
@@ -146,6 +170,6 @@ def draw_batch(
     return NoisedBatch(
         latents[index],
         torch.randn((size, *latents.shape[1:]), generator=generator),
-        (strata * train_timesteps).long(),
+        (strata * train_timesteps).long().clamp_(max=train_timesteps - 1),  # float32 may round up to the end
         chosen,
     )

@@ -27,6 +27,7 @@ HUB_PATTERNS = (
     "merges.txt",
 )
 WEIGHTS_NAME = "model.safetensors"
+NEEDED_FILES = ("config.json", WEIGHTS_NAME, "preprocessor_config.json")
 KINDS = {"clip": "clip", "dinov2": "identity"}
 """`model_type` of a config -> which judge such a model is; the embedded base's identity encoder names itself."""
 
@@ -37,8 +38,8 @@ def find_judges(family: Family, base_folder: Path, encoder: str | None = None) -
     Args:
         family: The base's family.
         base_folder: Where the base is; judges in its `clip/` and `identity/` win over the family's hub models.
-        encoder: Another judge, a folder or a hub id: a CLIP takes the place of the CLIP, a DINOv2 (or an identity
-            encoder in the embedded base's format) that of the identity judge.
+        encoder: Another judge, a folder or a hub id, with or without "@revision": a CLIP takes the place of the CLIP, a
+            DINOv2 (or an identity encoder in the embedded base's format) that of the identity judge.
 
     Returns:
         {"identity": folder, "clip": folder}, without "identity" where the base has no such judge.
@@ -72,8 +73,8 @@ def find_named(encoder: str) -> dict[str, Path]:
     """
     folder = typed_path(encoder)
     if not folder.is_dir():
-        if not HUB_ID.match(encoder):
-            raise missing(encoder, "expected a folder, or a hub id 'owner/name'")
+        if not HUB_ID.match(encoder.partition("@")[0]):
+            raise missing(encoder, "expected a folder, or a hub id 'owner/name', with or without '@revision'")
         folder = _from_hub(encoder)
     return {judge_kind(folder): folder.resolve()}
 
@@ -97,8 +98,8 @@ def is_dino(folder: Path) -> bool:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 hex over the names and contents of an encoder's files."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".safetensors"))
+    """SHA-256 hex over the names and contents of the files that an encoder is loaded from, no others in its folder."""
+    paths = sorted({path for pattern in HUB_PATTERNS for path in folder.glob(pattern)})
     stamps = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
     return _digest(folder.resolve(), stamps)
 
@@ -120,16 +121,24 @@ def missing(place: Path | str, reason: object) -> EncoderMissingError:
     )
 
 
-def _from_hub(hub_id: str) -> Path:
-    """A hub model from the local cache, or else from the hub: a judge that is here needs no network."""
-    try:
-        return fetch_snapshot(hub_id, HUB_PATTERNS, offline=True)
-    except BaseModelError:
-        pass
-    try:
-        return fetch_snapshot(hub_id, HUB_PATTERNS)
-    except BaseModelError as error:
-        raise missing(hub_id, error) from error
+def _from_hub(name: str) -> Path:
+    """A hub model "owner/name" or "owner/name@revision": one whose files are all in the local cache needs no network.
+
+    Other programs leave snapshots there that lack some of them.
+    """
+    hub_id, _, revision = name.partition("@")
+    reason: object = ""
+    for offline in (True, False):
+        try:
+            folder = fetch_snapshot(hub_id, HUB_PATTERNS, revision=revision or None, offline=offline)
+        except BaseModelError as error:
+            reason = error
+            continue
+        absent = [file for file in NEEDED_FILES if not (folder / file).is_file()]
+        if not absent:
+            return folder
+        reason = f"{folder} has no {absent[0]}"
+    raise missing(name, reason)
 
 
 def _config(folder: Path) -> dict[str, object]:

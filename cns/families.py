@@ -267,7 +267,7 @@ SD_1 = Family(
     regularization_templates=templates.SD_REGULARIZATION_TEMPLATES,
     judge_templates=templates.SD_JUDGE_TEMPLATES,
     style=templates.SD_STYLE,
-    clip="openai/clip-vit-base-patch32",
+    clip="openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef",  # main has no safetensors file
     identity="facebook/dinov2-base",
 )
 

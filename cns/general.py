@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cns.compose import Model, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, draw_batch
+from cns.denoising import Denoiser, NoisedBatch, draw_batch, recomputing
 from cns.report import Report
 from cns.selection import Scores, general_neurons, score_named
 
@@ -59,8 +59,10 @@ def find_general_neurons(model: Model, prompts: Sequence[str], how: Vote, report
         batches = _calibration_batches(denoiser, prompts, how.seed, report)
     for parameter in kv_parameters(model.pipeline).values():
         parameter.requires_grad_(True)
+    side = model.pipeline.unet.config["sample_size"]  # of the calibration latents, which are made at the native size
     try:
-        return general_neurons(_votes(denoiser, prompts, batches, how, report), how.ratio, how.vote)
+        with recomputing(model.pipeline, side):
+            return general_neurons(_votes(denoiser, prompts, batches, how, report), how.ratio, how.vote)
     finally:
         model.freeze()
 

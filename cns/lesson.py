@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 
@@ -32,7 +33,7 @@ class Settings:
         steps: Finetuning steps.
         warmup_steps: Token-only steps before scoring.
         lr: Learning rate of the masked weights.
-        token_lr: Learning rate of the token's row.
+        token_lr: Learning rate of the token's row; twice that while it is trained alone.
         batch_size: Images a step.
         budget: How many weights may change.
         general_ratio: Share of a row that counts as active for a calibration prompt.
@@ -86,10 +87,16 @@ class Settings:
         """Raise SettingsError for a value that cannot work, and ExtensionError for a plugin that cannot."""
         score_named(self.score)
         regularizer_named(self.reg)
-        if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or self.lr <= 0 or self.token_lr <= 0:
+        rates = (self.lr, self.token_lr)
+        if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or not all(0 < rate < math.inf for rate in rates):
             raise SettingsError("steps, batch size, budget and learning rates must be positive", hint="cns add --help")
         if self.warmup_steps < 0 or self.anchor_strength < 0 or self.reg_strength < 0 or self.prior < 0:
             raise SettingsError("warm-up steps, strengths and prior images cannot be negative", hint="cns add --help")
+        if not 0 < self.general_ratio <= 1 or not 0 < self.general_vote <= 1:
+            raise SettingsError(
+                f"general ratio {self.general_ratio:g}, vote {self.general_vote:g}: expected shares above 0, at most 1",
+                hint="cns add --help",
+            )
         if self.past_vote is not None and not 0 < self.past_vote <= 1:
             raise SettingsError(
                 f"past vote {self.past_vote:g}: expected a share above 0 and at most 1", "cns add … --past-vote 0.5"

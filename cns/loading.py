@@ -58,6 +58,7 @@ SCHEDULERS = (
     "UniPCMultistepScheduler",
 )
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
+PREDICTIONS = ("epsilon", "v_prediction")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -118,6 +119,9 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
         }
         tokenizer = _read(CLIPTokenizer, folder, "tokenizer")
         scheduler = _read(scheduler_class, folder, "scheduler")
+        if scheduler.config["prediction_type"] not in PREDICTIONS:
+            found = scheduler.config["prediction_type"]
+            raise _unsupported(folder, f"its scheduler predicts {found!r}, expected {' or '.join(PREDICTIONS)}")
         pipeline = StableDiffusionPipeline(
             **modules,
             tokenizer=tokenizer,

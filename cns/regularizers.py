@@ -109,6 +109,8 @@ def weights(history: History, strength: float, anchor: float) -> Penalty:
     for name, mask in history.masks.items():
         past = torch.stack([past.masks[name] for past in history.past]).any(0) & mask if history.past else mask & False
         scale = float(history.base[name].square().mean()) * max(1, int(mask.sum()))
+        if not scale:
+            continue  # a matrix of zeros, as some bases have: nothing to be relative to
         parts = (history.parent[name], past, history.base[name], mask)
         terms[name] = (*(part.to(history.device) for part in parts), scale)
 
@@ -118,7 +120,7 @@ def weights(history: History, strength: float, anchor: float) -> Penalty:
             to_parent = (current[name] - parent)[past].square().sum()
             to_base = (current[name] - base)[mask].square().sum()
             total = total + (strength * to_parent + anchor * to_base) / scale
-        return total / len(terms)
+        return total / max(1, len(terms))
 
     return penalty
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -63,12 +63,24 @@ def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: 
     """
     missing = sorted(token for token in rows if token not in tokenizer.get_added_vocab())
     if missing:
-        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in missing])
+        tokenizer.add_tokens([_added(token) for token in missing])
         _grow(text_encoder, len(tokenizer))
     weight = text_encoder.get_input_embeddings().weight
     with torch.no_grad():
         for token, row in rows.items():
             weight[tokenizer.convert_tokens_to_ids(token)] = row.to(weight)
+
+
+def unread_prompts(tokenizer: CLIPTokenizer, prompts: Iterable[str], token: str) -> list[str]:
+    """The prompts in which a token of the vocabulary does not stand, or only beyond what the text encoder reads."""
+    wanted = tokenizer.convert_tokens_to_ids(token)
+    return [prompt for prompt in prompts if wanted not in tokenizer(prompt, truncation=True).input_ids]
+
+
+def _added(token: str) -> AddedToken:
+    """A token of the vocabulary; one that is a word is not found within longer words, as `whole_token` has it."""
+    is_word = re.fullmatch(r"\w(.*\w)?", token) is not None
+    return AddedToken(token, normalized=False, single_word=is_word)
 
 
 def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:

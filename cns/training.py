@@ -8,12 +8,13 @@
 4. The change is rounded to the integer grid; the trained floating-point weights are thrown away.
 
 Everything random comes from one seeded generator. After every step the caller is handed the training's state
-(`cns.resume`) and may start another training from it, which ends in the same bits. The module stores nothing and prints
-nothing.
+(`cns.resume`) and may start another training from it, which ends in the same bits on a CPU; GPUs add in no fixed order,
+so there it ends in the last digits nearby. The module stores nothing and prints nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -22,8 +23,8 @@ from torch import Tensor
 from cns import grid
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images
-from cns.errors import CodecError
+from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
+from cns.errors import CodecError, SettingsError
 from cns.flat import Flat, finite, learning_rate
 from cns.lesson import Learned, Lesson, Settings, Surroundings
 from cns.regularizers import History, Projection, Ties, regularizer_named
@@ -31,14 +32,13 @@ from cns.report import Report
 from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
 from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.templates import vector_tokens
-from cns.tokens import class_noun_row, keep_norm, norm_band, trainable_rows
+from cns.tokens import class_noun_row, keep_norm, norm_band, trainable_rows, unread_prompts
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
 
-CHECKPOINTED_SIDE = 32
-"""From this side of the latents on, activations are recomputed in the backward pass instead of kept (chosen): at
-64x64 latents they would take several times the memory of the weights."""
+WARMUP_RATE = 2
+"""The token's learning rate while it is trained alone, as a multiple of `Settings.token_lr` (chosen)."""
 
 
 def learn_concept(
@@ -65,29 +65,34 @@ def learn_concept(
         state: Where to go on; every other argument must be what it was when this state was told.
 
     Raises:
-        SettingsError: A setting cannot work.
+        SettingsError: A setting cannot work, or a prompt hides the token from the text encoder.
         GridError: The training diverged.
         CodecError: The state is not one of such a training.
     """
     settings.check()
     denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
     row = first_rows(model, lesson, settings)
+    tokenizer = model.pipeline.tokenizer
+    if unread := unread_prompts(tokenizer, itertools.chain.from_iterable(lesson.prompts), lesson.token):
+        raise SettingsError(
+            f"{lesson.token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
+            f"prompt {unread[0][:60]!r}…",
+            "Shorten the caption, or mark the place of the token near its beginning by [trigger]",
+        )
     latents = encode_images(model.pipeline, lesson.images)
     row = row.to(model.pipeline.device).requires_grad_()
     model.freeze()
-    if latents.shape[-1] >= CHECKPOINTED_SIDE:
-        model.pipeline.unet.enable_gradient_checkpointing()
     try:
-        run = _Run(denoiser, lesson, latents, row, settings, report, checkpoint, state)
-        if lesson.prior is not None and settings.prior:
-            run.prior = encode_images(model.pipeline, lesson.prior)
-        run.warm_up()
-        selection = run.select(around)
-        device = model.pipeline.device
-        history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
-        trained = run.finetune(selection, history)
+        with recomputing(model.pipeline, latents.shape[-1]):
+            run = _Run(denoiser, lesson, latents, row, settings, report, checkpoint, state)
+            if lesson.prior is not None and settings.prior:
+                run.prior = encode_images(model.pipeline, lesson.prior)
+            run.warm_up()
+            selection = run.select(around)
+            device = model.pipeline.device
+            history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
+            trained = run.finetune(selection, history)
     finally:
-        model.pipeline.unet.disable_gradient_checkpointing()
         model.write(parent)
         model.freeze()
     delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}
@@ -168,7 +173,7 @@ class _Run:
         """Train the token's row alone."""
         if self._goes_on("finetuning"):
             return
-        optimizer = torch.optim.AdamW([self.row], lr=2 * self.settings.token_lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW([self.row], lr=WARMUP_RATE * self.settings.token_lr, weight_decay=0.0)
         losses, steps = self.series.setdefault("warmup_loss", []), self.settings.warmup_steps
         for step in range(self._begin("token warm-up", {"row": self.row}, optimizer), steps):
             loss = self.loss()

@@ -112,7 +112,8 @@ def teach(
         bench.model.write(parent)
     first_rows(bench.model, lesson, settings)  # the new token must exist before pair prompts are encoded
     past = past_concepts(session, others, subject.phrase, subject.kind) if settings.reg != "none" else []
-    masks = [_masks(session.concept(concept_id)) for concept_id in others.values()]
+    voters = others.values() if settings.past_vote is not None else ()
+    masks = [_masks(session.concept(concept_id)) for concept_id in voters]
     around = Surroundings(past, calibration_moments(bench), general, masks)
     return learn_concept(bench.model, parent, lesson, around, settings, report, checkpoint, state)
 

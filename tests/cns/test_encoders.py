@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from cns import encoderfiles, encoders
-from cns.encoderfiles import folder_digest
+from cns.encoderfiles import find_named, folder_digest
 from cns.encoders import ClipEncoder, DinoEncoder, IdentityJudge, load_encoders
 from cns.errors import BaseModelError, EncoderMissingError, MetricError
 from cns.families import FAMILIES
@@ -157,7 +157,7 @@ def test_family_without_a_hub_judge_has_none_or_says_so(tmp_path: Path) -> None:
 
 
 def test_judge_that_cannot_be_fetched_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(hub_id: str, patterns: tuple[str, ...], offline: bool = False) -> Path:
+    def offline(hub_id: str, patterns: tuple[str, ...], revision: str | None = None, offline: bool = False) -> Path:
         raise BaseModelError(f"{hub_id!r} is not on this machine", source=hub_id)
 
     monkeypatch.setattr(encoderfiles, "fetch_snapshot", offline)
@@ -165,6 +165,21 @@ def test_judge_that_cannot_be_fetched_is_an_error(tmp_path: Path, monkeypatch: p
         with pytest.raises(EncoderMissingError) as caught:
             load_encoders(FAMILIES["sd-1"], tmp_path, names=[name])
         assert caught.value.source in (FAMILIES["sd-1"].clip, FAMILIES["sd-1"].identity)
+
+
+def test_partly_cached_judge_is_fetched_and_not_taken(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another program leaves it: transformers fetches pickled weights where there are no others."""
+    revision = "1" * 40
+    snapshot = tmp_path / "models--nobody--clip" / "snapshots" / revision
+    shutil.copytree(base / "clip", snapshot)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert find_named(f"nobody/clip@{revision}") == {"clip": snapshot.resolve()}
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(EncoderMissingError, match=f"nobody/clip@{revision}"):
+        find_named(f"nobody/clip@{revision}")
 
 
 INCOMPLETE = [("clip", "preprocessor_config.json")]
@@ -178,6 +193,13 @@ def test_incomplete_judge_is_an_error_that_names_it(base: Path, tmp_path: Path, 
     with pytest.raises(EncoderMissingError) as caught:
         load_encoders(FAMILIES["sd-1"], tmp_path, names=[judge])
     assert judge in caught.value.source
+
+
+def test_digest_is_of_the_files_that_are_loaded(base: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "clip"
+    shutil.copytree(base / "clip", copy)
+    (copy / "special_tokens_map.json").write_text("{}")
+    assert folder_digest(copy) == folder_digest(base / "clip")
 
 
 def test_digest_participates_weights_and_preparation(base: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from cns.captions import fill_style_caption
 from cns.errors import ImageError
 from cns.images import class_noun_in, fill_caption, load_images, scan_folder
 
@@ -311,12 +312,18 @@ def test_caption_that_is_a_link_or_no_text_is_refused(tmp_path: Path) -> None:
         ("a {name} dog, {name} again", "a <rex> dog, <rex> again"),
         ("a <token> dog", "a <rex> dog"),
         ("a <rex> dog", "a <rex> dog"),
+        ("a <Rex> dog", "a <rex> dog"),
         ("a Dog on grass, a dog", "a <rex> Dog on grass, a dog"),
         ("hotdogs", "<rex> dog, hotdogs"),
     ],
 )
 def test_token_finds_its_place_in_a_caption(caption: str, filled: str) -> None:
     assert fill_caption(caption, "<rex>", "dog") == filled
+
+
+def test_token_inside_another_word_is_not_there_yet() -> None:
+    assert fill_caption("a zwx2 dog", "zwx", "dog") == "a zwx2 zwx dog"
+    assert fill_style_caption("a zwx2 dog", "zwx") == "a zwx style zwx2 dog"
 
 
 def test_token_goes_in_front_without_a_noun() -> None:

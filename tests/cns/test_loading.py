@@ -162,6 +162,12 @@ def test_index_is_compared_with_the_allow_list(own: Path, changes: dict[str, obj
         load_pipeline(own)
 
 
+def test_a_scheduler_that_predicts_something_else_is_refused(own: Path) -> None:
+    edit_json(own / "scheduler" / "scheduler_config.json", prediction_type="sample")
+    with pytest.raises(BaseModelError, match="predicts 'sample', expected epsilon or v_prediction"):
+        load_pipeline(own)
+
+
 def test_safety_checker_is_named_by_many_and_loaded_never(own: Path) -> None:
     edit_json(
         own / "model_index.json",

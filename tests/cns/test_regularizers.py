@@ -111,6 +111,7 @@ def test_a_matrix_of_zeros_hides_no_drift_of_others(history):
     loss = REGULARIZERS["features"](History(zero, zero, history.masks, past, moments(3)), 2.0, 0.5)(moved)
     assert math.isfinite(loss)
     assert loss > 0
+    assert math.isfinite(REGULARIZERS["weights"](History(zero, zero, history.masks, past, moments(3)), 2.0, 0.5)(moved))
 
 
 def test_energy_is_the_mean_squared_output():

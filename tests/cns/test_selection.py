@@ -117,7 +117,7 @@ def test_the_gradient_is_the_slope_of_the_loss(model):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score):
+def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score, monkeypatch):
     prompts = [f"a {noun}" for noun in ("dog", "cat", "car", "house")]
     reports = []
 
@@ -125,6 +125,7 @@ def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score):
         reports.append((stage, done, total))
 
     first = find_general_neurons(any_model, prompts, Vote(score, 0.25, 0.5), report)
+    monkeypatch.setattr("cns.denoising.CHECKPOINTED_SIDE", 1)  # memory may not change what is found
     again = find_general_neurons(any_model, prompts, Vote(score, 0.25, 0.5), report)
     assert ("general neurons", 4, 4) in reports
     assert all(torch.equal(first[name], again[name]) for name in any_model.base)

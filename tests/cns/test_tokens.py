@@ -62,6 +62,14 @@ def test_a_token_is_one_piece_in_any_surrounding(model):
         assert own in token_ids(pipeline.tokenizer, [prompt])[0]
 
 
+def test_a_token_without_brackets_is_not_found_in_longer_words(model):
+    pipeline = model.pipeline
+    before = token_ids(pipeline.tokenizer, ["a zwx2 dog"]).tolist()
+    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"zwx": torch.ones(32)})
+    assert token_ids(pipeline.tokenizer, ["a zwx2 dog"]).tolist() == before
+    assert pipeline.tokenizer.convert_tokens_to_ids("zwx") in token_ids(pipeline.tokenizer, ["a zwx, dog"])[0]
+
+
 def test_class_noun_row_is_the_mean_of_its_pieces(model):
     pipeline = model.pipeline
     weight = pipeline.text_encoder.get_input_embeddings().weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -126,7 +127,10 @@ def test_a_training_that_diverges_says_so(model):
         {"batch_size": 0},
         {"budget": 0},
         {"lr": 0.0},
+        {"lr": math.nan},
         {"token_lr": -1.0},
+        {"general_ratio": 0.0},
+        {"general_vote": 1.5},
     ],
 )
 def test_settings_that_cannot_work_are_refused(model, change):
@@ -163,6 +167,19 @@ def test_batches_spread_their_timesteps_over_the_whole_schedule():
     assert set(batch.prompts) == {"a", "b", "c"}
 
 
+def test_no_timestep_lies_behind_the_schedule(monkeypatch):
+    """The largest number that torch.rand gives, plus 9, is 10 in float32."""
+    monkeypatch.setattr(torch, "rand", lambda size, generator: torch.full((size,), 1 - 2**-24))
+    batch = draw_batch(torch.zeros(3, 4, 8, 8), [["a"], ["b"], ["c"]], 10, 1000, torch.Generator())
+    assert int(batch.timesteps.max()) == 999
+
+
+def test_a_prompt_whose_token_nobody_reads_is_refused(model):
+    long = dataclasses.replace(lesson(), prompts=[["very " * 90 + "<rex> dog"], *lesson().prompts[1:]])
+    with pytest.raises(SettingsError, match="<rex> stands beyond the"):
+        learn(model, what=long)
+
+
 def test_the_same_prompt_and_seed_give_the_same_image_in_any_batch(any_model):
     prompts, seeds = ["a dog", "a cat", "a red car"], [7, 8, 9]
     together = sample(any_model.pipeline, prompts, seeds, steps=2, guidance=2.0, batch_size=3)
@@ -184,7 +201,7 @@ def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folde
     from tests.cns.conftest import tiny_model
 
     plain = learn(tiny_model(tiny_folders["sd-1"]))
-    monkeypatch.setattr("cns.training.CHECKPOINTED_SIDE", 1)
+    monkeypatch.setattr("cns.denoising.CHECKPOINTED_SIDE", 1)
     model = tiny_model(tiny_folders["sd-1"])
     checkpointed = learn(model)
     assert stored(checkpointed) == stored(plain)
