@@ -62,7 +62,8 @@ def run(quick: bool) -> Report:
     note = (
         f"Identity of the half that each concept is asked for in, {seeds} seeds: mean ± standard error, and each half. "
         "*Alone*: the box's prompt names its concept once; *crowd*: in the place of every concept; *both*: their mean, "
-        "which `cns generate --region` takes. Chosen on the first three pairs; the last two came after."
+        "which `cns generate --region` takes. Chosen on the first three pairs; the last two came after, of which the "
+        "last is the second turned round."
     )
     columns = ("pair", "prompt of a box", "as in the prompt", "halves", "the other way round", "halves")
     return Report("regions", [Table("Two concepts side by side", columns, rows, note)], figures=figures)

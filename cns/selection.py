@@ -229,20 +229,7 @@ def select_concept_neurons(
         rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))
         masks[name] = (rank < each) & (score >= 0)
         ranked[name] = (values / scores[name].mean(1, keepdim=True).clamp_min(1e-30), order)
-    spare = budget - sum(int(mask.sum()) for mask in masks.values())
-    for place in range(each, max(order.shape[1] for _, order in ranked.values())):
-        if spare <= 0:
-            break
-        margins = [
-            (float(relative[row, place]), name, row, int(order[row, place]))
-            for name, (relative, order) in ranked.items()
-            if place < order.shape[1]
-            for row in range(len(order))
-            if relative[row, place] >= 0
-        ]
-        for _, name, row, column in sorted(margins, key=lambda entry: (-entry[0], entry[1:]))[:spare]:
-            masks[name][row, column] = True
-        spare -= len(margins)
+    _spend(budget - sum(int(mask.sum()) for mask in masks.values()), each, ranked, masks)
     if not any(bool(mask.any()) for mask in masks.values()):
         raise SettingsError(
             "no weight is left to choose: each is general, or held by too many earlier concepts",
@@ -259,6 +246,30 @@ def select_concept_neurons(
         shared / max(1, sum(int(mask.sum()) for mask in base.values())),
         budget,
     )
+
+
+def _spend(spare: int, each: int, ranked: Mapping[str, tuple[Tensor, Tensor]], masks: Mapping[str, Tensor]) -> None:
+    """Give what is left of a budget to the rows whose next weight matters most to them; the masks are changed.
+
+    Args:
+        spare: How many weights more.
+        each: How many the masks hold in every row that has as many to choose.
+        ranked: Matrix name -> scores relative to their row's mean, best first, negative where barred; their columns.
+        masks: Matrix name -> chosen so far.
+    """
+    for place in range(each, max(order.shape[1] for _, order in ranked.values())):
+        if spare <= 0:
+            return
+        margins = [
+            (float(relative[row, place]), name, row, int(order[row, place]))
+            for name, (relative, order) in ranked.items()
+            if place < order.shape[1]
+            for row in range(len(order))
+            if relative[row, place] >= 0
+        ]
+        for _, name, row, column in sorted(margins, key=lambda entry: (-entry[0], entry[1:]))[:spare]:
+            masks[name][row, column] = True
+        spare -= len(margins)
 
 
 def top_of_row(score: Tensor, ratio: float) -> Tensor:

@@ -95,7 +95,8 @@ def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]
     for token in several:
         count = next(number for number in itertools.count(1) if f"{token}_{number}" not in added)
         every = " ".join(vector_tokens(token, count))
-        expanded = [re.sub(rf"{whole_token(token)}(?!_\d)", every, prompt) for prompt in expanded]
+        named = rf"{whole_token(token)}(?!_\d)(?:\s+{re.escape(token)}_\d+)*"
+        expanded = [re.sub(named, every, prompt) for prompt in expanded]
     return expanded
 
 

@@ -42,6 +42,7 @@ def test_a_prompt_is_expanded_as_diffusers_expands_it(model):
 def test_a_token_is_not_expanded_within_a_longer_one(model):
     model.set_tokens({**rows_of(model, "zwx", 2), **rows_of(model, "zwx2", 1)})
     assert expand_tokens(model.pipeline.tokenizer, ["a zwx dog, a zwx2 cat"]) == ["a zwx zwx_1 dog, a zwx2 cat"]
+    assert expand_tokens(model.pipeline.tokenizer, ["a zwx zwx_1 dog"]) == ["a zwx zwx_1 dog"]
 
 
 def test_our_features_of_a_prompt_are_those_of_the_pipeline(model):
