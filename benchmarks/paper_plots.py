@@ -21,6 +21,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 COLOURS = [plt.get_cmap("tab20")(place) for place in range(20)]  # in pairs of a dark and a light one
 FAR_APART = [*COLOURS[::2], *COLOURS[1::2]]
 LEAST_SHARE = -0.3  # shown of a concept's gain; merged adapters fall to many times below
+ABOVE = 0.05  # of a share, above the highest curve
 OURS_WIDTH, PEER_WIDTH = 2.0, 1.2
 
 
@@ -59,8 +60,9 @@ def first_concept(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]])
         axes.set_xlabel("concepts learned")
         axes.xaxis.get_major_locator().set_params(integer=True)
     several[0].set_ylabel("the first concept: share of its gain that is left")
-    least, most = several[0].get_ylim()
-    several[0].set_ylim(max(LEAST_SHARE, min(0.0, least)), most)
+    least = min(axes.dataLim.y0 for axes in several)
+    most = max(axes.dataLim.y1 for axes in several)
+    several[0].set_ylim(max(LEAST_SHARE, min(0.0, least)), most + ABOVE)
     return _save(figure, several, "stream.png", "What is left of the first concept")
 
 
