@@ -5,9 +5,11 @@ What a state holds is for `resume.py` and `saving.py`; here only its facts are r
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.result import Result
@@ -15,6 +17,8 @@ from cns_cli.signals import Interrupted, number_of
 from registry.objects import Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
+
+_ESCAPED = "file:"  # no whole path begins so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,23 @@ def told(stop: KeyboardInterrupt, repo: Repository, options: AddOptions, seen: T
     return Interrupted(number, "nothing was committed; the training had not begun", "run the command again")
 
 
+def text_of(path: Path) -> str:
+    """A whole path as text that JSON can hold; one that is not UTF-8 is percent-encoded behind `file:`."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED + quote_from_bytes(os.fsencode(path))
+    return text
+
+
+def path_of(text: str) -> Path:
+    """The path that `text_of` wrote down."""
+    if not text.startswith(_ESCAPED):
+        return Path(text)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_ESCAPED))))
+
+
 def add_command(name: str, images: Path) -> str:
     """What to type to begin a training."""
     return f"cns add {name or 'NAME'} {shlex.quote(str(images)) if images != Path() else 'IMAGES/'}"
@@ -81,7 +102,7 @@ def _view(state: State) -> PendingView:
         done=int(state.facts["done"]),
         total=int(state.facts["total"]),
         saved=int(state.saved),
-        images=Path(state.facts["options"]["images"]),
+        images=path_of(state.facts["options"]["images"]),
         command=f"cns add {state.name} --resume",
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 from cns.errors import MethodError
 from cns.images import MAX_FILE_BYTES, scan_folder
 from cns.safefiles import read_regular_file, reason_of
-from cns_cli.porcelain.interrupted import add_command, is_committed, unusable
+from cns_cli.porcelain.interrupted import add_command, is_committed, path_of, text_of, unusable
 from cns_cli.porcelain.options import AddOptions
 from registry import canonical
 from registry.errors import RegistryError, StateCorrupt
@@ -40,7 +40,7 @@ def key_of(request: Mapping[str, Any]) -> str:
 def facts_of(options: AddOptions, request: Mapping[str, Any], done: int, total: int) -> dict[str, Any]:
     """What is saved beside a state, so that it can be listed and checked without torch."""
     given = {name: getattr(options, name) for name in (*SHAPING, *FREE)}
-    return {"options": {**given, "images": str(options.images.resolve())}, "request": dict(request), "done": done,
+    return {"options": {**given, "images": text_of(options.images.resolve())}, "request": dict(request), "done": done,
             "total": total}  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def differs(state: State, differences: list[str]) -> MethodError:
     where = f"step {state.facts['done']} of {state.facts['total']}"
     return MethodError(
         f"the interrupted training of '{state.name}' ({where}) cannot go on, since {'; '.join(differences)}",
-        add_command(state.name, Path(state.facts["options"]["images"])) + "   (starts anew)",
+        add_command(state.name, path_of(state.facts["options"]["images"])) + "   (starts anew)",
     )
 
 
@@ -120,7 +120,7 @@ def _merged(options: AddOptions, state: State) -> AddOptions:
     known: dict[str, Any] = {name: stored[name] for name in (*SHAPING, *FREE) if name in stored}
     defaults = {option.name: option.default for option in fields(AddOptions)}
     given = {name: getattr(options, name) for name in known if getattr(options, name) != defaults[name]}
-    images = options.images if options.images != Path() else Path(stored["images"])
+    images = options.images if options.images != Path() else path_of(stored["images"])
     return replace(options, **{**known, **given}, name=state.name, images=images)
 
 

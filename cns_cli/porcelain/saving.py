@@ -15,7 +15,7 @@ from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.resume import differences, differs, facts_of, key_of
 from cns_cli.progress import Progress
 from registry import fsio
-from registry.errors import DiskFailed, StateCorrupt
+from registry.errors import RegistryError, StateCorrupt
 from registry.pending import Pending, State
 
 INTERVAL_S = 5.0
@@ -95,7 +95,7 @@ class Saver:
         facts = facts_of(self._options, self._request, done, self._warmup + self._steps)
         try:
             self._pending.save(self._options.name, self._key, facts, encode(state))
-        except DiskFailed as failure:
+        except RegistryError as failure:
             self._works = False
             self._progress.note(f"{failure.message}; the training goes on, but could not be resumed")
             return

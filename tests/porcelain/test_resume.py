@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cns_cli.porcelain.status import status
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
 from registry import fsio
-from registry.errors import DiskFailed, LockBusy, RegistryError, StateCorrupt
+from registry.errors import BadValue, DiskFailed, LockBusy, RegistryError, StateCorrupt
 from registry.pending import Pending
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add, new_registry, write_photos
@@ -253,6 +254,15 @@ def test_photos_that_moved_are_taken_from_their_new_place(empty, tmp_path, whole
     assert concept_of(empty) == whole
 
 
+def test_photos_in_a_folder_whose_name_is_not_utf_8_are_found_again(empty, tmp_path, whole, photos):
+    folder = tmp_path / os.fsdecode(b"caf\xe9 100%")
+    shutil.copytree(photos["rex"], folder)
+    interrupt(empty, folder, "finetuning", 2)
+    assert status(empty).interrupted[0].images == folder
+    resume(empty)
+    assert concept_of(empty) == whole
+
+
 def test_nothing_to_resume_says_what_to_type(empty, photos):
     with pytest.raises(MethodError) as error:
         resume(empty, name="rex", images=photos["rex"])
@@ -311,9 +321,14 @@ def test_a_training_that_diverged_leaves_no_state(empty, photos):
     assert states(empty) == []
 
 
-def test_a_disk_that_takes_no_state_stops_no_training(empty, photos, whole, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [DiskFailed("write", Path("x"), OSError(28, "No space left on device")), BadValue("text", "\udce9", "UTF-8")],
+    ids=["full", "not JSON"],
+)
+def test_a_disk_that_takes_no_state_stops_no_training(empty, photos, whole, monkeypatch, error):
     def full(self: Pending, *_: Any) -> None:
-        raise DiskFailed("write", self.folder, OSError(28, "No space left on device"))
+        raise error
 
     monkeypatch.setattr(Pending, "save", full)
     progress = Stop()
