@@ -67,7 +67,8 @@ def boundary(command: str) -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
+        if code := answered():
+            raise typer.Exit(code)
     except (typer.Exit, SystemExit):
         raise
     except KeyboardInterrupt as stop:
@@ -79,7 +80,29 @@ def boundary(command: str) -> Iterator[None]:
         came = signals.came()
         # A signal in the middle of a library's import can come out as any error.
         code = _explain(error, command) if came is None else _stopped(signals.Interrupted(came))
+        if isinstance(error, OSError):
+            signals.hush()  # it may have come from stdout
         raise typer.Exit(code) from None
+
+
+def answered(code: int = 0) -> int:
+    """Write out what is still buffered of the answer, and return the exit code: where that fails, it is not 0.
+
+    Args:
+        code: What the command itself has to tell.
+
+    Raises:
+        BrokenPipeError: The reader went away.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        complain(f"the answer cannot be written: {error.strerror}", "free some space, or write it to another place")
+        signals.hush()
+        return code or ExitCode.REGISTRY
+    return code
 
 
 def exit_code(error: Exception) -> ExitCode:

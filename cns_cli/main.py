@@ -17,7 +17,7 @@ import typer.core
 import typer.main
 
 from cns_cli import __version__
-from cns_cli.errors import ExitCode, boundary
+from cns_cli.errors import ExitCode, answered, boundary
 from cns_cli.options import examples
 from cns_cli.quick import QuickCommand, quickened
 from cns_cli.settings import trusted_folders
@@ -136,7 +136,7 @@ def main() -> None:
     except BrokenPipeError:
         code = ExitCode.PIPE_CLOSED
     try:
-        sys.stdout.flush()  # a help page that nobody reads to its end
+        code = answered(code or 0)  # a help page that nobody reads to its end
     except BrokenPipeError:
         code = ExitCode.PIPE_CLOSED
     if code == ExitCode.PIPE_CLOSED:

@@ -70,12 +70,12 @@ def number_of(stop: BaseException) -> int:
 
 
 def hush() -> None:
-    """Send to nowhere what is still buffered for a reader that went away: flushing it at the end would fail again."""
+    """Send to nowhere what is still buffered and cannot be written: flushing it at the end would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
 
 

@@ -149,6 +149,37 @@ def test_a_reader_that_goes_away_ends_it_quietly(words: list[str], lineage: Any,
     assert (child.returncode, child.stderr) == (141, "")
 
 
+FORGOT = "import typer\nprint('forgot')\nraise typer.Exit(3)"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["-m", "cns_cli", "log"], 4),
+        (["-m", "cns_cli", "log", "--json"], 4),
+        (["-m", "cns_cli", "--help"], 4),
+        (["-m", "cns_cli", "--version"], 4),
+        (["-c", PROGRAM.replace("BODY", textwrap.indent("print('x' * 100_000)", "    "))], 4),
+        (["-c", PROGRAM.replace("BODY", textwrap.indent(FORGOT, "    "))], 3),
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_one_error(words: list[str], code: int, lineage: Any) -> None:
+    lineage.add("rex")
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert child.returncode == code, child.stderr
+    assert child.stderr.count("error: ") == 1
+    assert "No space left on device" in child.stderr
+    assert "Traceback" not in child.stderr
+
+
 @pytest.fixture
 def came() -> Iterator[None]:
     """A signal came before."""
