@@ -168,7 +168,7 @@ def test_an_answer_that_cannot_be_written_is_one_error(words: list[str], code: i
     with Path("/dev/full").open("w") as full:
         child = subprocess.run(
             [sys.executable, *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
