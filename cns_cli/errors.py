@@ -142,10 +142,12 @@ def _explain(error: Exception, command: str) -> ExitCode:
         complain(f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
     elif isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
-        complain(f"the system refused{where}: {error.strerror}. What was committed before is intact", "cns status")
+        became = "; ".join(getattr(error, "__notes__", ("what was committed before is intact",)))
+        complain(f"the system refused{where}: {error.strerror}; {became}", "cns status")
     else:
         facts: Any = error
-        complain(getattr(facts, "message", str(error)), getattr(facts, "hint", ""))
+        message = getattr(facts, "message", str(error))
+        complain("; ".join((message, *getattr(error, "__notes__", ()))), getattr(facts, "hint", ""))
     return code
 
 

@@ -268,6 +268,10 @@ def _advise(out: Output, result: AddResult, images: Path) -> None:
             f"cns add {result.name} {shlex.quote(str(images))} --replace --steps 800",
             "more steps, or more and clearer images",
         )
+    forgotten = [row.concept for row in result.images_check or () if row.verdict == "forgot"]
+    if forgotten:
+        out.warn(f"forgotten, compared with the own baseline: {', '.join(forgotten)}")
+        out.hint(f"cns rm {result.name}", "a model without what was learned now")
     out.hint(f'cns generate "a {_phrase(result)} in the snow"')
     if result.drift and result.images_check is None:
         out.hint("cns check", "compare images of every concept with its baseline")

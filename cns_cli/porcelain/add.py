@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from cns.images import check_images
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
 from cns_cli.porcelain.interrupted import pending_views, told
-from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckRow, DryRun
+from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckResult, DryRun
 from cns_cli.porcelain.plugins import check_names
 from cns_cli.porcelain.resume import continued
 from cns_cli.progress import Progress
@@ -94,18 +95,31 @@ def _add(
         progress.stage("record in MLflow")
         from cns_cli.porcelain.mlflow import mirror_commit
 
-        with held(patience=1):
-            warnings = [*outcome.warnings, *mirror_commit(repo, done.id, options.mlflow_uri)]
-            recorded = True
-        if done.rebased:
-            warnings.append(
-                f"another commit came first: {options.name} was added on top of it; compare with: cns check"
-            )
-        rows = _checked(options, outcome, progress) if options.check else None
+        with _standing(options.name, done):
+            with held(patience=1):
+                warnings = [*outcome.warnings, *mirror_commit(repo, done.id, options.mlflow_uri)]
+                recorded = True
+            if done.rebased:
+                warnings.append(
+                    f"another commit came first: {options.name} was added on top of it; compare with: cns check"
+                )
+            checked = _checked(options, outcome, progress) if options.check else None
     except KeyboardInterrupt as stop:
         raise told(stop, repo, options, before, recorded=recorded) from None
     result = outcome.summary(done.id, repo.head().branch, time.monotonic() - began)
-    return replace(result, images_check=rows, warnings=tuple(warnings))
+    if checked is None:
+        return replace(result, warnings=tuple(warnings))
+    return replace(result, images_check=checked.rows, warnings=(*warnings, *checked.warnings))
+
+
+@contextlib.contextmanager
+def _standing(name: str, done: Committed) -> Iterator[None]:
+    """Within the block, an error says that the commit stands."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"{name} is committed as {done.id[:10]}")
+        raise
 
 
 def _commit(outcome: Outcome, seen: str) -> Committed:
@@ -122,11 +136,14 @@ def _commit(outcome: Outcome, seen: str) -> Committed:
     return done
 
 
-def _checked(options: AddOptions, outcome: Outcome, progress: Progress) -> tuple[CheckRow, ...]:
+def _checked(options: AddOptions, outcome: Outcome, progress: Progress) -> CheckResult:
     from cns_cli.porcelain.check import check
 
-    wanted = CheckOptions(start=options.start, author=options.author, device=options.device, seed=options.seed)
-    return check(wanted, progress, session=outcome.session).rows
+    wanted = CheckOptions(
+        start=options.start, author=options.author, mlflow_uri=options.mlflow_uri, device=options.device,
+        seed=options.seed,
+    )  # fmt: skip
+    return check(wanted, progress, session=outcome.session)
 
 
 def _registry(options: AddOptions, progress: Progress) -> Repository | None:

@@ -108,6 +108,10 @@ def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     text = printed(add_lines(replace(RESULT, images_check=(row,))), capsys)
     assert "tom      forgot  identity   " in text
     assert "tom: identity fell by 0.100" in text
+    _advise(Output(), replace(RESULT, images_check=(row,)), Path("photos"))
+    talk = capsys.readouterr().err
+    assert "warning: forgotten, compared with the own baseline: tom\n" in talk
+    assert "  next: cns rm rex" in talk
 
 
 def test_json_holds_every_field() -> None:

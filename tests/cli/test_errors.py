@@ -71,6 +71,16 @@ def test_the_hint_is_the_next_command() -> None:
     assert result.stderr.endswith("\n  try: cns init\n")
 
 
+def test_what_became_of_the_work_stands_in_the_error() -> None:
+    for error in (
+        registry.errors.MlflowUnavailable("refused"),
+        SettingsError("SOURCE_DATE_EPOCH", "noon", "a number"),
+        OSError(errno.EIO, "Input/output error"),
+    ):
+        error.add_note("rex is committed as 3fa91c02ab")
+        assert "; rex is committed as 3fa91c02ab\n" in Box().run(error).stderr
+
+
 def test_a_message_cannot_control_the_terminal() -> None:
     for error in (registry.errors.BadName("name", "\x1b[2J\u202e", "letters"), RuntimeError("\x1b[2J\n\x9b")):
         text = Box().run(error).stderr

@@ -268,6 +268,19 @@ def test_mlflow_out_of_reach_is_a_warning_and_the_commit_stands(empty, photos, t
     assert "rex" in Repository(empty).tree_of("HEAD").concepts
 
 
+def test_after_the_commit_the_check_writes_and_warns_as_the_commit_does(learned, photos, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = add(learned, "mug", photos["mug"], class_noun="cup", check=True, mlflow_uri=f"sqlite:///{tmp_path}/file/x")
+    assert sum("cns mlflow sync" in warning for warning in result.warnings) == 2
+
+
+def test_an_error_after_the_commit_says_that_it_stands(empty, photos, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.cns.check]\nmetrics = ["charm"]\n')
+    with pytest.raises(Exception, match="charm") as caught:
+        add(empty, "rex", photos["rex"], check=True)
+    assert caught.value.__notes__ == [f"rex is committed as {Repository(empty).head().commit[:10]}"]
+
+
 def test_what_was_stored_composes_to_what_was_judged(session):
     """The record's figures are those of the composed integers, not of the trained floats."""
     from cns_cli.porcelain.judging import evaluate
