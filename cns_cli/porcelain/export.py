@@ -44,7 +44,7 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         start: Where to look for the registry.
 
     Raises:
-        RegistryError: The folder is in use, or kind or dtype is unknown.
+        RegistryError: The folder is in use or has no name, or kind or dtype is unknown.
     """
     if kind not in FORMATS or dtype not in DTYPES:
         raise RegistryError(
@@ -53,6 +53,11 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RegistryError(f"'{folder}' exists and is not an empty folder", "cns export --format diffusers NEW_FOLDER")
+    if not folder.name:
+        raise RegistryError(
+            f"'{folder}' has no name of its own, by which it could be put in place as a whole: expected a new folder",
+            "cns export --format diffusers NEW_FOLDER",
+        )
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
     session = Session.open(repo, "cpu")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,13 @@ def test_an_export_does_not_touch_a_folder_in_use(learned, tmp_path):
     with pytest.raises(RegistryError, match="not an empty folder"):
         export("HEAD", "diffusers", tmp_path / "busy", "fp32", learned)
     assert [path.name for path in (tmp_path / "busy").iterdir()] == ["file"]
+
+
+def test_an_export_into_the_current_folder_is_refused_before_the_model_is_loaded(learned, tmp_path, monkeypatch):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    with pytest.raises(RegistryError, match="no name of its own"):
+        export("HEAD", "diffusers", Path(), "fp32", learned)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("onnx", "fp32"), ("diffusers", "int8")])
