@@ -6,6 +6,7 @@ option may hold is checked here, before anything heavy is imported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,6 +49,17 @@ def share(text: str) -> float:
         value = 0.0
     if not 0 < value <= 1:
         raise typer.BadParameter(f"{text!r} is not a share; expected 5.8% or 0.058, above 0 and at most 1")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    """Accept a number that is neither infinite nor NaN.
+
+    Raises:
+        typer.BadParameter: it is one of these.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 

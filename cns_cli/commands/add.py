@@ -11,7 +11,7 @@ import typer
 
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
-from cns_cli.options import DeviceOption, JsonFlag, SeedOption, positive, share
+from cns_cli.options import DeviceOption, JsonFlag, SeedOption, finite, positive, share
 from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.plugincommand import PluginCommand
 from cns_cli.porcelain.options import AddOptions, AddResult, ConceptKind, DryRun
@@ -67,14 +67,16 @@ def add(
         ),
     ] = None,
     reg_strength: Annotated[
-        float | None, typer.Option("--reg-strength", metavar="X", min=0, help="Weight of that protection.")
+        float | None,
+        typer.Option("--reg-strength", metavar="X", min=0, callback=finite, help="Weight of that protection."),
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option("--budget", metavar="SHARE", parser=share, help="Share of the K/V weights to change, e.g. 5.8%."),
     ] = None,
     anchor: Annotated[
-        float | None, typer.Option("--anchor", metavar="X", min=0, help="Weight of the pull toward the base.")
+        float | None,
+        typer.Option("--anchor", metavar="X", min=0, callback=finite, help="Weight of the pull toward the base."),
     ] = None,
     past_vote: Annotated[
         float | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cns_cli import figures
-from cns_cli.options import DeviceOption, JsonFlag, SeedOption, file_to_write
+from cns_cli.options import DeviceOption, JsonFlag, SeedOption, file_to_write, finite
 from cns_cli.output import Output
 from cns_cli.porcelain.options import GenerateOptions, GenerateResult
 from cns_cli.progress import open_progress
@@ -43,7 +43,8 @@ def generate(
     seed: SeedOption = 0,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, max=1000, help="Denoising steps.")] = None,
     guidance: Annotated[
-        float | None, typer.Option("--guidance", metavar="X", min=0, help="How strictly the prompt is followed.")
+        float | None,
+        typer.Option("--guidance", metavar="X", min=0, callback=finite, help="How strictly the prompt is followed."),
     ] = None,
     negative: Annotated[
         str | None, typer.Option("--negative", metavar="PROMPT", help="What to keep away from.")

@@ -166,6 +166,8 @@ def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -
         ["rex", ".", "--resolution", "1"],
         ["rex", ".", "--device", "gpu"],
         ["rex", ".", "--reg-strength", "-1"],
+        ["rex", ".", "--reg-strength", "inf"],
+        ["rex", ".", "--anchor", "nan"],
         ["rex", ".", "another"],
     ],
 )

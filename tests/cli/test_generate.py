@@ -43,6 +43,8 @@ def test_a_region_of_an_unknown_concept_lists_those_that_there_are(lineage: Any,
         (["--at", "nope..HEAD"], 4),
         (["--at", "HEAD~1..HEAD", "-n", "99"], 4),
         (["-o", "x.nonsense"], 4),
+        (["--guidance", "inf"], 2),
+        (["--guidance", "nan"], 2),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_torch_is_loaded(lineage: Any, words: list[str], code: int) -> None:
