@@ -7,6 +7,7 @@ What is no plain file (`-o /dev/stdout`, a pipe) is written to as it is. The mod
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -40,6 +41,26 @@ def write_output(path: Path, data: bytes | str) -> None:
         raise DiskFailed("write", path, cause if isinstance(cause, OSError) else OSError(str(failure))) from failure
     except OSError as error:
         raise DiskFailed("write", path, error) from error
+
+
+def write_numbered(path: Path, data: bytes) -> Path:
+    """Make data the content of a new file `…-<number>.<suffix>`: of path, or of the first number after it that is free.
+
+    Raises:
+        DiskFailed: the system refused; no file was made.
+    """
+    stem, _, number = path.stem.rpartition("-")
+    for free in itertools.count(int(number)):
+        place = path.with_name(f"{stem}-{free}{path.suffix}")
+        with _told(place), contextlib.suppress(FileExistsError):
+            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            break
+    try:
+        write_output(place, data)
+    except BaseException:
+        place.unlink(missing_ok=True)
+        raise
+    return place
 
 
 @contextlib.contextmanager

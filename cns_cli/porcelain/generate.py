@@ -16,7 +16,7 @@ from cns.boxes import is_prompt
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
 from cns_cli import __version__
-from cns_cli.files import write_output
+from cns_cli.files import write_numbered, write_output
 from cns_cli.porcelain.generate_plan import Plan, Stop, plan_of
 from cns_cli.porcelain.generate_sheets import Tiles, grid_sheet, range_sheet, tile_of
 from cns_cli.porcelain.generate_words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
@@ -50,7 +50,7 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
     run.write_sheet() if options.grid or plan.is_range else run.write_files()
     return GenerateResult(
         prompt=options.prompt,
-        paths=plan.paths,
+        paths=tuple(run.paths),
         seeds=tuple(run.seeds),
         commit=plan.stops[-1].commit_id,
         commits=tuple(stop.commit_id for stop in plan.stops) if plan.is_range else (),
@@ -78,6 +78,7 @@ class _Run:
         self.guidance = float(defaults.guidance if options.guidance is None else options.guidance)
         self.batch = min(options.batch or default_batch(size), options.n)
         self.size = size
+        self.paths = list(self.plan.paths)
         self.seeds = [options.seed + k for k in range(options.n)]
         get = self.plan.repo.objects.get
         self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
@@ -98,13 +99,13 @@ class _Run:
 
     def write_files(self) -> None:
         """Write each image to its own file as soon as its batch is there."""
-        (stop,), paths, written = self.plan.stops, self.plan.paths, 0
+        (stop,), paths, written = self.plan.stops, self.paths, 0
         try:
             for images in self._images(stop):
                 for image in images:
                     record = self._record(stop, self.seeds[written])
                     data = encode_picture(Image.fromarray(image), paths[written], record)
-                    write_output(paths[written], data)
+                    self._write(written, data)
                     written += 1
         except KeyboardInterrupt as signal:
             what = f"{written} of {len(paths)} images were written"
@@ -123,7 +124,14 @@ class _Run:
         else:
             sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
         record = self._record(stops[-1], self.seeds[0])
-        write_output(self.plan.paths[0], encode_picture(sheet, self.plan.paths[0], record))
+        self._write(0, encode_picture(sheet, self.paths[0], record))
+
+    def _write(self, index: int, data: bytes) -> None:
+        """Write a file: a name that was made from the prompt replaces nothing, also of what came meanwhile."""
+        if self.options.out is None:
+            self.paths[index] = write_numbered(self.paths[index], data)
+        else:
+            write_output(self.paths[index], data)
 
     def warnings(self) -> Iterator[str]:
         """What the user should know about prompt and file."""

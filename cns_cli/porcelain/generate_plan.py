@@ -111,7 +111,7 @@ def region_problem(text: str) -> str:
 def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
     """Where each image goes: `-o FILE` (numbered when there are several), else a name made from the prompt.
 
-    A file named by `-o` is replaced; a name made from the prompt never overwrites anything.
+    A file named by `-o` is replaced; a name made from the prompt is free now, and is taken when it is written.
 
     Args:
         options: The request.

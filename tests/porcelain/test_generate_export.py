@@ -52,6 +52,20 @@ def test_a_name_made_from_the_prompt_never_overwrites(learned):
     assert [path.name for path in output_paths(options)] == ["a-rex-dog-please-2.png", "a-rex-dog-please-3.png"]
 
 
+def test_a_name_made_from_the_prompt_never_overwrites_what_came_meanwhile(learned):
+    class Neighbour(NullProgress):
+        def stage(self, name: str, total: int | None = None) -> None:
+            if name == "generate":
+                (learned / "a-dog-1.png").write_text("another's")
+                (learned / "a-dog-2.png").symlink_to("nowhere")
+
+    options = GenerateOptions(start=learned, prompt="a dog", n=2, steps=STEPS)
+    result = generate(options, Neighbour())
+    assert [path.name for path in result.paths] == ["a-dog-3.png", "a-dog-4.png"]
+    assert (learned / "a-dog-1.png").read_text() == "another's"
+    assert all(Image.open(path).size for path in result.paths)
+
+
 def test_an_unknown_token_in_the_prompt_is_pointed_out(learned, tmp_path):
     result, _ = pictures(learned, "a <tmo> cat", out=tmp_path / "x.png")
     assert any("<tmo>" in warning and "<tom>" in warning for warning in result.warnings)
