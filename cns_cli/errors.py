@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -50,8 +51,12 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     SettingsError: ExitCode.USAGE,
 }
 
-# The machine refuses, and no line of ours can be blamed: full disk, no right to write, a broken disk.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# The machine refuses, and no line of ours can be blamed: full disk, no right to write, a broken disk, a folder that
+# somebody removed, a name that is too long.
+_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE,
+    errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP,
+}  # fmt: skip
 _OPTIONAL = {"torch", "diffusers", "transformers", "safetensors", "mlflow", "numpy", "PIL", "huggingface_hub"}
 
 
@@ -111,6 +116,8 @@ def exit_code(error: Exception) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return ExitCode.REGISTRY
+    if _out_of_memory(error):
+        return ExitCode.METHOD
     if _missing_package(error):
         return ExitCode.MISSING
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), ExitCode.BUG)
@@ -140,6 +147,13 @@ def _explain(error: Exception, command: str) -> ExitCode:
         _explain_usage(error, command)
     elif package:
         complain(f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
+    elif _out_of_memory(error):
+        complain(
+            "; ".join(("the memory is not enough for this", *getattr(error, "__notes__", ()))),
+            "a smaller --batch or --resolution where the command has it, or --device cpu",
+        )
+    elif isinstance(error, OSError) and error.errno == errno.ENOENT and _nowhere():
+        complain("the current folder is not there any more", "go to a folder that is: cd ..")
     elif isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
         became = "; ".join(getattr(error, "__notes__", ("what was committed before is intact",)))
@@ -168,3 +182,19 @@ def _missing_package(error: Exception) -> str:
         return ""
     root = (error.name or "").split(".")[0]
     return root if root in _OPTIONAL else ""
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory, of the processor or of the GPU, gave out: torch has several errors for it, and is not loaded."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    torchs = isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return torchs or isinstance(error, MemoryError)
+
+
+def _nowhere() -> bool:
+    """Whether the folder that this runs in was removed."""
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False

@@ -81,7 +81,10 @@ def moment(unix_s: int) -> str:
 
 def place(path: Path) -> str:
     """Write a path from the current folder where it lies below it, else whole."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # somebody removed it
+        return str(path)
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 

@@ -14,6 +14,7 @@ import cns.errors
 import registry.errors
 from cns_cli.errors import ExitCode, boundary, exit_code
 from cns_cli.settings import SettingsError
+from tests.cli.conftest import run
 
 
 class Box:
@@ -47,7 +48,11 @@ class Box:
         (KeyboardInterrupt(), 130),
         (ZeroDivisionError("oops"), 1),
         (ModuleNotFoundError("No module named 'cns.nothing'", name="cns.nothing"), 1),
-        (FileNotFoundError(errno.ENOENT, "gone"), 1),
+        (FileNotFoundError(errno.ENOENT, "gone", "x"), 4),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 4),
+        (OSError(errno.EBADF, "Bad file descriptor"), 1),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), 5),
+        (MemoryError(), 5),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -79,6 +84,31 @@ def test_what_became_of_the_work_stands_in_the_error() -> None:
     ):
         error.add_note("rex is committed as 3fa91c02ab")
         assert "; rex is committed as 3fa91c02ab\n" in Box().run(error).stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["generate", "a dog"]])
+def test_a_gone_current_folder_is_said(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    result = run(*words)
+    monkeypatch.chdir(tmp_path)
+    assert result.exit_code == 4
+    assert result.stderr.startswith("error: the current folder is not there any more\n")
+
+
+def test_a_name_that_is_too_long_is_no_bug(lineage: Any, cns: Any) -> None:
+    result = cns("generate", "a dog", "-o", "x" * 300 + ".png")
+    assert result.exit_code == 4
+    assert "File name too long" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_memory_of_the_gpu_is_known_by_torch_s_own_error() -> None:
+    import torch
+
+    assert exit_code(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")) is ExitCode.METHOD
 
 
 def test_a_message_cannot_control_the_terminal() -> None:

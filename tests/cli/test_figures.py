@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cns_cli import figures
@@ -44,3 +46,12 @@ def test_written_for_people(write: object, value: object, text: str) -> None:
 def test_plurals() -> None:
     assert figures.plural(1, "image") == "1 image"
     assert figures.plural(2000, "image") == "2,000 images"
+
+
+def test_a_path_stays_whole_where_the_current_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert figures.place(tmp_path / "here" / "x") == "x"
+    (tmp_path / "here").rmdir()
+    assert figures.place(tmp_path / "here" / "x") == str(tmp_path / "here" / "x")
+    monkeypatch.chdir(tmp_path)
