@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -152,10 +151,12 @@ def add(
         out.warn(warning)
     if isinstance(result, DryRun):
         out.answer(result.to_json(), dry_run_lines(result))
-        out.hint(f"cns add {name} {shlex.quote(str(images))}", "when that suits you")
+        from cns_cli.porcelain.interrupted import command_of
+
+        out.hint(command_of(options), "when that suits you")
     else:
         out.answer(result.to_json(), add_lines(result))
-        _advise(out, result, images or Path("IMAGES/"))
+        _advise(out, result)
 
 
 def _check_words(context: typer.Context, name: str | None, images: Path | None, *, resume: bool, dry_run: bool) -> None:
@@ -261,15 +262,12 @@ def _rise(before: float | None, after: float | None) -> str:
     return f"{figures.cosine(before)} -> {figures.cosine(after)}"
 
 
-def _advise(out: Output, result: AddResult, images: Path) -> None:
+def _advise(out: Output, result: AddResult) -> None:
     """Say how long it took and what to type next."""
     out.note(f"took {figures.duration(result.elapsed_s)}")
     if not result.learned:
         out.warn(f"{result.name} was hardly learned: its gain is under three standard errors")
-        out.hint(
-            f"cns add {result.name} {shlex.quote(str(images))} --replace --steps 800",
-            "more steps, or more and clearer images",
-        )
+        out.hint(result.longer, "more steps, or more and clearer images")
     forgotten = [row.concept for row in result.images_check or () if row.verdict == "forgot"]
     if forgotten:
         out.warn(f"forgotten, compared with the own baseline: {', '.join(forgotten)}")

@@ -16,7 +16,7 @@ from cns.errors import MethodError
 from cns.images import check_images
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
-from cns_cli.porcelain.interrupted import pending_views, told
+from cns_cli.porcelain.interrupted import command_of, pending_views, told
 from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckResult, DryRun
 from cns_cli.porcelain.plugins import check_names
 from cns_cli.porcelain.resume import continued
@@ -164,9 +164,8 @@ def _check_free(repo: Repository, options: AddOptions) -> None:
     if options.name in taken and not options.replace:
         raise NameTaken(options.name)
     if options.replace and options.name not in taken:
-        raise MethodError(
-            f"there is no concept {options.name!r} to replace", f"cns add {options.name} {options.images}"
-        )
+        command = command_of(replace(options, replace=False))
+        raise MethodError(f"there is no concept {options.name!r} to replace", command)
     tokens = vector_tokens(options.token or default_token(options.name), options.vectors)
     for name, concept in taken.items():
         shared = [token for token in tokens if token in concept.tokens or is_further_vector(token, concept.tokens)]

@@ -7,6 +7,7 @@ MLflow's schema from its files. Whether objects are whole is `fsck`'s question.
 from __future__ import annotations
 
 import platform
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -120,7 +121,7 @@ def _journals(folder: Path) -> Iterator[Sign]:
     for name in ("index.db", "mlflow.db"):
         if doctor_disk.in_wal_mode(folder / name):
             found = f"'{name}' is in WAL mode, which this SQLite can damage: expected DELETE mode"
-            fix = f"sqlite3 {folder / name} 'PRAGMA journal_mode = DELETE'"
+            fix = f"sqlite3 {shlex.quote(str(folder / name))} 'PRAGMA journal_mode = DELETE'"
             yield Sign(level="warn", about="SQLite", found=found, fix=fix)
 
 
@@ -156,7 +157,7 @@ def _rights(folder: Path) -> Iterator[Sign]:
         shown = ", ".join(str(path.relative_to(folder.parent)) for path in refused[:3])
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         found = f"not writable by this user: {shown}{more}; reading works, committing does not"
-        yield Sign(level="bad", about="rights", found=found, fix=f"sudo chown -R $USER {folder}")
+        yield Sign(level="bad", about="rights", found=found, fix=f"sudo chown -R $USER {shlex.quote(str(folder))}")
     else:
         yield Sign(level="ok", about="rights", found="every folder can be written")
 

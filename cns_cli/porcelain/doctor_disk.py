@@ -70,7 +70,8 @@ def in_progress(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield "resume", f"the state of '{state.name}' {state.damage}", f"remove {state.path}"
         else:
             days = max(0.0, time.time() - state.saved) / 86_400
-            yield "resume", f"an interrupted add of '{state.name}', {days:.1f} days old, can go on", "cns add --resume"
+            found = f"an interrupted add of '{state.name}', {days:.1f} days old, can go on"
+            yield "resume", found, f"cns add {state.name} --resume"
     try:
         bisection = bisect_state.load(folder)
     except RegistryError as error:

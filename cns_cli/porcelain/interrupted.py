@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import AddOptions, Request
 from cns_cli.porcelain.result import Result
 from cns_cli.signals import Interrupted, number_of
 from registry.objects import Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
 
+_NOT_TYPED = {"name", "images", "dry_run", "resume", *(option.name for option in fields(Request))}
 _ESCAPED = "file:"  # no whole path begins so
 
 
@@ -94,6 +95,22 @@ def path_of(text: str) -> Path:
 def add_command(name: str, images: Path) -> str:
     """What to type to begin a training."""
     return f"cns add {name or 'NAME'} {shlex.quote(str(images)) if images != Path() else 'IMAGES/'}"
+
+
+def command_of(options: AddOptions) -> str:
+    """What to type for this very training, from its beginning: every option that was given, quoted for a shell."""
+    words = []
+    for option in fields(AddOptions):
+        value = getattr(options, option.name)
+        if option.name not in _NOT_TYPED and value != option.default:
+            words += [flag_of(option.name, value)] if isinstance(value, bool) else [flag_of(option.name), str(value)]
+    return " ".join((add_command(options.name, options.images), *map(shlex.quote, words)))
+
+
+def flag_of(name: str, value: object = None) -> str:
+    """How a field of `AddOptions` is typed."""
+    flag = "class" if name == "class_noun" else name.replace("_", "-")
+    return f"--no-{flag}" if value is False else f"--{flag}"
 
 
 def _view(state: State) -> PendingView:

@@ -192,6 +192,7 @@ class AddResult(Result):
             the share of this concept's weights that earlier ones hold, too.
         energy_left: Share of the update's squared length that a projection left of it; None without one.
         kind: What it is: an object or a style.
+        longer: What teaches it anew with twice the steps.
     """
 
     name: str
@@ -223,6 +224,7 @@ class AddResult(Result):
     capacity: Mapping[str, float] = field(default_factory=dict)
     energy_left: float | None = None
     kind: ConceptKind = "object"
+    longer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

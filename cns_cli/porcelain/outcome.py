@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from cns.lesson import Learned
 from cns.metrics import ceiling, is_learned
 from cns.sampling import Pixels
 from cns.templates import fill_template
+from cns_cli.porcelain.interrupted import command_of
 from cns_cli.porcelain.judging import Features
 from cns_cli.porcelain.options import AddOptions, AddResult
 from cns_cli.porcelain.scores import Scores
@@ -88,6 +89,7 @@ class Outcome:
     def summary(self, commit: str, branch: str | None, elapsed_s: float) -> AddResult:
         """What the user is told."""
         figures = self.figures
+        steps = self.options.steps or self.session.bench.family.defaults.steps
         return AddResult(
             name=self.subject.name,
             class_noun=self.subject.class_noun,
@@ -117,6 +119,7 @@ class Outcome:
             capacity=self.capacity.figures(),
             energy_left=figures.get("energy_left"),
             kind=self.subject.kind,
+            longer=command_of(replace(self.options, steps=2 * steps, replace=True)),
         )
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 from cns.errors import MethodError
 from cns.images import MAX_FILE_BYTES, scan_folder
 from cns.safefiles import read_regular_file, reason_of
-from cns_cli.porcelain.interrupted import add_command, is_committed, path_of, text_of, unusable
+from cns_cli.porcelain.interrupted import add_command, command_of, flag_of, is_committed, path_of, text_of, unusable
 from cns_cli.porcelain.options import AddOptions
 from registry import canonical
 from registry.errors import RegistryError, StateCorrupt
@@ -29,7 +29,6 @@ FREE = ("check", "message", "keep_images")
 SHAPING = ("class_noun", "token", "steps", "lr", "score", "reg", "reg_strength", "budget", "seed", "resolution",
            "anchor", "warmup", "past_vote", "vectors", "init", "norm_guard", "kind", "prior", "device",
            "replace")  # fmt: skip
-FLAGS = {"class_noun": "--class"}
 
 
 def key_of(request: Mapping[str, Any]) -> str:
@@ -75,20 +74,20 @@ def continued(options: AddOptions, repo: Repository) -> tuple[AddOptions, State]
             break
     else:
         state = found[0]
-        raise differs(state, _conflicts(options, state))
+        raise differs(options, state, _conflicts(options, state))
     merged = _merged(options, state)
     early = [*_moved(repo, state, merged), *_changed_images(state, merged.images)]
     if early:
-        raise differs(state, early)
+        raise differs(options, state, early)
     return merged, state
 
 
-def differs(state: State, differences: list[str]) -> MethodError:
-    """The error of a state that belongs to another request."""
+def differs(options: AddOptions, state: State, differences: list[str]) -> MethodError:
+    """The error of a state that belongs to another request than these options."""
     where = f"step {state.facts['done']} of {state.facts['total']}"
     return MethodError(
         f"the interrupted training of '{state.name}' ({where}) cannot go on, since {'; '.join(differences)}",
-        add_command(state.name, path_of(state.facts["options"]["images"])) + "   (starts anew)",
+        command_of(_merged(options, state)) + "   (starts anew)",
     )
 
 
@@ -109,8 +108,7 @@ def _conflicts(options: AddOptions, state: State) -> list[str]:
     for option in fields(AddOptions):
         given = getattr(options, option.name)
         if option.name in SHAPING and given != option.default and given != stored.get(option.name):
-            flag = FLAGS.get(option.name, "--" + option.name.replace("_", "-"))
-            said.append(f"{flag} {_was(stored.get(option.name), given)}")
+            said.append(f"{flag_of(option.name)} {_was(stored.get(option.name), given)}")
     return said
 
 

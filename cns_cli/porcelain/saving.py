@@ -65,7 +65,8 @@ class Saver:
             StateCorrupt: It is damaged.
         """
         if state.key != self._key:
-            raise differs(state, differences(state.facts["request"], self._request) or ["its request is another"])
+            unlike = differences(state.facts["request"], self._request) or ["its request is another"]
+            raise differs(self._options, state, unlike)
         try:
             return decode(self._pending.load(state))
         except CodecError as error:

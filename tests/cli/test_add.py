@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def test_rows_of_the_check_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     text = printed(add_lines(replace(RESULT, images_check=(row,))), capsys)
     assert "tom      forgot  identity   " in text
     assert "tom: identity fell by 0.100" in text
-    _advise(Output(), replace(RESULT, images_check=(row,)), Path("photos"))
+    _advise(Output(), replace(RESULT, images_check=(row,)))
     talk = capsys.readouterr().err
     assert "warning: forgotten, compared with the own baseline: tom\n" in talk
     assert "  next: cns rm rex" in talk
@@ -122,14 +123,15 @@ def test_json_holds_every_field() -> None:
 
 
 def test_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
-    _advise(Output(), RESULT, Path("photos/my dog"))
+    _advise(Output(), RESULT)
     talk = capsys.readouterr().err
     assert 'cns generate "a <rex> dog in the snow"' in talk
     assert "cns check" in talk
-    _advise(Output(), replace(RESULT, learned=False, drift={}), Path("photos/my dog"))
+    longer = "cns add rex 'photos/my dog' --steps 2000 --replace"
+    _advise(Output(), replace(RESULT, learned=False, drift={}, longer=longer))
     talk = capsys.readouterr().err
     assert "warning: rex was hardly learned" in talk
-    assert "cns add rex 'photos/my dog' --replace" in talk
+    assert f"  next: {longer}   (more steps" in talk
 
 
 def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +205,20 @@ def test_a_bad_name_is_refused_before_a_registry_is_made(name: str, cns: Any, tm
     assert result.exit_code == 4
     assert "\x1b" not in result.stderr
     assert not (tmp_path / ".cns").exists()
+
+
+def test_what_replaces_nothing_is_typed_again_without_that_and_with_all_else(
+    lineage: Any, cns: Any, tmp_path: Path
+) -> None:
+    picture_folder(tmp_path / "my photos")
+    typed = ("my photos", "--class", "guide dog", "--steps", "9", "--budget", "5.8%", "--norm-guard", "--seed", "3")
+    result = cns("add", "rex", *typed, "--no-keep-images", "--replace")
+    hint = result.stderr.splitlines()[-1].removeprefix("  try: ")
+    assert hint == (
+        "cns add rex 'my photos' --class 'guide dog' --steps 9 --budget 0.058 --seed 3 --norm-guard --no-keep-images"
+    )
+    lineage.add("rex")
+    assert "'rex' is taken" in cns(*shlex.split(hint)[1:]).stderr
 
 
 def test_a_name_that_is_taken_names_the_way_out(lineage: Any, cns: Any, tmp_path: Path) -> None:

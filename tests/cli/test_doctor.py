@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -195,6 +196,18 @@ class TestMlflow:
         assert "journal_mode = DELETE" in found["fix"]
 
 
+def test_the_command_that_leaves_wal_mode_is_quoted_for_a_shell(
+    healthy: Repository, cns: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "my work"
+    place.mkdir()
+    healthy.folder.rename(place / ".cns")
+    monkeypatch.chdir(place)
+    (place / ".cns" / "mlflow.db").write_bytes(bytes(18) + b"\x02")
+    fix = next(sign["fix"] for sign in signs(cns)["SQLite"] if sign["level"] == "warn")
+    assert shlex.split(fix) == ["sqlite3", str(place / ".cns" / "mlflow.db"), "PRAGMA journal_mode = DELETE"]
+
+
 def test_leftovers_are_named_with_the_command_that_removes_them(healthy: Repository, cns: Any) -> None:
     left = healthy.folder / "objects" / "ab" / ".tmp-1-2"
     left.touch()
@@ -220,6 +233,7 @@ def test_what_is_in_progress_is_told(healthy: Repository, cns: Any) -> None:
     found = signs(cns)
     assert found["resume"][0]["level"] == "warn"
     assert "'rex'" in found["resume"][0]["found"]
+    assert found["resume"][0]["fix"] == "cns add rex --resume"
     assert found["bisect"][0]["found"] == "a bisection is going on"
     assert cns("doctor").exit_code == 0
     (healthy.folder / "bisect.json").write_text("x")

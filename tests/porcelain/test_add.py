@@ -76,6 +76,7 @@ def test_add_says_what_was_learned(empty, photos):
         assert sheet.size[0] > 300
     assert result.photos_kept
     assert result.class_confidence is None
+    assert result.longer == f"cns add rex {photos['rex']} --class dog --steps 4 --score wanda --replace"
 
 
 def test_two_fresh_registries_get_the_same_ids_from_the_same_seed(tmp_path, tiny_base, photos, mlflow_tables):

@@ -202,7 +202,8 @@ def test_an_option_that_differs_is_named(empty, photos, given, said):
     with pytest.raises(MethodError) as error:
         resume(empty, name="rex", **given)
     assert said in error.value.message
-    assert error.value.hint.startswith(f"cns add rex {photos['rex']}")
+    assert error.value.hint.startswith(f"cns add rex {photos['rex']} --class ")
+    assert "--score wanda" in error.value.hint
     assert states(empty) == ["rex"]
 
 
