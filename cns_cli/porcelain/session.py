@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +59,10 @@ class Session:
             return self
         return replace(self, bench=replace(self.bench, encoder=encoder))
 
-    @cached_property
+    @property
     def cache(self) -> Path:
-        """Folder of files that can be made again."""
-        folder = self.repo.folder / "cache"
-        folder.mkdir(exist_ok=True)
-        return folder
+        """Folder of files that can be made again; whoever writes makes it."""
+        return self.repo.folder / "cache"
 
     def concept(self, concept_id: str) -> ConceptWeights:
         """Token rows and delta of a stored concept; decoded once."""

@@ -239,6 +239,7 @@ def general_neurons_cached(
     if path is not None:
         buffer = BytesIO()
         np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
+        fsio.make_folder(path.parent)
         fsio.replace(path, buffer.getvalue())
     return general
 

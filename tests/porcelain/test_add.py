@@ -215,9 +215,11 @@ def test_without_kept_images_the_features_remain_and_the_check_still_works(empty
 
 
 def test_a_dry_run_measures_and_writes_nothing(tmp_path, empty, photos):
-    before = files(empty)
+    shutil.rmtree(empty / ".cns" / "cache", ignore_errors=True)
+    before, folders = files(empty), sorted((empty / ".cns").rglob("*"))
     options = AddOptions(start=empty, name="rex", images=photos["rex"], class_noun="dog", dry_run=True)
     result = add_concept(options, NullProgress())
+    assert sorted((empty / ".cns").rglob("*")) == folders
     assert isinstance(result, DryRun)
     assert result.seconds > 0
     assert result.memory_bytes > 10**7
