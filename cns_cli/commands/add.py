@@ -140,7 +140,7 @@ def add(
         reg=reg, reg_strength=reg_strength, budget=budget, anchor=anchor, past_vote=past_vote, vectors=vectors,
         init=init, warmup=warmup, norm_guard=norm_guard, kind=kind, prior=prior, seed=seed, resolution=resolution,
         device=device, dry_run=dry_run, replace=replace, check=check, keep_images=keep_images, message=message,
-        resume=resume, **request_settings(),
+        resume=resume, typed=_typed(context), **request_settings(),
     )  # fmt: skip
     from cns_cli.porcelain.add import add_concept
 
@@ -157,6 +157,12 @@ def add(
     else:
         out.answer(result.to_json(), add_lines(result))
         _advise(out, result)
+
+
+def _typed(context: typer.Context) -> frozenset[str]:
+    """Names of the parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
 def _check_words(context: typer.Context, name: str | None, images: Path | None, *, resume: bool, dry_run: bool) -> None:

@@ -18,7 +18,7 @@ from registry.objects import Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
 
-_NOT_TYPED = {"name", "images", "dry_run", "resume", *(option.name for option in fields(Request))}
+_NOT_TYPED = {"name", "images", "dry_run", "resume", "typed", *(option.name for option in fields(Request))}
 _ESCAPED = "file:"  # no whole path begins so
 
 

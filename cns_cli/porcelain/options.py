@@ -63,6 +63,7 @@ class AddOptions(Request):
         dry_run: Measure and estimate only; nothing is written.
         resume: Go on with an interrupted training. What is not given is taken from its saved state, name ("") and
             images (the empty path) too.
+        typed: Names of the fields that were given even where they are as by default: --resume takes these as given.
     """
 
     name: str
@@ -92,6 +93,7 @@ class AddOptions(Request):
     keep_images: bool = True
     message: str | None = None
     resume: bool = False
+    typed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

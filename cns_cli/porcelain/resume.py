@@ -103,21 +103,27 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
     return said
 
 
+def _given(options: AddOptions) -> dict[str, Any]:
+    """The options that were given now: those that are not as by default, and those that were typed."""
+    values = {option.name: (getattr(options, option.name), option.default) for option in fields(AddOptions)}
+    return {
+        name: values[name][0]
+        for name in (*SHAPING, *FREE)
+        if name in options.typed or values[name][0] != values[name][1]
+    }
+
+
 def _conflicts(options: AddOptions, state: State) -> list[str]:
-    said, stored = [], state.facts["options"]
-    for option in fields(AddOptions):
-        given = getattr(options, option.name)
-        if option.name in SHAPING and given != option.default and given != stored.get(option.name):
-            said.append(f"{flag_of(option.name)} {_was(stored.get(option.name), given)}")
-    return said
+    given, stored = _given(options), state.facts["options"]
+    unlike = [name for name in SHAPING if name in given and given[name] != stored.get(name)]
+    return [f"{flag_of(name)} {_was(stored.get(name), given[name])}" for name in unlike]
 
 
 def _merged(options: AddOptions, state: State) -> AddOptions:
     """The options as they were, and in their place what was given now."""
     stored = state.facts["options"]
     known: dict[str, Any] = {name: stored[name] for name in (*SHAPING, *FREE) if name in stored}
-    defaults = {option.name: option.default for option in fields(AddOptions)}
-    given = {name: getattr(options, name) for name in known if getattr(options, name) != defaults[name]}
+    given = {name: value for name, value in _given(options).items() if name in known}
     images = options.images if options.images != Path() else path_of(stored["images"])
     return replace(options, **{**known, **given}, name=state.name, images=images)
 

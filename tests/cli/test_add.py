@@ -14,6 +14,7 @@ from PIL import Image
 from cns_cli.commands.add import _advise, add_lines, dry_run_lines
 from cns_cli.output import Output
 from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, MetricResult
+from registry.pending import Pending
 from tests.cli.conftest import modules_after
 
 RESULT = AddResult(
@@ -219,6 +220,30 @@ def test_what_replaces_nothing_is_typed_again_without_that_and_with_all_else(
     )
     lineage.add("rex")
     assert "'rex' is taken" in cns(*shlex.split(hint)[1:]).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seed", "0"], "--seed is 0, and was 3"),
+        (["--kind", "object"], "--kind is object, and was style"),
+        (["--vectors", "1"], "--vectors is 1, and was 2"),
+    ],
+)
+def test_a_default_that_is_typed_is_not_what_was_interrupted(
+    words: list[str], said: str, lineage: Any, cns: Any, tmp_path: Path
+) -> None:
+    images = str(picture_folder(tmp_path / "photos"))
+    facts = {
+        "options": {"images": images, "seed": 3, "kind": "style", "vectors": 2},
+        "request": {"concepts": {}, "images": {}},
+        "done": 1,
+        "total": 2,
+    }
+    Pending(lineage.repo.folder).save("rex", "ab" * 4, facts, b"state")
+    result = cns("add", "--resume", *words)
+    assert result.exit_code == 5
+    assert said in result.stderr
 
 
 def test_a_name_that_is_taken_names_the_way_out(lineage: Any, cns: Any, tmp_path: Path) -> None:
