@@ -6,7 +6,7 @@ Nothing here knows where a figure comes from, and nothing here prints.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,6 +91,11 @@ def place(path: Path) -> str:
 def a(noun: str) -> str:
     """Write a noun with its article: `a dog`, `an apple`."""
     return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
+
+
+def tokens(named: Sequence[str]) -> str:
+    """Write a concept's tokens on one line: `<rex>`, `<rex> +15` where it has fifteen further vectors."""
+    return named[0] if len(named) == 1 else f"{named[0]} +{len(named) - 1}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

@@ -61,7 +61,7 @@ def concept_lines(concepts: Sequence[ConceptView]) -> Iterator[Line]:
         [
             Styled(concept.name, "bold"),
             concept.class_noun,
-            " ".join(concept.tokens),
+            figures.tokens(concept.tokens),
             "-" if concept.neurons is None else f"{concept.neurons:,}",
             figures.percent(concept.share_kv),
             "-" if concept.bytes is None else figures.byte_size(concept.bytes),

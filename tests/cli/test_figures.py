@@ -55,3 +55,8 @@ def test_a_path_stays_whole_where_the_current_folder_is_gone(tmp_path: Path, mon
     (tmp_path / "here").rmdir()
     assert figures.place(tmp_path / "here" / "x") == str(tmp_path / "here" / "x")
     monkeypatch.chdir(tmp_path)
+
+
+def test_further_vectors_of_a_token_are_counted() -> None:
+    assert figures.tokens(("<rex>",)) == "<rex>"
+    assert figures.tokens(("<rex>", *(f"<rex>_{k}" for k in range(1, 16)))) == "<rex> +15"
