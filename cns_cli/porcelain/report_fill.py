@@ -74,8 +74,8 @@ def _wants(repo: Repository, data: ReportData, images: int) -> Iterator[list[Wan
         for column in (one for one in data.columns if one.id in row.concepts.values()):
             birth = birth_tree(repo, column.id)
             if tree_id(birth) != row.tree:
-                wants.append(Want("concept", birth, column.id, column.name, images))
-                wants.append(Want("drift", tree, column.id, column.name, baseline=birth))
-            wants.append(Want("class", empty, column.id, column.name, BASE_IMAGES))
-            wants.append(Want("concept", tree, column.id, column.name, images))
+                wants.append(Want("concept", birth, column.id, column.name, images, of=column.kind))
+                wants.append(Want("drift", tree, column.id, column.name, baseline=birth, of=column.kind))
+            wants.append(Want("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
+            wants.append(Want("concept", tree, column.id, column.name, images, of=column.kind))
         yield wants

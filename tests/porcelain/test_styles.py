@@ -11,6 +11,7 @@ from cns_cli.porcelain import teaching
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.judging import protocol_digest
 from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.report import ReportOptions, report
 from cns_cli.porcelain.report_collect import Collector
 from cns_cli.porcelain.session import Session
 from registry.objects import Concept, Evaluation, Record
@@ -121,3 +122,14 @@ def test_a_report_has_the_scores_of_both_kinds(styled):
     last = data.tables[0].cells[-1]
     assert all(last[place] is not None for place in columns.values())
     assert data.other_protocols == 0
+
+
+def test_a_report_fills_in_the_scores_that_a_check_would(styled):
+    report(ReportOptions(start=styled, out=styled / "x.html", pictures=False, fill=True, device="cpu"))
+    repo = Repository(styled)
+    mona = repo.tree_of("HEAD").concepts["mona"]
+    found = (repo.objects.get(repo.refs.get(name), Evaluation) for name in repo.refs.names(EVALUATIONS))
+    of_style = {one.protocol_digest for one in found if one.concept == mona and "clip_t" in one.scores}
+    bench = Session.open(repo, "cpu").bench
+    assert protocol_digest(bench, 0) not in of_style
+    assert protocol_digest(bench, 0, "style") in of_style
