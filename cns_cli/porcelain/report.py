@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cns_cli.files import write_output
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.report_collect import Collector, known_family
 from cns_cli.porcelain.report_data import Outcome, ReportData
@@ -22,7 +23,6 @@ from cns_cli.porcelain.report_pictures import Gallery
 from cns_cli.porcelain.report_words import missing_cells, places, verdict
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
-from registry import fsio
 from registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     if options.pictures:
         data = _with_pictures(data, repo, options, open_session, progress)
     written = page(data).encode("utf-8")
-    fsio.replace(options.start / options.out, written)
+    write_output(options.start / options.out, written)
     missing = missing_cells(data)
     return ReportResult(
         path=options.out,

@@ -84,6 +84,16 @@ def test_an_old_page_is_replaced_at_once(lineage: Lineage, cns: Any, tmp_path: P
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
 
 
+def test_a_page_is_written_through_links_and_to_devices(lineage: Lineage, cns: Any, tmp_path: Path) -> None:
+    (tmp_path / "real.html").write_text("old")
+    (tmp_path / "link.html").symlink_to(tmp_path / "real.html")
+    (tmp_path / "nowhere").symlink_to("/dev/null")
+    for out in ("link.html", "nowhere"):
+        assert cns("report", "--no-images", "-o", out).exit_code == 0
+        assert (tmp_path / out).is_symlink()
+    assert (tmp_path / "real.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
 def test_the_answer_s_lines() -> None:
     from cns_cli.commands.report import result_lines
     from cns_cli.porcelain.report import ReportResult
