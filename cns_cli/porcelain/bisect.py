@@ -116,7 +116,8 @@ def mark(
         state = running(repo)
         if about is not None and state.expected != about:
             raise NoBisection(f"the bisection went on while {about[:10]} was looked at", "cns bisect log")
-        commits = [repo.resolve(rev) for rev in revs] or [_here(repo, state, answer)]
+        here = f"cns bisect {answer} {(state.expected or '')[:10]}"
+        commits = [repo.resolve(rev) for rev in revs] or [_here(repo, state, here)]
         for commit in commits:
             state = _marked(repo, state, answer, commit)
             if value is not None:
@@ -172,7 +173,7 @@ def waiting_for(repo: Repository, state: BisectState) -> str:
     """
     if state.expected is None:
         raise NoBisection("the bisection waits for no commit: expected one that is still to be looked at")
-    return _here(repo, state, "good")
+    return _here(repo, state, f"cns checkout {state.expected[:10]}")
 
 
 def subject(message: str, kind: str) -> str:
@@ -196,14 +197,14 @@ def _bounds(repo: Repository, marks: list[str], concept: str) -> list[str]:
     return [bad, born[0]]
 
 
-def _here(repo: Repository, state: BisectState, answer: Answer) -> str:
-    """Return the commit that an answer about "here" is about."""
+def _here(repo: Repository, state: BisectState, hint: str) -> str:
+    """Return the commit that an answer about "here" is about; the hint says what to type where HEAD is elsewhere."""
     head = repo.head().commit
     if state.expected is not None and head != state.expected:
         expected = state.expected[:10]
         raise NoBisection(
             f"HEAD is at {head[:10]}, but the bisection waits for an answer about {expected}: say which one is meant",
-            f"cns bisect {answer} {expected}",
+            hint,
         )
     return head
 

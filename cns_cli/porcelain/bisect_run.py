@@ -90,9 +90,11 @@ def _refuse_if_good_fails_alike(repo: Repository, request: Request, command: Seq
         RunAborted: that one gets the same answer, so the program itself is at fault.
     """
     state = running(repo)
-    repo.checkout(state.good[0], author=request.author, time=request.time)
-    again = _code(command, request.start)
-    repo.checkout(state.expected or "HEAD", author=request.author, time=request.time)
+    try:
+        repo.checkout(state.good[0], author=request.author, time=request.time)
+        again = _code(command, request.start)
+    finally:
+        repo.checkout(state.expected or "HEAD", author=request.author, time=request.time)
     if again in SHELL_FAILED:
         raise RunAborted(
             f"'{command[0]}' ended with {code}, and with {again} at {state.good[0][:10]}, which is known to be good: "

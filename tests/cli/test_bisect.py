@@ -151,6 +151,23 @@ def test_a_program_that_is_not_there_is_no_bad_commit(lineage: Lineage, cns: Any
     assert lineage.repo.head().commit == bisect_state.load(lineage.repo.folder).expected  # type: ignore[union-attr]
 
 
+def test_an_interruption_leaves_head_at_the_commit_in_question(
+    lineage: Lineage, cns: Any, commits: Any, tmp_path: Path
+) -> None:
+    """The program fails as a shell does, and is stopped where it is tried at a commit that is known to be good."""
+    cns("bisect", "start", "HEAD", commits["rex"])
+    body = (
+        f"import signal\nif repo.head().commit != {commits['rex']!r}: sys.exit(127)\n"
+        "os.kill(os.getppid(), signal.SIGINT)\nsignal.pause()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "cns_cli", "bisect", "run", *program(tmp_path, body)], cwd=tmp_path,
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert lineage.repo.head().commit == bisect_state.load(lineage.repo.folder).expected  # type: ignore[union-attr]
+
+
 def test_127_from_a_program_that_can_be_run_is_bad(lineage: Lineage, cns: Any, commits: Any, tmp_path: Path) -> None:
     cns("bisect", "start", "HEAD", commits["rex"])
     found = said(cns("bisect", "run", "--json", *program(tmp_path, "sys.exit(127 if 'tom' in names else 0)")))
@@ -198,10 +215,10 @@ def test_an_unrelated_checkout_in_between_is_noticed(lineage: Lineage, cns: Any,
     cns("bisect", "start", "HEAD", commits["rex"])
     expected = lineage.repo.head().commit
     cns("checkout", "main")
-    for words in (["good"], ["run", "true"]):
+    for words, tried in ((["good"], "cns bisect good"), (["run", "true"], "cns checkout")):
         result = cns("bisect", *words)
         assert result.exit_code == 4
-        assert expected[:10] in result.stderr
+        assert f"try: {tried} {expected[:10]}" in result.stderr
     assert cns("bisect", "good", expected).exit_code == 0
     assert lineage.repo.head().branch is None
 
