@@ -7,6 +7,7 @@ answer about "here" is refused, because nobody knows which commit it is about.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,11 @@ from registry import bisect_state
 from registry.bisect import Marks, Step, next_step
 from registry.bisect_state import BisectState, Watch
 from registry.errors import BisectDamaged, NoBisection, UnknownConcept, UnknownRevision
-from registry.refs import HEADS
+from registry.refs import HEADS, Head
 from registry.repository import Repository
 
 Answer = Literal["good", "bad", "skip"]
+_HEAD = re.compile(r"\A(HEAD|@)(?=\Z|[~^])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,29 +71,31 @@ class ResetResult(Result):
 
 
 def start(request: Request, revs: Sequence[str] = (), watch: Watch | None = None) -> BisectResult:
-    """Begin a bisection; one that is running is ended first, as `reset` would.
+    """Begin a bisection; one that is running is ended first, as `reset` would, unless this one is refused.
 
     Args:
         request: Where, who, when.
-        revs: A bad revision, then good ones; with a watch, HEAD and the commit that brought the concept in are taken
-            for what is missing.
+        revs: A bad revision, then good ones; HEAD in them is where it was before any bisection. With a watch, HEAD and
+            the commit that brought the concept in are taken for what is missing.
         watch: The score that tells good from bad.
 
     Raises:
-        UnknownRevision, AmbiguousRevision, UnknownConcept, BisectConflict.
+        UnknownRevision, AmbiguousRevision, UnknownConcept, BisectConflict, NoBisection: nothing changed.
     """
     repo = Repository.discover(request.start)
     with bisect_state.locked(repo.folder):
-        if bisect_state.load(repo.folder) is not None:
-            _reset(repo, request, None)
-        head = repo.head()
-        marks = [repo.resolve(rev) for rev in revs]
+        before = bisect_state.load(repo.folder)
+        head = repo.head() if before is None else _origin(repo, before)
+        marks = [repo.resolve(_HEAD.sub(head.commit, rev)) for rev in revs]
         if watch is not None:
-            marks = _bounds(repo, marks, watch.concept)
+            marks = _bounds(repo, marks or [head.commit], watch.concept)
         words = ["cns bisect start", *([] if watch is None else [watch.words])]
         state = BisectState(head.branch, head.commit, watch=watch, log=(" ".join(words),))
         for answer, commit in zip(("bad", *["good"] * len(marks)), marks, strict=False):
             state = _marked(repo, state, answer, commit)
+        _next(repo, state)  # which refuses contradictions while the bisection that is running still stands
+        if before is not None:
+            _reset(repo, request, None)
         return _proceed(repo, request, state)
 
 
@@ -128,7 +132,8 @@ def mark(
 def reset(request: Request, rev: str | None = None) -> ResetResult:
     """End the bisection and put HEAD back where it was at its start, or on a revision.
 
-    A damaged state is thrown away; HEAD then stays where it is unless a revision is given.
+    A damaged state is thrown away; HEAD then stays where it is unless a revision is given. Nothing moves where
+    no bisection is running.
 
     Raises:
         UnknownRevision: the branch of the start is gone.
@@ -182,8 +187,8 @@ def subject(message: str, kind: str) -> str:
 
 
 def _bounds(repo: Repository, marks: list[str], concept: str) -> list[str]:
-    """Fill in for a watched concept what was not given: HEAD as bad, the commit that brought the concept in as good."""
-    bad = marks[0] if marks else repo.head().commit
+    """Fill in for a watched concept the good commit where none was given: the one that brought the concept in."""
+    bad = marks[0]
     tree = repo.tree_of(bad)
     if concept not in tree.concepts:
         raise UnknownConcept(concept, list(tree.concepts))
@@ -231,10 +236,7 @@ def _marked(repo: Repository, state: BisectState, answer: Answer | str, commit: 
 def _proceed(repo: Repository, request: Request, state: BisectState) -> BisectResult:
     """Write the state, send HEAD to the next commit, and say where things are."""
     missing = tuple(word for word, known in (("bad", state.bad), ("good", state.good)) if not known)
-    step = None
-    if state.bad is not None and state.good:
-        marks = Marks(state.bad, frozenset(state.good), frozenset(state.skipped))
-        step = next_step(marks, lambda commit: repo.index.commit(commit).parents)
+    step = _next(repo, state)
     expected = step.commit if step is not None and step.kind == "test" else None
     state = replace(state, expected=expected)
     bisect_state.save(repo.folder, state)
@@ -243,6 +245,14 @@ def _proceed(repo: Repository, request: Request, state: BisectState) -> BisectRe
     if step is None:
         return BisectResult(status="waiting", missing=missing, began_at=_began_at(state))
     return _result(repo, state, step)
+
+
+def _next(repo: Repository, state: BisectState) -> Step | None:
+    """What to do next; None while a good or a bad commit is missing."""
+    if state.bad is None or not state.good:
+        return None
+    marks = Marks(state.bad, frozenset(state.good), frozenset(state.skipped))
+    return next_step(marks, lambda commit: repo.index.commit(commit).parents)
 
 
 def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
@@ -281,17 +291,28 @@ def _began_at(state: BisectState) -> str:
     return state.branch or state.commit
 
 
+def _origin(repo: Repository, state: BisectState) -> Head:
+    """Where HEAD goes back to; raises UnknownRevision where that branch is gone."""
+    if state.branch is None:
+        return Head(None, state.commit)
+    tip = repo.refs.get(HEADS + state.branch)
+    if tip is None:
+        reason = f"the branch where the bisection began is gone; it was at {state.commit[:10]}"
+        raise UnknownRevision(state.branch, reason, f"cns bisect reset {state.commit[:10]}")
+    return Head(state.branch, tip)
+
+
 def _reset(repo: Repository, request: Request, rev: str | None) -> bool:
     """Put HEAD back and forget the state; True where a bisection was running."""
     state = None
     with suppress(BisectDamaged):
         state = bisect_state.load(repo.folder)
+        if state is None:
+            return False
     target = rev
     if target is None and state is not None:
-        if state.branch is not None and repo.refs.get(HEADS + state.branch) is None:
-            reason = f"the branch where the bisection began is gone; it was at {state.commit[:10]}"
-            raise UnknownRevision(state.branch, reason, f"cns bisect reset {state.commit[:10]}")
-        target = state.branch or state.commit
+        origin = _origin(repo, state)
+        target = origin.branch or origin.commit
     if target is not None and (state is None or _is_elsewhere(repo, target)):
         repo.checkout(target, author=request.author, time=request.time)
     return bisect_state.remove(repo.folder)

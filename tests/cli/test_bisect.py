@@ -109,6 +109,35 @@ def test_a_second_start_ends_the_first_and_still_knows_the_way_back(lineage: Lin
     assert lineage.repo.head().branch == "main"
 
 
+def test_a_second_start_means_head_as_it_was_before_the_first(lineage: Lineage, cns: Any, commits: Any) -> None:
+    for words in (["HEAD", commits["rex"]], ["--metric", "rex.clip_i", "--below", "0.7"]):
+        for _ in range(2):
+            cns("bisect", "start", *words)
+            state = bisect_state.load(lineage.repo.folder)
+            assert state is not None
+            assert (state.branch, state.bad, state.good) == ("main", commits["cat"], (commits["rex"],))
+
+
+@pytest.mark.parametrize(
+    "words", [["nope"], ["HEAD~6", "HEAD"], ["--metric", "zoe.clip_i", "--below", "0.7"]], ids=lambda words: words[0]
+)
+def test_a_start_that_is_refused_leaves_the_one_that_runs(
+    lineage: Lineage, cns: Any, commits: Any, words: list[str]
+) -> None:
+    cns("bisect", "start", "HEAD", commits["rex"])
+    state, head = (lineage.repo.folder / bisect_state.FILE).read_bytes(), lineage.repo.head()
+    assert cns("bisect", "start", *words).exit_code == 4
+    assert (lineage.repo.folder / bisect_state.FILE).read_bytes() == state
+    assert lineage.repo.head() == head
+
+
+def test_reset_to_a_revision_moves_nothing_without_a_bisection(lineage: Lineage, cns: Any, commits: Any) -> None:
+    result = cns("bisect", "reset", commits["tom"])
+    assert "no bisection was running: HEAD is on branch main" in result.stdout
+    assert f"cns checkout {commits['tom']}" in result.stderr
+    assert lineage.repo.head().branch == "main"
+
+
 @pytest.mark.parametrize("culprit", NAMES[1:])
 def test_run_finds_every_culprit(lineage: Lineage, cns: Any, commits: Any, culprit: str, tmp_path: Path) -> None:
     log = tmp_path / "asked"
