@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from cns_cli import figures
 from cns_cli.errors import ExitCode
@@ -15,12 +17,27 @@ from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import METRIC_NAMES, Request
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+from cns_cli.signals import explained
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.bisect import Answer, BisectResult
     from registry.bisect_state import Watch
 
+KEPT = "the answers so far are kept"
 METRIC_ALIASES = {"identity": "id"}
+
+
+class ListCommand(typer.core.TyperCommand):
+    """A command whose list of words reads like one word in its help: `REV <str>`."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters."""
+        params: Any = super().get_params(ctx)
+        for param in params:
+            if param.nargs == -1:
+                param.display_type_rich = lambda **_: "<str>"
+        return params
+
 
 app = typer.Typer(
     help="Find the commit that broke a concept, by halving.",
@@ -29,22 +46,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Revs = Annotated[list[str] | None, typer.Argument(metavar="[REV]...", help="Commits; the one HEAD is at when absent.")]
+Revs = Annotated[list[str] | None, typer.Argument(metavar="REV", help="Commits; the one HEAD is at when absent.")]
 
 
 @app.command(
+    cls=ListCommand,
     epilog=examples(
         (
             "cns bisect start HEAD v1",
             "cns bisect start --metric rex.clip_i --below 0.70",
             "cns bisect start HEAD v1 --metric rex.id.drop --above 0.03",
         )
-    )
+    ),
 )
 def start(
-    revs: Annotated[
-        list[str] | None, typer.Argument(metavar="[BAD [GOOD]...]", help="A bad commit, then good ones.")
-    ] = None,
+    revs: Annotated[list[str] | None, typer.Argument(metavar="REV", help="A bad commit, then good ones.")] = None,
     metric: Annotated[
         str | None,
         typer.Option("--metric", metavar="CONCEPT.METRIC[.drop]", help="Score that tells good from bad: rex.clip_i."),
@@ -55,7 +71,7 @@ def start(
 ) -> None:
     """Begin a bisection.
 
-    HEAD goes, detached, to the commit to look at; cns bisect reset puts it back. With --metric, BAD is HEAD and GOOD
+    HEAD goes, detached, to the commit to look at; cns bisect reset puts it back. With --metric, bad is HEAD and good
     the commit that brought the concept in, unless they are given; cns bisect run then needs no program.
     """
     watch = _watch(metric, below, above)
@@ -64,7 +80,7 @@ def start(
     _answer(porcelain.start(Request(**request_settings()), revs or (), watch), as_json)
 
 
-@app.command(epilog=examples(("cns bisect good", "cns bisect good v1")))
+@app.command(cls=ListCommand, epilog=examples(("cns bisect good", "cns bisect good v1")))
 def good(revs: Revs = None, as_json: JsonFlag = False) -> None:
     """Say that a commit is good, and go on to the next."""
     _mark("good", revs, as_json)
@@ -72,26 +88,28 @@ def good(revs: Revs = None, as_json: JsonFlag = False) -> None:
 
 @app.command(epilog=examples(("cns bisect bad", "cns bisect bad HEAD~2")))
 def bad(
-    rev: Annotated[str | None, typer.Argument(metavar="[REV]", help="Commit; the one HEAD is at when absent.")] = None,
+    rev: Annotated[str | None, typer.Argument(metavar="REV", help="Commit; the one HEAD is at when absent.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Say that a commit is bad, and go on to the next."""
     _mark("bad", [rev] if rev else None, as_json)
 
 
-@app.command(epilog=examples(("cns bisect skip", "cns bisect skip HEAD~1")))
+@app.command(cls=ListCommand, epilog=examples(("cns bisect skip", "cns bisect skip HEAD~1")))
 def skip(revs: Revs = None, as_json: JsonFlag = False) -> None:
     """Say that a commit cannot be judged, and go on to another."""
     _mark("skip", revs, as_json)
 
 
 @app.command(
+    cls=ListCommand,
     epilog=examples(("cns bisect run cns check --bisect --concept rex", "cns bisect run ./looks-right.sh")),
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run(
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROGRAM [ARG]...]", help="What answers; absent: --metric of start.")
+        list[str] | None,
+        typer.Argument(metavar="PROGRAM", help="What answers, with its arguments; absent: --metric of start."),
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
@@ -100,15 +118,19 @@ def run(
 
     Options of this command stand before PROGRAM. What the program prints goes to stderr.
     """
+    if command and device != "auto":
+        raise typer.BadParameter("--device goes with --metric of start; a program chooses its device itself")
     request, out = Request(**request_settings()), Output(as_json=as_json)
     if command:
         from cns_cli.porcelain.bisect_run import run_program
 
-        return _answer(run_program(request, command, out.note), as_json)
+        with explained(KEPT, f"cns bisect run {shlex.join(command)}"):
+            found = run_program(request, command, out.note)
+        return _answer(found, as_json)
     from cns_cli.porcelain.bisect import require_watch
 
     require_watch(request)
-    with open_progress() as progress:
+    with open_progress() as progress, explained(KEPT, "cns bisect run"):
         from cns_cli.porcelain.bisect_measure import run_measured
 
         result = run_measured(request, progress.note, progress, device)
@@ -118,7 +140,7 @@ def run(
 @app.command(epilog=examples(("cns bisect reset", "cns bisect reset main")))
 def reset(
     rev: Annotated[
-        str | None, typer.Argument(metavar="[REV]", help="Where HEAD goes; where it was at the start when absent.")
+        str | None, typer.Argument(metavar="REV", help="Where HEAD goes; where it was at the start when absent.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -128,7 +150,10 @@ def reset(
     result = porcelain.reset(Request(**request_settings()), rev)
     where = f"branch {result.branch}" if result.branch else f"{figures.short_id(result.commit)}, detached"
     said = "the bisection is over" if result.was_running else "no bisection was running"
-    Output(as_json=as_json).answer(result.to_json(), [f"{said}: HEAD is on {where}"])
+    out = Output(as_json=as_json)
+    out.answer(result.to_json(), [f"{said}: HEAD is on {where}"])
+    if rev is not None and not result.was_running:
+        out.hint(f"cns checkout {rev}", "HEAD did not move")
 
 
 @app.command(epilog=examples(("cns bisect log",)))

@@ -194,6 +194,8 @@ def test_an_interruption_leaves_head_at_the_commit_in_question(
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
+    assert "interrupted; the answers so far are kept" in done.stderr
+    assert "try: cns bisect run " in done.stderr
     assert lineage.repo.head().commit == bisect_state.load(lineage.repo.folder).expected  # type: ignore[union-attr]
 
 
@@ -209,6 +211,20 @@ def test_options_after_the_program_are_its_own(lineage: Lineage, cns: Any, commi
     result = cns("bisect", "run", *words, "--json", "-x", "--bisect")
     assert result.exit_code == 0
     assert result.stdout.startswith("first bad commit")
+
+
+def test_a_device_is_not_for_a_program(lineage: Lineage, cns: Any, commits: Any) -> None:
+    cns("bisect", "start", "HEAD", commits["rex"])
+    result = cns("bisect", "run", "--device", "cpu", "true")
+    assert result.exit_code == 2
+    assert "--device goes with --metric" in result.stderr
+
+
+@pytest.mark.parametrize(("verb", "usage"), [("start", "[REV]..."), ("skip", "[REV]..."), ("run", "[PROGRAM]...")])
+def test_the_help_names_its_words_once(cns: Any, verb: str, usage: str) -> None:
+    lines = cns("bisect", verb, "--help").stdout.splitlines()
+    assert lines[0] == f"Usage: cns bisect {verb} [OPTIONS] {usage}"
+    assert any(line.startswith(f"  {usage.strip('[].')} <str>  ") for line in lines)
 
 
 def test_what_the_program_prints_is_not_the_answer(lineage: Lineage, cns: Any, commits: Any, tmp_path: Path) -> None:
