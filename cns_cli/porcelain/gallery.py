@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,24 +98,24 @@ class Gallery:
         return {tree: list(found.values()) for tree, found in jobs.items()}
 
     def _make(self, jobs: Sequence[tuple[tuple[str, ...], str, int]]) -> None:
+        """Make the jobs' images a chunk at a time; a frame is kept as soon as its last image is encoded."""
         numbered = [(k, row, prompt) for prompts, _, k in jobs for row, prompt in enumerate(prompts)]
         pairs = [(prompt, image_seed(self._seed, row, k)) for k, row, prompt in numbered]
-        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._encoders}
+        waiting = deque(jobs)
+        encoded: Frame = {}
         for start in range(0, len(pairs), CHUNK):
             chunk = pairs[start : start + CHUNK]
             with self._stages.measure("generate"):
                 pixels = self._bench.images([prompt for prompt, _ in chunk], [seed for _, seed in chunk])
             with self._stages.measure("encode"):
-                for name, encoder in self._encoders.items():
-                    parts[name].append(encoder.image_features(pixels))
+                found = {name: encoder.image_features(pixels) for name, encoder in self._encoders.items()}
+            encoded = {name: np.concatenate([encoded[name], new]) if encoded else new for name, new in found.items()}
+            while waiting and all(len(waiting[0][0]) <= len(rows) for rows in encoded.values()):
+                prompts, key, image = waiting.popleft()
+                self._keep(key, image, {name: rows[: len(prompts)] for name, rows in encoded.items()})
+                encoded = {name: rows[len(prompts) :] for name, rows in encoded.items()}
             self.made += len(chunk)
             self._on_image(self.made)
-        whole = {name: np.concatenate(found) for name, found in parts.items()}
-        start = 0
-        for prompts, key, image in jobs:
-            rows = slice(start, start + len(prompts))
-            self._keep(key, image, {name: found[rows] for name, found in whole.items()})
-            start += len(prompts)
 
     def _known(self, key: str, image: int, prompts: int) -> bool:
         if (key, image) not in self._frames and (frame := self._read(key, image, prompts)) is not None:
