@@ -11,6 +11,7 @@ from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views import concept_views
 from cns_cli.progress import Progress
+from cns_cli.signals import explained
 from registry.errors import UnknownConcept
 from registry.objects import Record
 from registry.repository import Repository
@@ -60,8 +61,9 @@ def rm(request: Request, name: str, progress: Progress, message: str | None = No
         seen=head.commit,
         keep_as=name,
     )
-    progress.stage("record in MLflow")
-    warnings = mirror_commit(repo, done.id, request.mlflow_uri)
+    with explained(f"{name} is removed in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
+        progress.stage("record in MLflow")
+        warnings = mirror_commit(repo, done.id, request.mlflow_uri)
     remaining = concept_views(repo, done.id)
     return RmResult(
         name=name,

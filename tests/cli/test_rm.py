@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
 
+from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.rm import rm
+from cns_cli.progress import NullProgress
+from cns_cli.signals import Interrupted
 from registry.mlflow_mirror import MlflowMirror
 
 
@@ -71,3 +76,18 @@ def test_the_mirror_is_asked_at_the_address_of_the_environment(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:11")
     assert "http://127.0.0.1:11" in cns("rm", "rex").stderr
     assert MlflowMirror(lineage.repo).tracking_uri == "http://127.0.0.1:9"
+
+
+def test_an_interruption_while_it_is_recorded_says_what_stands(lineage: Any) -> None:
+    class Stopped(NullProgress):
+        def stage(self, name: str, total: int | None = None) -> None:
+            raise Interrupted(signal.SIGTERM)
+
+    lineage.add("rex")
+    with pytest.raises(Interrupted) as stop:
+        rm(Request(start=lineage.repo.root), "rex", Stopped())
+    made = lineage.repo.head().commit
+    assert lineage.repo.tree_of(made).concepts == {}
+    assert stop.value.number == signal.SIGTERM
+    assert stop.value.message == f"rex is removed in {made[:10]}; MLflow may lack it"
+    assert stop.value.hint == "cns mlflow sync"
