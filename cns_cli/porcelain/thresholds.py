@@ -114,7 +114,7 @@ def thresholds_of(places: Sequence[Source], family: Family, *, has_identity: boo
         fast: Only what needs no image.
 
     Raises:
-        SettingsError: a minimum for a metric that has none; under `fast`, a metric or a minimum that needs images.
+        SettingsError: a minimum for a metric that has none; under `fast`, a flag that needs images.
     """
     main = "id" if has_identity else "clip-i"
     default = ("id", "clip-i") if has_identity else ("clip-i",)
@@ -189,6 +189,14 @@ def _fast_metrics(flags: Source) -> tuple[str, ...]:
             name="metric",
             value=wrong[0],
         )
+    for name, value in (("images", flags.images), ("seed", flags.seed)):
+        if value is not None:
+            raise SettingsError(
+                f"--{name} {value} is about images, and --fast makes none: expected no --{name}, or no --fast",
+                "cns check --fast",
+                name=name,
+                value=value,
+            )
     return FAST_METRICS
 
 
