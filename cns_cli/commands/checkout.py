@@ -19,13 +19,16 @@ def checkout(rev: Revision, as_json: JsonFlag = False) -> None:
     """Move HEAD to a branch or to any other revision.
 
     Anything but a branch detaches HEAD. The model of that revision is what generate, check and add then work on.
-    Nothing is lost: every commit stays.
+    Commits that no branch or tag reaches stay for a month; cns branch NAME COMMIT keeps them.
     """
     from cns_cli.porcelain.checkout import checkout as move_head
 
     out = Output(as_json=as_json)
     result = move_head(Path.cwd(), rev)
     out.answer(result.to_json(), [checkout_line(result)])
+    if result.left_behind:
+        lost = figures.plural(len(result.left_behind), "commit")
+        out.hint(f"cns branch NAME {figures.short_id(result.before)}", f"to keep {lost} that no branch or tag reaches")
     if result.branch is None:
         out.hint(f"cns checkout {result.before_branch or figures.short_id(result.before)}", "to go back")
 

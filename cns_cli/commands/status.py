@@ -39,6 +39,8 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
         yield ["HEAD is detached at ", commit]
     else:
         yield ["on branch ", Styled(result.branch, "cyan"), " at ", commit]
+    if result.bisecting:
+        yield "a bisection is going on: cns bisect log shows it, cns bisect reset ends it"
     source = f"{result.base_source}, family {result.family}" if result.base_source else f"family {result.family}"
     yield f"base {source}, id {figures.short_id(result.base)}"
     yield ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cns_cli.porcelain.refs import unreached
 from cns_cli.porcelain.result import Result
 from registry.repository import Repository
 
@@ -17,6 +18,7 @@ class CheckoutResult(Result):
         branch: The branch that HEAD follows now, None when it is detached.
         before: The commit that HEAD was at; `before_branch` the branch that it followed.
         concepts: Names that the model holds now.
+        left_behind: Commits below `before` that no branch, tag or HEAD reaches any more, the newest first.
     """
 
     commit: str
@@ -24,6 +26,7 @@ class CheckoutResult(Result):
     before: str
     before_branch: str | None
     concepts: tuple[str, ...]
+    left_behind: tuple[str, ...] = ()
 
 
 def checkout(start: Path, rev: str) -> CheckoutResult:
@@ -41,4 +44,5 @@ def checkout(start: Path, rev: str) -> CheckoutResult:
         before=before.commit,
         before_branch=before.branch,
         concepts=tuple(sorted(repo.tree_of(now.commit).concepts)),
+        left_behind=unreached(repo, before.commit) if before.branch is None else (),
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from cns_cli.porcelain.result import Result
+from registry.errors import RegistryError
+from registry.reachability import tips
 from registry.repository import Repository
 
 RefKind = Literal["branch", "tag"]
@@ -27,6 +29,15 @@ class RefsResult(Result):
     current: str | None
     refs: Mapping[str, str]
     made: str | None = None
+
+
+def unreached(repo: Repository, commit: str) -> tuple[str, ...]:
+    """Commits from one on back that no ref and no HEAD reaches, newest first; none where a name cannot be read."""
+    try:
+        named = {one for one, _ in repo.index.log(sorted(set(tips(repo.refs).values())))}
+        return tuple(one for one, _ in repo.index.log([commit]) if one not in named)
+    except RegistryError:
+        return ()
 
 
 def refs(start: Path, kind: RefKind, name: str | None = None, rev: str = "HEAD") -> RefsResult:

@@ -10,6 +10,7 @@ from cns_cli.porcelain.capacity import capacity_of
 from cns_cli.porcelain.interrupted import PendingView, pending_views
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views import ConceptView, concept_views
+from registry import bisect_state
 from registry.objects import Base
 from registry.repository import Repository
 
@@ -23,6 +24,7 @@ class StatusResult(Result):
         base: Id of the base; `base_source` says where this machine takes it from.
         concepts: The oldest first.
         interrupted: Trainings that wait to be resumed, the newest first.
+        bisecting: A bisection is going on, or what is stored of one is damaged.
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; empty or
             without the last where they were not recorded for this set of concepts.
     """
@@ -37,6 +39,7 @@ class StatusResult(Result):
     denoiser_parameters: int
     concepts: tuple[ConceptView, ...]
     interrupted: tuple[PendingView, ...] = ()
+    bisecting: bool = False
     capacity: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -63,5 +66,6 @@ def status(start: Path) -> StatusResult:
         denoiser_parameters=base.denoiser_parameters,
         concepts=tuple(concepts),
         interrupted=tuple(pending_views(repo)),
+        bisecting=(repo.folder / bisect_state.FILE).exists(),
         capacity=capacity_of(repo, head.commit, [one.commit for one in concepts if one.commit]),
     )

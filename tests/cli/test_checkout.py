@@ -19,7 +19,23 @@ def test_json_says_where_head_was(lineage: Any, cns: Any) -> None:
     first = lineage.add("rex").id
     second = lineage.add("tom").id
     moved = json.loads(cns("checkout", "rex", "--json").stdout)
-    assert moved == {"commit": first, "branch": None, "before": second, "before_branch": "main", "concepts": ["rex"]}
+    assert moved == {
+        "commit": first, "branch": None, "before": second, "before_branch": "main", "concepts": ["rex"],
+        "left_behind": [],
+    }  # fmt: skip
+
+
+def test_commits_that_no_name_reaches_are_said_when_head_leaves_them(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    cns("checkout", "HEAD~1")
+    lineage.add("tom")
+    lost = lineage.add("pip").id
+    left = cns("checkout", "main")
+    hint = f"  next: cns branch NAME {lost[:10]}   (to keep 2 commits that no branch or tag reaches)\n"
+    assert left.stderr == hint
+    cns("checkout", lost)
+    cns("branch", "kept", lost[:10])
+    assert cns("checkout", "main").stderr == ""
 
 
 def test_an_unknown_revision_moves_nothing(lineage: Any, cns: Any) -> None:

@@ -27,6 +27,15 @@ def test_an_empty_registry_says_what_to_type(lineage: Any, cns: Any) -> None:
     assert "cns add NAME IMAGES/" in result.stderr
 
 
+def test_a_bisection_that_goes_on_is_said(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    assert "bisect" not in cns("status").stdout
+    cns("bisect", "start")
+    assert "\na bisection is going on: " in cns("status").stdout
+    cns("bisect", "reset")
+    assert json.loads(cns("status", "--json").stdout)["bisecting"] is False
+
+
 def test_a_removal_puts_later_concepts_outside_their_context(lineage: Any, cns: Any) -> None:
     for name in ("rex", "tom", "pip"):
         lineage.add(name)
