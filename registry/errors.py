@@ -189,6 +189,14 @@ class AmbiguousRevision(RegistryError):
         )
 
 
+class BranchInUse(RegistryError):
+    """A branch that is to be deleted is the one that HEAD follows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"HEAD is on branch '{name}': expected a branch that it is not on", "cns checkout OTHER")
+
+
 class NameTaken(RegistryError):
     """A name that the tree, or the refs, already use; or a concept that is there under another name."""
 

@@ -18,6 +18,7 @@ from typing import Any
 from registry import config, layout, revisions, signals
 from registry.errors import (
     BaseDiffers,
+    BranchInUse,
     DeltaTaken,
     NameTaken,
     NothingToDo,
@@ -27,6 +28,7 @@ from registry.errors import (
     TipMoved,
     TokenTaken,
     UnknownConcept,
+    UnknownRevision,
 )
 from registry.index import LAG, Index
 from registry.names import check_name, check_ref_name, is_id, is_ref_name
@@ -226,6 +228,14 @@ class Repository:
         """Make a tag at a revision and return its commit id; raises NameTaken."""
         return self._create(TAGS, "tag", name, at, author, time)
 
+    def delete_branch(self, name: str, *, author: str = "", time: int | None = None) -> str:
+        """Remove a branch, whose commits stay, and return where it was; raises UnknownRevision, BranchInUse."""
+        return self._delete(HEADS, "branch", name, author, time)
+
+    def delete_tag(self, name: str, *, author: str = "", time: int | None = None) -> str:
+        """Remove a tag, whose commit stays, and return where it was; raises UnknownRevision."""
+        return self._delete(TAGS, "tag", name, author, time)
+
     def move_ref(self, name: str, old: str | None, new: str | None, *, author: str, time: int, message: str) -> None:
         """Log and move a ref by its full name; None stands for no ref. Raises RefMoved where it is not at old."""
         with self.locked():
@@ -306,6 +316,18 @@ class Repository:
                 raise NameTaken(name, what)
             self._move_ref(full, ReflogEntry(None, commit, author, now, f"{what}: created from {at}"))
         return commit
+
+    def _delete(self, namespace: str, what: str, name: str, author: str, time: int | None) -> str:
+        full = namespace + check_ref_name(name, f"{what} name")
+        now = int(clock.time()) if time is None else time
+        with self.locked():
+            found = self.refs.get(full)
+            if found is None:
+                raise UnknownRevision(name, f"there is no {what} of this name", f"cns {what}")
+            if self.refs.head()[0] == full:
+                raise BranchInUse(name)
+            self._move_ref(full, ReflogEntry(found, None, author, now, f"{what}: deleted"))
+        return found
 
 
 def _subject(message: str) -> str:

@@ -1,4 +1,4 @@
-"""`cns branch [NAME] [REV]`: list branches, or make one."""
+"""`cns branch [NAME] [REV]`: list branches, make one, or delete one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ import typer
 from cns_cli import figures
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Line, Output, Styled
+from cns_cli.porcelain.options import Request
+from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.refs import RefsResult
+    from cns_cli.porcelain.refs import RefKind, RefsResult
 
-EXAMPLES = ("cns branch", "cns branch winter", "cns branch before-rex HEAD~1")
+DeleteOption = Annotated[
+    str | None, typer.Option("-d", "--delete", metavar="NAME", help="Delete this one; its commits stay for a month.")
+]
+EXAMPLES = ("cns branch", "cns branch winter", "cns branch before-rex HEAD~1", "cns branch -d winter")
 
 
 def branch(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Branch to make.")] = None,
     rev: Revision = "HEAD",
+    delete: DeleteOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the branches, or make one at a revision. HEAD stays where it is."""
+    """List the branches, make one at a revision, or delete one. HEAD stays where it is."""
+    if delete is not None:
+        return delete_name("branch", delete, name, as_json=as_json)
     from cns_cli.porcelain.refs import refs
 
     out = Output(as_json=as_json)
@@ -31,6 +39,27 @@ def branch(
     out.answer(result.to_json(), refs_lines(result))
     if result.made is not None:
         out.hint(f"cns checkout {result.made}")
+    return None
+
+
+def delete_name(kind: RefKind, name: str, made: str | None, *, as_json: bool) -> None:
+    """Delete a branch or a tag, and say how to get it back.
+
+    Raises:
+        typer.BadParameter: a name to make is given as well.
+    """
+    if made is not None:
+        raise typer.BadParameter(f"--delete takes one name and makes none: expected no {made!r}")
+    from cns_cli.porcelain.refs import delete_ref
+
+    out = Output(as_json=as_json)
+    result = delete_ref(Request(**request_settings()), kind, name)
+    commit = figures.short_id(result.commit)
+    was: Line = [f"deleted {kind} ", Styled(name, "cyan"), ", which was at ", Styled(commit, "yellow")]
+    out.answer(result.to_json(), [was])
+    lost = figures.plural(len(result.unreached), "commit")
+    why = f" within a month; no other name reaches {lost}" if result.unreached else ""
+    out.hint(f"cns {kind} {name} {commit}", f"to get it back{why}")
 
 
 def refs_lines(result: RefsResult) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""`cns tag [NAME] [REV]`: list tags, or make one."""
+"""`cns tag [NAME] [REV]`: list tags, make one, or delete one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import Annotated
 
 import typer
 
-from cns_cli.commands.branch import refs_lines
+from cns_cli.commands.branch import DeleteOption, delete_name, refs_lines
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Output
 
-EXAMPLES = ("cns tag", "cns tag v1", "cns tag before-rex HEAD~1")
+EXAMPLES = ("cns tag", "cns tag v1", "cns tag before-rex HEAD~1", "cns tag -d v1")
 
 
 def tag(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tag to make.")] = None,
     rev: Revision = "HEAD",
+    delete: DeleteOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the tags, or make one.
+    """List the tags, make one, or delete one.
 
     A tag is a name for a commit that does not move.
     """
+    if delete is not None:
+        return delete_name("tag", delete, name, as_json=as_json)
     from cns_cli.porcelain.refs import refs
 
     result = refs(Path.cwd(), "tag", name, rev)
     Output(as_json=as_json).answer(result.to_json(), refs_lines(result))
+    return None

@@ -1,4 +1,4 @@
-"""`branch` and `tag`: names for commits."""
+"""`branch` and `tag`: names for commits, made and deleted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
 from registry.reachability import tips
@@ -29,6 +30,21 @@ class RefsResult(Result):
     current: str | None
     refs: Mapping[str, str]
     made: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedRef(Result):
+    """A name is gone.
+
+    Attributes:
+        commit: Where it was.
+        unreached: Commits that no name and no HEAD reaches without it, the newest first.
+    """
+
+    kind: RefKind
+    name: str
+    commit: str
+    unreached: tuple[str, ...]
 
 
 def unreached(repo: Repository, commit: str) -> tuple[str, ...]:
@@ -56,3 +72,16 @@ def refs(start: Path, kind: RefKind, name: str | None = None, rev: str = "HEAD")
     listed = repo.branches() if kind == "branch" else repo.tags()
     current = repo.head().branch if kind == "branch" else None
     return RefsResult(kind=kind, current=current, refs=dict(sorted(listed.items())), made=name)
+
+
+def delete_ref(request: Request, kind: RefKind, name: str) -> DeletedRef:
+    """Delete a branch or a tag; its commits stay until they are collected as garbage.
+
+    Raises:
+        NotARegistry, BadName, UnknownRevision, LockBusy.
+        BranchInUse: HEAD is on it.
+    """
+    repo = Repository.discover(request.start)
+    delete = repo.delete_branch if kind == "branch" else repo.delete_tag
+    commit = delete(name, author=request.author, time=request.time)
+    return DeletedRef(kind=kind, name=name, commit=commit, unreached=unreached(repo, commit))
