@@ -58,5 +58,6 @@ def test_a_path_stays_whole_where_the_current_folder_is_gone(tmp_path: Path, mon
 
 
 def test_further_vectors_of_a_token_are_counted() -> None:
+    assert figures.tokens(()) == "-"
     assert figures.tokens(("<rex>",)) == "<rex>"
     assert figures.tokens(("<rex>", *(f"<rex>_{k}" for k in range(1, 16)))) == "<rex> +15"
