@@ -50,7 +50,7 @@ def rm_lines(result: RmResult) -> Iterator[Line]:
     yield [
         "removed ",
         Styled(result.name, "bold"),
-        f" ({result.token}, {figures.a(result.class_noun)}): commit {where}",
+        f" ({figures.tokens(result.token.split())}, {figures.a(result.class_noun)}): commit {where}",
     ]
     yield "Its exact weights and its token are gone from the model; its effect on what was trained later is not undone."
     if result.outside_context:

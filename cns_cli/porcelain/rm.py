@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cns_cli import figures
 from cns_cli.porcelain.mlflow import mirror_commit
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
@@ -67,7 +66,7 @@ def rm(request: Request, name: str, progress: Progress, message: str | None = No
     remaining = concept_views(repo, done.id)
     return RmResult(
         name=name,
-        token=figures.tokens(concept.tokens),
+        token=" ".join(concept.tokens),
         class_noun=concept.class_noun,
         commit=done.id,
         branch=head.branch,
