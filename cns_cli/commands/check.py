@@ -16,7 +16,7 @@ from cns_cli.metricnames import largest_drop, least_score, metric_list
 from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
 from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import METRIC_LABELS, CheckOptions, CheckResult, CheckRow, MetricResult
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
@@ -28,12 +28,6 @@ EXAMPLES = (
     "cns check --max-drop 0.05 --junit check.xml",
     "cns check --fast --max-drop=drift=0.001",
 )
-LABELS = {
-    "id": "identity", "clip-i": "CLIP-I", "clip-t": "CLIP-T", "drift": "K/V drift", "margin": "margin",
-    "class-drift": "class drift", "zero-shot": "zero-shot",
-}  # fmt: skip
-"""Metrics as people read them."""
-
 SKIP = 125
 """What `git bisect run` and `cns bisect run` read as: this one cannot be told."""
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
@@ -199,7 +193,7 @@ def result_lines(result: CheckResult) -> Iterator[Line]:
     yield ""
     yield from check_lines(result.rows)
     yield ""
-    yield from textwrap.wrap(f"limits: {limits_of(result.rows)}", 80, subsequent_indent="        ")
+    yield from _wrapped("limits: ", limits_of(result.rows))
     if result.passed:
         yield [Styled("kept", "green"), f": {figures.plural(_concepts(result.rows), 'concept')}"]
         return
@@ -221,9 +215,17 @@ def check_lines(rows: Sequence[CheckRow]) -> Iterator[Line]:
             body.append([*head, *line])
             head = ["", ""]
     yield from table(body, header=["concept", "", "", "now", "before", "drop", "between"], right=[3, 4, 5])
-    yield from (f"{row.concept}: {row.why}" for row in rows if row.why)
+    for row in rows:
+        yield from _wrapped(f"{row.concept}: ", row.why) if row.why else ()
     for row in rows:
         yield from (f"{'yes' if holds else 'NO '}  {demand}" for demand, holds in row.gates.items())
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """Break a labelled text into lines of 80 columns; no word is broken, since commands are copied."""
+    return textwrap.wrap(
+        f"{label}{text}", 80, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def limits_of(rows: Sequence[CheckRow]) -> str:
@@ -233,15 +235,16 @@ def limits_of(rows: Sequence[CheckRow]) -> str:
     for name, one in metrics.items():
         if one.max_drop is not None:
             grows = name in ("drift", "class-drift", "zero-shot")
-            labels.setdefault(f"{'' if grows else 'drop '}at most {one.max_drop:g}", []).append(LABELS.get(name, name))
+            limit = f"{'' if grows else 'drop '}at most {one.max_drop:g}"
+            labels.setdefault(limit, []).append(METRIC_LABELS.get(name, name))
         if one.minimum is not None:
-            labels.setdefault(f"at least {one.minimum:g}", []).append(LABELS.get(name, name))
+            labels.setdefault(f"at least {one.minimum:g}", []).append(METRIC_LABELS.get(name, name))
     return "; ".join(f"{', '.join(names)} {limit}" for limit, names in labels.items()) or "none"
 
 
 def _metric_cells(metric: MetricResult) -> list[Piece]:
     """One line of the table: its label, the means, the drop and its interval."""
-    label = LABELS.get(metric.metric, metric.metric)
+    label = METRIC_LABELS.get(metric.metric, metric.metric)
     if metric.drop is None:
         return [label, "-", "-", "-", ""]
     if metric.low is None or metric.high is None:

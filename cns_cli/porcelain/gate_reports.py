@@ -16,20 +16,11 @@ from xml.etree import ElementTree
 
 from cns_cli import figures
 from cns_cli.output import safe
-from cns_cli.porcelain.options import CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import METRIC_LABELS, CheckResult, CheckRow, MetricResult
 
 GITHUB_ANNOTATIONS = 10
 """GitHub shows this many errors of one step and drops the rest without a word."""
 
-LABELS = {
-    "id": "identity",
-    "clip-i": "CLIP-I",
-    "clip-t": "CLIP-T",
-    "drift": "K/V drift",
-    "margin": "margin",
-    "class-drift": "class drift",
-    "zero-shot": "zero-shot drift",
-}
 _MARKS = {"kept": "✅", "forgot": "❌", "inconclusive": "❔"}
 
 # XML 1.0 (fifth edition), production 2: beside what `safe` escapes, these two are no characters.
@@ -126,7 +117,7 @@ def github_errors(result: CheckResult) -> list[str]:
 
 def reason_of(row: CheckRow) -> str:
     """Why a concept was not kept, in one text; never empty."""
-    reasons = [f"{LABELS.get(one.metric, one.metric)}: {one.why}" for one in row.metrics if one.why]
+    reasons = [f"{METRIC_LABELS.get(one.metric, one.metric)}: {one.why}" for one in row.metrics if one.why]
     return row.why or "; ".join(reasons) or row.verdict
 
 
@@ -221,7 +212,7 @@ def _table_rows(row: CheckRow) -> Iterator[str]:
 def _metric_cells(one: MetricResult) -> list[str]:
     baseline = "" if one.baseline is None else _figure(one, one.baseline)
     drop = "" if one.drop is None else f"{one.drop:+.3f}" if one.baseline is not None else _figure(one, one.drop)
-    label = markdown_safe(LABELS.get(one.metric, one.metric))
+    label = markdown_safe(METRIC_LABELS.get(one.metric, one.metric))
     return [label, _figure(one, one.now), baseline, drop, _between(one), _asked(one)]
 
 

@@ -20,6 +20,17 @@ Verdict = Literal["kept", "forgot", "inconclusive"]
 METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zero-shot")
 """What `cns check` can judge on; what each means is said in `cns.metrics`."""
 
+METRIC_LABELS = {
+    "id": "identity",
+    "clip-i": "CLIP-I",
+    "clip-t": "CLIP-T",
+    "drift": "K/V drift",
+    "margin": "margin",
+    "class-drift": "class drift",
+    "zero-shot": "zero-shot",
+}
+"""Metrics as people read them."""
+
 CHECK_SCHEMA = "cns-check/1"
 """Version of the JSON of `CheckResult`: a field that is renamed or removed makes a new one, one more does not."""
 

@@ -109,7 +109,11 @@ def test_what_grows_is_exact_or_cannot_be_computed_has_its_own_line(capsys: pyte
 
 def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     worst = metric("clip-i", 0.795, 0.815, -0.021, -0.035, -0.005, verdict="inconclusive")
-    row = CheckRow(concept="ninechars", verdict="inconclusive", metrics=(worst, GROWTH, DRIFT), **IDS)
+    other = replace(GROWTH, metric="zero-shot")
+    row = CheckRow(
+        concept="ninechars", verdict="inconclusive", metrics=(worst, GROWTH, DRIFT, other),
+        why="a metric " * 12 + "cannot be told: cns check --metric clip-i,clip-t --images 200", **IDS,
+    )  # fmt: skip
     assert max(map(len, printed(answer(row), capsys).splitlines())) <= 80
 
 

@@ -145,7 +145,7 @@ def test_markdown_has_a_row_for_each_metric_and_the_reasons() -> None:
         "tom", "❌ forgot", "identity", "0.570", "0.795", "+0.220", "+0.180 and +0.260", "at most +0.02",
     ]  # fmt: skip
     assert found[3][:3] == ["", "", "CLIP-I"]
-    assert found[-1][:6] == ["(base)", "✅ kept", "zero-shot drift", "0.0123", "", "0.0123"]
+    assert found[-1][:6] == ["(base)", "✅ kept", "zero-shot", "0.0123", "", "0.0123"]
     text = markdown(EVERY)
     assert "❌ forgot" in text.splitlines()[0]
     assert "- tom: identity fell by 0.220, between 0.180 and 0.260; allowed&#58; 0.02" in text
