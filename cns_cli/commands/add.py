@@ -132,7 +132,7 @@ def add(
 
     What it learned becomes a commit. Options that are not given take the defaults of the base model's family. Without a
     registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
-    step and ends in the same concept, bit for bit.
+    step and ends in the same concept, on a CPU bit for bit.
     """
     _check_words(context, name, images, resume=resume, dry_run=dry_run)
     options = AddOptions(
