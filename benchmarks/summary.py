@@ -39,7 +39,7 @@ ARTISTS = "images nearer to the concept than to the same noun by five other arti
 WAY = "identity gained, of the way to the references' own similarity"
 PEER = "identity gained, against training all K/V weights for the same steps"
 DROP = "first concept's drop after two more, upper bound"
-NONE = "the same with `--reg none` (cat, dog, car: the stream that forgets most)"
+NONE = "the same with `--reg none` (cat, dog, car: chosen because it forgets much)"
 BARS = (
     Bar(ARTISTS, LEARNING, "nearest", "{:.0%}", "≥ 80 %", _at_least(0.8)),
     Bar(WAY, LEARNING, "of the way", "{:.2f}", "≥ 0.6", _at_least(0.6)),

@@ -119,8 +119,7 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
         }
         tokenizer = _read(CLIPTokenizer, folder, "tokenizer")
         scheduler = _read(scheduler_class, folder, "scheduler")
-        if scheduler.config["prediction_type"] not in PREDICTIONS:
-            found = scheduler.config["prediction_type"]
+        if (found := scheduler.config.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
             raise _unsupported(folder, f"its scheduler predicts {found!r}, expected {' or '.join(PREDICTIONS)}")
         pipeline = StableDiffusionPipeline(
             **modules,

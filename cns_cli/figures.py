@@ -95,7 +95,9 @@ def a(noun: str) -> str:
 
 def tokens(named: Sequence[str]) -> str:
     """Write a concept's tokens on one line: `<rex>`, `<rex> +15` where it has fifteen further vectors."""
-    return named[0] + f" +{len(named) - 1}" * (len(named) > 1) if named else "-"
+    if not named:
+        return "-"
+    return named[0] if len(named) == 1 else f"{named[0]} +{len(named) - 1}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,8 +45,8 @@ def share(text: str) -> float:
     """
     bare = text.strip()
     try:
-        value = float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
-    except ValueError:
+        value = float(Decimal(bare[:-1]) / 100) if bare.endswith("%") else float(bare)  # 5.8% is 0.058 to the bit
+    except (ValueError, InvalidOperation):
         value = 0.0
     if not 0 < value <= 1:
         raise typer.BadParameter(f"{text!r} is not a share; expected 5.8% or 0.058, above 0 and at most 1")

@@ -12,7 +12,7 @@ import typer.core
 from cns_cli import figures
 from cns_cli.errors import ExitCode
 from cns_cli.metricnames import is_metric
-from cns_cli.options import DeviceOption, JsonFlag, examples
+from cns_cli.options import DeviceOption, JsonFlag, examples, finite
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import METRIC_NAMES, Request
 from cns_cli.progress import open_progress
@@ -65,8 +65,12 @@ def start(
         str | None,
         typer.Option("--metric", metavar="CONCEPT.METRIC[.drop]", help="Score that tells good from bad: rex.clip_i."),
     ] = None,
-    below: Annotated[float | None, typer.Option("--below", metavar="X", help="Bad where the score is below X.")] = None,
-    above: Annotated[float | None, typer.Option("--above", metavar="X", help="Bad where the score is above X.")] = None,
+    below: Annotated[
+        float | None, typer.Option("--below", metavar="X", callback=finite, help="Bad where the score is below X.")
+    ] = None,
+    above: Annotated[
+        float | None, typer.Option("--above", metavar="X", callback=finite, help="Bad where the score is above X.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Begin a bisection.

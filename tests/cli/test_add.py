@@ -212,11 +212,11 @@ def test_what_replaces_nothing_is_typed_again_without_that_and_with_all_else(
     lineage: Any, cns: Any, tmp_path: Path
 ) -> None:
     picture_folder(tmp_path / "my photos")
-    typed = ("my photos", "--class", "guide dog", "--steps", "9", "--budget", "25%", "--norm-guard", "--seed", "3")
+    typed = ("my photos", "--class", "guide dog", "--steps", "9", "--budget", "5.8%", "--norm-guard", "--seed", "3")
     result = cns("add", "rex", *typed, "--no-keep-images", "--replace")
     hint = result.stderr.splitlines()[-1].removeprefix("  try: ")
     assert hint == (
-        "cns add rex 'my photos' --class 'guide dog' --steps 9 --budget 0.25 --seed 3 --norm-guard --no-keep-images"
+        "cns add rex 'my photos' --class 'guide dog' --steps 9 --budget 0.058 --seed 3 --norm-guard --no-keep-images"
     )
     lineage.add("rex")
     assert "'rex' is taken" in cns(*shlex.split(hint)[1:]).stderr

@@ -368,6 +368,7 @@ def test_every_kill_leaves_a_bisection_that_goes_on(lineage: Lineage, cns: Any, 
         ["--below", "0.7"],
         ["--metric", "rex.clip_i", "--below", "0.7", "--above", "0.1"],
         ["--metric", "clip_i", "--below", "0.7"],
+        ["--metric", "rex.clip_i", "--below", "nan"],
         ["--metric", "rex.fid", "--below", "0.7"],
     ],
 )
