@@ -8,7 +8,7 @@ import sys
 import time
 
 from cns.basefiles import describe_base, resolve_base
-from cns.classnoun import CANDIDATES
+from cns.errors import ClassNounError
 from cns.general import LATENT_STEPS, TIMESTEPS
 from cns.images import load_images
 from cns.lesson import Settings
@@ -16,7 +16,7 @@ from cns.timing import time_steps
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.init import DEFAULT_BASE
 from cns_cli.porcelain.kinds import STYLE_NOUN
-from cns_cli.porcelain.learning import JUDGED_IMAGES
+from cns_cli.porcelain.learning import JUDGED_IMAGES, class_noun_of
 from cns_cli.porcelain.options import AddOptions, DryRun
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.workbench import Workbench
@@ -44,10 +44,14 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     settings = teaching.settings_for(bench, options)
     settings.check()
     nouns: tuple[tuple[str, float], ...] = ()
+    warnings = [images.warning] if images.warning else []
     if options.class_noun is None and options.kind == "object":
-        chances = bench.clip.label(images.pixels, bench.nouns)
-        ranked = sorted(zip(bench.nouns, chances.tolist(), strict=True), key=lambda pair: -pair[1])
-        nouns = tuple(ranked[:CANDIDATES])
+        try:
+            found = class_noun_of(bench, options, images)
+            nouns = ((found.noun, found.probability),)
+        except ClassNounError as unclear:  # which the training would refuse
+            nouns = tuple(unclear.candidates)
+            warnings.append(f"{unclear.message}; {unclear.hint}")
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
     noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
@@ -69,7 +73,7 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
         + (images.pixels.nbytes if options.keep_images else 0),
         device=str(bench.device),
         class_nouns=nouns,
-        warnings=(images.warning,) if images.warning else (),
+        warnings=tuple(warnings),
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cns import codec
-from cns.classnoun import infer_captions, infer_class_noun
+from cns.classnoun import ClassNoun, infer_captions, infer_class_noun
 from cns.compose import Weights
 from cns.drift import kv_drift
-from cns.images import load_images
+from cns.images import ImageSet, load_images
 from cns.lesson import Learned
 from cns.templates import default_token, vector_tokens
 from cns.tokens import check_new_token
@@ -129,11 +129,16 @@ def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None)
     if options.kind == "style":
         return Subject(options.name, noun or STYLE_NOUN, None, token, images, "style")
     if noun is None:
-        folder = options.images.resolve().name
-        found = infer_class_noun(images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=folder)
+        found = class_noun_of(bench, options, images)
         noun, confidence = found.noun, found.probability
     captions = infer_captions(images.pixels, images.captions, noun, bench.backgrounds, bench.clip, least)
     return Subject(options.name, noun, confidence, token, images.with_captions(captions))
+
+
+def class_noun_of(bench: Workbench, options: AddOptions, images: ImageSet) -> ClassNoun:
+    """What the images show, where the user does not say it; raises ClassNounError where that is not clear."""
+    least, folder = bench.family.defaults.min_class_probability, options.images.resolve().name
+    return infer_class_noun(images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=folder)
 
 
 def store_concept(session: Session, subject: Subject, learned: Learned, parent: str, keep_images: bool) -> Concept:

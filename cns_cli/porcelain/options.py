@@ -242,7 +242,12 @@ class AddResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun(Result):
-    """What `cns add` would take. `class_nouns` are candidates with their probability, best first."""
+    """What `cns add` would take.
+
+    Attributes:
+        class_nouns: What it would take the images for, with its probability; where that is not clear, so that it would
+            refuse, the candidates, best first; empty where the user says it.
+    """
 
     name: str
     images: int

@@ -234,6 +234,17 @@ def test_a_dry_run_asks_no_noun_of_a_style(empty, photos):
     assert result.class_nouns == ()
 
 
+def test_a_dry_run_takes_the_class_noun_that_the_training_would(tmp_path, empty, photos):
+    folder = shutil.copytree(photos["rex"], tmp_path / "IMG")
+    options = AddOptions(start=empty, name="rex", images=folder, dry_run=True)
+    unclear = add_concept(options, NullProgress())
+    assert len(unclear.class_nouns) > 1
+    assert any("not clear" in warning and "--class" in warning for warning in unclear.warnings)
+    for image in folder.glob("*.png"):
+        image.with_suffix(".txt").write_text("a dog on the grass")
+    assert add_concept(options, NullProgress()).class_nouns == (("dog", 1.0),)
+
+
 def test_a_dry_run_counts_the_loss_of_the_class_s_images():
     assert loss_passes(SETTINGS) == SETTINGS.warmup_steps + SETTINGS.steps
     assert loss_passes(replace(SETTINGS, prior=50)) == SETTINGS.warmup_steps + 2 * SETTINGS.steps
