@@ -26,13 +26,14 @@ def write_output(path: Path, data: bytes | str) -> None:
         RegistryError: its folder does not exist. DiskFailed: the system refused; the file is as before.
     """
     content = data.encode() if isinstance(data, str) else data
-    target = Path(os.path.realpath(path))  # through a link, so that the link stays
-    if not target.parent.is_dir():
+    is_plain = _is_plain(path)
+    target = Path(os.path.realpath(path)) if is_plain else path  # through a link, so that the link stays
+    if is_plain and not target.parent.is_dir():
         raise RegistryError(
             f"there is no folder '{path.parent}' to write '{path.name}' into", f"mkdir -p {path.parent}"
         )
     try:
-        if _is_plain(target):
+        if is_plain:
             fsio.replace(target, content)
         else:
             target.write_bytes(content)
@@ -87,8 +88,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _is_plain(path: Path) -> bool:
+    """Whether a path leads to a plain file, or to nothing yet; the link `/dev/stdout` may lead to a pipe."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return True  # to be made
 

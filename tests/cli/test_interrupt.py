@@ -220,6 +220,10 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_output_that_is_no_file_is_written_to(tmp_path: Path) -> None:
     write_output(Path("/dev/null"), b"x")
+    code = (
+        "from pathlib import Path; from cns_cli.files import write_output; write_output(Path('/dev/stdout'), b'piped')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"piped"
     assert not Path("/dev/null").is_file()
     (tmp_path / "real").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "real")
