@@ -267,9 +267,19 @@ class Commit(JsonObject):
         _text(self.author, "commit.author")
         _whole(self.time, "commit.time", 0, LATEST_TIME)
 
+    @property
+    def subject(self) -> str:
+        """What the commit did, in a line; see `subject_of`."""
+        return subject_of(self.message, self.kind)
+
     def links(self) -> tuple[str, ...]:
         """Return the tree, the record and the parents."""
         return (self.tree, *(() if self.record is None else (self.record,)), *self.parents)
+
+
+def subject_of(message: str, kind: str) -> str:
+    """Return the first line of a commit's message, or its kind when it has none."""
+    return message.strip().split("\n")[0] or kind
 
 
 @dataclass(frozen=True)

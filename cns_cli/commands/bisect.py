@@ -174,7 +174,7 @@ def result_lines(result: BisectResult) -> Iterator[Line]:
     if result.commit is None:
         yield f"waiting for a {' and a '.join(result.missing)} commit"
         return
-    commit: Line = [Styled(figures.short_id(result.commit.id), "yellow"), f" {_subject(result)}"]
+    commit: Line = [Styled(figures.short_id(result.commit.id), "yellow"), f" {result.commit.subject}"]
     if result.status == "testing":
         left = figures.plural(result.left, "commit")
         yield f"{left} left after this one, about {figures.plural(result.rounds, 'more answer')}"
@@ -199,11 +199,6 @@ def _found_lines(result: BisectResult) -> Iterator[Line]:
     yield f"date    {figures.moment(commit.time)}"
     if result.watch is not None and commit.id in result.values:
         yield f"score   {result.watch.name} {result.values[commit.id]:.4f}"
-
-
-def _subject(result: BisectResult) -> str:
-    assert result.commit is not None
-    return result.commit.message.strip().split("\n")[0] or result.commit.kind
 
 
 def _mark(answer: Answer, revs: list[str] | None, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def log(
 def oneline_lines(commits: Iterable[CommitView]) -> Iterator[Line]:
     """Shape a commit as its id, what points at it and the first line of its message."""
     for commit in commits:
-        yield [Styled(figures.short_id(commit.id), "yellow"), *refs_pieces(commit), " ", subject(commit)]
+        yield [Styled(figures.short_id(commit.id), "yellow"), *refs_pieces(commit), " ", commit.subject]
 
 
 def full_lines(commits: Iterable[CommitView]) -> Iterator[Line]:
@@ -73,11 +73,6 @@ def message_lines(commit: CommitView) -> Iterator[Line]:
 def refs_pieces(commit: CommitView) -> list[Piece]:
     """Shape what points at a commit: ` (HEAD -> main, tag: v1)`."""
     return [" (", Styled(", ".join(commit.refs), "cyan"), ")"] if commit.refs else []
-
-
-def subject(commit: CommitView) -> str:
-    """Return the first line of a message, or the kind of the commit when it has none."""
-    return commit.message.strip().split("\n")[0] or commit.kind
 
 
 def figure_line(commit: CommitView) -> str:

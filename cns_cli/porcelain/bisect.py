@@ -181,11 +181,6 @@ def waiting_for(repo: Repository, state: BisectState) -> str:
     return _here(repo, state, f"cns checkout {state.expected[:10]}")
 
 
-def subject(message: str, kind: str) -> str:
-    """Return the first line of a commit's message, or its kind when it has none."""
-    return message.strip().split("\n")[0] or kind
-
-
 def _bounds(repo: Repository, marks: list[str], concept: str) -> list[str]:
     """Fill in for a watched concept the good commit where none was given: the one that brought the concept in."""
     bad = marks[0]
@@ -216,8 +211,7 @@ def _here(repo: Repository, state: BisectState, hint: str) -> str:
 
 def _marked(repo: Repository, state: BisectState, answer: Answer | str, commit: str) -> BisectState:
     """The state with one more answer; `_proceed` refuses it where it contradicts the others."""
-    found = repo.commit_of(commit)
-    line = f"# {answer}: [{commit}] {subject(found.message, found.kind)}"
+    line = f"# {answer}: [{commit}] {repo.commit_of(commit).subject}"
     state = replace(
         state,
         log=(*state.log, line.encode("ascii", "backslashreplace").decode(), f"cns bisect {answer} {commit}"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cns_cli.porcelain.bisect import Answer, BisectResult, mark, require_watch, running, subject, waiting_for
+from cns_cli.porcelain.bisect import Answer, BisectResult, mark, require_watch, running, waiting_for
 from cns_cli.porcelain.bisect_run import Say
 from cns_cli.porcelain.checker import Checker, only_these
 from cns_cli.porcelain.options import CheckOptions, MetricResult, Request
@@ -57,7 +57,7 @@ def run_measured(request: Request, say: Say, progress: Progress | None = None, d
         found = repo.commit_of(commit)
         figure = "cannot be measured" if value is None else f"{watch.name} {value:.4f}"
         answer: Answer = "skip" if value is None else "bad" if watch.is_bad(value) else "good"
-        say(f"{commit[:10]} {subject(found.message, found.kind)}: {figure}, {answer}")
+        say(f"{commit[:10]} {found.subject}: {figure}, {answer}")
         result = mark(request, answer, [commit], about=commit, value=value)
         if result.status != "testing":
             return result
@@ -104,5 +104,5 @@ def _refuse_if_nothing_to_find(checker: Checker, request: Request, watch: Watch,
             "cns bisect reset",
         )
     commit = repo.commit_of(state.bad)
-    say(f"{state.bad[:10]} {subject(commit.message, commit.kind)}: {watch.name} {found.value:.4f}, bad")
+    say(f"{state.bad[:10]} {commit.subject}: {watch.name} {found.value:.4f}, bad")
     mark(request, "bad", [state.bad], value=found.value)

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cns_cli.porcelain.bisect import Answer, BisectResult, mark, running, subject, waiting_for
+from cns_cli.porcelain.bisect import Answer, BisectResult, mark, running, waiting_for
 from cns_cli.porcelain.options import Request
 from registry.errors import NoBisection
 from registry.repository import Repository
@@ -61,7 +61,7 @@ def run_program(request: Request, command: Sequence[str], say: Say) -> BisectRes
                 code,
             )
         found = repo.commit_of(commit)
-        say(f"{commit[:10]} {subject(found.message, found.kind)}: {answer} ({code})")
+        say(f"{commit[:10]} {found.subject}: {answer} ({code})")
         result = mark(request, answer, [commit], about=commit)
         if result.status != "testing":
             return result

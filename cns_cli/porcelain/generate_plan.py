@@ -34,11 +34,6 @@ class Stop:
     commit: Commit
     tree: Tree
 
-    @property
-    def subject(self) -> str:
-        """First line of the commit's message."""
-        return (self.commit.message.splitlines() or [""])[0]
-
 
 @dataclass(frozen=True)
 class Plan:

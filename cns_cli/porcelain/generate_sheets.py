@@ -57,5 +57,5 @@ def range_sheet(
     rows: list[Row] = []
     for stop, images, lacking in zip(stops, tiles, missing, strict=True):
         without = f"   (without {', '.join(lacking)})" if lacking else ""
-        rows.append((f"{short_id(stop.commit_id)}  {stop.subject}{without}", images.images))
+        rows.append((f"{short_id(stop.commit_id)}  {stop.commit.subject}{without}", images.images))
     return contact_sheet(rows, title=prompt, tile=side)

@@ -104,10 +104,9 @@ class Collector:
             for commit_id, commit in walk:
                 if len(found) >= limit:
                     break
-                subject = (commit.message.splitlines() or [""])[0]
                 concepts = self._tree(commit.tree)
                 found[commit_id] = CommitLine(
-                    commit_id, commit.tree, commit.parents, commit.kind, subject, commit.author, commit.time,
+                    commit_id, commit.tree, commit.parents, commit.kind, commit.subject, commit.author, commit.time,
                     refs.get(commit_id, ()), concepts,
                 )  # fmt: skip
                 self._records.setdefault(commit_id, self._record(commit))

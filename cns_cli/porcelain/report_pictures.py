@@ -105,7 +105,7 @@ class Gallery:
         for place in _chosen_states(data, concept):
             commit = data.rows[place]
             detail = f"#{place + 1} {figures.short_id(commit.id)}"
-            row = SheetRow(commit.subject or commit.kind, detail, _score(data, place, concept))
+            row = SheetRow(commit.subject, detail, _score(data, place, concept))
             rows.append((row, self._row(data, commit.tree, concept.phrase, images, concept.kind)))
         return rows
 

@@ -189,7 +189,7 @@ def _fast_metrics(flags: Source) -> tuple[str, ...]:
             name="metric",
             value=wrong[0],
         )
-    for name, value in (("images", flags.images), ("seed", flags.seed)):
+    for name, value in (("images", flags.images), ("seed", flags.seed), ("encoder", flags.encoder)):
         if value is not None:
             raise SettingsError(
                 f"--{name} {value} is about images, and --fast makes none: expected no --{name}, or no --fast",

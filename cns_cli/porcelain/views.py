@@ -12,7 +12,7 @@ from typing import Any
 
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
-from registry.objects import Commit, Concept, Record, Tree
+from registry.objects import Commit, Concept, Record, Tree, subject_of
 from registry.repository import Repository
 
 
@@ -35,6 +35,11 @@ class CommitView(Result):
     time: int
     refs: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What the commit did, in a line."""
+        return subject_of(self.message, self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
