@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from cns.encoders import ImageEncoder
 from cns_cli.porcelain.baselines import tree_id
-from cns_cli.porcelain.judging import Features, image_seed
+from cns_cli.porcelain.judging import Features
+from cns_cli.porcelain.protocol import image_seed
 from cns_cli.porcelain.stages import Stages
 from cns_cli.porcelain.workbench import Workbench
 from registry.objects import Tree

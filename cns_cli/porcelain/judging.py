@@ -19,14 +19,11 @@ from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.baselines import tree_id
-from cns_cli.porcelain.protocol import Protocol, digest_of
+from cns_cli.porcelain.protocol import Protocol, digest_of, image_seed
 from cns_cli.porcelain.scores import Scores, Shelf
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.workbench import Workbench
 from registry.objects import Evaluation, Tree
-
-PROMPT_SEEDS = 1000
-"""Seeds of a prompt's images lie this far apart, so that prompts share none."""
 
 Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""
@@ -53,11 +50,6 @@ def judge_images(bench: Workbench, phrase: str, first: int, last: int, seed: int
     prompts = fill_templates(bench.family.templates(kind).judge, phrase)
     pairs = [(prompt, image_seed(seed, row, k)) for row, prompt in enumerate(prompts) for k in range(first, last)]
     return bench.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
-
-
-def image_seed(seed: int, prompt: int, image: int) -> int:
-    """Seed of one image of one prompt: the same in every tree."""
-    return seed + PROMPT_SEEDS * prompt + image
 
 
 def score_images(

@@ -33,6 +33,9 @@ DTYPE = "torch.float32"
 ZERO_SHOT_PROMPTS = 40
 """How many held-out calibration prompts judge the zero-shot drift: the first ones. Chosen: 4 s on the embedded base."""
 
+PROMPT_SEEDS = 1000
+"""Seeds of a prompt's images lie this far apart, so that prompts share none."""
+
 Plan = dict[str, Any]
 """A protocol as an evaluation stores it."""
 
@@ -170,3 +173,8 @@ def accelerator_possible() -> bool:
         return True
     builds = dict(re.findall(r"^(cuda|hip|xpu)\b[^=\n]*=\s*(\S+)", text, re.MULTILINE))
     return not builds or any(value != "None" for value in builds.values())
+
+
+def image_seed(seed: int, prompt: int, image: int) -> int:
+    """Seed of one image of one prompt: the same in every tree."""
+    return seed + PROMPT_SEEDS * prompt + image

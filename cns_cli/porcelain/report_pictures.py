@@ -20,7 +20,7 @@ from cns.errors import MethodError
 from cns.families import Family
 from cns.templates import Kind, fill_template
 from cns_cli import figures
-from cns_cli.porcelain.protocol import library_versions
+from cns_cli.porcelain.protocol import image_seed, library_versions
 from cns_cli.porcelain.report_data import ConceptFacts, ReportData, Sheet, SheetRow, Tile
 from cns_cli.progress import Progress
 from registry.errors import RegistryError
@@ -37,7 +37,6 @@ MAX_SHEETS = 12
 MAX_STATES = 6
 MAX_REFERENCES = 6
 PROMPTS = 3
-PROMPT_SEEDS = 1000  # as in `judging`, which cannot be imported here: it brings torch
 SIDE = 160  # pixels; larger pictures are made smaller for the page
 QUALITY = 90
 
@@ -113,7 +112,7 @@ class Gallery:
         recorded = data.protocol.get("seed", 0)
         seed = recorded if isinstance(recorded, int) else 0
         return [
-            Wanted(tree, fill_template(template, phrase), seed + PROMPT_SEEDS * place + k, self._how)
+            Wanted(tree, fill_template(template, phrase), image_seed(seed, place, k), self._how)
             for place, template in _prompts(self.family, kind)
             for k in range(images)
         ]

@@ -11,12 +11,12 @@ from PIL import Image
 
 from cns_cli.porcelain import report_pictures
 from cns_cli.porcelain.check import check
-from cns_cli.porcelain.judging import image_seed
 from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.protocol import image_seed
 from cns_cli.porcelain.report import ReportOptions, report
 from cns_cli.porcelain.report_collect import Collector, known_family
 from cns_cli.porcelain.report_data import NAMES, Sheet
-from cns_cli.porcelain.report_pictures import PROMPT_SEEDS, PROMPTS, Gallery, webp
+from cns_cli.porcelain.report_pictures import PROMPTS, Gallery, webp
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
 from registry.errors import RegistryError
@@ -36,10 +36,6 @@ def sheets(folder: Path, images: int = 1, open_session=None) -> tuple[tuple[Shee
 
 def never() -> Session:
     raise AssertionError("the base was loaded")
-
-
-def test_seeds_are_the_judge_s():
-    assert image_seed(0, 1, 0) - image_seed(0, 0, 0) == PROMPT_SEEDS
 
 
 def test_a_sheet_a_concept_with_the_base_and_every_state_since_birth(learned):
