@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import CheckResult
     from cns_cli.porcelain.checker import Checker
     from cns_cli.porcelain.live import LivePipeline
-    from cns_cli.porcelain.options import CheckResult
     from registry.repository import Repository
 
 NODE = "cns"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,12 @@ from cns_cli.commands.check import check_lines
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, finite, positive, share
 from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import AddOptions, AddResult, ConceptKind, DryRun
+from cns_cli.porcelain.options import AddOptions, ConceptKind
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import AddResult, DryRun
 
 EXAMPLES = (
     "cns add rex photos/rex",
@@ -143,6 +146,7 @@ def add(
         resume=resume, typed=_typed(context), **request_settings(),
     )  # fmt: skip
     from cns_cli.porcelain.add import add_concept
+    from cns_cli.porcelain.answers import DryRun
 
     out = Output(as_json=as_json)
     with open_progress() as progress:

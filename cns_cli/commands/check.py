@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +16,13 @@ from cns_cli.metricnames import largest_drop, least_score, metric_list
 from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
 from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import METRIC_LABELS, CheckOptions, CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import METRIC_LABELS, CheckOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 
 EXAMPLES = (
     "cns check",

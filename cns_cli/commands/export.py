@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cns_cli import figures
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
-from cns_cli.porcelain.options import ExportResult
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import ExportResult
 
 EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dtype fp16 model/")
 

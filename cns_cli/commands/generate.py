@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cns_cli import figures
 from cns_cli.options import DeviceOption, JsonFlag, SeedOption, file_to_write, finite
 from cns_cli.output import Output
-from cns_cli.porcelain.options import GenerateOptions, GenerateResult
+from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import GenerateResult
 
 EXAMPLES = (
     'cns generate "a <rex> dog in the snow"',

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cns_cli import figures
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
-from cns_cli.porcelain.options import InitResult
 from cns_cli.settings import request_settings
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.answers import InitResult
 
 EXAMPLES = (
     "cns init",

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from cns.errors import MethodError
 from cns.images import check_images
 from cns.templates import default_token, is_further_vector, vector_tokens
+from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
 from cns_cli.porcelain.interrupted import command_of, pending_views, told
-from cns_cli.porcelain.options import AddOptions, AddResult, CheckOptions, CheckResult, DryRun
+from cns_cli.porcelain.options import AddOptions, CheckOptions
 from cns_cli.porcelain.plugins import check_names
 from cns_cli.porcelain.resume import continued
 from cns_cli.progress import Progress

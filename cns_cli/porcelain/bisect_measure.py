@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.bisect import Answer, BisectResult, mark, require_watch, running, waiting_for
 from cns_cli.porcelain.bisect_run import Say
 from cns_cli.porcelain.checker import Checker, only_these
-from cns_cli.porcelain.options import CheckOptions, MetricResult, Request
+from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
 from registry.bisect_state import Watch
 from registry.errors import NoBisection

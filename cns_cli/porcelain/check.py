@@ -16,10 +16,11 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.deciding import DOUBLINGS, Case, judge, word, worst
 from cns_cli.porcelain.kinds import kind_of
-from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.protocol import Protocol, digest_of
 from cns_cli.porcelain.scores import Array, Scores, Shelf, stored_scores
 from cns_cli.porcelain.settling import Setup, protocol_for, settle

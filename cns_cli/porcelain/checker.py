@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
+from cns_cli.porcelain.answers import CheckResult
 from cns_cli.porcelain.check import check
-from cns_cli.porcelain.options import CheckOptions, CheckResult
+from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.thresholds import GROWTHS
 from cns_cli.progress import NullProgress, Progress
 from registry.repository import Repository

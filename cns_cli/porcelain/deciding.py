@@ -19,8 +19,8 @@ import numpy as np
 from cns.errors import MetricError
 from cns.gate import CONFIDENCE, Outcome, Verdict, decide, paired_drop
 from cns.metrics import confusion_margins
-from cns_cli.porcelain import options
-from cns_cli.porcelain.options import MetricResult
+from cns_cli.porcelain import answers
+from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.scores import Array, Scores
 from cns_cli.porcelain.thresholds import GROWTHS, Thresholds
 
@@ -155,7 +155,7 @@ def _span(mean: float, low: float, high: float) -> str:
     return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
-def word(outcome: Outcome) -> options.Verdict:
+def word(outcome: Outcome) -> answers.Verdict:
     """An outcome as results carry it."""
     return "kept" if outcome is Outcome.KEPT else "forgot" if outcome is Outcome.FORGOT else "inconclusive"
 

@@ -14,10 +14,11 @@ from cns.images import load_images
 from cns.lesson import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain import teaching
+from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.init import DEFAULT_BASE
 from cns_cli.porcelain.kinds import STYLE_NOUN
 from cns_cli.porcelain.learning import JUDGED_IMAGES, class_noun_of
-from cns_cli.porcelain.options import AddOptions, DryRun
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.workbench import Workbench
 from cns_cli.progress import Progress

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cns_cli.porcelain.answers import CheckResult, CheckRow
 from cns_cli.porcelain.checker import Checker, only_these
 from cns_cli.porcelain.gate_reports import facts_of, reason_of
-from cns_cli.porcelain.options import CheckOptions, CheckResult, CheckRow
+from cns_cli.porcelain.options import CheckOptions
 from cns_cli.settings import request_settings
 from registry.repository import Repository
 

@@ -9,7 +9,7 @@ import torch
 
 from cns.quiet import quiet_libraries
 from cns_cli.files import new_folder
-from cns_cli.porcelain.options import ExportResult
+from cns_cli.porcelain.answers import ExportResult
 from cns_cli.porcelain.session import Session
 from registry.errors import RegistryError
 from registry.repository import Repository

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.baselines import tree_id
 from cns_cli.porcelain.examining import Examiner
-from cns_cli.porcelain.options import CheckRow
 from cns_cli.porcelain.weights_gate import densities, weight_gates
 from registry.objects import Tree
 

@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 
 from cns_cli import figures
 from cns_cli.output import safe
-from cns_cli.porcelain.options import METRIC_LABELS, CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import METRIC_LABELS
 
 GITHUB_ANNOTATIONS = 10
 """GitHub shows this many errors of one step and drops the rest without a word."""

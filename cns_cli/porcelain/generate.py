@@ -17,10 +17,11 @@ from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
 from cns_cli import __version__
 from cns_cli.files import write_numbered, write_output
+from cns_cli.porcelain.answers import GenerateResult
 from cns_cli.porcelain.generate_plan import Plan, Stop, plan_of
 from cns_cli.porcelain.generate_sheets import Tiles, grid_sheet, range_sheet, tile_of
 from cns_cli.porcelain.generate_words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
-from cns_cli.porcelain.options import GenerateOptions, GenerateResult
+from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.picture_files import encode_picture, holds_record
 from cns_cli.porcelain.picture_record import PictureRecord
 from cns_cli.porcelain.session import Session

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cns.basefiles import describe_base, resolve_base
 from cns.safefiles import typed_path
-from cns_cli.porcelain.options import InitResult
+from cns_cli.porcelain.answers import InitResult
 from registry.objects import Base
 from registry.repository import Repository
 

@@ -22,9 +22,10 @@ from cns.lesson import Learned
 from cns.metrics import ceiling, is_learned
 from cns.sampling import Pixels
 from cns.templates import fill_template
+from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.interrupted import command_of
 from cns_cli.porcelain.judging import Features
-from cns_cli.porcelain.options import AddOptions, AddResult
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scores import Scores
 from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.teaching import Subject

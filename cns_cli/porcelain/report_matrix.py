@@ -15,8 +15,8 @@ import numpy as np
 from cns.continual import bwt, bwt_per_prompt, forgetting, is_learned, learned_gain, retention
 from cns.errors import MetricError
 from cns.gate import studentised_interval
+from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.deciding import Case, judge
-from cns_cli.porcelain.options import MetricResult
 from cns_cli.porcelain.report_data import METRICS, NAMES, Cell, Drop, MetricTable, Outcome, Step, Summary
 from cns_cli.porcelain.report_scores import Array, Scores
 from cns_cli.porcelain.scores import Scores as StoredScores

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cns_cli.commands.add import _advise, add_lines, dry_run_lines
 from cns_cli.output import Output
-from cns_cli.porcelain.options import AddResult, CheckRow, DryRun, MetricResult
+from cns_cli.porcelain.answers import AddResult, CheckRow, DryRun, MetricResult
 from registry.pending import Pending
 from tests.cli.conftest import modules_after
 

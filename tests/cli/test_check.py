@@ -10,7 +10,7 @@ import pytest
 
 from cns_cli.commands.check import exit_code, limits_of, result_lines, write_reports
 from cns_cli.output import Output
-from cns_cli.porcelain.options import CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 
 
 def metric(name: str, now: Any, baseline: Any, drop: Any, low: Any, high: Any, **more: Any) -> MetricResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cns_cli.porcelain.options import CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 
 COMMIT = "3fa91c02ab" + "0" * 54
 TREE = "b" * 64

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from cns_cli.porcelain.add import add_concept
+from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.init import init_registry
-from cns_cli.porcelain.options import AddOptions, AddResult
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
 from registry.mlflow_store import MlflowStore

@@ -16,9 +16,10 @@ from safetensors.numpy import load
 from cns import codec
 from cns.errors import BaseModelError, ImageError, MethodError, SettingsError, TokenError
 from cns_cli.porcelain.add import add_concept
+from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.estimate import loss_passes
 from cns_cli.porcelain.learning import learn
-from cns_cli.porcelain.options import AddOptions, DryRun
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
 from registry.errors import BadName, NameTaken, TipMoved, TokenTaken

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cns_cli.output import Output
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.gate_reports import github_errors, junit, markdown, markdown_safe, xml_safe
-from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions, CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
 from tests.porcelain.checks import COMMIT, EVERY, FORGOT, UNCOMPUTABLE, UNDECIDED, WORST, answer, metric, row
 
 # As Jenkins publishes it (jenkinsci/xunit-plugin); this copy is the one of pytest's own tests.

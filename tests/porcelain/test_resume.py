@@ -11,7 +11,8 @@ import pytest
 
 from cns.errors import MethodError
 from cns_cli.porcelain.add import add_concept
-from cns_cli.porcelain.options import AddOptions, AddResult
+from cns_cli.porcelain.answers import AddResult
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.saving import Saver
 from cns_cli.porcelain.status import status
 from cns_cli.progress import NullProgress
