@@ -16,12 +16,13 @@ BENCHMARKS = {
     "learning": "learning",
     "check": "check_time",
     "regions": "regions",
+    "left_out": "left_out",
     "gate_noise": "gate_noise",
     "gate_fast": "gate_fast",
     "sweep": "sweep",
     "summary": "summary",
 }
-ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
+ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "left_out")  # minutes to hours
 # Parts of the paper's tables, in `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "singles", "stream", "multi")
 

@@ -38,6 +38,11 @@ def plain(rows: Mapping[str, ByOrder]) -> dict[str, str]:
     return {name: shown(row.values()) for name, row in rows.items()}
 
 
+def means(rows: Mapping[str, ByOrder]) -> dict[str, str]:
+    """A column of means without intervals, where orders differ more than methods do."""
+    return {name: f"{np.mean(list(row.values())):.3f}" if row else MISSING for name, row in rows.items()}
+
+
 def half_width(values: Sequence[float]) -> float:
     """Half of Student's 95 % interval of a mean; infinite for one value."""
     low, high = studentised_interval(np.asarray(values, float))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,26 @@ def singles_report(paper: Paper) -> Report:
     if ratios["CNS"]:
         figures[f"gain against {PEER}"] = float(np.mean(list(ratios["CNS"].values())))
     table = Table("Single concepts", ["method", *columns, "paper CLIP-I", "paper CLIP-T"], rows, note)
-    return Report("singles", [table], [], figures)
+    return Report("singles", [table, *_by_class(paper, cells)], [], figures)
+
+
+def _by_class(paper: Paper, cells: Cells) -> list[Table]:
+    """Single concepts of classes that the base was trained on, and of others; none where all are of one sort."""
+    concepts = figure3.single_concepts(paper.lab)
+    known, new = ({one.name for one in concepts if one.known is wanted} for wanted in (True, False))
+    if not (known and new):
+        return []
+    columns = {
+        f"{label}, {sort}": marked(figures_of(cells, partial(_mean, score, among=names)))
+        for score, label in (("identity", "identity"), ("clip_t", "CLIP-T"))
+        for sort, names in (("known", known), ("new", new))
+    }
+    rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
+    note = (
+        f"The same, apart: {len(known)} concepts of classes that the base knows, and of those that it never saw "
+        f"({', '.join(sorted(new))})."
+    )
+    return [Table("Single concepts: known and new classes", ["method", *columns], rows, note)]
 
 
 def multi_report(paper: Paper) -> Report:
@@ -164,9 +183,10 @@ def _of_group(kind: str, score: str, cell: dict[str, Any]) -> float:
     return float(cell[kind][score])
 
 
-def _mean(score: str, cell: dict[str, Any]) -> float:
-    """Mean of a score over single concepts."""
-    return float(np.mean([row[score] for row in cell["scores"]]))
+def _mean(score: str, cell: dict[str, Any], among: Container[str] | None = None) -> float:
+    """Mean of a score over single concepts, all or some."""
+    named = zip(cell["concepts"], cell["scores"], strict=True)
+    return float(np.mean([row[score] for name, row in named if among is None or name in among]))
 
 
 def _fused(cells: Mapping[int, Any]) -> list[Cell]:

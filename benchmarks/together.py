@@ -40,7 +40,7 @@ def together(room: Classroom, judge: Judge, method: Method, state: Any) -> dict[
             costs.append(fuse_cost(room, method, state, names))
             concepts = [stream.concepts[name] for name in names]
             for regions in rows:
-                rows[regions].append(_group(room, judge, concepts, regions))
+                rows[regions].append(scores_of(judge, *pictures(room, judge, concepts, regions=regions), concepts))
         for regions, scores in rows.items():
             key = NAMES[len(groups[0])] + (", regions" if regions else "")
             found[key] = {name: round(float(np.mean([row[name] for row in scores])), 4) for name in scores[0]}
@@ -62,8 +62,17 @@ def fuse_cost(room: Classroom, method: Method, state: Any, names: Sequence[str])
     return (max(0.0, seconds - reset_s), float(held)) if held else (0.0, 0.0)
 
 
-def _group(room: Classroom, judge: Judge, concepts: Sequence[Concept], regions: bool) -> dict[str, float]:
-    """Draw one group on every background and score it."""
+def pictures(
+    room: Classroom, judge: Judge, concepts: Sequence[Concept], *, regions: bool = False
+) -> tuple[Pixels, list[str]]:
+    """Draw some concepts side by side on every background: pictures, the same seeds for all groups, and their prompts.
+
+    Args:
+        room: Whose live model is ready to draw them.
+        judge: Of their stream.
+        concepts: From left to right.
+        regions: Ask for each in a box of its own.
+    """
     prompts, images = [], []
     for place, template in enumerate(judge.stream.together_templates):
         prompt = fill_template(template, " and ".join(f"a {concept.phrase}" for concept in concepts))
@@ -72,7 +81,7 @@ def _group(room: Classroom, judge: Judge, concepts: Sequence[Concept], regions: 
         prompts += [prompt] * PER_PROMPT
         with regional(room.model.pipeline, _regions(concepts, template) if regions else []):
             images.append(judge.draw([prompt] * PER_PROMPT, seeds))
-    return scores_of(judge, np.concatenate(images), prompts, concepts)
+    return np.concatenate(images), prompts
 
 
 def scores_of(judge: Judge, images: Pixels, prompts: Sequence[str], concepts: Sequence[Concept]) -> dict[str, float]:

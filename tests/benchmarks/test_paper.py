@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import paper_tables
+from benchmarks import left_out, paper_tables
 from benchmarks.cells import Cells
 from benchmarks.figure3 import shared, single_concepts
 from benchmarks.lab import FULL, Lab
@@ -125,6 +125,14 @@ def test_shared_neurons_are_counted_over_all_matrices() -> None:
     base = {"a": torch.tensor([[True, True]]), "b": torch.tensor([[True, False]])}
     general = {"a": torch.tensor([[True, False]]), "b": torch.tensor([[True, True]])}
     assert shared(base, general) == pytest.approx(2 / 3)
+
+
+def test_pictures_of_one_concept_are_scored_as_of_both(lab: Lab) -> None:
+    (pair,) = left_out.measure(lab)
+    assert len({scores["identity"] for scores in pair.values()}) == 3
+    (table,) = left_out.report([pair]).tables
+    assert [row[0] for row in table.rows] == ["both, side by side", "both, with regions", "one of them alone"]
+    assert all(-1 <= float(value) <= 1 for row in table.rows for value in row[1:])
 
 
 def test_singles_hold_new_classes_too() -> None:
