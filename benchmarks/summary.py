@@ -30,6 +30,7 @@ class Bar:
 
 
 LEARNING, GENERATE, REGISTRY, STARTUP = "learning", "generate", "registry", "startup"
+SINGLES, STREAM = "singles", "stream"
 CHECK, NOISE = "check", "gate_noise"
 Z_95 = 1.96  # standard deviations of a normal distribution that hold 95 % of it
 CHECKED = "`cns check`, ten concepts, twenty prompts, two images of each"
@@ -40,12 +41,25 @@ WAY = "identity gained, of the way to the references' own similarity"
 PEER = "identity gained, against training all K/V weights for the same steps"
 DROP = "first concept's drop after two more, upper bound"
 NONE = "the same with `--reg none` (cat, dog, car: chosen because it forgets much)"
+CUSTOM = "identity gained by a single concept, against Custom Diffusion"
+FORGOTTEN = "backward transfer of identity over twenty concepts, three orders"
 BARS = (
     Bar(ARTISTS, LEARNING, "nearest", "{:.0%}", "≥ 80 %", _at_least(0.8)),
     Bar(WAY, LEARNING, "of the way", "{:.2f}", "≥ 0.6", _at_least(0.6)),
     Bar(PEER, LEARNING, "gain over peer", "{:.2f}", "≥ 0.85", _at_least(0.85)),
     Bar(DROP, LEARNING, "first concept's drop, features, upper bound", "{:+.3f}", "≤ 0.02", _at_most(0.02)),
     Bar(NONE, LEARNING, "first concept's drop, none", "{:+.3f}", "≥ 0.1", _at_least(0.1)),
+    Bar(CUSTOM, SINGLES, "gain against custom diffusion", "{:.2f}", "≥ 0.95", _at_least(0.95)),
+    Bar(FORGOTTEN, STREAM, "CNS: bwt identity", "{:+.3f}", "≥ -0.02", _at_least(-0.02)),
+    Bar("backward transfer of CLIP-I, likewise", STREAM, "CNS: bwt clip_i", "{:+.3f}", "≥ -0.01", _at_least(-0.01)),
+    Bar(
+        "share of the gain of identity that is left then",
+        STREAM,
+        "CNS: retention identity",
+        "{:.2f}",
+        "≥ 0.95",
+        _at_least(0.95),
+    ),
     Bar("`cns generate` against plain diffusers, time", GENERATE, "ratio", "{:.3f}", "≤ 1.05", _at_most(1.05)),
     Bar("an image in a batch of 16", GENERATE, "image s", "{:.2f} s", "≤ 0.3 s", _at_most(0.3)),
     Bar(CHECKED, CHECK, "check s", "{:.0f} s", "≤ 150 s", _at_most(150)),
