@@ -22,7 +22,7 @@ BENCHMARKS = {
     "sweep": "sweep",
     "summary": "summary",
 }
-ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "left_out")  # minutes to hours
+ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
 # Parts of the paper's tables, in `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "singles", "stream", "multi")
 

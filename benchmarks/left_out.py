@@ -1,7 +1,7 @@
 """Do the scores of several concepts in one picture notice when one of two is left out?
 
 CNS learns both concepts of a pair, then the same backgrounds and seeds are drawn three times: side by side, with boxes,
-and with each concept alone. Pictures of one concept are scored as if they were of both. Four minutes.
+and with each concept alone. Pictures of one concept are scored as if they were of both. Some minutes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,9 @@ from benchmarks.figure3 import STREAM
 from benchmarks.lab import FULL, QUICK, Lab
 from benchmarks.ours import Ours
 from benchmarks.report import Cell, Report, Table
+from benchmarks.stream_tables import TOGETHER_NAMES
 from benchmarks.together import pictures, scores_of
 
-SCORES = {
-    "identity": "identity",
-    "all_there": "all there",
-    "clip_i": "CLIP-I",
-    "lite_i": "EfficientNet",
-    "clip_t": "CLIP-T",
-}
 Pair = Mapping[str, Mapping[str, float]]
 """What was drawn -> score -> mean."""
 
@@ -62,13 +56,17 @@ def measure(lab: Lab) -> list[Pair]:
 
 def report(pairs: list[Pair]) -> Report:
     """The means over the pairs."""
-    means = {drawn: {score: fmean(pair[drawn][score] for pair in pairs) for score in SCORES} for drawn in pairs[0]}
-    rows: list[list[Cell]] = [[drawn, *(f"{scores[score]:.3f}" for score in SCORES)] for drawn, scores in means.items()]
+    means = {
+        drawn: {score: fmean(pair[drawn][score] for pair in pairs) for score in TOGETHER_NAMES} for drawn in pairs[0]
+    }
+    rows: list[list[Cell]] = [
+        [drawn, *(f"{scores[score]:.3f}" for score in TOGETHER_NAMES)] for drawn, scores in means.items()
+    ]
     note = (
         f"CNS, {len(pairs)} pairs of the reporting stream, nothing else learned. All pictures are scored as if of both "
         "concepts of the pair, against the prompt that names both. One seed."
     )
     figures = {f"{drawn}: {score}": value for drawn, scores in means.items() for score, value in scores.items()}
     return Report(
-        "left_out", [Table("When one of two is left out", ["drawn", *SCORES.values()], rows, note)], [], figures
+        "left_out", [Table("When one of two is left out", ["drawn", *TOGETHER_NAMES.values()], rows, note)], [], figures
     )

@@ -64,18 +64,36 @@ def marked(rows: Mapping[str, ByOrder], digits: int = 3) -> dict[str, str]:
     A row that lacks a value in one of the orders is shown as missing and left out. Below `LEAST_ORDERS` orders nothing
     is marked.
     """
-    orders = sorted({order for values in rows.values() for order in values})
-    complete = {name: values for name, values in rows.items() if values and len(values) == len(orders)}
-    paired = {name: [values[order] for order in orders] for name, values in complete.items()}
+    paired = _paired(rows)
     texts = {name: shown(paired.get(name, []), digits) for name in rows}
-    if len(orders) < LEAST_ORDERS or not paired:
+    found = best_and_below(rows)
+    if found is None:
         return texts
+    best, below = found
+    marks = {name: f"**{texts[name]}**" if name == best else f"{texts[name]} =" for name in paired if name not in below}
+    return {**texts, **marks}
+
+
+def best_and_below(rows: Mapping[str, ByOrder]) -> tuple[str, set[str]] | None:
+    """The row of the best mean, and those significantly below it; None of fewer than `LEAST_ORDERS` orders.
+
+    Rows that lack a value in one of the orders are left out.
+    """
+    paired = _paired(rows)
+    if not paired or len(next(iter(paired.values()))) < LEAST_ORDERS:
+        return None
     best = max(paired, key=lambda name: float(np.mean(paired[name])))
-    texts[best] = f"**{texts[best]}**"
-    for name, values in paired.items():
-        if name != best and not is_below(values, paired[best]):
-            texts[name] += " ="
-    return texts
+    return best, {name for name, values in paired.items() if name != best and is_below(values, paired[best])}
+
+
+def _paired(rows: Mapping[str, ByOrder]) -> dict[str, list[float]]:
+    """The values of the rows that have one in every order, in the same order of orders."""
+    orders = sorted({order for values in rows.values() for order in values})
+    return {
+        name: [values[order] for order in orders]
+        for name, values in rows.items()
+        if values and len(values) == len(orders)
+    }
 
 
 def is_below(values: Sequence[float], best: Sequence[float]) -> bool:

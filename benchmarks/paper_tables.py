@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from benchmarks import figure3, paper_plots, singles, stream
 from benchmarks.lab import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
 from benchmarks.lineup import ABLATIONS, OURS, PEERS, ROWS, TUNED
-from benchmarks.paper_stats import Cells, figures_of, marked, on_common_orders, plain, shown
+from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown
 from benchmarks.report import Cell, Report, Table
-from benchmarks.stream_tables import IMAGE_NAMES, intervals, stream_report
+from benchmarks.stream_tables import IMAGE_NAMES, TOGETHER_NAMES, intervals, stream_report
 from benchmarks.tuning import MARGIN
 
 if TYPE_CHECKING:
@@ -151,11 +152,14 @@ def multi_report(paper: Paper) -> Report:
         }
     )
     tables = []
+    below: Counter[str] = Counter()
     for kind in ("pairs", "pairs, regions", "triples", "triples, regions"):
-        columns = {
-            label: marked(figures_of(cells, partial(_of_group, kind, score)))
-            for score, label in {"identity": "identity", "all_there": "all there", **IMAGE_NAMES}.items()
-        }
+        columns = {}
+        for score, label in TOGETHER_NAMES.items():
+            column = figures_of(cells, partial(_of_group, kind, score))
+            columns[label] = marked(column)
+            found = best_and_below(column)
+            below[label] += found is not None and "CNS" in found[1]
         rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
         tables.append(Table(f"Several concepts: {kind}", ["method", *columns], rows, ""))
     rows = [[name, *_fused(cells[name]), *(PAPER[name][2:] if name in PAPER else [""] * 4)] for name in ROWS]
@@ -169,7 +173,8 @@ def multi_report(paper: Paper) -> Report:
         "from forgetting prompts of two concepts side by side, which no peer is. "
         f"{intervals(cells, paper)} Cosines are raw; {SCALES}"
     )
-    return Report("multi", [*tables, Table("Getting several concepts ready", columns_, rows, note)])
+    figures: dict[str, Cell] = {f"tables with CNS below the best: {label}": count for label, count in below.items()}
+    return Report("multi", [*tables, Table("Getting several concepts ready", columns_, rows, note)], [], figures)
 
 
 def _gain(cell: dict[str, Any]) -> float:

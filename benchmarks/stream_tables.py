@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from benchmarks.paper import Paper
 
 IMAGE_NAMES = {"identity": "identity", "clip_i": "CLIP-I", "lite_i": "EfficientNet", "clip_t": "CLIP-T"}
+TOGETHER_NAMES = {"identity": "identity", "all_there": "all there", **IMAGE_NAMES}
 LINEAGE = ("gain {}", "final {}", "bwt {}", "bwt {} / gain", "retention {}")
 ENERGY = "energy_left"
 ENERGY_PLACES = (2, 3, 5, 10, 15, 20)

@@ -30,7 +30,7 @@ class Bar:
 
 
 LEARNING, GENERATE, REGISTRY, STARTUP = "learning", "generate", "registry", "startup"
-SINGLES, STREAM = "singles", "stream"
+SINGLES, STREAM, MULTI = "singles", "stream", "multi"
 CHECK, NOISE = "check", "gate_noise"
 Z_95 = 1.96  # standard deviations of a normal distribution that hold 95 % of it
 CHECKED = "`cns check`, ten concepts, twenty prompts, two images of each"
@@ -43,6 +43,8 @@ DROP = "first concept's drop after two more, upper bound"
 NONE = "the same with `--reg none` (cat, dog, car: chosen because it forgets much)"
 CUSTOM = "identity gained by a single concept, against Custom Diffusion"
 FORGOTTEN = "backward transfer of identity over twenty concepts, three orders"
+SEVERAL = "several concepts in a picture: tables, of four, with CNS significantly below the best in"
+BELOW = "tables with CNS below the best"
 BARS = (
     Bar(ARTISTS, LEARNING, "nearest", "{:.0%}", "≥ 80 %", _at_least(0.8)),
     Bar(WAY, LEARNING, "of the way", "{:.2f}", "≥ 0.6", _at_least(0.6)),
@@ -59,6 +61,10 @@ BARS = (
         "{:.2f}",
         "≥ 0.95",
         _at_least(0.95),
+    ),
+    *(
+        Bar(f"{SEVERAL} {score}", MULTI, f"{BELOW}: {score}", "{:.0f}", "0", _at_most(0))
+        for score in ("identity", "CLIP-T", "CLIP-I")
     ),
     Bar("`cns generate` against plain diffusers, time", GENERATE, "ratio", "{:.3f}", "≤ 1.05", _at_most(1.05)),
     Bar("an image in a batch of 16", GENERATE, "image s", "{:.2f} s", "≤ 0.3 s", _at_most(0.3)),
