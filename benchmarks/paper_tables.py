@@ -159,7 +159,8 @@ def multi_report(paper: Paper) -> Report:
             column = figures_of(cells, partial(_of_group, kind, score))
             columns[label] = marked(column)
             found = best_and_below(column)
-            below[label] += found is not None and "CNS" in found[1]
+            if found is not None:
+                below[label] += "CNS" in found[1]
         rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
         tables.append(Table(f"Several concepts: {kind}", ["method", *columns], rows, ""))
     rows = [[name, *_fused(cells[name]), *(PAPER[name][2:] if name in PAPER else [""] * 4)] for name in ROWS]

@@ -16,7 +16,7 @@ from benchmarks.lab import FULL, Lab
 from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
 from benchmarks.lineup import BY_NAME, PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of, reports
-from benchmarks.paper_stats import MISSING, is_below, marked, on_common_orders, shown
+from benchmarks.paper_stats import MISSING, best_and_below, is_below, marked, on_common_orders, shown
 from benchmarks.singles import SAME_AS
 from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
@@ -82,6 +82,12 @@ def test_a_clear_loser_is_not_marked_and_a_near_one_is() -> None:
     assert texts["near"].endswith("=")
     assert not texts["low"].endswith("=")
     assert texts["none"] == MISSING
+
+
+def test_nobody_is_below_the_best_where_too_few_orders_tell() -> None:
+    rows = {"best": {0: 0.9, 1: 0.91}, "low": {0: 0.5, 1: 0.51}}
+    assert best_and_below(rows) is None
+    assert best_and_below({name: {**row, 2: row[0]} for name, row in rows.items()}) == ("best", {"low"})
 
 
 def test_rows_are_compared_on_the_orders_that_all_have() -> None:
