@@ -14,5 +14,5 @@ Stages, in order, each a module that can be run alone (`python -m base_model STA
     concepts   concepts.py    demo concepts by an artist that the base never saw
     card       card.py        the model card, from the figures
 
-This is a maintainer's tool. The product never imports it; it imports one module of the product, `cns.identity`.
+This is a maintainer's tool. The product never imports it; it imports one module of the product, `cns.judges.identity`.
 """

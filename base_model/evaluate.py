@@ -30,7 +30,7 @@ from base_model.sheets import contact_sheet
 from base_model.stages import Workspace
 from base_model.vae import psnr
 from base_model.vocabulary import NOUNS, PHRASES, held_out_prompts, is_held_out, single_caption
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 GUIDANCE = 2.0
 STEPS = 15

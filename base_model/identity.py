@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from base_model.backgrounds import draw_phrase, paint_background
 from base_model.drawings import Rgba
 from base_model.training import Schedule, Training, autocast, matrix_optimizers
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 NOUN_DRAWINGS = 32  # a batch, of the nouns that the encoder will judge most
 OTHER_DRAWINGS = 32

@@ -24,7 +24,7 @@ from base_model.concepts import compose_pictures
 from base_model.scenes import Artwork
 from base_model.vae import to_images
 from base_model.vocabulary import NOUNS, single_caption
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 PICTURES_PER_DRAWING = 8
 SEED = 31

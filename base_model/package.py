@@ -1,7 +1,7 @@
 """Packaging: the trained parts as one folder in plain diffusers format, fp16, with the judges and the word lists.
 
 `StableDiffusionPipeline.from_pretrained(folder)` loads it; nothing in it is the project's own format except
-`identity/`, whose class is `cns.identity.IdentityEncoder`.
+`identity/`, whose class is `cns.judges.identity.IdentityEncoder`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from base_model.calibration import calibration_table, vocabulary_table
 from base_model.clip import write_preprocessor
 from base_model.stages import Workspace
 from base_model.unet import new_scheduler
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 MAX_BYTES = 48 * 2**20  # so that the wheel stays small enough to commit and to install
 

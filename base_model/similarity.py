@@ -22,7 +22,7 @@ from base_model.identity import premultiplied
 from base_model.judges import embed
 from base_model.stages import Workspace
 from base_model.vocabulary import DRAWN_PHRASES, PLAIN_PHRASES
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 MAX_COSINE = 0.95
 MIN_DIFFERENCE = 0.1

@@ -21,7 +21,7 @@ from base_model import clip, identity, sources, tokenizer, unet, vae
 from base_model.drawings import load_drawings, render_drawings
 from base_model.scenes import Scene, all_artworks, load_scenes, noun_artworks, save_scenes, scene_arrays, scenes
 from base_model.vocabulary import NOUN_OF_LABEL
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 EVERY_GROUP = frozenset(range(10))
 NOUN_SCENES = 36_864

@@ -23,7 +23,7 @@ from torch import Tensor
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
-from cns.images import load_images
+from cns.files.images import load_images
 from cns.lesson import Lesson, Settings, Surroundings
 from cns.loading import describe_base, resolve_base
 from cns.regularizers import PastConcept

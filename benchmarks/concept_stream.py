@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cns.images import ImageSet, load_images
+from cns.files.images import ImageSet, load_images
 from cns.templates import fill_templates
 
 FOLDER = Path(__file__).resolve().parent / "streams"

@@ -5,7 +5,7 @@ that are loaded are written down in this file. No pickle, no code from the folde
 weights come up in float32 whatever their file holds: these are the masters that deltas are added to; casting for speed
 is the caller's.
 
-Which folder it is and whether it is still the same base is `basefiles.py`'s part, re-exported here.
+Which folder it is and whether it is still the same base is the part of `cns.files.bases`, re-exported here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from cns.basefiles import COMPONENTS, BaseFacts, check_base, describe_base, resolve_base
 from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
-from cns.modelfiles import check_part, read_json, tensors_of, weight_files
+from cns.files.bases import COMPONENTS, BaseFacts, check_base, describe_base, resolve_base
+from cns.files.models import check_part, read_json, tensors_of, weight_files
+from cns.files.plain import reason_of
 from cns.quiet import quiet_libraries
-from cns.safefiles import reason_of
 
 with quiet_libraries():
     import diffusers

@@ -16,7 +16,7 @@ from typing import Any
 
 from cns.errors import BaseModelError
 from cns.families import Family
-from cns.modelfiles import read_json
+from cns.files.models import read_json
 
 LISTS_FOLDER = Path(__file__).parent / "calibration"
 MIN_CALIBRATION_PROMPTS = 200

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
 
 with quiet_libraries():

@@ -16,7 +16,7 @@ from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.fsck import FsckResult
-    from registry.findings import Finding, Reach
+    from registry.health.findings import Finding, Reach
 
 EXAMPLES = ("cns fsck", "cns fsck --read-data", "cns fsck --rebuild", "cns fsck --json")
 

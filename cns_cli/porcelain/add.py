@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
-from cns.images import check_images
+from cns.files.images import check_images
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import DEFAULT_BASE, init_registry

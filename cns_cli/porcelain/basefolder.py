@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cns.basefiles import resolve_base
 from cns.errors import BaseModelError
+from cns.files.bases import resolve_base
 from registry import config, trust
 from registry.errors import BadConfig
 from registry.repository import Repository

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cns.safefiles import typed_path
+from cns.files.plain import typed_path
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.thresholds import check_settings
 from registry import config
 from registry.errors import BadConfig, BadSetting, SettingMissing
-from registry.mlflow_store import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
+from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
 from registry.repository import Repository
 
 TEXTS = ("user.name", SOURCE_KEY, NAME_KEY, URI_KEY)

@@ -175,8 +175,8 @@ def _lock(folder: Path) -> Iterator[Sign]:
 
 def _base(folder: Path) -> Iterator[Sign]:
     """Compare the digests of the base model's files with the base object. Never goes to the network."""
-    from cns.basefiles import check_base, resolve_base
     from cns.errors import MethodError
+    from cns.files.bases import check_base, resolve_base
 
     repo = Repository(folder.parent)
     base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry import bisect_state, fsio
 from registry.errors import RegistryError
-from registry.gc import TEMPORARY_S
+from registry.health.gc import TEMPORARY_S
 from registry.pending import Pending
 
 LOCKS = Path("/proc/locks")

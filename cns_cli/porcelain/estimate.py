@@ -7,10 +7,10 @@ import resource
 import sys
 import time
 
-from cns.basefiles import describe_base, resolve_base
 from cns.errors import ClassNounError
+from cns.files.bases import describe_base, resolve_base
+from cns.files.images import load_images
 from cns.general import LATENT_STEPS, TIMESTEPS
-from cns.images import load_images
 from cns.lesson import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain import teaching

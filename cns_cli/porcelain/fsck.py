@@ -16,10 +16,11 @@ from cns_cli.figures import plural
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
-from registry import layout, repair
+from registry import layout
 from registry.errors import MlflowUnavailable, RegistryError
-from registry.findings import Finding, Graph, Report
-from registry.fsck import fsck as check_registry
+from registry.health import repair
+from registry.health.findings import Finding, Findings, Graph
+from registry.health.fsck import fsck as check_registry
 from registry.repository import Repository
 
 
@@ -99,7 +100,7 @@ def fsck(options: FsckOptions, progress: Progress | None = None) -> FsckResult:
     )
 
 
-def _rebuild(folder: Path, options: FsckOptions, before: Report) -> tuple[list[str], Report, Graph]:
+def _rebuild(folder: Path, options: FsckOptions, before: Findings) -> tuple[list[str], Findings, Graph]:
     """Make again what can be, in the order in which one needs the other, and check anew."""
     commits = [one.object_id for one in before.findings if one.level == "error" and one.object_id]
     done = repair.rebuild_commits(folder, commits)
@@ -122,7 +123,7 @@ def _rebuild(folder: Path, options: FsckOptions, before: Report) -> tuple[list[s
 
 
 def _rebuild_mirror(folder: Path, uri: str | None) -> list[str]:
-    from registry.mlflow_mirror import MlflowMirror
+    from registry.mirror.mirror import MlflowMirror
 
     found = MlflowMirror(Repository(folder.parent), uri).sync()
     counts = [(len(found.commits), "commit"), (len(found.evaluations), "evaluation"), (len(found.refs), "ref move")]

@@ -21,7 +21,7 @@ from cns import codec
 from cns.errors import MethodError
 from cns.grid import MAX_CHANGE, MAX_TOTAL
 from registry.errors import RegistryError
-from registry.findings import Finding, Graph
+from registry.health.findings import Finding, Graph
 from registry.objects import Base, Blob, Concept, Evaluation, References, Tree
 from registry.store import DiskStore
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cns.encoders import ImageEncoder
+from cns.judges.encoders import ImageEncoder
 from cns_cli.porcelain.baselines import tree_id
 from cns_cli.porcelain.judging import Features
 from cns_cli.porcelain.protocol import image_seed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from registry.gc import GRACE_S, collect
+from registry.health.gc import GRACE_S, collect
 from registry.repository import Repository
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time as clock
 from pathlib import Path
 
-from cns.basefiles import describe_base, resolve_base
-from cns.safefiles import typed_path
+from cns.files.bases import describe_base, resolve_base
+from cns.files.plain import typed_path
 from cns_cli.porcelain.answers import InitResult
 from registry.objects import Base
 from registry.repository import Repository

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cns import codec
-from cns.classnoun import ClassNoun, infer_captions, infer_class_noun
 from cns.compose import Weights
 from cns.drift import kv_drift
-from cns.images import ImageSet, load_images
+from cns.files.images import ImageSet, load_images
+from cns.judges.classnoun import ClassNoun, infer_captions, infer_class_noun
 from cns.lesson import Learned
 from cns.templates import default_token, vector_tokens
 from cns.tokens import check_new_token

@@ -1,7 +1,7 @@
 """`mlflow sync`, `mlflow restore`, and the recording of a commit that was just made.
 
 The object store decides whether a commit exists. MLflow mirrors it: when it cannot be reached the commit stands, and a
-warning names the command that repairs it. MLflow itself is imported by modules `registry.mlflow_…` alone, when used.
+warning names the command that repairs it. MLflow itself is imported by `registry.mirror` alone, when used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def mirror_commit(repo: Repository, commit_id: str, mlflow_uri: str | None = Non
     Raises:
         MlflowUnavailable: and the registry's config has `mlflow.required = true`.
     """
-    from registry.mlflow_mirror import MlflowMirror
+    from registry.mirror.mirror import MlflowMirror
 
     try:
         MlflowMirror(repo, mlflow_uri).record(commit_id)
@@ -86,7 +86,7 @@ def mirror_evaluations(
         trees: Ids of the trees that were looked at: the commit's own, and those of baselines.
         mlflow_uri: Overrides the registry's own tracking URI.
     """
-    from registry.mlflow_mirror import MlflowMirror
+    from registry.mirror.mirror import MlflowMirror
 
     try:
         MlflowMirror(repo, mlflow_uri).record_scores(commit_id, trees)
@@ -102,7 +102,7 @@ def sync(request: Request) -> SyncResult:
         NotARegistry.
         MlflowUnavailable: MLflow cannot be used.
     """
-    from registry.mlflow_mirror import MlflowMirror
+    from registry.mirror.mirror import MlflowMirror
 
     mirror = MlflowMirror(Repository.discover(request.start), request.mlflow_uri)
     report = mirror.sync()
@@ -125,7 +125,7 @@ def restore(request: Request, name: str | None = None) -> RestoreResult:
     Raises:
         MlflowUnavailable: MLflow cannot be used, or holds no such registry.
     """
-    from registry.mlflow_mirror import MlflowMirror
+    from registry.mirror.mirror import MlflowMirror
 
     try:
         folder = Repository.discover(request.start).root

@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cns.decoding import DECODE_ERRORS, check_chunks
-from cns.safefiles import read_regular_file, reason_of
+from cns.files.decoding import DECODE_ERRORS, check_chunks
+from cns.files.plain import read_regular_file, reason_of
 from cns_cli.porcelain.picture_record import FORMAT, MAX_CHARACTERS, NoRecord, PictureRecord, read_record
 from registry.errors import RegistryError
 

@@ -20,9 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cns.encoderfiles import find_judges, folder_digest
 from cns.families import Family
-from cns.modelfiles import read_json
+from cns.files.models import read_json
+from cns.judges.files import find_judges, folder_digest
 from cns.prompts import calibration_of, prompts_digest
 from cns.templates import Kind
 

@@ -10,7 +10,7 @@ from typing import Literal
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
-from registry.reachability import tips
+from registry.health.reachability import tips
 from registry.repository import Repository
 
 RefKind = Literal["branch", "tag"]

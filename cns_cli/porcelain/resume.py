@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cns.errors import MethodError
-from cns.images import MAX_FILE_BYTES, scan_folder
-from cns.safefiles import read_regular_file, reason_of
+from cns.files.images import MAX_FILE_BYTES, scan_folder
+from cns.files.plain import read_regular_file, reason_of
 from cns_cli.porcelain.interrupted import add_command, command_of, flag_of, is_committed, path_of, text_of, unusable
 from cns_cli.porcelain.options import AddOptions
 from registry import canonical

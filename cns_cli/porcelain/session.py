@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from cns import codec
-from cns.basefiles import check_base
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
+from cns.files.bases import check_base
 from cns_cli.porcelain.basefolder import base_folder
 from cns_cli.porcelain.baselines import birth_tree
 from cns_cli.porcelain.kinds import kind_of

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cns.captions import fill_caption, fill_style_caption
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
+from cns.files.captions import fill_caption, fill_style_caption
+from cns.files.images import ImageSet
 from cns.general import Vote, find_general_neurons
-from cns.images import ImageSet
 from cns.lesson import Learned, Lesson, Settings, Surroundings
 from cns.prompts import prompts_digest
 from cns.regularizers import PastConcept

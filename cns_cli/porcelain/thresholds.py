@@ -15,7 +15,7 @@ from typing import Any
 
 from cns.errors import SettingsError
 from cns.families import Defaults, Family
-from cns.safefiles import open_plain
+from cns.files.plain import open_plain
 from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
 from cns_cli.porcelain.plugins import metric_names, unknown_metric
 from registry import trust

@@ -16,8 +16,8 @@ import torch
 from cns import codec
 from cns.compose import ConceptWeights, Weights, kv_parameters
 from cns.errors import MetricError
-from cns.modelfiles import weight_files
-from cns.tensorfiles import read_header, read_tensor
+from cns.files.models import weight_files
+from cns.files.tensors import read_header, read_tensor
 from cns_cli.porcelain.session import Session
 from registry.objects import Tree
 

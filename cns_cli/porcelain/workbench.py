@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from cns.basefiles import BaseFacts
 from cns.compose import Model
-from cns.encoderfiles import find_judges
-from cns.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.families import Family, family_named
+from cns.files.bases import BaseFacts
+from cns.judges.encoders import ClipEncoder, ImageEncoder, load_judge
+from cns.judges.files import find_judges
 from cns.loading import load_pipeline, native_resolution, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
@@ -31,7 +31,7 @@ class Workbench:
         family: Its family.
         model: Its pipeline with composable weights.
         device: Where it computes.
-        encoder: Another judge in the place of one of the base's, see `cns.encoderfiles.find_judges`.
+        encoder: Another judge in the place of one of the base's, see `cns.judges.files.find_judges`.
     """
 
     folder: Path

@@ -10,7 +10,7 @@ import torch
 
 from base_model.identity import compose, contrast, draw_drawings
 from cns.errors import BaseModelError
-from cns.identity import IdentityEncoder
+from cns.judges.identity import IdentityEncoder
 
 
 @pytest.fixture

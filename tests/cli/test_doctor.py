@@ -27,7 +27,7 @@ PIPELINE = Path(__file__).resolve().parents[2] / "cns" / "bases" / "emoji-64-v1"
 @pytest.fixture
 def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """A registry on a small copy of a base: its configs are real, its weights a few bytes."""
-    from cns.basefiles import file_digests
+    from cns.files.bases import file_digests
 
     source = tmp_path / "base"
     for path in PIPELINE.rglob("*.json"):
@@ -163,7 +163,7 @@ class TestMlflow:
         connection.close()
 
     def test_the_newest_revision_is_the_one_that_mlflow_itself_makes(self, tmp_path: Path) -> None:
-        from registry.mlflow_store import MlflowStore
+        from registry.mirror.server import MlflowStore
 
         store = MlflowStore(tmp_path, None)
         store.connect()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.fsck import fsck
+from registry.health.fsck import fsck
 from registry.refs import HEADS, check_line
 from registry.repository import Repository
 from tests.cli.conftest import modules_after

@@ -74,7 +74,7 @@ def test_layers_point_one_way(path: Path) -> None:
 def test_registry_knows_no_tensor(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(ast.parse(path.read_text(encoding="utf-8")))}
     assert not roots & {"torch", "numpy", "safetensors", "diffusers", "transformers"}
-    if not path.stem.startswith("mlflow_"):
+    if path.parent.name != "mirror":
         assert "mlflow" not in roots
 
 
@@ -94,7 +94,7 @@ def test_only_settings_reads_the_environment() -> None:
         if "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv(" in text
     }
     # MLflow reads its own variables at import: what talks to it sets them, to keep it quiet.
-    assert readers <= {"cns_cli.settings", "registry.mlflow_store"}
+    assert readers <= {"cns_cli.settings", "registry.mirror.server"}
 
 
 def test_starting_loads_nothing_heavy() -> None:

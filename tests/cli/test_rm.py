@@ -10,7 +10,7 @@ from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.rm import rm
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
-from registry.mlflow_mirror import MlflowMirror
+from registry.mirror.mirror import MlflowMirror
 
 
 @pytest.fixture(autouse=True)

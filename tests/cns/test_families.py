@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cns.classnoun import infer_class_noun
 from cns.errors import BaseModelError, ClassNounError, SettingsError
 from cns.families import FAMILIES, Family, family_named, family_of
+from cns.judges.classnoun import infer_class_noun
 from cns.prompts import calibration_of, nouns_of, prompts_digest
 from cns.templates import fill_template, fill_templates, without_tokens
 from tests.tiny import NOUNS, VARIANTS, tiny_sd

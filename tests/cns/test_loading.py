@@ -13,11 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cns import basefiles, grid
+from cns import grid
 from cns.errors import BaseModelError, SettingsError
 from cns.families import FAMILIES
+from cns.files import bases
+from cns.files.tensors import read_header, read_tensor
 from cns.loading import check_base, describe_base, load_pipeline, native_resolution, pick_device, resolve_base
-from cns.tensorfiles import read_header, read_tensor
 from tests.tiny import POSITIONS, VARIANTS, tiny_sd, tiny_tokenizer
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
@@ -222,7 +223,7 @@ def test_text_encoder_pools_at_the_true_end(shared: Path) -> None:
 def test_sources_resolve(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_base(shared) == shared.resolve()
     assert resolve_base(str(shared)) == shared.resolve()
-    monkeypatch.setattr(basefiles, "BASES_FOLDER", tmp_path)
+    monkeypatch.setattr(bases, "BASES_FOLDER", tmp_path)
     with pytest.raises(BaseModelError, match="not installed"):
         resolve_base("emoji-64")
     shutil.copytree(shared, tmp_path / "emoji-64-v1")
@@ -259,7 +260,7 @@ def test_hub_id_is_found_in_the_cache(shared: Path, tmp_path: Path) -> None:
 
 
 def test_only_safetensors_are_asked_of_a_hub() -> None:
-    assert not [pattern for pattern in basefiles.HUB_PATTERNS if ".bin" in pattern or ".py" in pattern]
+    assert not [pattern for pattern in bases.HUB_PATTERNS if ".bin" in pattern or ".py" in pattern]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

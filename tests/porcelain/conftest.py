@@ -17,7 +17,7 @@ from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
-from registry.mlflow_store import MlflowStore
+from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 from tests.tiny import tiny_sd
 

@@ -10,7 +10,7 @@ import pytest
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.mlflow import sync
 from cns_cli.porcelain.options import CheckOptions, Request
-from registry.mlflow_mirror import MlflowMirror
+from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
 
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from cns.compose import weights_digest
 from cns_cli.porcelain.session import Session
-from registry.mlflow_mirror import MlflowMirror
+from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cns.captions import fill_style_caption
 from cns.families import FAMILIES
+from cns.files.captions import fill_style_caption
 from cns.templates import fill_template
 from cns_cli.porcelain import teaching
 from cns_cli.porcelain.check import check

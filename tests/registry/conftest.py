@@ -45,7 +45,7 @@ def repository(tmp_path: Path) -> Repository:
 @pytest.fixture(scope="session")
 def mlflow_template(scratch: Path) -> Path:
     """A database that MLflow has migrated once: seconds that not every test needs to pay."""
-    from registry.mlflow_store import MlflowStore
+    from registry.mirror.server import MlflowStore
 
     folder = Path(tempfile.mkdtemp(dir=scratch))
     store = MlflowStore(folder, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.errors import UnknownFormat
-from registry.fsck import fsck
+from registry.health.fsck import fsck
 from registry.objects import KINDS, Concept, Record, Tree
 from registry.repository import Repository
 from tests.golden import ARCHIVE, unpack

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import MlflowUnavailable
-from registry.mlflow_mirror import MlflowMirror
-from registry.mlflow_store import MlflowStore
+from registry.mirror.mirror import MlflowMirror
+from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 from tests.registry.making import add, new_repository, snapshot
 from tests.torture.brokenmlflow import Mirrored, try_way

@@ -15,8 +15,8 @@ import pytest
 
 from registry import config, fsio, trust
 from registry.errors import BadConfig, MlflowUnavailable, NotPlain, ObjectCorrupt, RefCorrupt, Untrusted
-from registry.mlflow_mirror import MlflowMirror
-from registry.mlflow_store import MlflowStore
+from registry.mirror.mirror import MlflowMirror
+from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 from tests.registry.making import add, new_repository
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cns_cli.porcelain.mlflow import mirror_commit
 from registry.errors import MlflowUnavailable
-from registry.mlflow_mirror import MlflowMirror
+from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
 from tests.registry.making import add, new_repository
 from tests.torture.brokenmlflow_ways import HARMLESS, SLOW, WAYS, Repairable, client_of, name_of

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.mlflow_mirror import MlflowMirror
+from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
 from tests.torture.brokenmlflow import Mirrored, check_mirrored, commit_and_mirror, forget_connections, tried
 from tests.torture.fulldisk import missing_namespace

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import fsio
-from registry.mlflow_store import MlflowStore
+from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 
 Way = Callable[[Repository], AbstractContextManager[str | None]]

@@ -18,8 +18,9 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:] = sys.argv[1].split(os.pathsep)
 
-from registry import fsio, gc
+from registry import fsio
 from registry.errors import DiskFailed, RegistryError, TipMoved
+from registry.health import gc
 from registry.index import LAG
 from registry.objects import Blob
 from registry.repository import Repository

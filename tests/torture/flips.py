@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import RegistryError, UnknownFormat
-from registry.fsck import fsck
+from registry.health.fsck import fsck
+from registry.health.scan import Scan
 from registry.objects import KINDS
 from registry.repository import Repository
-from registry.scan import Scan
 from tests.registry.making import add, evaluation, new_repository
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial

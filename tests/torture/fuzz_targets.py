@@ -21,8 +21,9 @@ from typing import Any
 import zstandard
 
 from cns.errors import MethodError
-from registry import canonical, config, envelope, mirror_layout
+from registry import canonical, config, envelope
 from registry.errors import RegistryError
+from registry.mirror import runs
 from registry.objects import KINDS, Evaluation, Record, decode
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import Refs, check_line
@@ -197,7 +198,7 @@ def parse_record(data: bytes) -> None:
         previews={},
     )
     list(show_lines(shown))
-    mirror_layout.Figures().add(record.get("params"), record.get("metrics"), record.get("series"))
+    runs.Figures().add(record.get("params"), record.get("metrics"), record.get("series"))
 
 
 def records() -> list[bytes]:
@@ -332,13 +333,13 @@ def revision_bombs() -> Iterator[bytes]:
 def parse_manifest(data: bytes) -> None:
     folder = scratch() / "run"
     _placed("run/objects.json", data)
-    mirror_layout.read_files(folder, MemoryStore())
-    mirror_layout.MoveLog.cached(_placed("moves.json", data), "key")
+    runs.read_files(folder, MemoryStore())
+    runs.MoveLog.cached(_placed("moves.json", data), "key")
 
 
 def manifests() -> list[bytes]:
     repository = lineage()
-    files = mirror_layout.commit_files(repository.objects, repository.head().commit)
+    files = runs.commit_files(repository.objects, repository.head().commit)
     for name, content in files.items():
         _placed(f"run/{name}", content)
     moves = {"format": 1, "key": "key", "last": 3, "refs": {"HEAD": "ref: refs/heads/main"}, "versions": {DIGEST: "3"}}
@@ -347,7 +348,7 @@ def manifests() -> list[bytes]:
 
 def parse_scores(data: bytes) -> None:
     from cns_cli.porcelain.scores import Scores
-    from registry.mirror_scores import scores_of
+    from registry.mirror.scores import scores_of
 
     stored = Evaluation.from_payload(data)
     scores_of(stored)
@@ -447,7 +448,7 @@ def tables() -> Iterator[bytes]:
 
 
 def parse_table(data: bytes) -> None:
-    from cns.tensorfiles import read_header, read_tensor
+    from cns.files.tensors import read_header, read_tensor
 
     path = _placed("x.safetensors", data)
     for facts in read_header(path).values():
@@ -457,8 +458,8 @@ def parse_table(data: bytes) -> None:
 
 def parse_model_config(data: bytes) -> None:
     from cns.families import FAMILIES, family_of
-    from cns.modelfiles import check_config
-    from cns.preparation import Preparation
+    from cns.files.models import check_config
+    from cns.judges.preparation import Preparation
     from cns.prompts import backgrounds_of, calibration_of, nouns_of
 
     path = _placed("model/config.json", data)
@@ -510,7 +511,7 @@ def config_json_bombs() -> Iterator[bytes]:
 
 
 def parse_captions(data: bytes) -> None:
-    from cns.captions import class_noun_in, fill_caption, read_captions
+    from cns.files.captions import class_noun_in, fill_caption, read_captions
 
     _placed("captions/metadata.jsonl", data)
     _placed("captions/1.txt", data)
@@ -537,7 +538,7 @@ def caption_bombs() -> Iterator[bytes]:
 
 
 def parse_image(data: bytes) -> None:
-    from cns.images import load_images
+    from cns.files.images import load_images
 
     folder = scratch() / "picture"
     folder.mkdir(exist_ok=True)

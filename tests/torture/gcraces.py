@@ -25,9 +25,9 @@ from pathlib import Path
 import filelock  # noqa: F401  loaded before the children are made, which would otherwise begin by loading it
 
 from registry.errors import ObjectMissing, UnknownRevision
-from registry.fsck import fsck
-from registry.gc import DAY_S, collect
-from registry.mirror_layout import closure
+from registry.health.fsck import fsck
+from registry.health.gc import DAY_S, collect
+from registry.mirror.runs import closure
 from registry.objects import Evaluation
 from registry.repository import Repository
 from registry.trees import with_concept

@@ -33,7 +33,7 @@ atexit.register(lambda: open(place, 'w').write(
     next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]))
 del sys.argv[1]
 """
-LOADER = PEAK + "import pathlib; from cns.images import load_images; load_images(pathlib.Path(sys.argv[1]), 512)"
+LOADER = PEAK + "import pathlib; from cns.files.images import load_images; load_images(pathlib.Path(sys.argv[1]), 512)"
 ADD = PEAK + "from cns_cli.main import main; main()"
 UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all", "--")
 

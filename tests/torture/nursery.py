@@ -87,7 +87,7 @@ def _load() -> None:
 
     import cns_cli.porcelain.add
     import cns_cli.porcelain.learning  # noqa: F401
-    import registry.mlflow_mirror  # noqa: F401
+    import registry.mirror.mirror  # noqa: F401
     from cns_cli import main, start  # noqa: F401
 
 

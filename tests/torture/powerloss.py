@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from registry import fsio, gc
+from registry import fsio
 from registry.errors import RegistryError
+from registry.health import gc
 from registry.repository import Repository
 from registry.trees import without_concept
 from tests.registry.making import AUTHOR, add, evaluation, new_repository

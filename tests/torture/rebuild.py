@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cns_cli.porcelain.fsck import FsckOptions, fsck
-from registry.mlflow_mirror import MlflowMirror
-from registry.mlflow_store import MlflowStore
+from registry.mirror.mirror import MlflowMirror
+from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 from tests.registry.making import add, evaluation, new_repository
 from tests.torture.scratch import scratch_folder

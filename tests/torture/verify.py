@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from registry.fsck import fsck
+from registry.health.fsck import fsck
 from registry.objects import Commit, Tree
 from registry.repository import Repository
 from registry.trees import check_tree

@@ -1,0 +1,245 @@
+"""A base model as files: where it is, which files it is made of, and which base it is.
+
+A base is a diffusers folder. What makes it *this* base are the SHA-256 digests of the files that the method loads, and,
+for each cross-attention K/V matrix, the digest of its float32 values and the exponent of its integer grid. Nothing
+here knows where the folder lies, so two people with the same files have the same base; the fp16 and the fp32 files of
+one model are different bases.
+
+All of it works on bytes and numpy: no torch, so that checking a base costs no import. Files are streamed; a tensor is
+read one at a time from its place in the safetensors file. `loading.py` turns the folder into a pipeline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cns import grid
+from cns.errors import BaseModelError
+from cns.families import family_of
+from cns.files.models import component_files, file_sha256, read_json, weight_files
+from cns.files.plain import typed_path
+from cns.files.tensors import read_header, read_tensor
+
+BASES_FOLDER = Path(__file__).parents[1] / "bases"
+EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
+COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+# What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
+HUB_PATTERNS = (
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model*.safetensors*",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model*.safetensors*",
+    "text_encoder/config.json",
+    "text_encoder/model*.safetensors*",
+    "tokenizer/*.json",
+    "tokenizer/merges.txt",
+    "scheduler/scheduler_config.json",
+)
+HUB_IGNORED = ("*.fp16.safetensors*", "*.non_ema.safetensors*", "*.bf16.safetensors*")
+
+KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What a base is, whatever folder it lies in.
+
+    Attributes:
+        family: Name of its family.
+        components: component -> {file name: SHA-256 hex of the file}.
+        matrices: parameter name of each K/V matrix ("….attn2.to_k.weight") -> {"shape": [O, I], "sha256": hex of its
+            float32 little-endian bytes, "exponent": of its integer grid}.
+        denoiser_parameters: Number of parameters of the UNet.
+    """
+
+    family: str
+    components: dict[str, dict[str, str]]
+    matrices: dict[str, dict[str, Any]]
+    denoiser_parameters: int
+
+    @property
+    def kv_weights(self) -> int:
+        """Number of K/V weights, of which a concept may change a share."""
+        return sum(math.prod(facts["shape"]) for facts in self.matrices.values())
+
+
+class KnowsComponents(Protocol):
+    """Anything that records the digests of a base's files."""
+
+    @property
+    def components(self) -> Mapping[str, Mapping[str, str]]:
+        """{component: {file name: SHA-256 hex}}."""
+        ...
+
+
+def resolve_base(
+    source: str | Path,
+    *,
+    cache_folder: Path | None = None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Find the folder of a base model, fetching it from a hub if need be.
+
+    Args:
+        source: The embedded base's name ("emoji-64"), a folder with a `model_index.json`, or a hub id ("owner/name").
+        cache_folder: Where a fetched base is kept; None = the hub client's own cache.
+        revision: Branch, tag or commit on the hub.
+        local_files_only: Never go to the network.
+
+    Raises:
+        BaseModelError: nothing was found under this name.
+    """
+    text = str(source)
+    if text in EMBEDDED:
+        folder = BASES_FOLDER / EMBEDDED[text]
+        if not (folder / "model_index.json").is_file():
+            raise BaseModelError(f"the embedded base {text} is not installed: {folder} has no model", source=text)
+        return folder
+    folder = typed_path(source)
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise BaseModelError(
+                f"{folder} is no diffusers pipeline: it has no model_index.json",
+                "Name the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
+                source=text,
+            )
+        return folder.resolve()
+    if folder.is_file():
+        raise BaseModelError(
+            f"{folder} is one file; expected a diffusers folder",
+            "Convert it first, with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py",
+            source=text,
+        )
+    if not HUB_ID.match(text):
+        raise BaseModelError(
+            f"no base model {text!r}: expected {' or '.join(sorted(EMBEDDED))}, a folder, or a hub id 'owner/name'",
+            "cns init --base emoji-64",
+            source=text,
+        )
+    return fetch_snapshot(text, HUB_PATTERNS, cache_folder=cache_folder, revision=revision, offline=local_files_only)
+
+
+def fetch_snapshot(
+    hub_id: str,
+    patterns: tuple[str, ...],
+    *,
+    cache_folder: Path | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+) -> Path:
+    """Bring the named files of a hub repository into the local cache and return their folder.
+
+    Raises:
+        BaseModelError: the hub cannot be reached or does not have it, and neither does the cache.
+    """
+    from huggingface_hub import snapshot_download  # only here: it costs 0.3 s that a local base need not pay
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            hub_id,
+            revision=revision,
+            cache_dir=cache_folder,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(HUB_IGNORED),
+            local_files_only=offline,
+        )
+    except RepositoryNotFoundError as error:
+        raise BaseModelError(
+            f"the hub has no public model {hub_id!r}: expected the embedded base, a folder, or a hub id",
+            "Check the name, or log in to the hub if it is gated: hf auth login",
+            source=hub_id,
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise BaseModelError(
+            f"{hub_id!r} is not on this machine and could not be fetched: {str(error).splitlines()[0][:200]}",
+            "Go online, or name a folder that holds the model: cns init --base FOLDER",
+            source=hub_id,
+        ) from error
+    return Path(folder)
+
+
+def describe_base(folder: Path) -> BaseFacts:
+    """Read what identifies a base: file digests, K/V digests and grid exponents.
+
+    The whole of the base is read once, one chunk or one tensor at a time.
+
+    Args:
+        folder: A diffusers folder, as `resolve_base` returns it.
+
+    Raises:
+        BaseModelError: it is of no supported family, lacks a file, or holds a damaged safetensors file.
+    """
+    unet_config = read_json(folder / "unet" / "config.json")
+    family = family_of(unet_config, read_json(folder / "text_encoder" / "config.json"))
+    matrices: dict[str, dict[str, Any]] = {}
+    parameters = 0
+    for path in weight_files(folder, "unet"):
+        header = read_header(path)
+        for name, facts in header.items():
+            parameters += math.prod(facts["shape"])
+            if KV_MATRIX.search(name):
+                weight = read_tensor(path, facts)
+                matrices[name] = {
+                    "shape": list(facts["shape"]),
+                    "sha256": hashlib.sha256(weight.astype("<f4").tobytes()).hexdigest(),
+                    "exponent": grid.exponent(weight, family.grid_bits),
+                }
+    if not matrices:
+        raise BaseModelError(
+            f"the base at {folder} has no attn2.to_k or attn2.to_v matrix: the method changes nothing else",
+            "cns init --base emoji-64",
+            source=str(folder),
+        )
+    return BaseFacts(family.name, file_digests(folder), dict(sorted(matrices.items())), parameters)
+
+
+def check_base(folder: Path, facts: KnowsComponents) -> None:
+    """Make sure that a folder still holds the base it is said to hold.
+
+    Args:
+        folder: A diffusers folder.
+        facts: What was recorded when the base was first described.
+
+    Raises:
+        BaseModelError: a file differs, is missing or is new; `changed` lists each with both digests.
+    """
+    found = file_digests(folder)
+    changed = []
+    for component in sorted({*facts.components, *found}):
+        expected_files, found_files = facts.components.get(component, {}), found.get(component, {})
+        for name in sorted({*expected_files, *found_files}):
+            expected, actual = expected_files.get(name, "absent"), found_files.get(name, "absent")
+            if expected != actual:
+                changed.append((f"{component}/{name}", expected, actual))
+    if changed:
+        shown = "; ".join(f"{name} is {new[:12]}, expected {old[:12]}" for name, old, new in changed[:3])
+        more = f"; and {len(changed) - 3} more files" if len(changed) > 3 else ""
+        raise BaseModelError(
+            f"the base model at {folder} is not the one that this registry was made on: {shown}{more}",
+            "Put the original files back, or name their folder: cns config base.source FOLDER",
+            source=str(folder),
+            changed=changed,
+        )
+
+
+def file_digests(folder: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file that identifies a base: component -> {file name: hex}.
+
+    Raises:
+        BaseModelError: a component has no config or no weights.
+    """
+    return {
+        component: {path.name: file_sha256(path) for path in component_files(folder, component)}
+        for component in COMPONENTS
+    }

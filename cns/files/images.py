@@ -1,0 +1,264 @@
+"""A folder of training images, read safely, turned upright and cut square.
+
+Folders come from anywhere, so nothing in one is trusted: a file is opened by a descriptor that follows no link and is
+looked at before it is read (regular, not too large), one file is decoded within fixed bounds (`decoding.py`), and all
+files together have bounds too. What would spoil the training is an error that names each file.
+
+Captions beside the images are taken along (`captions.py`).
+
+The module knows Pillow and numpy, no torch: a bad folder is refused before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
+
+from cns.errors import ImageError
+from cns.files.captions import class_noun_in, fill_caption, read_captions
+from cns.files.decoding import DECODE_ERRORS, FORMATS, OTHER_COST, decode_square
+from cns.files.plain import read_regular_file, reason_of
+
+__all__ = [
+    "ImageSet",
+    "TrainingImage",
+    "check_images",
+    "class_noun_in",
+    "decode_square",
+    "fill_caption",
+    "load_images",
+    "scan_folder",
+]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
+OTHER_IMAGE_SUFFIXES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
+
+CHECKED_SIDE = 8  # pixels; `check_images` throws them away
+MAX_IMAGES = 1_000
+MAX_FILE_BYTES = 100_000_000
+MAX_FOLDER_BYTES = 300_000_000
+# In pixels of JPEG, of which a slow machine decodes some 60 million a second: 100 million pixels of another format.
+MAX_FOLDER_COST = 300_000_000
+MAX_SET_BYTES = 192 * 2**20  # of the decoded squares: they are kept in memory, and as one object of the registry
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """One image as the training sees it.
+
+    Attributes:
+        name: File name.
+        pixels: Shape (R, R, 3), uint8, sRGB.
+        caption: Its caption, placeholders not filled; None if there is none.
+        sha256: Hex digest of the file's bytes.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    caption: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The training images of one concept, in the order of their names.
+
+    Attributes:
+        images: At least one.
+        skipped: (file name, reason) of files that look like images and were not taken.
+        warning: What makes these images a poor set, or None.
+    """
+
+    images: tuple[TrainingImage, ...]
+    skipped: tuple[tuple[str, str], ...]
+    warning: str | None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All images, shape (N, R, R, 3), uint8."""
+        return np.stack([image.pixels for image in self.images])
+
+    @property
+    def captions(self) -> tuple[str | None, ...]:
+        """Caption of each image, or None."""
+        return tuple(image.caption for image in self.images)
+
+    def with_captions(self, captions: Sequence[str | None]) -> ImageSet:
+        """The same images with these captions, one for each."""
+        pairs = zip(self.images, captions, strict=True)
+        return replace(self, images=tuple(replace(image, caption=caption) for image, caption in pairs))
+
+
+def scan_folder(folder: Path) -> list[Path]:
+    """The files of a folder that are to be training images, by their names alone: a check that costs nothing.
+
+    Raises:
+        ImageError: there is no such folder, or it has no image.
+    """
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "not there"
+        raise ImageError(
+            f"{folder} is {what}: expected a folder with about five images",
+            "Put the images in a folder: cns add NAME FOLDER",
+            folder=folder,
+        )
+    try:
+        paths = sorted((path for path in folder.iterdir() if _is_candidate(path)), key=_natural_order)
+    except OSError as error:
+        raise ImageError(f"{folder} cannot be read: {reason_of(error)}", folder=folder) from error
+    if len(paths) > MAX_IMAGES:
+        raise ImageError(
+            f"{folder} holds {len(paths):,} images: expected at most {MAX_IMAGES:,}, and about five are enough",
+            "Put the best few in a folder of their own: cns add NAME FOLDER",
+            folder=folder,
+        )
+    if not paths:
+        raise ImageError(
+            f"no image in {folder}: expected files ending in {', '.join(SUFFIXES)}",
+            _no_image_hint(folder),
+            folder=folder,
+        )
+    return paths
+
+
+def load_images(folder: Path, resolution: int) -> ImageSet:
+    """Read all images of a folder as squares of one size.
+
+    Each is turned by its EXIF orientation, laid over white where it is transparent, cut to its central square and
+    resized by Lanczos. Of an animation the first frame is taken.
+
+    Args:
+        folder: Where the images are; not searched below its first level.
+        resolution: Side R in pixels.
+
+    Raises:
+        ImageError: no image, or one that cannot be read: `bad` names each, and nothing is left out silently.
+    """
+    paths = scan_folder(folder)
+    if len(paths) * 3 * resolution**2 > MAX_SET_BYTES:
+        raise _too_much(folder, f"{len(paths)} images of {resolution}x{resolution} pixels are more than a set may have")
+    captions = read_captions(folder, paths)
+    budget = _Budget(folder)
+    images, bad = [], []
+    for path in paths:
+        try:
+            data = read_regular_file(path, MAX_FILE_BYTES)
+            budget.read(len(data))
+            pixels = decode_square(data, resolution, budget.decode)
+        except UnidentifiedImageError:
+            bad.append((path.name, f"no image, or not one of {', '.join(FORMATS)}"))
+            continue
+        except DECODE_ERRORS as error:
+            bad.append((path.name, reason_of(error)))
+            continue
+        name = path.name.encode("utf-8", "backslashreplace").decode("utf-8")  # a record holds no broken UTF-8
+        images.append(TrainingImage(name, pixels, captions.get(path.name), hashlib.sha256(data).hexdigest()))
+    if bad:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise ImageError(
+            f"{len(bad)} of {len(paths)} images in {folder} cannot be read: {listed}{more}",
+            "Replace these files or take them out of the folder, then type the command again",
+            folder=folder,
+            bad=bad,
+        )
+    return ImageSet(tuple(images), _skipped(folder), _warning(images))
+
+
+def check_images(folder: Path) -> None:
+    """Refuse a folder that `load_images` would refuse, before torch and the model are loaded for it.
+
+    Every file is read and decoded, at the price of doing it twice: a second now against half a minute for nothing.
+
+    Raises:
+        ImageError: as `load_images`.
+    """
+    load_images(folder, CHECKED_SIDE)
+
+
+class _Budget:
+    """What the files of one folder may cost together."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bytes = 0
+        self.cost = 0.0
+
+    def read(self, size: int) -> None:
+        self.bytes += size
+        if self.bytes > MAX_FOLDER_BYTES:
+            raise _too_much(self.folder, f"its images have more than {MAX_FOLDER_BYTES:,} bytes in all")
+
+    def decode(self, cost: float) -> None:
+        self.cost += cost
+        if self.cost > MAX_FOLDER_COST:
+            most = f"{MAX_FOLDER_COST / 1e6:.0f} million in JPEG files, or {MAX_FOLDER_COST / OTHER_COST / 1e6:.0f}"
+            raise _too_much(self.folder, f"its images have too many pixels in all: expected at most {most} in others")
+
+
+def _too_much(folder: Path, reason: str) -> ImageError:
+    return ImageError(
+        f"{folder} holds too much: {reason}",
+        "Use fewer images, or shrink them first: sides of 1,000 pixels are plenty",
+        folder=folder,
+    )
+
+
+def _is_candidate(path: Path) -> bool:
+    """Whether a file name asks to be taken as a training image."""
+    name = path.name.lower()
+    is_mask = name.endswith("-masklabel.png")
+    return (
+        name.endswith(SUFFIXES)
+        and not name.startswith(".")
+        and not is_mask
+        and (path.is_symlink() or not path.is_dir())
+    )
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts 2.png before 10.png."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts]
+
+
+def _skipped(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Files that a person may have meant as images."""
+    skipped = []
+    for path in sorted(folder.iterdir(), key=_natural_order):
+        name = path.name.lower()
+        if name.startswith("."):
+            continue
+        if name.endswith("-masklabel.png"):
+            skipped.append((path.name, "a mask; masks are not used"))
+        elif name.endswith(OTHER_IMAGE_SUFFIXES):
+            skipped.append((path.name, f"not one of {', '.join(FORMATS)}"))
+    return tuple(skipped)
+
+
+def _warning(images: Sequence[TrainingImage]) -> str | None:
+    """What makes a set of images poor."""
+    if len(images) == 1:
+        return "one image only: the concept will look like this one picture; five from different sides teach more"
+    distinct = len({image.sha256 for image in images})
+    if distinct < len(images):
+        return f"{len(images)} images, but only {distinct} different files"
+    return None
+
+
+def _no_image_hint(folder: Path) -> str:
+    """Where the images might be instead."""
+    others = [path.name for path in sorted(folder.iterdir()) if path.name.lower().endswith(OTHER_IMAGE_SUFFIXES)]
+    if others:
+        return f"Convert {others[0]} to JPEG or PNG first"
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.is_symlink() and any(_is_candidate(path) for path in child.iterdir()):
+            return f"There are images one level down: cns add NAME '{child}'"
+    return "Put about five images of the concept there, then type the command again"

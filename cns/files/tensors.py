@@ -1,0 +1,103 @@
+"""Single tensors out of safetensors files, as float32 numpy arrays, without torch.
+
+A safetensors file is a length, a JSON table and raw bytes. To identify a base a few matrices are read out of files of
+several GB: one at a time, from their place. The table comes from a stranger and is checked against the file's size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cns.errors import BaseModelError
+from cns.files.plain import open_plain, reason_of
+
+# safetensors' own limit is a hundred times as much; the table of an SDXL has 0.2 MB, and JSON grows in memory by 20.
+MAX_HEADER_BYTES = 8 * 2**20
+MAX_TENSORS = 50_000
+MAX_SIDES = 8
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """The table of a safetensors file: name -> {"dtype", "shape", "start", "end"}, byte places in the file.
+
+    Raises:
+        BaseModelError: the table is damaged or points outside the file.
+    """
+    try:
+        with open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(MAX_HEADER_BYTES, size - 8):
+                raise ValueError(f"a header of {length} bytes in a file of {size}")
+            table = json.loads(file.read(length), object_pairs_hook=_without_doubles)
+        return dict(_entries(table, 8 + length, size))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BaseModelError(
+            f"{path} is no whole safetensors file: {reason_of(error)}", source=str(path.parent)
+        ) from error
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table whose names differ: of two equal ones, two readers may take two different tensors."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return table
+
+
+def _entries(table: dict[str, Any], data_start: int, size: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tensors of a safetensors table, each checked against the size of the file."""
+    if len(table) > MAX_TENSORS:
+        raise ValueError(f"{len(table):,} tensors, at most {MAX_TENSORS:,} are read")
+    for name, entry in table.items():
+        if name == "__metadata__":
+            continue
+        start, end = (data_start + place for place in _whole(entry["data_offsets"]))
+        shape = _whole(entry["shape"])
+        if not data_start <= start <= end <= size or end - start != math.prod(shape) * ITEM_BYTES.get(
+            entry["dtype"], 1
+        ):
+            raise ValueError(f"{name} lies outside the file or has another size than its shape {shape}")
+        yield name, {"dtype": entry["dtype"], "shape": shape, "start": start, "end": end}
+
+
+def _whole(values: Any) -> list[int]:
+    """A short list of whole numbers >= 0."""
+    if not isinstance(values, list) or len(values) > MAX_SIDES:
+        raise ValueError(f"{str(values)[:40]} is no list of at most {MAX_SIDES} numbers")
+    if not all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**48 for value in values):
+        raise ValueError(f"{str(values)[:40]} holds what is no whole number >= 0")
+    return values
+
+
+def read_tensor(path: Path, facts: Mapping[str, Any]) -> NDArray[np.float32]:
+    """One floating tensor of a safetensors file as float32, exactly.
+
+    Args:
+        path: The file.
+        facts: The tensor's entry in `read_header(path)`.
+
+    Raises:
+        BaseModelError: its dtype is not F32, F16 or BF16.
+    """
+    with open_plain(path) as file:
+        file.seek(facts["start"])
+        data = file.read(facts["end"] - facts["start"])
+    if facts["dtype"] == "BF16":  # the upper half of a float32
+        flat = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif facts["dtype"] in ("F16", "F32"):
+        flat = np.frombuffer(data, "<f2" if facts["dtype"] == "F16" else "<f4").astype(np.float32)
+    else:
+        raise BaseModelError(
+            f"{path} holds {facts['dtype']} weights: expected F32, F16 or BF16", source=str(path.parent)
+        )
+    return flat.reshape(facts["shape"])

@@ -1,0 +1,276 @@
+"""The judges: image encoders whose cosines say what a picture shows.
+
+Two of them look at every picture. A CLIP knows pictures and text (CLIP-I, CLIP-T, and it labels images for the class
+noun); on small pictures its image score is mostly background. An identity encoder knows the single drawing or object
+and not its background: the embedded base's own, DINOv2 for Stable Diffusion. A base that ships judges in `clip/` and
+`identity/` is judged by those; others by the hub models that their family names.
+
+Judges always compute in float32 and do their own resizing, image by image, so that a score depends neither on the
+batch nor on a library's image processor. The module makes features; what is made of them is `metrics.py`'s part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from cns.errors import BaseModelError, MetricError
+from cns.families import Family
+from cns.files.models import check_part
+from cns.judges.files import WEIGHTS_NAME, find_judge, folder_digest, is_dino, missing
+from cns.judges.identity import IdentityEncoder
+from cns.judges.preparation import Preparation
+from cns.loading import check_size, fix_end_of_text
+from cns.quiet import quiet_libraries
+from cns.templates import fill_template
+
+with quiet_libraries():
+    from transformers import CLIPModel, CLIPTokenizer
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
+
+BATCH = 64
+ENCODERS = ("clip", "identity")
+
+
+class ImageEncoder(Protocol):
+    """What every judge of pictures offers."""
+
+    @property
+    def name(self) -> str:
+        """Short name, as in the protocol of an evaluation."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex over the encoder's files: scores of two digests are never compared."""
+        ...
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed N pictures, shape (N, H, W, 3), uint8, sRGB, as unit rows, shape (N, D), float32."""
+        ...
+
+
+class ClipEncoder:
+    """A CLIP as judge of pictures and of pictures against text.
+
+    Args:
+        model: In float32, on its device.
+        tokenizer: The CLIP's own, which knows no special token of any concept.
+        preparation: How its pictures are prepared.
+        digest: SHA-256 hex over its files.
+    """
+
+    name = "clip"
+
+    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, preparation: Preparation, digest: str) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.preparation = preparation
+        self.digest = digest
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
+        """Load a CLIP from a folder with config, safetensors weights, tokenizer and preprocessor config.
+
+        Raises:
+            EncoderMissingError: the folder holds no such model.
+        """
+        tokenizer = _load(CLIPTokenizer, folder)
+        model = _load(CLIPModel, folder, dtype=torch.float32, use_safetensors=True).to(device)
+        fix_end_of_text(model, tokenizer)
+        return cls(model, tokenizer, Preparation.from_folder(folder), folder_digest(folder))
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
+        return _in_batches(
+            images, lambda part: self.model.get_image_features(pixel_values=self._pixels(part)).pooler_output
+        )
+
+    def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts as unit rows, shape (N, D), float32; each is cut at the tokenizer's length.
+
+        Texts are taken as they are: no prefix is added, and a concept's special token must have been taken out.
+        """
+        if not texts:
+            raise MetricError("no text to embed: expected at least one", metric="clip-t")
+        positions = self.model.config.text_config.max_position_embeddings
+        ids = self.tokenizer(
+            list(texts), padding="max_length", max_length=positions, truncation=True, return_tensors="pt"
+        ).input_ids
+        with torch.no_grad():
+            parts = [
+                self.model.get_text_features(input_ids=part.to(self.model.device)).pooler_output
+                for part in ids.split(BATCH)
+            ]
+        return _unit_rows(torch.cat(parts))
+
+    def label(
+        self, images: NDArray[np.uint8], nouns: Sequence[str], templates: Sequence[str] = ("a {}",)
+    ) -> NDArray[np.float32]:
+        """How probable each noun is as the label of a set of pictures of one thing.
+
+        The mean over the pictures of softmax(scale * cosine) over the nouns, each noun a mean over templates.
+
+        Args:
+            images: Shape (N, H, W, 3), uint8.
+            nouns: K different nouns.
+            templates: Texts with one `{}`.
+
+        Returns:
+            Shape (K,), float32, adds up to 1.
+        """
+        texts = [fill_template(template, noun) for noun in nouns for template in templates]
+        features = self.text_features(texts).reshape(len(nouns), len(templates), -1).mean(1)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        logits = float(self.model.logit_scale.exp()) * self.image_features(images) @ features.T  # (N, K)
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return (weights / weights.sum(1, keepdims=True)).mean(0).astype(np.float32)
+
+    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(self.preparation.prepare(images)).to(self.model.device)
+
+
+class DinoEncoder:
+    """DINOv2 as judge of identity: the class token after the last norm.
+
+    Args:
+        model: In float32, on its device.
+        preparation: How its pictures are prepared.
+        digest: SHA-256 hex over its files.
+    """
+
+    name = "identity"
+
+    def __init__(self, model: Dinov2Model, preparation: Preparation, digest: str) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.preparation = preparation
+        self.digest = digest
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
+        """Load a DINOv2 from a folder with config, safetensors weights and preprocessor config.
+
+        Raises:
+            EncoderMissingError: the folder holds no such model.
+        """
+        from transformers import Dinov2Model  # only here: the embedded base has a judge of its own, and never needs it
+
+        model = _load(Dinov2Model, folder, dtype=torch.float32, use_safetensors=True).to(device)
+        return cls(model, Preparation.from_folder(folder), folder_digest(folder))
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
+
+        def embed(part: NDArray[np.uint8]) -> Tensor:
+            pixels = torch.from_numpy(self.preparation.prepare(part)).to(self.model.device)
+            return self.model(pixel_values=pixels).last_hidden_state[:, 0]
+
+        return _in_batches(images, embed)
+
+
+class IdentityJudge:
+    """The embedded base's own identity encoder (`identity.py`), which tells single drawings apart.
+
+    Args:
+        model: In float32, on its device.
+        digest: SHA-256 hex over its files.
+    """
+
+    name = "identity"
+
+    def __init__(self, model: IdentityEncoder, digest: str) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.digest = digest
+        self.preparation = Preparation(size=64, crop=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # to [-1, 1]
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
+        """Load an identity encoder from its folder.
+
+        Raises:
+            EncoderMissingError: the folder holds no such model.
+        """
+        try:
+            model = IdentityEncoder.from_pretrained(folder).to(device)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BaseModelError) as error:
+            raise missing(folder, error) from error
+        return cls(model, folder_digest(folder))
+
+    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
+        device = next(self.model.parameters()).device
+        return _in_batches(images, lambda part: self.model(torch.from_numpy(self.preparation.prepare(part)).to(device)))
+
+
+def load_encoders(
+    family: Family, base_folder: Path, device: torch.device | str = "cpu", names: Sequence[str] = ENCODERS
+) -> dict[str, Any]:
+    """Load the judges of a base.
+
+    Args:
+        family: The base's family.
+        base_folder: Where the base is; judges in its `clip/` and `identity/` win over the family's hub models.
+        device: Where they compute.
+        names: Which of "clip" and "identity".
+
+    Returns:
+        {"clip": ClipEncoder, "identity": IdentityJudge, DinoEncoder or None}: None where the base has no such judge.
+
+    Raises:
+        EncoderMissingError: a judge is neither in the base's folder nor on this machine nor to be fetched.
+    """
+    return {name: load_encoder(name, family, base_folder, device) for name in names}
+
+
+def load_encoder(name: str, family: Family, base_folder: Path, device: torch.device | str = "cpu") -> Any:
+    """Load one judge, "clip" or "identity"; None if the base has no identity judge. See `load_encoders`."""
+    folder = find_judge(name, family, base_folder)
+    return None if folder is None else load_judge(name, folder, device)
+
+
+def load_judge(name: str, folder: Path, device: torch.device | str = "cpu") -> ImageEncoder:
+    """Load the judge in a folder as "clip" or as "identity" (a DINOv2, or the embedded base's own encoder).
+
+    Raises:
+        EncoderMissingError: the folder holds no such model.
+    """
+    if name == "clip":
+        return ClipEncoder.from_folder(folder, device)
+    return (DinoEncoder if is_dino(folder) else IdentityJudge).from_folder(folder, device)
+
+
+def _load(model_class: Any, folder: Path, **options: Any) -> Any:
+    """One explicit class from a local folder."""
+    try:
+        check_part(folder, ".")
+        if options.get("use_safetensors"):
+            check_size(model_class, folder, [folder / WEIGHTS_NAME])
+        with quiet_libraries():
+            return model_class.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:
+        raise missing(folder, error) from error
+
+
+def _in_batches(images: NDArray[np.uint8], embed: Any) -> NDArray[np.float32]:
+    """Features of any number of pictures as unit rows, `BATCH` pictures at a time."""
+    if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0 or images.dtype != np.uint8:
+        raise MetricError(
+            f"pictures of shape {images.shape} and type {images.dtype}: expected (N, H, W, 3) of uint8, N >= 1",
+            metric="image features",
+        )
+    with torch.no_grad():
+        parts = [embed(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    return _unit_rows(torch.cat(parts))
+
+
+def _unit_rows(features: Tensor) -> NDArray[np.float32]:
+    return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()

@@ -1,0 +1,166 @@
+"""Making a registry again from its mirror in MLflow: every object and every ref, bit for bit.
+
+Every payload is written under the id that its own bytes hash to, so that what MLflow damaged is reported and never
+believed. A ref that is intact, and whose commit is there, is left alone. This module writes objects and refs only: no
+reflog, no index.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import config, fsio, layout, trust
+from registry.errors import BadValue, MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
+from registry.mirror import runs
+from registry.mirror.runs import MoveLog
+from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
+from registry.objects import Commit, Evaluation
+from registry.refs import EVALUATIONS, Refs
+from registry.store import DiskStore
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+@dataclass
+class RestoreReport:
+    """What `restore` did.
+
+    Attributes:
+        objects: Number of objects that MLflow had; damaged: what of them could not be used, with the reason.
+        refs: {ref: value} that were set. kept: Refs that were intact and say otherwise than MLflow.
+    """
+
+    objects: int = 0
+    damaged: list[str] = field(default_factory=list)
+    refs: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+
+
+def restore(folder: Path, tracking_uri: str | None = None, name: str | None = None) -> RestoreReport:
+    """Make the objects and refs of the registry in folder again; see `MlflowMirror.restore`."""
+    target = Path(folder).resolve() / layout.FOLDER
+    store = MlflowStore(target, tracking_uri)
+    if store.is_default and not store.file.exists():
+        raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.uri, "")
+    fresh = not target.exists()
+    if not fresh:
+        trust.check(target)
+    fsio.make_folder(target)
+    try:
+        with store.errors(), fsio.locked(target / "mlflow.lock"), layout.locked(target):
+            return _Restoring(target, store, store.connect()).run(name)
+    except BaseException:
+        if fresh:  # a folder that only looks like a registry would be in the way of the next command
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+class _Restoring:
+    """One turn of restoring, under the locks of registry and mirror."""
+
+    def __init__(self, folder: Path, store: MlflowStore, client: MlflowClient) -> None:
+        self.folder = folder
+        self.store = store
+        self.client = client
+        self.objects = DiskStore(folder / "objects")
+        self.refs = Refs(folder)
+
+    def run(self, asked: str | None) -> RestoreReport:
+        report = RestoreReport()
+        name = asked or self.store.name or self._only_name()
+        if self.store.name not in (None, name):
+            raise BadValue(
+                "the registry's name", name, f"'{self.store.name}', which this folder holds, or another folder"
+            )
+        experiment = self.client.get_experiment_by_name(name) if NAME.fullmatch(name) else None
+        if experiment is None:
+            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.uri, "cns mlflow restore")
+        self._make_skeleton(name)
+        for run in search_runs(self.client, str(experiment.experiment_id), "attributes.status = 'FINISHED'"):
+            self._objects_of(run, report)
+        values = MoveLog().extended(newest_versions(self.client, name, 0)).refs
+        for ref, value in values.items():
+            if ref != "HEAD":
+                self._set_ref(ref, value, report)
+        self._set_head(values.get("HEAD", ""), report)
+        return report
+
+    def _only_name(self) -> str:
+        known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
+        models = [name for name in known if NAME.fullmatch(name)]
+        if len(models) != 1:
+            hint = f"cns mlflow restore --name {min(models)}" if models else ""
+            held = f"several registries: {', '.join(sorted(models))}" if models else "no registry"
+            raise MlflowUnavailable(f"it holds {held}", self.store.uri, hint)
+        return str(models[0])
+
+    def _make_skeleton(self, name: str) -> None:
+        """Write what is missing around objects and refs: folders, the format, and the settings that MLflow knows."""
+        settings = config.load(self.folder / "config.toml")
+        changed = config.with_value(settings, NAME_KEY, name)
+        source = self.client.get_registered_model(name).tags.get(SOURCE_TAG)
+        if source and config.lookup(settings, SOURCE_KEY) is None:
+            changed = config.with_value(changed, SOURCE_KEY, source)
+        try:
+            layout.check_format(self.folder)
+        except NotARegistry:
+            layout.write_skeleton(self.folder, changed)
+        else:
+            DiskStore.create(self.folder / "objects")
+            if changed != settings:
+                config.save(self.folder / "config.toml", changed)
+
+    def _objects_of(self, run: Any, report: RestoreReport) -> None:
+        with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
+            try:
+                found = runs.read_files(self._files(run, Path(scratch)), self.objects)
+            except RegistryError as error:
+                report.damaged.append(error.message)
+                return
+        report.objects += len(found)
+        evaluation_id = run.data.tags.get("cns.evaluation")
+        if evaluation_id in found:
+            name = f"{EVALUATIONS}{self.objects.get(evaluation_id, Evaluation).tree}/{evaluation_id}"
+            self.refs.overwrite(name, evaluation_id)
+            report.refs[name] = evaluation_id
+
+    def _files(self, run: Any, scratch: Path) -> Path:
+        """Return the folder of a run's files; of a local store also where the folder has moved since."""
+        here = self.store.local_files(run)
+        return here or Path(self.client.download_artifacts(run.info.run_id, "", str(scratch)))
+
+    def _set_ref(self, ref: str, value: str, report: RestoreReport) -> None:
+        try:
+            found = self.refs.get(ref)
+        except RefCorrupt:
+            found = None
+        if found == value:
+            return
+        if found is not None and self._is_there(found):
+            report.kept.append(ref)
+            return
+        self.refs.overwrite(ref, value)
+        report.refs[ref] = value
+
+    def _set_head(self, value: str, report: RestoreReport) -> None:
+        try:
+            ref, commit = self.refs.head()
+            here = self.refs.get(ref) if ref else commit
+        except RefCorrupt:
+            here = None
+        if here is None or not self._is_there(here):
+            ref = value.removeprefix("ref: ") if value.startswith("ref: ") else None
+            self.refs.set_head(ref=ref, commit=None if ref else value)
+            report.refs["HEAD"] = value
+
+    def _is_there(self, commit_id: str) -> bool:
+        try:
+            self.objects.get(commit_id, Commit)
+        except RegistryError:
+            return False
+        return True

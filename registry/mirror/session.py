@@ -1,0 +1,331 @@
+"""One turn of mirroring a registry in MLflow: what `registry.mirror.mirror` does while it holds the mirror's lock.
+
+A turn reads what MLflow has, writes what it lacks (runs, versions of the registered model, aliases, scores) and tells
+what it wrote. What a commit's run holds is said in `registry.mirror.runs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import tempfile
+import time as clock
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry import config, signals
+from registry.errors import BadValue
+from registry.mirror import runs, scores
+from registry.mirror.runs import Figures, MoveLog
+from registry.mirror.server import (
+    NAME_KEY,
+    SOURCE_KEY,
+    SOURCE_TAG,
+    MlflowStore,
+    newest_versions,
+    search_runs,
+    write_figures,
+    write_points,
+)
+from registry.objects import Evaluation
+from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
+from registry.repository import Repository
+
+MIRRORED = (HEADS, TAGS, LOST, REMOTES)
+
+
+@dataclass
+class SyncReport:
+    """What `record` or `sync` did.
+
+    Attributes:
+        commits: Ids of the commits that were missing in MLflow and are there now.
+        evaluations: Ids of the evaluations, likewise.
+        refs: Names of the refs whose moves were logged.
+        rebuilt: The folder had moved, so that MLflow's absolute paths dangled: the mirror was made anew.
+    """
+
+    commits: list[str] = field(default_factory=list)
+    evaluations: list[str] = field(default_factory=list)
+    refs: list[str] = field(default_factory=list)
+    rebuilt: bool = False
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a caller of `record` has to show beyond the record: files and figures."""
+
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    figures: Figures = field(default_factory=Figures)
+
+
+class MirrorSession:
+    """One turn of mirroring; the caller holds the mirror's lock.
+
+    Args:
+        repository: The registry.
+        store: Where MLflow is.
+    """
+
+    def __init__(self, repository: Repository, store: MlflowStore) -> None:
+        self.repository = repository
+        self.objects = repository.objects
+        self.store = store
+        self.client = store.connect()
+        self.name = store.name or self._new_name()
+        self.report = SyncReport()
+        self.runs: dict[str, str] = {}  # {commit id: id of its finished run}, as far as it was looked up
+        self.experiment = self._experiment()
+        self._ensure_model()
+
+    def record(self, commit_id: str, extra: Extra) -> SyncReport:
+        """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
+        if self.report.rebuilt:
+            return self.sync({commit_id: extra})
+        cache = self.repository.folder / "cache" / "mlflow-refs.json"
+        key = f"{self.store.uri} {self.name} {self.experiment}"
+        log = MoveLog.cached(cache, key)
+        self._write_commits([commit_id], {commit_id: extra})
+        self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), self.report.commits)
+        log.save(cache, key)
+        return self.report
+
+    def sync(self, extra: dict[str, Extra] | None = None) -> SyncReport:
+        """Mirror what is missing of everything."""
+        if self.store.is_default:  # with the lock in hand, whoever left a run open was killed
+            for run in search_runs(self.client, self.experiment, "attributes.status = 'RUNNING'"):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        self.runs = self._finished("cns.commit")
+        self._write_commits(self._tips(), extra or {})
+        log = MoveLog().extended(newest_versions(self.client, self.name, 0))
+        unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
+        self._log_moves(log, sorted({*unversioned, *self.report.commits}))
+        self._write_evaluations()
+        by_tree = scores.evaluations_by_tree(self.repository)
+        self._write_scores(self.runs, by_tree)
+        return self.report
+
+    def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
+        """Write the scores of trees to the runs of a commit and its ancestors that have such a tree."""
+        if not self._has_run(commit_id):
+            self.record(commit_id, Extra())
+        if self.report.rebuilt:
+            return self.sync()
+        by_tree = scores.evaluations_by_tree(self.repository)
+        history = self.repository.index.log([commit_id])
+        commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
+        self._write_scores(commits, by_tree)
+        return self.report
+
+    def _new_name(self) -> str:
+        """Choose the name of experiment and model, readable and unlike another registry's, and keep it."""
+        first = [commit_id for commit_id, commit in self.repository.log() if not commit.parents][-1]
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self.repository.root.name).strip("-") or "registry"
+        name = f"{plain[:60]}-{first[:8]}"
+        self.repository.set_config(NAME_KEY, name)
+        return name
+
+    def _experiment(self) -> str:
+        """Return the id of our experiment: never the default one, whose artifacts would land in the current folder."""
+        place = self.store.artifact_root and f"{self.store.artifact_root}/{self.name}"
+        found = self.client.get_experiment_by_name(self.name)
+        if found is not None and place is not None and found.artifact_location != place:
+            self._begin_anew()
+            found = None
+        if found is not None:
+            if found.lifecycle_stage == "deleted":  # in MLflow's own interface; it keeps the name, so none can be made
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        return str(self.client.create_experiment(self.name, artifact_location=place))
+
+    def _ensure_model(self) -> None:
+        """Make the registered model, and tell it where the base model lies."""
+        found = self.client.search_registered_models(f"name = '{self.name}'")
+        if not found:
+            self.client.create_registered_model(self.name, tags={"cns.registry": self.name})
+        source = config.lookup(self.repository.config, SOURCE_KEY)
+        if isinstance(source, str) and not (found and found[0].tags.get(SOURCE_TAG) == source):
+            self.client.set_registered_model_tag(self.name, SOURCE_TAG, source)
+
+    def _begin_anew(self) -> None:
+        """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths.
+
+        Raises:
+            RegistryError: an object is missing or damaged; the mirror, which may be its last copy, stays.
+        """
+        needed = {name.rpartition("/")[2] for name in self.repository.refs.names(EVALUATIONS)}
+        for commit_id, _ in self.repository.index.log(self._tips()):
+            needed |= runs.closure(self.objects, [commit_id]).keys()
+        for one in needed:
+            self.objects.read(one)
+        self.store.file.unlink()
+        shutil.rmtree(self.store.folder / "mlartifacts", ignore_errors=True)
+        self.client = self.store.connect()
+        self.report.rebuilt = True
+
+    def _tips(self) -> list[str]:
+        """Return every commit that a ref or a reflog names and that is there."""
+        repository = self.repository
+        names = [name for space in MIRRORED for name in repository.refs.names(space)]
+        tips = {repository.resolve(name) for name in ("HEAD", *names)}
+        moves = [move for name in ("HEAD", *names) for move in repository.reflog(name)]
+        ends = {end for move in moves for end in (move.old, move.new) if end is not None}
+        return sorted(tips | {end for end in ends if self.objects.has(end)})
+
+    def _write_commits(self, tips: list[str], extra: Mapping[str, Extra]) -> None:
+        """Write the runs of the commits under tips that have none, parents first."""
+        seen: set[str] = set()
+        waiting = [(tip, False) for tip in tips]
+        while waiting:
+            current, parents_done = waiting.pop()
+            if parents_done:
+                self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
+                self.report.commits.append(current)
+            elif current not in seen and not self._has_run(current):
+                seen.add(current)
+                waiting.append((current, True))
+                waiting += [(parent, False) for parent in self.repository.commit_of(current).parents]
+
+    def _has_run(self, commit_id: str) -> bool:
+        if commit_id not in self.runs:
+            self.runs |= self._finished("cns.commit", f" and tags.`cns.commit` = '{commit_id}'")
+        return commit_id in self.runs
+
+    def _finished(self, tag: str, more: str = "") -> dict[str, str]:
+        """Return {value of the tag: run id} of finished runs that have it, and whose files are there."""
+        found = search_runs(self.client, self.experiment, "attributes.status = 'FINISHED'" + more)
+        return {run.data.tags[tag]: run.info.run_id for run in found if tag in run.data.tags and self._has_files(run)}
+
+    def _has_files(self, run: Any) -> bool:
+        here = self.store.local_files(run)
+        return here is None or (here / runs.MANIFEST).is_file()
+
+    def _write_commit(self, commit_id: str, extra: Extra) -> str:
+        commit = self.repository.commit_of(commit_id)
+        tags = runs.tags_of(self.objects, commit_id)
+        figures = runs.figures_of(self.objects, commit)
+        figures.add(extra.figures.params, extra.figures.metrics, extra.figures.series)
+        files = {f"extra/{name}": data for name, data in extra.artifacts.items()}
+        files |= runs.commit_files(self.objects, commit_id)
+        title = f"{commit.kind}-{commit_id[:10]}"
+        with self._run(title, commit.time, tags, files) as run_id:
+            params = {key: value[: runs.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
+            model = self.client.create_logged_model(self.experiment, title, run_id, tags, params, "cns")
+            self.client.finalize_logged_model(model.model_id, "READY")
+            write_figures(self.client, run_id, model.model_id, commit.time * 1000, figures)
+            self.client.set_tag(run_id, "cns.model", model.model_id)
+        return run_id
+
+    @contextlib.contextmanager
+    def _run(self, title: str, time: int, tags: dict[str, str], files: dict[str, bytes]) -> Iterator[str]:
+        """Yield the id of a run that holds files; it ends as finished only where nothing failed.
+
+        A Ctrl-C waits for its beginning and its end, so that none stays open.
+        """
+        run_id, status = "", "FAILED"
+        try:
+            with signals.held(patience=1):
+                run = self.client.create_run(self.experiment, start_time=time * 1000, tags=tags, run_name=title)
+                run_id = run.info.run_id
+            with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
+                for name, data in files.items():
+                    place = Path(folder) / name
+                    if not place.resolve().is_relative_to(Path(folder).resolve()):
+                        raise BadValue("artifact name", name, "a relative path without '..'")
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(data)
+                self.client.log_artifacts(run_id, folder)
+            yield run_id
+            status = "FINISHED"
+        finally:
+            if run_id:
+                with signals.held(patience=1):
+                    self.client.set_terminated(run_id, status, end_time=time * 1000)
+
+    def _log_moves(self, log: MoveLog, new: list[str]) -> None:
+        """Give new commits their versions and moved refs their entries: on a new commit's own version, if it fits."""
+        actual = MoveLog(refs=self._values(), versions=log.versions)
+        moved = {ref: value for ref, value in actual.refs.items() if log.refs.get(ref, "") != value}
+        moved |= dict.fromkeys(log.refs.keys() - actual.refs.keys(), "")
+        for commit_id in self._oldest_first(new):
+            ref = next((ref for ref, value in moved.items() if value == commit_id), None)
+            self._write_version(log, commit_id, ref, "" if ref is None else moved.pop(ref))
+        for ref, value in moved.items():
+            commit_id = (actual if value else log).commit_of(ref) or ""
+            if self._has_run(commit_id):
+                self._write_version(log, commit_id, ref, value)
+        self._write_aliases(actual)
+
+    def _write_version(self, log: MoveLog, commit_id: str, ref: str | None, value: str) -> None:
+        tags = runs.tags_of(self.objects, commit_id)
+        if ref is not None:
+            tags |= {"ref": ref, "old": log.refs.get(ref, ""), "new": value}
+            self.report.refs.append(ref)
+        run_id = self.runs[commit_id]
+        model_id = self.client.get_run(run_id).data.tags.get("cns.model")
+        source = f"models:/{model_id}" if model_id else f"runs:/{run_id}"  # a server takes no other of these two
+        made = self.client.create_model_version(
+            self.name, source, run_id, tags=tags, model_id=model_id, await_creation_for=0
+        )
+        log.extended([made])
+
+    def _write_aliases(self, actual: MoveLog) -> None:
+        """Derive the aliases from the refs: they are for people; the log of versions is what counts."""
+        commits = {ref: actual.commit_of(ref) or "" for ref in actual.refs}
+        wanted = {
+            runs.alias_of(ref): actual.versions[commit] for ref, commit in commits.items() if commit in actual.versions
+        }
+        there = self.client.get_registered_model(self.name).aliases
+        for alias, version in wanted.items():
+            if str(there.get(alias)) != version:
+                self.client.set_registered_model_alias(self.name, alias, version)
+        for alias in there.keys() - wanted.keys():
+            self.client.delete_registered_model_alias(self.name, alias)
+
+    def _values(self) -> dict[str, str]:
+        """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""
+        ref, commit = self.repository.refs.head()
+        values = {name: value for space in MIRRORED for name, value in self.repository.refs.all(space).items()}
+        return values | {"HEAD": f"ref: {ref}" if ref else commit or ""}
+
+    def _oldest_first(self, commits: list[str]) -> list[str]:
+        wanted = set(commits)
+        order = [commit_id for commit_id, _ in self.repository.index.log(sorted(wanted)) if commit_id in wanted]
+        return order[::-1]
+
+    def _write_scores(self, commits: Iterable[str], by_tree: Mapping[str, Sequence[str]]) -> None:
+        """Write the scores of each commit's tree to its run, where they are not there already."""
+        for commit_id in commits:
+            commit = self.repository.commit_of(commit_id)
+            ids = by_tree.get(commit.tree, ())
+            points = scores.points_of(self.objects.get(one, Evaluation) for one in ids)
+            if not points:
+                continue
+            there = self.client.get_run(self.runs[commit_id]).data.metrics
+            new = {key: point for key, point in points.items() if there.get(key) != point.value}
+            write_points(self.client, self.runs[commit_id], commit.time * 1000, new)
+
+    def _write_evaluations(self) -> None:
+        known = self._finished("cns.evaluation")
+        for name in self.repository.refs.names(EVALUATIONS):
+            evaluation_id = name.rpartition("/")[2]
+            if evaluation_id not in known:
+                self._write_evaluation(evaluation_id)
+                self.report.evaluations.append(evaluation_id)
+
+    def _write_evaluation(self, evaluation_id: str) -> None:
+        evaluation = self.objects.get(evaluation_id, Evaluation)
+        tags = {
+            "cns.evaluation": evaluation_id,
+            "cns.tree": evaluation.tree,
+            "cns.concept": evaluation.concept,
+            "cns.protocol": evaluation.protocol_digest,
+        }
+        files = runs.evaluation_files(self.objects, evaluation_id)
+        now = int(clock.time())
+        with self._run(f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
+            figures = Figures(metrics=scores.scores_of(evaluation))
+            write_figures(self.client, run_id, None, now * 1000, figures)
