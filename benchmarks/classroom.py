@@ -30,8 +30,10 @@ from cns.regularizers import PastConcept
 from cns.templates import fill_templates
 from cns.tokens import class_noun_row, install_tokens
 from cns.training import learn_concept
-from cns_cli.porcelain import teaching
-from cns_cli.porcelain.workbench import Workbench
+from cns_cli.porcelain.learning.general import general_neurons_cached
+from cns_cli.porcelain.learning.past import calibration_moments, protected_prompts
+from cns_cli.porcelain.learning.subject import Subject, training_prompts
+from cns_cli.porcelain.models.base import Workbench
 from registry import fsio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +103,7 @@ class Classroom:
         """Return the general neurons under these settings, computed once."""
         key = (settings.score, settings.general_ratio, settings.general_vote)
         if key not in self._general:
-            self._general[key] = teaching.general_neurons_cached(self.bench, settings, self._cache, "", _silent)
+            self._general[key] = general_neurons_cached(self.bench, settings, self._cache, "", _silent)
         return self._general[key]
 
     def reset(self) -> None:
@@ -151,12 +153,12 @@ class Classroom:
         """
         images = load_images(CONCEPTS / noun, self.bench.resolution)
         images = images if captioned else images.with_captions([None] * len(images.images))
-        subject = teaching.Subject(noun, noun, None, f"<{noun}1>", images)
+        subject = Subject(noun, noun, None, f"<{noun}1>", images)
         return self.study(subject, earlier, self.settings(**changes), general)
 
     def study(
         self,
-        subject: teaching.Subject,
+        subject: Subject,
         earlier: Sequence[Taught],
         settings: Settings,
         general: Mapping[str, Tensor] | None = None,
@@ -176,7 +178,7 @@ class Classroom:
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
         past = [self._past(one, earlier, subject.phrase) for one in earlier] if settings.reg != "none" else []
-        prompts = teaching.training_prompts(self.bench, subject)
+        prompts = training_prompts(self.bench, subject)
         lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
         around = Surroundings(past, self._calibrated(), general)
         learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
@@ -229,13 +231,13 @@ class Classroom:
 
     def _calibrated(self) -> Moments:
         if self._calibration is None:
-            self._calibration = teaching.calibration_moments(self.bench)
+            self._calibration = calibration_moments(self.bench)
         return self._calibration
 
     def _past(self, one: Taught, earlier: Sequence[Taught], new_phrase: str) -> PastConcept:
         """Return an earlier concept as the regularizer of a new one sees it."""
         others = [other.weights.phrase for other in earlier if other is not one]
-        prompts = teaching.protected_prompts(self.bench, one.weights.phrase, [*others, new_phrase])
+        prompts = protected_prompts(self.bench, one.weights.phrase, [*others, new_phrase])
         return PastConcept(one.birth, prompt_moments(self.model.pipeline, prompts), one.masks)
 
 

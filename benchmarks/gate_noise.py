@@ -26,13 +26,13 @@ import numpy as np
 from benchmarks.report import FOLDER, Cell, Report, Table
 from cns.families import EMOJI_64
 from cns.gate import Outcome, decide, paired_drop, standard_error
-from cns_cli.porcelain.baselines import birth_tree, tree_id
 from cns_cli.porcelain.check import CheckOptions, CheckResult, check, stored_scores
-from cns_cli.porcelain.deciding import DOUBLINGS, LEVEL
-from cns_cli.porcelain.protocol import Protocol, digest_of
-from cns_cli.porcelain.scores import Scores
-from cns_cli.porcelain.session import Session
-from cns_cli.porcelain.settling import protocol_for
+from cns_cli.porcelain.gate.setup import protocol_for
+from cns_cli.porcelain.gate.verdicts import DOUBLINGS, LEVEL
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.models.stored import birth_tree, tree_id
+from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
+from cns_cli.porcelain.scoring.scores import Scores
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from tests.golden import unpack

@@ -19,7 +19,7 @@ from benchmarks.method import Footprint
 from cns import codec, selection
 from cns.denoising import Denoiser, NoisedBatch
 from cns.selection import Scores
-from cns_cli.porcelain import teaching
+from cns_cli.porcelain.learning.subject import Subject
 
 RANDOM = "random"
 STORED_LEVEL = 3  # of zstd, as the registry stores objects
@@ -45,7 +45,7 @@ class Ours:
         """Learn on top of what the state holds."""
         if state is None:
             room.reset()
-        subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)
+        subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
         settings = room.settings(**{**self.changes, "seed": seed})
         general = room.nobody_general() if self.keeps_general else None
         with _random_score(seed):

@@ -21,7 +21,7 @@ from cns.boxes import Box
 from cns.compose import ConceptWeights
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, sample
-from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.models.session import Session
 from registry.repository import Repository
 from tests.golden import unpack
 

@@ -44,7 +44,7 @@ def known_metric(name: str) -> None:
     """
     if is_metric(name):
         return
-    from cns_cli.porcelain.plugins import metric_names
+    from cns_cli.porcelain.scoring.names import metric_names
 
     raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(metric_names())}")
 
@@ -53,7 +53,7 @@ def is_metric(name: str) -> bool:
     """Whether `cns check` can judge on it; installed packages are asked only where it is not built in."""
     if name in METRIC_NAMES:
         return True
-    from cns_cli.porcelain.plugins import unknown_metric
+    from cns_cli.porcelain.scoring.names import unknown_metric
 
     return unknown_metric([name]) is None
 

@@ -14,14 +14,14 @@ class PluginCommand(QuickCommand):
     """A command with options whose values other packages may add to.
 
     Attributes:
-        options_with_plugins: Those options, as `cns_cli.porcelain.plugins.POINTS` names them.
+        options_with_plugins: Those options, as `cns_cli.porcelain.scoring.names.POINTS` names them.
     """
 
     options_with_plugins: ClassVar[tuple[str, ...]] = ()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        from cns_cli.porcelain.plugins import plugin_names
+        from cns_cli.porcelain.scoring.names import plugin_names
 
         params: list[Any] = self.params
         for param in params:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
@@ -37,6 +38,22 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Print one remark that stays on the screen."""
+
+
+class Stages:
+    """Where the time of a verb goes: seconds by stage, added up."""
+
+    def __init__(self, *names: str) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(names, 0.0)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time that the body takes to a stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
 def open_progress(stream: TextIO | None = None) -> Progress:

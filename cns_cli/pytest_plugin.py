@@ -18,8 +18,8 @@ import pytest
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.answers import CheckResult
-    from cns_cli.porcelain.checker import Checker
-    from cns_cli.porcelain.live import LivePipeline
+    from cns_cli.porcelain.check import Checker
+    from cns_cli.porcelain.models.live import LivePipeline
     from registry.repository import Repository
 
 NODE = "cns"
@@ -61,20 +61,20 @@ class _State:
     @cached_property
     def checker(self) -> Checker:
         """Runs the checks."""
-        from cns_cli.porcelain.checker import Checker
+        from cns_cli.porcelain.check import Checker
 
         return Checker(self.repo)
 
     @cached_property
     def live(self) -> LivePipeline:
         """The pipeline of `cns_pipeline`."""
-        from cns_cli.porcelain.live import LivePipeline
+        from cns_cli.porcelain.models.live import LivePipeline
 
         return LivePipeline(self.repo, self.rev)
 
     def forgetting(self, concepts: tuple[str, ...]) -> CheckResult:
         """The one check of this run, judged when the first test asks; its error is every test's error."""
-        from cns_cli.porcelain.expectations import forgetting
+        from cns_cli.expectations import forgetting
 
         if self.judged is None:
             try:
@@ -137,7 +137,7 @@ class Concepts(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield a test for each concept, or for those that were named."""
-        from cns_cli.porcelain.expectations import concepts_at
+        from cns_cli.expectations import concepts_at
 
         state = self.config.stash[_STATE]
         names = concepts_at(state.repo, state.rev)
@@ -158,7 +158,7 @@ class ForgettingTest(pytest.Item):
 
     def runtest(self) -> None:
         """Fail unless the concept was kept."""
-        from cns_cli.porcelain.expectations import failure_text, row_of
+        from cns_cli.expectations import failure_text, row_of
 
         state = self.config.stash[_STATE]
         together = tuple(item.name for item in self.session.items if isinstance(item, ForgettingTest))
@@ -225,7 +225,7 @@ def _least_scores(keywords: dict[str, Any]) -> dict[str, float]:
 
 def _expect(state: _State, concept: str, rev: str | None, minimum: dict[str, float]) -> None:
     """Fail the running test unless the concept's scores reach the least ones."""
-    from cns_cli.porcelain.expectations import failure_text, least_scores
+    from cns_cli.expectations import failure_text, least_scores
 
     where = rev or state.rev
     with _told(), _quiet():

@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from cns_cli.porcelain.report_data import (
+from cns_cli.porcelain.reporting.data import (
     Cell,
     CommitLine,
     ConceptFacts,

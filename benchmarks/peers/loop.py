@@ -17,7 +17,7 @@ from benchmarks.concept_stream import Concept
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
 from cns.flat import finite, learning_rate
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
-from cns_cli.porcelain import teaching
+from cns_cli.porcelain.learning.subject import Subject, training_prompts
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def train(
     pipeline, defaults = room.model.pipeline, room.defaults
     row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
     install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
-    subject = teaching.Subject(concept.name, concept.noun, None, concept.token, concept.images)
-    prompts = teaching.training_prompts(room.bench, subject)
+    subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
+    prompts = training_prompts(room.bench, subject)
     latents, denoiser = encode_images(pipeline, concept.images.pixels), Denoiser(room.model, autocast_dtype(row.device))
     token_id = pipeline.tokenizer.convert_tokens_to_ids(concept.token)
     token_rate = defaults.token_lr if weights else recipe.lr

@@ -27,7 +27,9 @@ from cns.files.plain import typed_path
 from cns.files.tensors import read_header, read_tensor
 
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
+
 EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
+
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 # What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
@@ -43,9 +45,11 @@ HUB_PATTERNS = (
     "tokenizer/merges.txt",
     "scheduler/scheduler_config.json",
 )
+
 HUB_IGNORED = ("*.fp16.safetensors*", "*.non_ema.safetensors*", "*.bf16.safetensors*")
 
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
+
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
@@ -243,3 +247,9 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
         component: {path.name: file_sha256(path) for path in component_files(folder, component)}
         for component in COMPONENTS
     }
+
+
+def resolution_of(folder: Path) -> int:
+    """Side in pixels of the images that a base makes, from its configs; `cns.loading.native_resolution` agrees."""
+    blocks = read_json(folder / "vae" / "config.json")["block_out_channels"]
+    return int(read_json(folder / "unet" / "config.json")["sample_size"] * 2 ** (len(blocks) - 1))

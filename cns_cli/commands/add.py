@@ -155,7 +155,7 @@ def add(
         out.warn(warning)
     if isinstance(result, DryRun):
         out.answer(result.to_json(), dry_run_lines(result))
-        from cns_cli.porcelain.interrupted import command_of
+        from cns_cli.porcelain.learning.interrupted import command_of
 
         out.hint(command_of(options), "when that suits you")
     else:

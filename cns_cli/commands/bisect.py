@@ -135,7 +135,7 @@ def run(
 
     require_watch(request)
     with open_progress() as progress, explained(KEPT, "cns bisect run"):
-        from cns_cli.porcelain.bisect_measure import run_measured
+        from cns_cli.porcelain.bisect_run import run_measured
 
         result = run_measured(request, progress.note, progress, device)
     return _answer(result, as_json)

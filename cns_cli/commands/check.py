@@ -157,15 +157,15 @@ def write_reports(result: CheckResult, out: Output, junit: Path | None, markdown
     lines: list[Line] = list(result_lines(result))
     if junit or markdown or settings.github_actions():
         from cns_cli.files import write_output
-        from cns_cli.porcelain import gate_reports
+        from cns_cli.porcelain.gate import formats
 
         if junit:
-            write_output(junit, gate_reports.junit(result))
+            write_output(junit, formats.junit(result))
         if markdown:
-            write_output(markdown, gate_reports.markdown(result))
+            write_output(markdown, formats.markdown(result))
         if settings.github_actions():
-            _summarise(gate_reports.markdown(result), out)
-            errors = gate_reports.github_errors(result)
+            _summarise(formats.markdown(result), out)
+            errors = formats.github_errors(result)
             lines += [] if out.as_json else errors
             for error in errors if out.as_json else ():  # stdout is one JSON document
                 out.note(error)

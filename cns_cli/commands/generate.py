@@ -33,7 +33,7 @@ def _regions(values: list[str]) -> list[str]:
         typer.BadParameter: one has none.
     """
     for text in values or ():
-        from cns_cli.porcelain.generate_plan import region_problem
+        from cns_cli.porcelain.pictures.plan import region_problem
 
         if problem := region_problem(text):
             raise typer.BadParameter(problem)
@@ -95,7 +95,7 @@ def generate(
         prompt=prompt, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative, at=at, out=out_file,
         device=device, regions=tuple(region), grid=grid, batch=batch, **request_settings(),
     )  # fmt: skip
-    from cns_cli.porcelain.generate_plan import plan_of
+    from cns_cli.porcelain.pictures.plan import plan_of
 
     plan_of(options)
     out = Output(as_json=as_json)

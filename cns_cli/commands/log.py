@@ -13,7 +13,7 @@ from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Line, Output, Piece, Styled
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.views import CommitView
+    from cns_cli.porcelain.views.commits import CommitView
 
 EXAMPLES = ("cns log", "cns log --oneline -n 10", "cns log rex", "cns log main~2 --json")
 

@@ -122,7 +122,7 @@ def _show_picture(name: str, preview: Path | None, out: Output) -> bool:
     Raises:
         typer.BadParameter: its preview was asked for.
     """
-    from cns_cli.porcelain.show_picture import is_picture, show_picture
+    from cns_cli.porcelain.views.picture import is_picture, show_picture
 
     if not is_picture(name):
         return False
@@ -137,12 +137,12 @@ def _show_picture(name: str, preview: Path | None, out: Output) -> bool:
 
 def _show_neurons(rev: str, picture: Path | None, out: Output) -> None:
     """Answer where a concept's neurons sit."""
-    from cns_cli.porcelain.show_neurons import show_neurons
+    from cns_cli.porcelain.views.neurons import show_neurons
 
     result = show_neurons(Path.cwd(), rev)
     if picture is not None:
         from cns_cli.files import write_output
-        from cns_cli.porcelain.neurons_picture import neurons_picture
+        from cns_cli.porcelain.views.neurons_picture import neurons_picture
 
         write_output(picture, neurons_picture(result))
         out.note(f"wrote {picture}")
@@ -151,7 +151,7 @@ def _show_neurons(rev: str, picture: Path | None, out: Output) -> None:
 
 def _show_provenance(rev: str, out: Output) -> None:
     """Answer whose choices are behind a concept."""
-    from cns_cli.porcelain.show_provenance import show_provenance
+    from cns_cli.porcelain.views.provenance import show_provenance
 
     result = show_provenance(Path.cwd(), rev)
     out.answer(result.to_json(), provenance_lines(result))

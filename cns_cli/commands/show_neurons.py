@@ -9,7 +9,7 @@ from cns_cli import figures
 from cns_cli.output import Line, Piece, Styled, table
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.show_neurons import MatrixNeurons, NeuronsResult
+    from cns_cli.porcelain.views.neurons import MatrixNeurons, NeuronsResult
 
 SHADES = " .:-=+*#%@"
 """From none to the densest cell of the map; plain ASCII, which every terminal shows."""

@@ -10,7 +10,7 @@ from cns_cli import figures
 from cns_cli.output import Line, Piece, Styled, table
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.show_provenance import ProvenanceResult, ProvenanceRow
+    from cns_cli.porcelain.views.provenance import ProvenanceResult, ProvenanceRow
 
 LONGEST = 26  # characters of a value, so that four columns fit into 80
 COLOURS = {"yours": "yellow", "paper": "green"}

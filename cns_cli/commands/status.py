@@ -12,7 +12,7 @@ from cns_cli.output import Line, Output, Piece, Styled, table
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.status import StatusResult
-    from cns_cli.porcelain.views import ConceptView
+    from cns_cli.porcelain.views.concepts import ConceptView
 
 EXAMPLES = ("cns status", "cns status --json")
 

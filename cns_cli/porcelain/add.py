@@ -1,6 +1,6 @@
 """`cns add`: from a folder of images to a commit.
 
-Whatever can be refused cheaply is refused before torch is imported. The training itself is in `learning.py`; here its
+Whatever can be refused cheaply is refused before torch is imported. The training itself is in `learning/`; here its
 outcome becomes objects, a commit, an MLflow run and a summary.
 """
 
@@ -16,11 +16,11 @@ from cns.errors import MethodError
 from cns.files.images import check_images
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
-from cns_cli.porcelain.init import DEFAULT_BASE, init_registry
-from cns_cli.porcelain.interrupted import command_of, pending_views, told
-from cns_cli.porcelain.options import AddOptions, CheckOptions
-from cns_cli.porcelain.plugins import check_names
-from cns_cli.porcelain.resume import continued
+from cns_cli.porcelain.init import init_registry
+from cns_cli.porcelain.learning.interrupted import command_of, pending_views, told
+from cns_cli.porcelain.learning.resume import continued
+from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions, CheckOptions
+from cns_cli.porcelain.scoring.names import check_names
 from cns_cli.progress import Progress
 from registry.canonical import check_text
 from registry.errors import DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
@@ -30,7 +30,7 @@ from registry.repository import Committed, Repository
 from registry.signals import held
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds
-    from cns_cli.porcelain.outcome import Outcome
+    from cns_cli.porcelain.learning.addition import Outcome
 
 
 def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
@@ -53,7 +53,7 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     options, repo, interrupted = _begin(options, progress)
     progress.stage("load libraries")
     if repo is None or options.dry_run:
-        from cns_cli.porcelain.estimate import estimate
+        from cns_cli.porcelain.learning.estimate import estimate
 
         return estimate(options, repo, progress)
     return _add(options, repo, progress, interrupted, began)
@@ -88,13 +88,13 @@ def _add(
     seen, recorded = repo.head().commit, False
     before = repo.tree_of(seen)
     try:
-        from cns_cli.porcelain.learning import learn  # torch, diffusers: only now
+        from cns_cli.porcelain.learning.learn import learn  # torch, diffusers: only now
 
         outcome = learn(options, repo, progress, interrupted)
         progress.stage("commit")
         done = _commit(outcome, seen)
         progress.stage("record in MLflow")
-        from cns_cli.porcelain.mlflow import mirror_commit
+        from cns_cli.porcelain.models.mirroring import mirror_commit
 
         with _standing(options.name, done):
             with held(patience=1):

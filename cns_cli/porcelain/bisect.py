@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views import CommitView, commit_view, introductions, refs_by_commit
+from cns_cli.porcelain.views.commits import CommitView, commit_view, refs_by_commit
+from cns_cli.porcelain.views.concepts import introductions
 from registry import bisect_state
 from registry.bisect import Marks, Step, next_step
 from registry.bisect_state import BisectState, Watch

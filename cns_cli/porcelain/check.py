@@ -4,48 +4,34 @@ A concept's baseline is the tree that it was trained on plus itself, found by co
 are scored under one protocol with the same seeds. While the gate is undecided the images are doubled, up to a cap, and
 what was judged before, by whomever, is never left out: so fewer images can never make an answer greener.
 
-Every score is an evaluation of the registry. Where all of them are stored, the answer needs neither torch nor the base
-in memory: both are loaded when the first evaluation is found to be missing.
+`check` opens the base by itself when an evaluation is missing, and lets it go. Whoever checks again and again (a
+bisection, a test run) asks a `Checker`, which keeps the base from the second check that needs it on.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
-from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
-from cns_cli.porcelain.deciding import DOUBLINGS, Case, judge, word, worst
-from cns_cli.porcelain.kinds import kind_of
+from cns_cli.porcelain.answers import CheckResult
+from cns_cli.porcelain.gate.setup import protocol_for
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.protocol import Protocol, digest_of
-from cns_cli.porcelain.scores import Array, Scores, Shelf, stored_scores
-from cns_cli.porcelain.settling import Setup, protocol_for, settle
-from cns_cli.porcelain.stages import Stages
-from cns_cli.porcelain.wants import Desk, Want
+from cns_cli.porcelain.scoring.scores import stored_scores
 from cns_cli.progress import NullProgress, Progress
-from registry.errors import UnknownConcept
-from registry.objects import Concept, Tree
 from registry.repository import Repository
 
 if TYPE_CHECKING:  # what they import costs seconds, and a check of stored scores needs neither
-    from cns_cli.porcelain.examining import Examiner
-    from cns_cli.porcelain.session import Session
+    from cns_cli.porcelain.models.session import Session
+from typing import TYPE_CHECKING, TypedDict
+
+from cns_cli.porcelain.gate.limits import GROWTHS
+from cns_cli.porcelain.gate.run import _Run
+
+if TYPE_CHECKING:  # it loads torch
+    from cns_cli.porcelain.models.session import Session
+
 
 __all__ = ["CheckOptions", "CheckResult", "check", "protocol_for", "stored_scores"]
-
-BASE_IMAGES = 1
-"""Images of each prompt for the base's own score (the class noun alone): enough for a mean over prompts."""
-
-ZERO_SHOT_IMAGES = 1
-BASE_ROW = "(base)"
-"""Name of the row of what holds for the whole tree."""
-
-OF_IMAGES = ("id", "clip-i", "clip-t", "margin")
-"""Built-in metrics that compare images of the concept's phrase."""
 
 
 def check(options: CheckOptions, progress: Progress | None = None, session: Session | None = None) -> CheckResult:
@@ -67,233 +53,47 @@ def check(options: CheckOptions, progress: Progress | None = None, session: Sess
     return run.decide()
 
 
-class _Run:
-    """One check."""
-
-    def __init__(self, options: CheckOptions, progress: Progress, session: Session | None) -> None:
-        self.began = time.monotonic()
-        self.stages = Stages("load", "generate", "encode", "decide")
-        self.options, self.progress, self.session = options, progress, session
-        self.repo = repo = session.repo if session else Repository.discover(options.start)
-        self.commit = repo.resolve(options.rev)
-        self.since = None if options.since is None else repo.resolve(options.since)
-        self.tree = repo.tree_of(self.commit)
-        since = None if self.since is None else repo.tree_of(self.since)
-        self.chosen = _chosen(self.tree, options.concepts)
-        self.births = {name: birth_tree(repo, concept) for name, concept in self.chosen.items()}
-        self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
-        self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
-        self.examiner: Examiner | None = None
-
-    @cached_property
-    def setup(self) -> Setup:
-        """Protocol, metrics and limits."""
-        return settle(self.repo, self.tree, self.options, self.session)
-
-    @cached_property
-    def desk(self) -> Desk:
-        """The stored evaluations."""
-        return Desk(Shelf(self.repo), self.setup.protocol)
-
-    def decide(self) -> CheckResult:
-        """Compute what is missing, judge, and double the images of what is undecided."""
-        first = dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
-        caps = {name: images * 2**DOUBLINGS for name, images in first.items()}
-        asked = first
-        while True:
-            self._compute([want for name in self.rows for want in self.wants(name, asked[name])])
-            with self.stages.measure("decide"):
-                cases = {name: self.case(name, asked[name]) for name in self.rows}
-                results = self._judge(cases)
-            there = {name: self._least(name, asked[name]) for name in self.rows}
-            more = {
-                name: min(2 * there[name], caps[name])
-                for name in self.rows
-                if there[name] < caps[name] and any(_undecided(one) for one in results[name])
-            }
-            if not more:
-                break
-            asked = asked | more
-        return self.result(cases, self._rows(results, cases))
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Names of the rows that are judged by a metric."""
-        concepts = tuple(self.chosen) if set(self.setup.limits.metrics) - {"zero-shot"} else ()
-        return concepts + ((BASE_ROW,) if "zero-shot" in self.setup.limits.metrics else ())
-
-    def wants(self, name: str, images: int) -> list[Want]:
-        """What must be known about a row."""
-        compared = [want for side in self._sides(name, images).values() for want in side]
-        if name == BASE_ROW:
-            return compared
-        drift = self._drift(name)
-        base = Want("class", self._empty, self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
-        return [drift, *([base] if compared else []), *compared]
-
-    def images(self, side: Sequence[Want], asked: int) -> int:
-        """Images of each prompt that a comparison rests on: all that both sides have stored, and not under `asked`."""
-        return max(asked, min(self.desk.images(want) for want in side))
-
-    def case(self, name: str, asked: int) -> Case:
-        """What the stored evaluations say about a row."""
-        sides = self._sides(name, asked)
-        if name == BASE_ROW:
-            (want,) = sides["zero-shot"]
-            moved = self.desk.value(want)
-            return Case(zero_shot=None if moved is None else moved[:, : self.images((want,), asked)])
-        drift = self.desk.value(self._drift(name))
-        case = Case(drift=None if drift is None else float(drift))
-        if "concept" in sides:
-            before, after = self._scores(sides["concept"], asked)
-            case = replace(case, before=before, after=after)
-        plugins = {metric: self._foreign(sides, metric, asked) for metric in self.setup.limits.plugins}
-        case = replace(case, plugins=plugins)
-        if "class" in sides:
-            base, now = self._scores(sides["class"], asked)
-            case = replace(case, class_base=base, class_now=now)
-        return case
-
-    def result(self, cases: Mapping[str, Case], rows: tuple[CheckRow, ...]) -> CheckResult:
-        """Put the answer together, and record in MLflow what is new."""
-        outcome = word(worst([row.verdict for row in rows]))
-        made = self.examiner.images_made if self.examiner else 0
-        warnings = (*(self.setup.warnings if rows else ()), *self._mirror())
-        fast = self.options.fast
-        protocol = self.setup.protocol if rows else None
-        return CheckResult(
-            commit=self.commit, tree=tree_id(self.tree), since=self.since, rows=rows, outcome=outcome,
-            passed=outcome == "kept", prompts=len(protocol.templates) if protocol else 0,
-            images=sum(_count(case) for case in cases.values()), images_made=made,
-            protocol=_digest(protocol, fast=fast), elapsed_s=time.monotonic() - self.began,
-            stages=self.stages.seconds, warnings=warnings,
-        )  # fmt: skip
-
-    def _least(self, name: str, asked: int) -> int:
-        """Images of each prompt of the comparison that has fewest; `asked` where nothing is compared."""
-        return min((self.images(side, asked) for side in self._sides(name, asked).values()), default=asked)
-
-    @property
-    def _empty(self) -> Tree:
-        return Tree(self.tree.base, {})
-
-    def _drift(self, name: str) -> Want:
-        concept, baseline = self.chosen[name], self.baselines[name]
-        since, of = baseline != self.births[name], self.kinds[name]
-        return Want("drift", self.tree, concept, name, baseline=baseline, since=since, of=of)
-
-    def _sides(self, name: str, images: int) -> dict[str, tuple[Want, ...]]:
-        """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
-        metrics = self.setup.limits.metrics
-        if name == BASE_ROW:
-            return {"zero-shot": (Want("zero-shot", self.tree, self.tree.base, name, images),)}
-        concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
-        others = tuple(sorted(set(self.tree.concepts.values()) - {concept})) if "margin" in metrics else ()
-        sides = {}
-        if set(metrics) & set(OF_IMAGES):
-            places = (baseline, self.tree)
-            sides["concept"] = tuple(Want("concept", place, concept, name, images, others, of=of) for place in places)
-        for metric in self.setup.limits.plugins:
-            places = (baseline, self.tree)
-            sides[metric] = tuple(
-                Want("metric", place, concept, name, images, metric=metric, of=of) for place in places
-            )
-        if "class-drift" in metrics:
-            places = (self._empty, self.tree)
-            sides["class"] = tuple(Want("class", place, concept, name, images, of=of) for place in places)
-        return sides
-
-    def _foreign(self, sides: Mapping[str, Sequence[Want]], metric: str, asked: int) -> tuple[Array, Array] | str:
-        """A plugin's scores on the baseline and now, of as many images as both have; else why there are none."""
-        images = self.images(sides[metric], asked)
-        failed = self.examiner.failed if self.examiner else {}
-        why = failed.get((metric, sides[metric][0].concept_id), "no image was judged")
-        return self.desk.pair(sides[metric], images) or why
-
-    def _scores(self, side: Sequence[Want], asked: int) -> list[Scores | None]:
-        """The scores of both sides, of as many images as both have."""
-        images = self.images(side, asked)
-        found = [self.desk.scores(want) or self.desk.scores(want, others=False) for want in side]
-        return [None if one is None or one.images < images else one.first(images) for one in found]
-
-    def _compute(self, wanted: list[Want]) -> None:
-        lacking = [want for want in wanted if not self.desk.has(want)]
-        if lacking or (self.options.fast and self.examiner is None):
-            self._open().examine(lacking)
-
-    def _open(self) -> Examiner:
-        if self.examiner is None:
-            with self.stages.measure("load"):
-                from cns_cli.porcelain.examining import open_examiner
-                from cns_cli.porcelain.session import Session
-
-            opened = partial(Session.open, self.repo, self.options.device, self.setup.protocol.encoder)
-            self.examiner = open_examiner(self.session, opened, self.desk, self.stages, self.progress)
-        return self.examiner
-
-    def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[MetricResult]]:
-        limits = self.setup.limits
-        base = {name: case for name, case in cases.items() if name == BASE_ROW}
-        concepts = {name: case for name, case in cases.items() if name != BASE_ROW}
-        return judge(concepts, [name for name in limits.metrics if name != "zero-shot"], limits) | judge(
-            base, [name for name in limits.metrics if name == "zero-shot"], limits
-        )
-
-    def _rows(self, results: Mapping[str, list[MetricResult]], cases: Mapping[str, Case]) -> tuple[CheckRow, ...]:
-        rows = [self._row(name, tuple(results[name]), cases[name]) for name in self.rows]
-        if self.options.fast:
-            from cns_cli.porcelain.fast import with_weight_gates
-
-            rows = with_weight_gates(rows, self._open(), self.tree, BASE_ROW)
-        return tuple(rows)
-
-    def _row(self, name: str, metrics: tuple[MetricResult, ...], case: Case) -> CheckRow:
-        outcome = word(worst([one.verdict for one in metrics]))
-        concept = self.chosen.get(name, self.tree.base)
-        return CheckRow(
-            concept=name, concept_id=concept, verdict=outcome, metrics=metrics,
-            baseline_tree=tree_id(self.baselines.get(name, self._empty)), drift=case.drift,
-            why="; ".join(one.why for one in metrics if one.why and one.verdict == outcome),
-            base_score=self._base_score(name),
-        )  # fmt: skip
-
-    def _base_score(self, name: str) -> float | None:
-        """b_j: what the base scores with the class noun alone."""
-        wanted = [want for want in self.wants(name, 0) if want.kind == "class" and want.tree == self._empty]
-        scores = self.desk.scores(wanted[0]) if wanted else None
-        main = None if scores is None else scores.clip_i if scores.identity is None else scores.identity
-        return None if main is None else float(main.mean())
-
-    def _mirror(self) -> tuple[str, ...]:
-        """Record new evaluations in MLflow; the answer stands whatever comes of it."""
-        if self.examiner is None or not self.examiner.stored:
-            return ()
-        self.progress.stage("record in MLflow")
-        with self.stages.measure("record"):
-            from cns_cli.porcelain.mlflow import mirror_evaluations
-
-            places = [self.tree, self._empty, *self.baselines.values()]  # what `cns add` stored comes along
-            trees = {*self.examiner.stored, *map(tree_id, places)}
-            return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri)
+NO_LIMIT = 1e9
+"""A drop allowed, or with a minus a least score, that decides nothing."""
 
 
-def _chosen(tree: Tree, names: tuple[str, ...]) -> dict[str, str]:
-    for name in names:
-        if name not in tree.concepts:
-            raise UnknownConcept(name, list(tree.concepts))
-    return {name: tree.concepts[name] for name in sorted(names or tree.concepts)}
+class Limits(TypedDict):
+    """The two kinds of limits of `CheckOptions`."""
+
+    max_drop: Mapping[str, float]
+    minimum: Mapping[str, float]
 
 
-def _undecided(result: MetricResult) -> bool:
-    """Whether more images could decide it: a score that cannot be computed will not come with more of them."""
-    return result.verdict == "inconclusive" and result.drop is not None
+def only_these(minimum: Mapping[str, float], metrics: tuple[str, ...]) -> Limits:
+    """Limits for `CheckOptions` by which nothing but these least scores decides, whatever config files say.
+
+    So a check whose limits are far away is never undecided, and makes no more images than it was asked for.
+    """
+    free = {name: -NO_LIMIT for name in metrics if name not in GROWTHS}
+    return {"max_drop": dict.fromkeys(("", *metrics), NO_LIMIT), "minimum": {**free, **minimum}}
 
 
-def _count(case: Case) -> int:
-    sides = (case.before, case.after, case.class_base, case.class_now)
-    moved = 0 if case.zero_shot is None else 2 * case.zero_shot.size
-    return sum(side.clip_t.size for side in sides if side is not None) + moved
+class Checker:
+    """Runs checks of one registry.
 
+    Args:
+        repo: The registry.
+        device: Where to compute: auto, cpu, cuda or mps.
+        progress: Told of progress.
+    """
 
-def _digest(protocol: Protocol | None, *, fast: bool) -> str:
-    return "" if protocol is None else digest_of(protocol.kv_drift() if fast else protocol.scores)
+    def __init__(self, repo: Repository, device: str = "auto", progress: Progress | None = None) -> None:
+        self.repo, self.device, self.progress = repo, device, progress or NullProgress()
+        self._session: Session | None = None
+        self._needs_base = False
+
+    def check(self, options: CheckOptions) -> CheckResult:
+        """Check as `cns_cli.porcelain.check.check` does."""
+        if self._needs_base and self._session is None:
+            from cns_cli.porcelain.models.session import Session
+
+            self.progress.stage("load the model")
+            self._session = Session.open(self.repo, self.device)
+        result = check(options, self.progress, self._session)
+        self._needs_base = self._needs_base or result.images_made > 0
+        return result

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cns.files.plain import typed_path
+from cns_cli.porcelain.gate.limits import check_settings
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.thresholds import check_settings
 from registry import config
 from registry.errors import BadConfig, BadSetting, SettingMissing
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from cns_cli.porcelain import doctor_disk, doctor_mlflow
+from cns_cli.porcelain.health import disk, mlflow
 from cns_cli.porcelain.result import Result
 from registry import layout
 from registry.config import load, lookup
@@ -119,7 +119,7 @@ def _sqlite() -> Sign:
 
 def _journals(folder: Path) -> Iterator[Sign]:
     for name in ("index.db", "mlflow.db"):
-        if doctor_disk.in_wal_mode(folder / name):
+        if disk.in_wal_mode(folder / name):
             found = f"'{name}' is in WAL mode, which this SQLite can damage: expected DELETE mode"
             fix = f"sqlite3 {shlex.quote(str(folder / name))} 'PRAGMA journal_mode = DELETE'"
             yield Sign(level="warn", about="SQLite", found=found, fix=fix)
@@ -152,7 +152,7 @@ def _space(folder: Path) -> Iterator[Sign]:
 
 
 def _rights(folder: Path) -> Iterator[Sign]:
-    refused = doctor_disk.not_writable(folder)
+    refused = disk.not_writable(folder)
     if refused:
         shown = ", ".join(str(path.relative_to(folder.parent)) for path in refused[:3])
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
@@ -164,7 +164,7 @@ def _rights(folder: Path) -> Iterator[Sign]:
 
 def _lock(folder: Path) -> Iterator[Sign]:
     for name in ("lock", "mlflow.lock"):
-        holder = doctor_disk.lock_holder(folder / name)
+        holder = disk.lock_holder(folder / name)
         if holder is not None:
             yield Sign(
                 level="warn", about=name, found=f"held by {holder}; it goes with that process", fix="wait for it"
@@ -200,7 +200,7 @@ def _mlflow(folder: Path) -> Iterator[Sign]:
     if isinstance(uri, str) and uri and uri != f"sqlite:///{folder / 'mlflow.db'}":
         yield Sign(level="ok", about="MLflow", found=f"is at {uri}, which is not asked")
         return
-    state, found = doctor_mlflow.schema_state(folder / "mlflow.db")
+    state, found = mlflow.schema_state(folder / "mlflow.db")
     levels: dict[str, tuple[Level, str]] = {
         "ok": ("ok", ""),
         "none": ("ok", ""),
@@ -217,11 +217,11 @@ def _leftovers(folder: Path) -> Iterator[Sign]:
     for half in layout.abandoned(folder.parent):
         found = f"'{half.name}' is what an interrupted cns init left"
         yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
-    old = doctor_disk.old_temporaries(folder)
+    old = disk.old_temporaries(folder)
     if old:
         found = f"{len(old)} temporary files of interrupted writes, such as {old[0].relative_to(folder)}"
         yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
-    for about, found, fix in doctor_disk.in_progress(folder):
+    for about, found, fix in disk.in_progress(folder):
         yield Sign(level="warn", about=about, found=found, fix=fix)
     if not old:
         yield Sign(level="ok", about="leftovers", found="no old temporary files")

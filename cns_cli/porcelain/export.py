@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from cns.quiet import quiet_libraries
 from cns_cli.files import new_folder
 from cns_cli.porcelain.answers import ExportResult
-from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.exchange.diffusers import DTYPES, _loading_lines, export_diffusers
+from cns_cli.porcelain.models.session import Session
 from registry.errors import RegistryError
 from registry.repository import Repository
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def export_diffusers(session: Session, folder: Path, dtype: str) -> None:
-    """Write a pipeline folder, with which plain diffusers makes the same images as `cns generate`.
-
-    In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
-    """
-    pipeline = session.bench.model.pipeline
-    with quiet_libraries():
-        if dtype != "fp32":
-            pipeline.to(dtype=DTYPES[dtype])
-        pipeline.save_pretrained(folder, safe_serialization=True)
-
 
 FORMATS: dict[str, Callable[[Session, Path, str], None]] = {"diffusers": export_diffusers}
 """Format -> writer(session with the tree set, folder to fill, dtype)."""
@@ -76,12 +59,4 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
         load=_loading_lines(folder, dtype),
         warnings=warnings,
-    )
-
-
-def _loading_lines(folder: Path, dtype: str) -> tuple[str, ...]:
-    return (
-        "import torch",
-        "from diffusers import StableDiffusionPipeline",
-        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype={DTYPES[dtype]})',
     )

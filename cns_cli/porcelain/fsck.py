@@ -1,7 +1,7 @@
 """`fsck`: is everything there, and is it what was written? With `rebuild`, make again what can be made again.
 
 Objects, refs and reflogs are checked by the registry, which knows bytes; what the bytes of a concept mean is checked in
-`porcelain.fsck_data`, which knows arrays. Neither needs torch, nor the base model.
+`porcelain.health.data`, which knows arrays. Neither needs torch, nor the base model.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def fsck(options: FsckOptions, progress: Progress | None = None) -> FsckResult:
         rebuilt, report, graph = _rebuild(folder, options, report)
     decoded = 0
     if options.read_data:
-        from cns_cli.porcelain.fsck_data import check_data
+        from cns_cli.porcelain.health.data import check_data
 
         progress.stage("decode what was learned", report.objects.get("concept", 0))
         decoded, found = check_data(folder, graph, progress.step)

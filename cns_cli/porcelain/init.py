@@ -8,10 +8,9 @@ from pathlib import Path
 from cns.files.bases import describe_base, resolve_base
 from cns.files.plain import typed_path
 from cns_cli.porcelain.answers import InitResult
+from cns_cli.porcelain.options import DEFAULT_BASE
 from registry.objects import Base
 from registry.repository import Repository
-
-DEFAULT_BASE = "emoji-64"
 
 
 def init_registry(place: Path, base_source: str = DEFAULT_BASE, *, author: str, time: int | None = None) -> InitResult:

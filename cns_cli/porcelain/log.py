@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cns_cli.porcelain.views import CommitView, commit_view, refs_by_commit
+from cns_cli.porcelain.views.commits import CommitView, commit_view, refs_by_commit
 from registry.repository import Repository
 
 

@@ -13,6 +13,8 @@ from typing import Literal
 
 ConceptKind = Literal["object", "style"]
 
+DEFAULT_BASE = "emoji-64"
+
 METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zero-shot")
 """What `cns check` can judge on; what each means is said in `cns.metrics`."""
 

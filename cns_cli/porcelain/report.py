@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from cns_cli.files import write_output
 from cns_cli.porcelain.options import Request
-from cns_cli.porcelain.report_collect import Collector, known_family
-from cns_cli.porcelain.report_data import Outcome, ReportData
-from cns_cli.porcelain.report_html import page
-from cns_cli.porcelain.report_pictures import Gallery
-from cns_cli.porcelain.report_words import missing_cells, places, verdict
+from cns_cli.porcelain.reporting.collect import Collector, known_family
+from cns_cli.porcelain.reporting.data import Outcome, ReportData
+from cns_cli.porcelain.reporting.page import page
+from cns_cli.porcelain.reporting.pictures import Gallery
+from cns_cli.porcelain.reporting.words import missing_cells, places, verdict
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
 from registry.repository import Repository
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.session import Session
+    from cns_cli.porcelain.models.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     open_session = _opener(repo, options.device)
     data = Collector(repo, commit).collect(options.rev)
     if options.fill:
-        from cns_cli.porcelain.report_fill import fill
+        from cns_cli.porcelain.reporting.fill import fill
 
         digest, warnings = fill(repo, data, options.device, options.mlflow_uri, progress)
         data = Collector(repo, commit, list(warnings)).collect(options.rev, digest)
@@ -120,7 +120,7 @@ def _opener(repo: Repository, device: str) -> Callable[[], Session]:
 
     @cache
     def opened() -> Session:
-        from cns_cli.porcelain.session import Session
+        from cns_cli.porcelain.models.session import Session
 
         return Session.open(repo, device)
 

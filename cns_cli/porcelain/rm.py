@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cns_cli.porcelain.mlflow import mirror_commit
+from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views import concept_views
+from cns_cli.porcelain.views.concepts import concept_views
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import UnknownConcept

@@ -8,15 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views import (
-    CommitView,
-    ConceptView,
-    commit_view,
-    concept_views,
-    numbers,
-    record_data,
-    refs_by_commit,
-)
+from cns_cli.porcelain.views.commits import CommitView, commit_view, numbers, record_data, refs_by_commit
+from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry.errors import UnknownRevision
 from registry.objects import Blob
 from registry.repository import Repository

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cns_cli.porcelain.capacity import capacity_of
-from cns_cli.porcelain.interrupted import PendingView, pending_views
+from cns_cli.porcelain.learning.interrupted import PendingView, pending_views
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views import ConceptView, concept_views
+from cns_cli.porcelain.views.capacity import capacity_of
+from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry import bisect_state
 from registry.objects import Base
 from registry.repository import Repository

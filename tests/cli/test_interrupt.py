@@ -309,7 +309,7 @@ def test_resume_needs_no_torch_to_refuse(lineage: Any, tmp_path: Path) -> None:
 
 
 def test_status_names_a_training_that_waits(lineage: Any, cns: Any) -> None:
-    from cns_cli.porcelain.interrupted import pending_views
+    from cns_cli.porcelain.learning.interrupted import pending_views
     from registry.pending import Pending
 
     facts = {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cns_cli.porcelain.views import training_context
+from cns_cli.porcelain.views.concepts import training_context
 from registry.trees import with_concept
 from tests.cli.conftest import modules_after
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cns_cli.porcelain.baselines import birth_tree, tree_id
 from cns_cli.porcelain.check import CheckOptions, protocol_for, stored_scores
-from cns_cli.porcelain.protocol import digest_of
+from cns_cli.porcelain.models.stored import birth_tree, tree_id
+from cns_cli.porcelain.scoring.protocol import digest_of
 from registry.objects import Evaluation, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Repository

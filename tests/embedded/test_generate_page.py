@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from cns_cli.porcelain.picture_files import read_picture
+from cns_cli.porcelain.pictures.files import read_picture
 from registry.repository import Repository
 from tests.golden import unpack
 

@@ -14,8 +14,8 @@ from PIL import Image
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.init import init_registry
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
 from registry.mirror.server import MlflowStore
 from registry.repository import Repository

@@ -17,10 +17,10 @@ from cns import codec
 from cns.errors import BaseModelError, ImageError, MethodError, SettingsError, TokenError
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.answers import DryRun
-from cns_cli.porcelain.estimate import loss_passes
-from cns_cli.porcelain.learning import learn
+from cns_cli.porcelain.learning.estimate import loss_passes
+from cns_cli.porcelain.learning.learn import learn
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.session import Session
 from cns_cli.progress import NullProgress
 from registry.errors import BadName, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
@@ -298,7 +298,7 @@ def test_an_error_after_the_commit_says_that_it_stands(empty, photos, tmp_path):
 
 def test_what_was_stored_composes_to_what_was_judged(session):
     """The record's figures are those of the composed integers, not of the trained floats."""
-    from cns_cli.porcelain.judging import evaluate
+    from cns_cli.porcelain.scoring.judging import evaluate
 
     repo = session.repo
     tree = repo.tree_of("HEAD")

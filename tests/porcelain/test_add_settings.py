@@ -9,10 +9,10 @@ from diffusers import StableDiffusionPipeline
 from cns.errors import MethodError
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.export import export
-from cns_cli.porcelain.learning import learn
+from cns_cli.porcelain.learning.learn import learn
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions, Request
 from cns_cli.porcelain.rm import rm
-from cns_cli.porcelain.session import Session
 from cns_cli.porcelain.status import status
 from cns_cli.progress import NullProgress
 from registry.errors import NothingToDo
@@ -159,8 +159,8 @@ def test_an_interrupted_training_goes_on_with_its_settings(empty, photos, monkey
         "warmup": 2,
     }
     add(empty, "tom", photos["tom"], class_noun="cat")
-    monkeypatch.setattr("cns_cli.porcelain.saving.INTERVAL_S", 0.0)
-    monkeypatch.setattr("cns_cli.porcelain.saving.SHARE", 1e9)
+    monkeypatch.setattr("cns_cli.porcelain.learning.saving.INTERVAL_S", 0.0)
+    monkeypatch.setattr("cns_cli.porcelain.learning.saving.SHARE", 1e9)
 
     class Stop(NullProgress):
         def step(self, done, **numbers):

@@ -105,7 +105,7 @@ def test_what_was_evaluated_is_not_computed_again(
     cns(*words)
     first = cns("bisect", "run", "--json").stdout
     cns("bisect", "reset")
-    monkeypatch.setattr("cns_cli.porcelain.session.Session.open", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.session.Session.open", _never)
     cns(*words)
     assert cns("bisect", "run", "--json").stdout == first
 

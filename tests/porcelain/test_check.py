@@ -9,14 +9,14 @@ import pytest
 
 from cns.errors import EncoderMissingError, SettingsError
 from cns.families import FAMILIES
-from cns_cli.porcelain.baselines import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.check import check, protocol_for, stored_scores
-from cns_cli.porcelain.deciding import DOUBLINGS
-from cns_cli.porcelain.judging import evaluate, protocol, protocol_digest
+from cns_cli.porcelain.gate.verdicts import DOUBLINGS
+from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.options import CheckOptions, Request
-from cns_cli.porcelain.protocol import digest_of
 from cns_cli.porcelain.rm import rm
-from cns_cli.porcelain.scores import Scores
+from cns_cli.porcelain.scoring.judging import evaluate, protocol, protocol_digest
+from cns_cli.porcelain.scoring.protocol import digest_of
+from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.progress import NullProgress
 from registry.errors import UnknownConcept
 from registry.objects import Evaluation, Tree
@@ -76,7 +76,7 @@ def test_a_limit_below_the_drop_is_never_kept(learned):
 def test_nothing_is_computed_twice(learned, monkeypatch):
     first = run(learned)
     stored = set(Repository(learned).objects.ids())
-    monkeypatch.setattr("cns_cli.porcelain.session.Session.open", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.session.Session.open", _never)
     again = run(learned)
     assert again.rows == first.rows
     assert (again.images, again.images_made) == (first.images, 0)
@@ -85,7 +85,7 @@ def test_nothing_is_computed_twice(learned, monkeypatch):
 
 def test_one_pass_makes_each_image_once_and_each_tree_once(learned, monkeypatch):
     """rex at birth, rex and tom now, both class nouns on the base: 4 trees' worth of work in 3 trees."""
-    from cns_cli.porcelain.session import Session
+    from cns_cli.porcelain.models.session import Session
 
     composed = []
     real = Session.set_tree

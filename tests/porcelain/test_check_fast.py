@@ -7,8 +7,8 @@ import torch
 
 from cns import codec
 from cns_cli.porcelain.check import check
+from cns_cli.porcelain.gate.weights import LIVE, OUTSIDE, ROWS, densities, weight_gates
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.weights_gate import LIVE, OUTSIDE, ROWS, densities, weight_gates
 
 
 def fast(folder, **changes):
@@ -16,7 +16,7 @@ def fast(folder, **changes):
 
 
 def test_the_drift_decides_and_no_image_is_made(learned, monkeypatch):
-    monkeypatch.setattr("cns_cli.porcelain.workbench.Workbench.images", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.base.Workbench.images", _never)
     result = fast(learned)
     assert (result.images, result.images_made) == (0, 0)
     rows = {row.concept: row for row in result.rows}

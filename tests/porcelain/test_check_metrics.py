@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cns_cli.porcelain.check import check
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
-from cns_cli.porcelain.session import Session
 from registry.objects import Tree
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add
@@ -32,7 +32,7 @@ def judged(tmp_path_factory, _learned, mlflow_tables, photos):
         start=session.repo.root, images=IMAGES, metrics=METRIC_NAMES, max_drop=dict.fromkeys(("", *METRIC_NAMES), 10.0)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cns_cli.porcelain.protocol.ZERO_SHOT_PROMPTS", OTHER_THINGS)
+        patch.setattr("cns_cli.porcelain.scoring.protocol.ZERO_SHOT_PROMPTS", OTHER_THINGS)
         result = check(options, session=session)
     return session, result, {row.concept: row for row in result.rows}
 

@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import load, save
 
 from cns import codec, grid
-from cns_cli.porcelain import fsck_data
 from cns_cli.porcelain.fsck import FsckOptions, FsckResult, fsck
+from cns_cli.porcelain.health import data
 from registry.objects import Blob, Concept, Evaluation, References, Tree
 from registry.refs import EVALUATIONS, LOST
 from registry.repository import Repository
@@ -127,9 +127,9 @@ def test_sum_of_a_model_stays_where_float32_is_exact(learned: Path, monkeypatch:
     largest = max(int(np.abs(total).max()) for total in sums.values())
     bound = max(sum(int(np.abs(delta[name].steps).max()) for delta in deltas) for name in sums)
     assert largest <= bound
-    monkeypatch.setattr(fsck_data, "MAX_TOTAL", largest + 1)
+    monkeypatch.setattr(data, "MAX_TOTAL", largest + 1)
     assert faults(learned) == []
-    monkeypatch.setattr(fsck_data, "MAX_TOTAL", largest)
+    monkeypatch.setattr(data, "MAX_TOTAL", largest)
     found = [fault for fault in faults(learned) if head.tree[:10] in fault]
     assert found
     assert all(f"by {largest} steps together" in fault for fault in found)

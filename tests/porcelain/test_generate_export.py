@@ -14,8 +14,8 @@ from cns.compose import weights_digest
 from cns.quiet import quiet_libraries
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.generate import generate
-from cns_cli.porcelain.generate_plan import output_paths
 from cns_cli.porcelain.options import GenerateOptions
+from cns_cli.porcelain.pictures.plan import output_paths
 from cns_cli.progress import NullProgress
 from registry.errors import RegistryError, UnknownRevision
 

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from cns.compose import weights_digest
-from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.models.session import Session
 from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
 

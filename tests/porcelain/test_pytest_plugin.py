@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cns_cli.porcelain import checker
+import cns_cli.porcelain.check as module
 from cns_cli.porcelain.check import check
+from cns_cli.porcelain.gate.limits import DROPS
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.thresholds import DROPS
 from cns_cli.pytest_plugin import SCORES
 from registry.objects import Evaluation
 from registry.repository import Repository
@@ -86,15 +86,15 @@ def test_what_is_not_stored_is_computed_once(project: pytest.Pytester, monkeypat
     run(project, "--cns").assert_outcomes(passed=2)
     stored = evaluations(project)
     assert stored > before
-    monkeypatch.setattr("cns_cli.porcelain.session.Session.open", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.session.Session.open", _never)
     run(project, "--cns").assert_outcomes(passed=2)
     assert evaluations(project) == stored
 
 
 def test_all_concepts_are_judged_in_one_check(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = checker.check
-    monkeypatch.setattr(checker, "check", lambda options, *rest: seen.append(options.concepts) or real(options, *rest))
+    real = module.check
+    monkeypatch.setattr(module, "check", lambda options, *rest: seen.append(options.concepts) or real(options, *rest))
     run(project, "--cns").assert_outcomes(passed=2)
     assert seen == [("rex", "tom")]
 
@@ -135,7 +135,7 @@ def test_another_revision(project: pytest.Pytester) -> None:
 
 
 def test_fast_makes_no_image(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cns_cli.porcelain.workbench.Workbench.images", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.base.Workbench.images", _never)
     (project.path / "pyproject.toml").write_text("[tool.cns.check.max-drop]\ndrift = 10\n")
     run(project, "--cns", "--cns-fast").assert_outcomes(passed=2)
     (project.path / "pyproject.toml").write_text("[tool.cns.check.max-drop]\ndrift = 0\n")

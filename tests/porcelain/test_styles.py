@@ -7,13 +7,13 @@ import pytest
 from cns.families import FAMILIES
 from cns.files.captions import fill_style_caption
 from cns.templates import fill_template
-from cns_cli.porcelain import teaching
 from cns_cli.porcelain.check import check
-from cns_cli.porcelain.judging import protocol_digest
+from cns_cli.porcelain.learning.past import protected_prompts
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.report import ReportOptions, report
-from cns_cli.porcelain.report_collect import Collector
-from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.reporting.collect import Collector
+from cns_cli.porcelain.scoring.judging import protocol_digest
 from registry.objects import Concept, Evaluation, Record
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
@@ -95,14 +95,14 @@ def test_a_later_object_protects_the_style_in_front_of_it(styled):
     session = Session.open(Repository(styled), "cpu")
     bench = session.bench
     alone = [one.replace("{}", "<mona> style") for one in bench.family.style.regularization]
-    found = teaching.protected_prompts(bench, "<mona> style", ["<rex> dog"], ["<fx> style"], "style")
+    found = protected_prompts(bench, "<mona> style", ["<rex> dog"], ["<fx> style"], "style")
     assert found == [
         *alone,
         "a <mona> style <rex> dog",
         "a <mona> style <fx> style picture",
         "a <fx> style <mona> style picture",
     ]
-    of_rex = teaching.protected_prompts(bench, "<rex> dog", ["<tom> cat"], ["<mona> style"])
+    of_rex = protected_prompts(bench, "<rex> dog", ["<tom> cat"], ["<mona> style"])
     assert of_rex[-1] == "a <mona> style <rex> dog"
     assert "a <rex> dog and a <tom> cat" in of_rex
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cns_cli.porcelain.mlflow import mirror_commit
+from cns_cli.porcelain.models.mirroring import mirror_commit
 from registry.errors import MlflowUnavailable
 from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository

@@ -171,7 +171,7 @@ def parse_record(data: bytes) -> None:
     """A record all the way to the lines of `cns show`, which must bear whatever it says."""
     from cns_cli.commands.show import show_lines
     from cns_cli.porcelain.show import ShowResult
-    from cns_cli.porcelain.views import CommitView, numbers
+    from cns_cli.porcelain.views.commits import CommitView, numbers
 
     record = Record.from_payload(data).data
     commit = CommitView(
@@ -347,7 +347,7 @@ def manifests() -> list[bytes]:
 
 
 def parse_scores(data: bytes) -> None:
-    from cns_cli.porcelain.scores import Scores
+    from cns_cli.porcelain.scoring.scores import Scores
     from registry.mirror.scores import scores_of
 
     stored = Evaluation.from_payload(data)

@@ -86,7 +86,7 @@ def _load() -> None:
     from mlflow.tracking import MlflowClient  # noqa: F401
 
     import cns_cli.porcelain.add
-    import cns_cli.porcelain.learning  # noqa: F401
+    import cns_cli.porcelain.learning.learn  # noqa: F401
     import registry.mirror.mirror  # noqa: F401
     from cns_cli import main, start  # noqa: F401
 

@@ -21,7 +21,7 @@ from cns import codec
 from cns.codec import SparseDelta
 from cns.compose import Model, Weights, kv_parameters, weights_digest
 from cns_cli.porcelain.init import init_registry
-from cns_cli.porcelain.session import Session
+from cns_cli.porcelain.models.session import Session
 from registry.errors import NothingToDo
 from registry.objects import Blob, Concept, References, Tree
 from registry.repository import Repository

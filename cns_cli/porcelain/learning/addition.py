@@ -1,0 +1,251 @@
+"""What a training leaves: the record of how it came, a preview sheet, the commit, the summary for the user."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+
+from cns.capacity import Capacity, capacity
+from cns.lesson import Learned
+from cns.metrics import ceiling, is_learned
+from cns.sampling import Pixels
+from cns.templates import fill_template
+from cns_cli.porcelain.answers import AddResult
+from cns_cli.porcelain.learning.interrupted import command_of
+from cns_cli.porcelain.learning.subject import Subject
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.scoring.judging import Features
+from cns_cli.porcelain.scoring.scores import Scores
+from cns_cli.sheets import contact_sheet
+from registry import fsio
+from registry.errors import DiskFailed
+from registry.objects import Blob, Concept, Record
+from registry.repository import Committed
+from registry.trees import with_concept
+
+PREVIEW_IMAGES = 8
+
+
+@dataclass
+class Outcome:
+    """A learned and judged concept whose objects are stored, but which is not committed.
+
+    Attributes:
+        options: The request.
+        session: The registry and the base; the live model holds the concept.
+        subject: What was learned.
+        learned: Weights, selection, losses.
+        concept_id: Id of the stored concept.
+        references: Features of the training images, by encoder.
+        before: Scores of the class noun alone on the parent.
+        after: Scores of the concept on its own tree.
+        pictures: The images behind `before` and `after`.
+        drift: K/V drift of each old concept since its birth (relative, squared).
+        others: Name -> id of each old concept.
+        overlap: Share of this concept's neurons that each old concept's mask holds too.
+    """
+
+    options: AddOptions
+    session: Session
+    subject: Subject
+    learned: Learned
+    concept_id: str
+    references: Features
+    before: Scores
+    after: Scores
+    pictures: tuple[Pixels, Pixels]
+    drift: Mapping[str, float]
+    others: Mapping[str, str]
+    overlap: Mapping[str, float]
+
+    def commit(self, seen: str) -> Committed:
+        """Commit the concept on top of `seen`, or of what HEAD's branch has become meanwhile."""
+        options, subject = self.options, self.subject
+        verb = "replace" if options.replace else "add"
+        return self.session.repo.commit(
+            kind="add",
+            message=options.message
+            or f"{verb} {subject.name}, a {subject.class_noun}, from {len(subject.images.images)} images",
+            author=options.author,
+            time=int(time.time()) if options.time is None else options.time,
+            record=Record(self._record()),
+            change=lambda tree: with_concept(tree, options.name, self.concept_id, overwrite=options.replace),
+            seen=seen,
+            keep_as=options.name,
+        )
+
+    def summary(self, commit: str, branch: str | None, elapsed_s: float) -> AddResult:
+        """What the user is told."""
+        figures = self.figures
+        steps = self.options.steps or self.session.bench.family.defaults.steps
+        return AddResult(
+            name=self.subject.name,
+            class_noun=self.subject.class_noun,
+            class_confidence=self.subject.confidence,
+            token=self.subject.token,
+            commit=commit,
+            branch=branch,
+            neurons=int(figures["neurons"]),
+            share_denoiser=figures["share_denoiser"],
+            share_kv=figures["share_kv"],
+            bytes_stored=int(figures["bytes"]),
+            bits_per_weight=figures["bits_per_weight"],
+            identity_before=figures.get("identity_before"),
+            identity_after=figures.get("identity_after"),
+            identity_ceiling=figures.get("identity_ceiling"),
+            clip_i_before=figures["clip_i_before"],
+            clip_i_after=figures["clip_i_after"],
+            clip_t_after=figures["clip_t_after"],
+            drift=self.drift,
+            images_check=None,
+            photos_kept=self.options.keep_images,
+            preview=self.preview,
+            elapsed_s=elapsed_s,
+            learned=self.was_learned,
+            images=len(self.subject.images.images),
+            registry=self.session.repo.folder,
+            capacity=self.capacity.figures(),
+            energy_left=figures.get("energy_left"),
+            kind=self.subject.kind,
+            longer=command_of(replace(self.options, steps=2 * steps, replace=True)),
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know about the images."""
+        images = self.subject.images
+        skipped = [f"skipped {name}: {reason}" for name, reason in images.skipped]
+        selection = self.learned.selection
+        short = (
+            f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
+            "are general, or held by earlier concepts that vote"
+        )
+        return [*skipped, *([images.warning] if images.warning else []), *([short] if selection.lacking else [])]
+
+    @property
+    def was_learned(self) -> bool:
+        """The gain over the class noun is at least three standard errors, over prompts."""
+        after, before = self.after.main, self.before.main
+        return is_learned((after - before).mean(1))
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The figures that log, status and MLflow show; all floats."""
+        model, selection = self.session.bench.model, self.learned.selection
+        stored = self.session.repo.objects
+        concept = stored.get(self.concept_id, Concept)
+        parts = (concept.mask, concept.delta)
+        bytes_stored = sum(stored.path(part).stat().st_size for part in parts)
+        figures: dict[str, float | None] = {
+            "neurons": selection.count,
+            "share_kv": selection.count / model.kv_size,
+            "share_denoiser": selection.count / model.denoiser_size,
+            "bytes": bytes_stored + stored.path(concept.embedding).stat().st_size,
+            "bits_per_weight": 8 * bytes_stored / selection.count,
+            "general_overlap": selection.general_overlap,
+            **self.capacity.figures(),
+            "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
+            "identity_before": _mean(self.before.identity),
+            "identity_after": _mean(self.after.identity),
+            "identity_ceiling": self._ceiling("identity"),
+            "clip_i_before": _mean(self.before.clip_i),
+            "clip_i_after": _mean(self.after.clip_i),
+            "clip_i_ceiling": self._ceiling("clip"),
+            "clip_t_before": _mean(self.before.clip_t),
+            "clip_t_after": _mean(self.after.clip_t),
+        }
+        return {name: float(value) for name, value in figures.items() if value is not None}
+
+    @cached_property
+    def capacity(self) -> Capacity:
+        """How much of the key and value weights concepts hold now."""
+        earlier = [self.session.concept(one).delta for one in self.others.values()]
+        general = {name: mask.numpy() for name, mask in self.learned.selection.general.items()}
+        return capacity(self.learned.weights.delta, earlier, general)
+
+    @cached_property
+    def preview(self) -> Path | None:
+        """A contact sheet: training images, the class noun before, the concept after; written into the registry.
+
+        None where it cannot be written: the commit that it shows stands, and its record holds the sheet too.
+        """
+        path = self.session.repo.folder / "previews" / f"{self.subject.name}-{self.concept_id[:10]}.png"
+        try:
+            fsio.make_folder(path.parent)
+            fsio.replace(path, self._sheet)
+        except DiskFailed:
+            return None
+        return path
+
+    @cached_property
+    def _sheet(self) -> bytes:
+        before, after = (_spread(pictures) for pictures in self.pictures)
+        rows = [
+            (f"training images of {self.subject.name}", _pictures(self.subject.images.pixels[:PREVIEW_IMAGES])),
+            (f"{fill_template('a {}', self.subject.class_noun)} …, before", _pictures(before)),
+            (f"a {self.subject.phrase} …, after", _pictures(after)),
+        ]
+        buffer = BytesIO()
+        contact_sheet(rows).save(buffer, format="PNG", optimize=True)
+        return buffer.getvalue()
+
+    def _ceiling(self, encoder: str) -> float | None:
+        features = self.references.get(encoder)
+        return None if features is None or len(features) < 2 else ceiling(features)
+
+    def _record(self) -> dict[str, Any]:
+        bench = self.session.bench
+        per_matrix = {name: int(mask.sum()) for name, mask in self.learned.selection.masks.items()}
+        return {
+            "params": {
+                **self.learned.settings,
+                "class_noun": self.subject.class_noun,
+                "token": self.subject.token,
+                **({} if self.subject.kind == "object" else {"kind": self.subject.kind}),
+            },
+            "metrics": self.figures,
+            "series": self.learned.series,
+            "previews": {"sheet": self.session.repo.objects.put(Blob(self._sheet))},
+            "drift": dict(self.drift),
+            "overlap": dict(self.overlap),
+            "neurons": per_matrix,
+            "captions": list(self.subject.images.captions),
+            "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
+            "class_confidence": self.subject.confidence,
+            "seed": self.options.seed,
+            "device": str(bench.device),
+            "dtype": str(bench.model.pipeline.unet.dtype),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "diffusers": diffusers.__version__,
+                "transformers": transformers.__version__,
+                **{f"plugin {what}": package for what, package in self.learned.plugins.items()},
+            },
+        }
+
+
+def _mean(scores: np.ndarray | None) -> float | None:
+    return None if scores is None else float(scores.mean())
+
+
+def _spread(pictures: Pixels) -> Pixels:
+    """As many pictures as a sheet has room for, from all prompts."""
+    return pictures[:: max(1, len(pictures) // PREVIEW_IMAGES)][:PREVIEW_IMAGES]
+
+
+def _pictures(pixels: Pixels) -> list[Image.Image]:
+    return [Image.fromarray(image) for image in pixels]

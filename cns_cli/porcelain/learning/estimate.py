@@ -1,0 +1,96 @@
+"""`cns add --dry-run`: what a training would take, measured on a few of its own steps."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+
+from cns.errors import ClassNounError
+from cns.files.bases import describe_base, resolve_base
+from cns.files.images import load_images
+from cns.general import LATENT_STEPS, TIMESTEPS
+from cns.lesson import Settings
+from cns.timing import time_steps
+from cns_cli.porcelain.answers import DryRun
+from cns_cli.porcelain.learning.general import general_neurons_known
+from cns_cli.porcelain.learning.learn import JUDGED_IMAGES, settings_for
+from cns_cli.porcelain.learning.subject import class_noun_of
+from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.models.stored import STYLE_NOUN
+from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions
+from cns_cli.progress import Progress
+from registry.repository import Repository
+
+MASK_AND_VALUE_BITS = 15
+"""Bits that a changed weight costs at most (docs/benchmarks.md)."""
+
+
+def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -> DryRun:
+    """Measure what `cns add` would take; nothing is written.
+
+    Time: a few steps and a few images are timed and multiplied. Memory: the process's peak so far.
+    """
+    began = time.monotonic()
+    progress.stage("load the model")
+    if repo is None:
+        folder = resolve_base(DEFAULT_BASE)
+        bench, cache, base_id = Workbench.of_facts(folder, describe_base(folder), options.device), None, ""
+    else:
+        session = Session.open(repo, options.device)
+        bench, cache, base_id = session.bench, session.cache, repo.tree_of(repo.head().commit).base
+    images = load_images(options.images, options.resolution or bench.resolution)
+    settings = settings_for(bench, options)
+    settings.check()
+    nouns: tuple[tuple[str, float], ...] = ()
+    warnings = [images.warning] if images.warning else []
+    if options.class_noun is None and options.kind == "object":
+        try:
+            found = class_noun_of(bench, options, images)
+            nouns = ((found.noun, found.probability),)
+        except ClassNounError as unclear:  # which the training would refuse
+            nouns = tuple(unclear.candidates)
+            warnings.append(f"{unclear.message}; {unclear.hint}")
+    loaded = time.monotonic() - began
+    progress.stage("time a few steps")
+    noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
+    per_step = time_steps(bench.model, images.pixels, noun, settings)
+    prompts = bench.family.templates(options.kind).judge
+    start = time.monotonic()
+    bench.images([f"a {noun}"] * 4, range(4))
+    per_image = (time.monotonic() - start) / 4
+    drawn = (2 * JUDGED_IMAGES * len(prompts) + settings.prior) * per_image
+    if not general_neurons_known(bench, settings, cache, base_id):
+        drawn += len(bench.calibration.selection) * _vote_seconds(settings, per_step, per_image, bench)
+    return DryRun(
+        name=options.name,
+        images=len(images.images),
+        steps=settings.steps + settings.warmup_steps,
+        seconds=loaded + loss_passes(settings) * per_step + drawn,
+        memory_bytes=_peak_memory_bytes(),
+        disk_bytes=math.ceil(settings.budget * MASK_AND_VALUE_BITS / 8)
+        + (images.pixels.nbytes if options.keep_images else 0),
+        device=str(bench.device),
+        class_nouns=nouns,
+        warnings=tuple(warnings),
+    )
+
+
+def loss_passes(settings: Settings) -> int:
+    """How many losses a training differentiates: images of the class, if there are any, have one of their own."""
+    return settings.warmup_steps + settings.steps * (2 if settings.prior else 1)
+
+
+def _vote_seconds(settings: Settings, per_step: float, per_image: float, bench: Workbench) -> float:
+    """About how long a calibration prompt's vote for general neurons takes: a rough latent and one small batch."""
+    if settings.score == "wanda":
+        return 0.0
+    latent = per_image * LATENT_STEPS / bench.family.defaults.sampler_steps / 2  # without guidance
+    return latent + per_step * TIMESTEPS / settings.batch_size
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,212 @@
+"""The middle of `cns add`: settle the subject, learn it, judge it before and after, store its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from cns import codec
+from cns.families import Defaults
+from cns.lesson import Learned, Lesson, Settings, Surroundings
+from cns.report import Report
+from cns.resume import Checkpoint, TrainingState, forget
+from cns.templates import fill_templates
+from cns.training import first_rows, learn_concept
+from cns_cli.porcelain.learning.addition import Outcome
+from cns_cli.porcelain.learning.general import (
+    general_neurons_cached,
+)
+from cns_cli.porcelain.learning.past import (
+    _masks,
+    calibration_moments,
+    drift_since_birth,
+    past_concepts,
+)
+from cns_cli.porcelain.learning.saving import Saver, request_of
+from cns_cli.porcelain.learning.subject import (
+    Subject,
+    _own_token,
+    recipe,
+    settle_subject,
+    training_prompts,
+)
+from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.scoring.judging import judge_images, score_images, store_scores
+from cns_cli.progress import Progress
+from registry.objects import Blob, Concept, Tree
+from registry.pending import Pending, State
+from registry.repository import Repository
+
+JUDGED_IMAGES = 2
+"""Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
+
+
+def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None = None) -> Outcome:
+    """Learn the concept on top of HEAD and store its objects; nothing is committed yet.
+
+    Args:
+        options: The request.
+        repo: Where.
+        progress: Told of progress.
+        interrupted: The training to go on with.
+
+    Raises:
+        MethodError: Images, token, class noun or settings cannot be used, the training diverged, or the request is
+            not the one that was interrupted.
+        StateCorrupt: What the interrupted training left is damaged.
+    """
+    progress.stage("load the model")
+    session = Session.open(repo, options.device)
+    bench = session.bench
+    tree = repo.tree_of(repo.head().commit)
+    subject = settle_subject(bench, options, _own_token(session, tree, options))
+    settings = settings_for(bench, options)
+    settings.check()
+    others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
+    parent = Tree(tree.base, others)
+    report = Reporter(progress)
+    request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
+    saver = Saver(Pending(repo.folder), options, request, settings, progress)
+    state = saver.restore(interrupted) if interrupted else None
+    general = general_neurons_cached(bench, settings, session.cache, tree.base, report)
+    session.set_tree(parent)
+
+    progress.stage("judge the class noun")
+    pixels = subject.images.pixels
+    references = {name: encoder.image_features(pixels) for name, encoder in bench.encoders.items()}
+    kind = subject.kind
+    pictures_before = judge_images(bench, subject.class_noun, 0, JUDGED_IMAGES, options.seed, kind)
+    before = score_images(bench, pictures_before, subject.class_noun, references, kind)
+
+    with saver:
+        learned = teach(session, subject, others, general, settings, report, saver, state)
+
+    progress.stage("judge the concept")
+    concept_id = repo.objects.put(
+        store_concept(session, subject, learned, repo.objects.put(parent), options.keep_images)
+    )
+    born = session.birth_tree(concept_id)
+    now = session.set_tree(born)
+    pictures_after = judge_images(bench, subject.phrase, 0, JUDGED_IMAGES, options.seed, kind)
+    after = score_images(bench, pictures_after, subject.class_noun, references, kind)
+    store_scores(session, born, concept_id, options.seed, after)
+    return Outcome(
+        options=options,
+        session=session,
+        subject=subject,
+        learned=learned,
+        concept_id=concept_id,
+        references=references,
+        before=before,
+        after=after,
+        pictures=(pictures_before, pictures_after),
+        drift=drift_since_birth(session, others, now),
+        others=others,
+        overlap={
+            name: codec.overlap(learned.weights.delta, session.concept(one).delta) for name, one in others.items()
+        },
+    )
+
+
+def settings_for(bench: Workbench, options: AddOptions) -> Settings:
+    """The family's defaults with what the user gave in their place."""
+    defaults: Defaults = bench.family.defaults
+    kv, denoiser = bench.model.kv_size, bench.model.denoiser_size
+    budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
+    return Settings(
+        score=options.score or defaults.score,
+        reg=options.reg or defaults.reg,
+        reg_strength=defaults.reg_strength if options.reg_strength is None else options.reg_strength,
+        anchor_strength=defaults.anchor_strength if options.anchor is None else options.anchor,
+        steps=options.steps or defaults.steps,
+        warmup_steps=defaults.warmup_steps if options.warmup is None else options.warmup,
+        lr=options.lr or defaults.lr,
+        token_lr=defaults.token_lr,
+        batch_size=defaults.batch_size,
+        budget=budget,
+        general_ratio=defaults.general_ratio,
+        general_vote=defaults.general_vote,
+        seed=options.seed,
+        past_vote=options.past_vote,
+        vectors=options.vectors,
+        init=options.init or "",
+        norm_guard=options.norm_guard,
+        prior=options.prior,
+    )
+
+
+def teach(
+    session: Session,
+    subject: Subject,
+    others: Mapping[str, str],
+    general: Mapping[str, Tensor],
+    settings: Settings,
+    report: Report,
+    checkpoint: Checkpoint = forget,
+    state: TrainingState | None = None,
+) -> Learned:
+    """Learn a subject on top of the concepts `others` (name -> concept id), which the live model must hold.
+
+    The last two are those of `cns.training.learn_concept`.
+    """
+    bench = session.bench
+    parent = bench.model.compose([session.concept(concept_id) for concept_id in others.values()])
+    lesson = lesson_of(bench, subject, settings)
+    if settings.prior:
+        bench.model.write(parent)
+    first_rows(bench.model, lesson, settings)  # the new token must exist before pair prompts are encoded
+    past = past_concepts(session, others, subject.phrase, subject.kind) if settings.reg != "none" else []
+    voters = others.values() if settings.past_vote is not None else ()
+    masks = [_masks(session.concept(concept_id)) for concept_id in voters]
+    around = Surroundings(past, calibration_moments(bench), general, masks)
+    return learn_concept(bench.model, parent, lesson, around, settings, report, checkpoint, state)
+
+
+def lesson_of(bench: Workbench, subject: Subject, settings: Settings) -> Lesson:
+    """What is to be learned, as the method takes it; where prior images are made, the live model is the base then."""
+    prompts = training_prompts(bench, subject)
+    lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+    if settings.prior == 0:
+        return lesson
+    bench.model.write(bench.model.base)
+    nouns = fill_templates(bench.family.templates(subject.kind).training, subject.class_noun)
+    texts = [nouns[number % len(nouns)] for number in range(settings.prior)]
+    images = bench.images(texts, range(settings.seed, settings.seed + settings.prior))
+    return replace(lesson, prior=images, prior_prompts=texts)
+
+
+def store_concept(session: Session, subject: Subject, learned: Learned, parent: str, keep_images: bool) -> Concept:
+    """Put a learned concept's blobs and references into the store and return the concept that names them."""
+    put = session.repo.objects.put
+    mask, delta = codec.encode(learned.weights.delta)
+    rows = {token: row.numpy() for token, row in learned.weights.rows.items()}
+    references = session.store_references(subject.images.pixels, subject.images.captions, keep_images)
+    return Concept(
+        name=subject.name,
+        class_noun=subject.class_noun,
+        tokens=tuple(rows),
+        embedding=put(Blob(codec.encode_rows(rows))),
+        mask=put(Blob(mask)),
+        delta=put(Blob(delta)),
+        recipe=recipe(session.bench, subject.images, subject.kind),
+        references=put(references),
+        trained_on=parent,
+    )
+
+
+class Reporter:
+    """Hands the method's progress to the shell: a new stage whenever the name changes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._stage = progress, ""
+
+    def __call__(self, stage: str, done: int, total: int, **numbers: float) -> None:
+        """Tell that `done` of `total` steps of `stage` are over."""
+        if stage != self._stage:
+            self._stage = stage
+            self._progress.stage(stage, total)
+        self._progress.step(done, **numbers)

@@ -1,0 +1,144 @@
+"""A registry and its base model, opened together: objects become tensors here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cns import codec
+from cns.compose import ConceptWeights, Weights
+from cns.errors import MetricError
+from cns.files.bases import check_base
+from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.folder import base_folder
+from cns_cli.porcelain.models.stored import birth_tree, kind_of
+from registry.objects import Base, Blob, Concept, References, Tree
+from registry.repository import Repository
+
+
+@dataclass
+class Session:
+    """A registry with its base model loaded and checked.
+
+    Attributes:
+        repo: The registry.
+        bench: The loaded base.
+    """
+
+    repo: Repository
+    bench: Workbench
+    _decoded: dict[str, ConceptWeights] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, repo: Repository, device: str, encoder: str | None = None) -> Session:
+        """Load the registry's base model.
+
+        Args:
+            repo: The registry.
+            device: auto, cpu, cuda or mps.
+            encoder: Another judge in the place of one of the base's.
+
+        Raises:
+            BaseModelError: It is not where `config.toml` says, or it is not the one that the registry was made on.
+        """
+        base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
+        folder = base_folder(repo)
+        check_base(folder, base)
+        exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
+        return cls(repo, Workbench.open(folder, base.family, exponents, device)).judged_by(encoder)
+
+    def judged_by(self, encoder: str | None) -> Session:
+        """This session, with the same live model, under other judges."""
+        if encoder == self.bench.encoder:
+            return self
+        return replace(self, bench=replace(self.bench, encoder=encoder))
+
+    @property
+    def cache(self) -> Path:
+        """Folder of files that can be made again; whoever writes makes it."""
+        return self.repo.folder / "cache"
+
+    def concept(self, concept_id: str) -> ConceptWeights:
+        """Token rows and delta of a stored concept; decoded once."""
+        if concept_id not in self._decoded:
+            stored = self.repo.objects.get(concept_id, Concept)
+            rows = codec.decode_rows(self._blob(stored.embedding), stored.tokens)
+            self._decoded[concept_id] = ConceptWeights(
+                stored.name,
+                stored.class_noun,
+                {token: torch.from_numpy(rows[token].copy()) for token in stored.tokens},
+                codec.decode(self._blob(stored.mask), self._blob(stored.delta)),
+                kind_of(stored),
+            )
+        return self._decoded[concept_id]
+
+    def concepts(self, tree: Tree) -> dict[str, ConceptWeights]:
+        """The decoded concepts of a tree, by name."""
+        return {name: self.concept(concept_id) for name, concept_id in sorted(tree.concepts.items())}
+
+    def set_tree(self, tree: Tree) -> Weights:
+        """Make the live model this tree and return its composed weights."""
+        return self.bench.model.set_concepts(list(self.concepts(tree).values()))
+
+    def write(self, tree: Tree, weights: Weights) -> None:
+        """Make the live model this tree, whose weights were composed before."""
+        self.bench.model.write(weights)
+        concepts = self.concepts(tree).values()
+        self.bench.model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
+
+    def birth_tree(self, concept_id: str) -> Tree:
+        """The tree that is a concept's baseline: what it was trained on, plus itself."""
+        return birth_tree(self.repo, concept_id)
+
+    def birth_weights(self, concept_id: str) -> Weights:
+        """Composed weights of a concept's baseline, without touching the live model."""
+        return self.bench.model.compose(list(self.concepts(self.birth_tree(concept_id)).values()))
+
+    def references(self, concept_id: str) -> Mapping[str, NDArray[np.float32]]:
+        """Features of a concept's training images: encoder name -> (N, D), float32, unit rows.
+
+        From the stored images where they were kept, else from the stored features.
+
+        Raises:
+            MetricError: Neither is there for an encoder.
+        """
+        found = self.references_found(concept_id)
+        for features in found.values():
+            if isinstance(features, MetricError):
+                raise features
+        return {name: features for name, features in found.items() if not isinstance(features, MetricError)}
+
+    def references_found(self, concept_id: str) -> Mapping[str, NDArray[np.float32] | MetricError]:
+        """As `references`, with the reason in the place of the features of an encoder that has none."""
+        references = self.repo.objects.get(self.repo.objects.get(concept_id, Concept).references, References)
+        if references.images is not None:
+            images = codec.decode_images(self._blob(references.images))
+            return {name: encoder.image_features(images) for name, encoder in self.bench.encoders.items()}
+        found: dict[str, NDArray[np.float32] | MetricError] = {}
+        for name, encoder in self.bench.encoders.items():
+            if encoder.digest in references.features:
+                found[name] = codec.decode_features(self._blob(references.features[encoder.digest]))
+            else:
+                found[name] = MetricError(
+                    f"the images of this concept were not kept, and no features of this {name} encoder either",
+                    hint="cns add NAME IMAGES/ --replace",
+                )
+        return found
+
+    def store_references(self, images: NDArray[np.uint8], captions: tuple[str | None, ...], keep: bool) -> References:
+        """Store the training images (or only their features) and return the object that names them, not yet put."""
+        features = {}
+        if not keep:
+            for encoder in self.bench.encoders.values():
+                data = codec.encode_features(encoder.image_features(images))
+                features[encoder.digest] = self.repo.objects.put(Blob(data))
+        blob = self.repo.objects.put(Blob(codec.encode_images(images))) if keep else None
+        return References(blob, captions, len(images), int(images.shape[1]), features)
+
+    def _blob(self, blob_id: str) -> bytes:
+        return self.repo.objects.get(blob_id, Blob).data

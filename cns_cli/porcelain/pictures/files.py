@@ -1,0 +1,98 @@
+"""Pictures as files: encoded in the format of their name, with the record of their making inside, and read back.
+
+PNG has text chunks: `cns` holds the record as JSON, `parameters` the lines that many readers of generated pictures
+show. JPEG, WebP and AVIF have EXIF: the record is its `ImageDescription`, the lines its `UserComment`. Other formats
+that Pillow writes take no record, and the caller is told. No time is written: the same picture is the same bytes.
+
+Reading decodes no pixel, and bounds what it reads: a picture may come from anybody.
+"""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from cns.files.decoding import DECODE_ERRORS, check_chunks
+from cns.files.plain import read_regular_file, reason_of
+from cns_cli.porcelain.pictures.record import FORMAT, MAX_CHARACTERS, NoRecord, PictureRecord, read_record
+from registry.errors import RegistryError
+
+READ = ("PNG", "JPEG", "WEBP", "AVIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
+MAX_FILE_BYTES = 100_000_000
+KEY = "cns"
+_DESCRIPTION, _EXIF, _COMMENT = 0x010E, 0x8769, 0x9286  # EXIF 2.32: ImageDescription, the Exif IFD, UserComment
+_UNICODE = b"UNICODE\0"  # the character code that stands before a UserComment in UTF-16
+
+
+def picture_format(path: Path) -> str:
+    """Pillow's format for a file name.
+
+    Raises:
+        RegistryError: Pillow writes no such format.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
+    if kind not in Image.SAVE:
+        raise RegistryError(f"no picture format has names in {path.suffix!r}: expected .png, .jpg or .webp",
+                            "cns generate --help")  # fmt: skip
+    return kind
+
+
+def holds_record(path: Path) -> bool:
+    """Whether a picture of this name can say how it was made."""
+    return picture_format(path) in READ
+
+
+def encode_picture(image: Image.Image, path: Path, record: PictureRecord) -> bytes:
+    """The bytes of a picture, in the format of its file name, with its record where the format has room for one."""
+    buffer, kind = BytesIO(), picture_format(path)
+    if kind == "PNG":
+        chunks = PngInfo()
+        chunks.add_text(KEY, record.to_text())
+        chunks.add_text("parameters", _encodable(record.parameters()))
+        image.save(buffer, format=kind, pnginfo=chunks, optimize=record.grid)  # a sheet is large and made once
+    elif kind in READ:
+        exif = Image.Exif()
+        exif[_DESCRIPTION] = record.to_text()
+        exif.get_ifd(_EXIF)[_COMMENT] = _UNICODE + _encodable(record.parameters()).encode("utf-16-be")
+        image.save(buffer, format=kind, exif=exif)
+    else:
+        image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def read_picture(path: Path) -> PictureRecord:
+    """Read how a picture was made.
+
+    Raises:
+        NoRecord: It is no picture of a known format, is damaged, or says nothing that can be believed.
+    """
+    try:
+        data = read_regular_file(path, MAX_FILE_BYTES)
+        text = _text_in(data)
+    except DECODE_ERRORS as error:
+        raise NoRecord(path.name, f"cannot be read as a picture: {reason_of(error)}") from None
+    if text is None:
+        raise NoRecord(path.name, "does not say how it was made")
+    return read_record(text, path.name)
+
+
+def _text_in(data: bytes) -> str | None:
+    """The record's text in a picture's header; no pixel is decoded."""
+    check_chunks(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of bombs, but only the header is read; and of odd EXIF
+        with Image.open(BytesIO(data), formats=READ) as image:
+            found = image.info.get(KEY) if image.format == "PNG" else image.getexif().get(_DESCRIPTION)
+    if not isinstance(found, str) or len(found) > MAX_CHARACTERS or f'"{FORMAT}"' not in found:
+        return None
+    return str(found)
+
+
+def _encodable(text: str) -> str:
+    """A prompt may hold half a surrogate pair, which no file can."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,163 @@
+"""What a picture says of itself: the whole request that made it, and the model by content.
+
+It holds what is needed to make the same pixels again and nothing about who made it: no path, no author, no time, no
+machine. `files.py` writes it into files and finds it there. A picture comes from anybody, so a record that is
+read is checked field by field, and a command made from it is quoted for the shell.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from cns.boxes import split_region
+from cns.errors import RegionError
+from cns_cli.porcelain.result import Result
+from registry.errors import RegistryError
+from registry.names import is_id
+
+FORMAT = "cns-picture/1"
+MAX_CHARACTERS = 100_000
+"""Of a record in a file. The longest that is written, with 64 regions and a long prompt, has a fifth of it."""
+
+MAX_WHOLE = 2**64
+
+
+class NoRecord(RegistryError):  # noqa: N818 - as the registry's errors: named for what is wrong
+    """A picture says nothing of its making, or what it says cannot be believed."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"'{name}' {reason}; expected a picture that cns generate wrote", "cns generate --help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRecord(Result):
+    """How a picture was made.
+
+    Attributes:
+        seed: Of this picture; of a sheet, of its first column.
+        first_seed: Of the first picture of the same command; `n`: how many it made; `batch`: how many at a time.
+        guidance: Classifier-free guidance scale.
+        sampler: Class of the scheduler.
+        regions: As typed, `rex@0,0.3,0.5,1`.
+        at: Id of the commit, or of both ends of a range, `A..B`.
+        commit, tree, base: Ids; of a range, those of its end.
+        concepts: Concepts whose tokens the prompt names: name -> id.
+        grid: The picture is a sheet of all `n`.
+        version: Of cns.
+    """
+
+    prompt: str
+    negative: str | None = None
+    seed: int
+    first_seed: int
+    n: int = 1
+    batch: int = 1
+    steps: int
+    guidance: float
+    sampler: str
+    width: int
+    height: int
+    regions: tuple[str, ...] = ()
+    at: str
+    commit: str
+    tree: str
+    base: str
+    concepts: Mapping[str, str] = field(default_factory=dict)
+    grid: bool = False
+    version: str
+
+    def to_text(self) -> str:
+        """The record as one line of JSON, in ASCII."""
+        return json.dumps({"format": FORMAT, **self.to_json()}, sort_keys=True, separators=(",", ":"))
+
+    def command(self) -> str:
+        """The command that makes the same pixels again; of several pictures, all of them."""
+        return self._command(self.first_seed, self.n, self.grid)
+
+    def alone(self) -> str:
+        """The command that makes this picture of several alone; sums in another order may shift a grey level."""
+        return self._command(self.seed, 1, False)
+
+    def parameters(self) -> str:
+        """The lines that readers of A1111's pictures show."""
+        parts = {
+            "Steps": self.steps, "Sampler": self.sampler, "CFG scale": f"{self.guidance:g}", "Seed": self.seed,
+            "Size": f"{self.width}x{self.height}", "Model hash": self.tree[:10], "Model": f"cns {self.commit[:10]}",
+            "Version": f"cns {self.version}",
+        }  # fmt: skip
+        if self.regions:
+            parts["Regions"] = json.dumps("; ".join(self.regions))
+        negative = [f"Negative prompt: {self.negative}"] if self.negative else []
+        return "\n".join([self.prompt, *negative, ", ".join(f"{key}: {value}" for key, value in parts.items())])
+
+    def _command(self, seed: int, n: int, grid: bool) -> str:
+        words = ["--at", self.at, "--seed", str(seed)]
+        words += ["-n", str(n)] if n > 1 else []
+        words += ["--steps", str(self.steps), "--guidance", repr(self.guidance)]
+        words += ["--negative", self.negative] if self.negative else []
+        for region in self.regions:
+            words += ["--region", region]
+        words += ["--grid"] if grid and ".." not in self.at else []
+        words += ["--batch", str(self.batch)] if n > 1 else []
+        prompt = ["--", self.prompt] if self.prompt.startswith("-") else [self.prompt]
+        ahead = ["cns", "generate"]
+        return shlex.join([*ahead, *words, *prompt] if len(prompt) > 1 else [*ahead, *prompt, *words])
+
+
+def read_record(text: str, name: str) -> PictureRecord:
+    """Read what `to_text` wrote, from a file called `name`.
+
+    Raises:
+        NoRecord: It is no such text, of another format, or a field is not what it must be.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise NoRecord(name, f"holds a record of {len(text):,} characters")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise NoRecord(name, "holds a record that is no JSON") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise NoRecord(name, f"holds no record of the format {FORMAT}")
+    found = {one.name: data[one.name] for one in fields(PictureRecord) if one.name in data}
+    for key in ("prompt", "sampler", "version", "at"):
+        _need(name, key, isinstance(found.get(key), str))
+    for key in ("seed", "first_seed", "n", "batch", "steps", "width", "height"):
+        _need(name, key, _is_whole(found.get(key), 0 if "seed" in key else 1))
+    for key in ("commit", "tree", "base"):
+        _need(name, key, is_id(found.get(key)))
+    _need(name, "at", all(is_id(end) for end in found["at"].split("..")) and found["at"].count("..") <= 1)
+    _need(name, "negative", found.get("negative") is None or isinstance(found["negative"], str))
+    _need(name, "grid", isinstance(found.get("grid"), bool))
+    _need(name, "guidance", _is_scale(found.get("guidance")))
+    concepts = found.get("concepts")
+    _need(name, "concepts", isinstance(concepts, dict) and all(is_id(one) for one in concepts.values()))
+    regions = found.get("regions")
+    _need(name, "regions", isinstance(regions, list) and all(_is_region(one) for one in regions))
+    return PictureRecord(**{**found, "regions": tuple(found["regions"]), "guidance": float(found["guidance"])})
+
+
+def _need(name: str, key: str, fine: bool) -> None:
+    if not fine:
+        raise NoRecord(name, f"holds a record whose {key} cannot be meant")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < MAX_WHOLE
+
+
+def _is_scale(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_region(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(split_region(value))
+    except RegionError:
+        return False

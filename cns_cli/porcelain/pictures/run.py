@@ -1,0 +1,168 @@
+"""A request for pictures at work: batches are made, written or shrunk onto a sheet as they come.
+
+The model is loaded once; a range composes each of its trees once, and a tree that comes again is not generated again.
+Memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+
+from cns.boxes import is_prompt
+from cns.regions import Region, concept_region, regional
+from cns.sampling import Pixels, batches, cut_off, default_batch
+from cns_cli import __version__
+from cns_cli.files import write_numbered, write_output
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.options import GenerateOptions
+from cns_cli.porcelain.pictures.files import encode_picture, holds_record
+from cns_cli.porcelain.pictures.plan import Plan, Stop
+from cns_cli.porcelain.pictures.record import PictureRecord
+from cns_cli.porcelain.pictures.sheets import Tiles, grid_sheet, range_sheet, tile_of
+from cns_cli.porcelain.pictures.words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
+from cns_cli.progress import Progress
+from cns_cli.signals import Interrupted, number_of
+from registry.objects import Concept
+
+
+@dataclass
+class _Run:
+    """One request at work."""
+
+    options: GenerateOptions
+    plan: Plan
+    session: Session
+    progress: Progress
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        defaults, size = self.session.bench.family.defaults, self.session.bench.resolution
+        options = self.options
+        self.steps = options.steps or defaults.sampler_steps
+        self.guidance = float(defaults.guidance if options.guidance is None else options.guidance)
+        self.batch = min(options.batch or default_batch(size), options.n)
+        self.size = size
+        self.paths = list(self.plan.paths)
+        self.seeds = [options.seed + k for k in range(options.n)]
+        get = self.plan.repo.objects.get
+        self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
+        self.texts = {"the prompt": [options.prompt]}
+        self.texts["the prompt of a region"] = [what for what, _ in self.plan.regions if is_prompt(what)]
+        self.texts["the negative prompt"] = [options.negative] if options.negative else []
+
+    @property
+    def all_texts(self) -> list[str]:
+        """Everything that the model reads."""
+        return [text for texts in self.texts.values() for text in texts]
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the concepts that a text or a region names."""
+        named = {*tokens_in(self.all_texts, self.concepts), *(what for what, _ in self.plan.regions)}
+        return [name for name in self.concepts if name in named]
+
+    def write_files(self) -> None:
+        """Write each image to its own file as soon as its batch is there."""
+        (stop,), paths, written = self.plan.stops, self.paths, 0
+        try:
+            for images in self._images(stop):
+                for image in images:
+                    record = self._record(stop, self.seeds[written])
+                    data = encode_picture(Image.fromarray(image), paths[written], record)
+                    self._write(written, data)
+                    written += 1
+        except KeyboardInterrupt as signal:
+            what = f"{written} of {len(paths)} images were written"
+            raise Interrupted(number_of(signal), what, "run the command again") from None
+
+    def write_sheet(self) -> None:
+        """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
+        try:
+            shown = self._all_tiles()
+        except KeyboardInterrupt as signal:
+            raise Interrupted(number_of(signal), "no sheet was written", "run the command again") from None
+        tile, stops = tile_of(self.size), self.plan.stops
+        if self.plan.is_range:
+            lacking = [[name for name in self.used if name not in stop.tree.concepts] for stop in stops]
+            sheet = range_sheet(self.options.prompt, stops, [shown[s.commit.tree] for s in stops], lacking, tile)
+        else:
+            sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
+        record = self._record(stops[-1], self.seeds[0])
+        self._write(0, encode_picture(sheet, self.paths[0], record))
+
+    def _write(self, index: int, data: bytes) -> None:
+        """Write a file: a name that was made from the prompt replaces nothing, also of what came meanwhile."""
+        if self.options.out is None:
+            self.paths[index] = write_numbered(self.paths[index], data)
+        else:
+            write_output(self.paths[index], data)
+
+    def warnings(self) -> Iterator[str]:
+        """What the user should know about prompt and file."""
+        stops, pipeline = self.plan.stops, self.session.bench.model.pipeline
+        known = [token for concept in self.concepts.values() for token in concept.tokens]
+        yield from unknown_tokens(self.all_texts, known)
+        for what, texts in self.texts.items():
+            for text in texts:
+                yield from too_long(cut_off(pipeline, text), what)
+        for name in self.used:
+            if lacking := sum(name not in stop.tree.concepts for stop in stops):
+                one = self.concepts[name]
+                yield f"{lacking} of {len(stops)} commits have no {name}: {one.tokens[0]} is {read_without(one)} there"
+        if not holds_record(self.plan.paths[0]):
+            yield f"{self.plan.paths[0].suffix} files cannot say how a picture was made; .png, .jpg and .webp can"
+
+    def _all_tiles(self) -> dict[str, Tiles]:
+        """Small copies of the images of every tree, each tree once."""
+        shown: dict[str, Tiles] = {}
+        for stop in self.plan.stops:
+            if stop.commit.tree not in shown:
+                tiles = shown.setdefault(stop.commit.tree, Tiles(tile_of(self.size)))
+                for images in self._images(stop):
+                    tiles.add(images)
+        return shown
+
+    def _images(self, stop: Stop) -> Iterator[Pixels]:
+        """The images of one model, a batch at a time."""
+        options, pipeline = self.options, self.session.bench.model.pipeline
+        self.session.set_tree(stop.tree)
+        missing = self._missing(stop).values()
+        prompt = without_concepts(options.prompt, missing)
+        negative = without_concepts(options.negative, missing) if options.negative else options.negative
+        regions = [
+            Region(one.box, tuple(without_concepts(text, missing) for text in one.prompts)) for one in self._regions()
+        ]
+        with regional(pipeline, regions):
+            for images in batches(
+                pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
+                negative=negative, size=self.size, batch_size=self.batch,
+            ):  # fmt: skip
+                yield images
+                self.made += len(images)
+                self.progress.step(self.made)
+
+    def _regions(self) -> list[Region]:
+        """What each box shows, in the words of a model that knows every concept."""
+        known = {name: self.session.concept(concept_id) for name, concept_id in self.plan.concepts.items()}
+        return [
+            Region(box, (what,)) if is_prompt(what) else concept_region(self.options.prompt, what, known, box)
+            for what, box in self.plan.regions
+        ]
+
+    def _missing(self, stop: Stop) -> dict[str, Concept]:
+        """Concepts that other models of the range know and this one does not."""
+        return {name: concept for name, concept in self.concepts.items() if name not in stop.tree.concepts}
+
+    def _record(self, stop: Stop, seed: int) -> PictureRecord:
+        options = self.options
+        return PictureRecord(
+            prompt=options.prompt, negative=options.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
+            batch=self.batch, steps=self.steps, guidance=self.guidance,
+            sampler=type(self.session.bench.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
+            regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
+            base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
+            grid=options.grid or self.plan.is_range, version=__version__,
+        )  # fmt: skip

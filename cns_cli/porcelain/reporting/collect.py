@@ -1,0 +1,298 @@
+"""What a report says of a registry: the lineage, its concepts, their scores, drift and overlap, read once.
+
+Nothing is computed from the model here and torch is not imported. What is damaged or came from others must not hide the
+rest: it is left out with a sentence that says so. The size is bounded, and what the bounds cut off is said, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cns.errors import SettingsError
+from cns.families import Family, family_named
+from cns_cli import __version__, figures
+from cns_cli.porcelain.gate.limits import Source, Thresholds, sources, thresholds_of
+from cns_cli.porcelain.models.stored import kind_of
+from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.reporting.data import METRICS, NAMES, CommitLine, ConceptFacts, ReportData
+from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
+from cns_cli.porcelain.reporting.scores import Scores, overlaps, read_scores
+from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
+from cns_cli.porcelain.views.concepts import training_context
+from registry.errors import RegistryError
+from registry.objects import Base, Commit, Concept, References, Tree, object_id
+from registry.repository import Repository
+
+MAX_ROWS = 100
+MAX_COLUMNS = 30
+MAX_GRAPH = 150
+MAX_WARNINGS = 20
+
+FALLBACK_MAX_DROP = 0.02  # of every family we know; for a base of a family that we do not
+
+
+@dataclass
+class Collector:
+    """Reads one registry for one report.
+
+    Attributes:
+        repo: The registry.
+        head: The commit that is reported on.
+        warnings: What could not be read, so far.
+        left_out: What the bounds cut off, so far.
+    """
+
+    repo: Repository
+    head: str
+    warnings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    _trees: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def collect(self, rev: str, digest: str = "") -> ReportData:
+        """Return everything but the contact sheets.
+
+        Args:
+            rev: How the revision was asked for.
+            digest: Show the scores of this protocol; "" takes the one that covers most.
+        """
+        repo, refs = self.repo, refs_by_commit(self.repo)
+        repo.index.read_ahead()
+        history = self._read(repo.index.log([self.head]), refs)
+        tree = repo.tree_of(self.head)
+        base = repo.objects.get(tree.base, Base)
+        rows = self._rows(history)
+        columns = self._columns(rows, history, tree)
+        axes = axes_of(rows, columns)
+        pairs = [*axes_pairs(axes), *zip(axes.births, axes.concepts, strict=True)]
+        scores = read_scores(repo, pairs, object_id("tree", Tree(tree.base, {}).payload()), digest)
+        limits = self._limits(base.family, scores)
+        tables = metric_tables(axes, scores, self._levels(columns, "before"), self._levels(columns, "ceiling"), limits)
+        worst = worst_steps(tables[0], [row.id for row in rows], axes) if tables else (None,) * len(columns)
+        self.warnings += scores.warnings
+        return ReportData(
+            rev=rev,
+            head=history[self.head],
+            registry=repo.root.name,
+            version=__version__,
+            base=tree.base,
+            family=base.family,
+            rows=rows,
+            graph=self._graph(refs),
+            columns=columns,
+            tables=tables,
+            outcomes=outcomes(tables, axes),
+            worst=worst,
+            drift=self._drift(rows, columns, scores),
+            overlap=overlaps(self.repo, columns, [self._records.get(one.commit, {}) for one in columns], self.warnings),
+            max_drop={key: limits.max_drop[name] for key, name in NAMES.items() if name in limits.metrics},
+            protocol=dict(scores.protocol),
+            protocol_digest=scores.digest,
+            other_protocols=scores.others,
+            left_out=tuple(self.left_out),
+            warnings=tuple(self._bounded(self.warnings)),
+        )
+
+    def _read(
+        self, walk: Iterable[tuple[str, Commit]], refs: Mapping[str, tuple[str, ...]], limit: int = 10**9
+    ) -> dict[str, CommitLine]:
+        """Read commits with their trees; history ends, with a warning, where a commit cannot be read."""
+        found: dict[str, CommitLine] = {}
+        try:
+            for commit_id, commit in walk:
+                if len(found) >= limit:
+                    break
+                concepts = self._tree(commit.tree)
+                found[commit_id] = CommitLine(
+                    commit_id, commit.tree, commit.parents, commit.kind, commit.subject, commit.author, commit.time,
+                    refs.get(commit_id, ()), concepts,
+                )  # fmt: skip
+                self._records.setdefault(commit_id, self._record(commit))
+        except RegistryError as error:
+            if not found:
+                raise
+            self.warnings.append(f"the history before {figures.short_id(list(found)[-1])} is left out: {error.message}")
+        return found
+
+    def _rows(self, history: Mapping[str, CommitLine]) -> tuple[CommitLine, ...]:
+        """The first-parent line, oldest first, without commits that changed nothing and without an empty model."""
+        line: list[CommitLine] = []
+        current: str | None = self.head
+        while current is not None and current in history:
+            line.append(history[current])
+            current = history[current].parents[0] if history[current].parents else None
+        line.reverse()
+        kept = [row for i, row in enumerate(line) if i == 0 or row.tree != line[i - 1].tree]
+        kept = [row for row in kept if row.concepts or row.tree == line[-1].tree]
+        if len(kept) > MAX_ROWS:
+            self.left_out.append(f"the matrix shows the newest {MAX_ROWS} of {len(kept)} states of the model")
+        return tuple(kept[-MAX_ROWS:])
+
+    def _columns(
+        self, rows: Sequence[CommitLine], history: Mapping[str, CommitLine], tree: Tree
+    ) -> tuple[ConceptFacts, ...]:
+        """Every concept of the rows, in the order in which they came; those of the revision have precedence."""
+        came = list(dict.fromkeys(concept for row in rows for concept in row.concepts.values()))
+        current = set(tree.concepts.values())
+        chosen = set(sorted(came, key=lambda one: (one in current, came.index(one)))[-MAX_COLUMNS:])
+        if len(came) > MAX_COLUMNS:
+            self.left_out.append(f"{MAX_COLUMNS} of {len(came)} concepts are shown, the newest that are still there")
+        brought: dict[str, str] = {}
+        for commit_id, commit in history.items():  # newest first, so the oldest has the last word
+            before = {c for parent in commit.parents if parent in history for c in history[parent].concepts.values()}
+            brought |= {concept: commit_id for concept in commit.concepts.values() if concept not in before}
+        facts = [self._concept(one, brought.get(one, ""), one in current, tree) for one in came if one in chosen]
+        return tuple(one for one in facts if one is not None)
+
+    def _concept(self, concept_id: str, commit: str, current: bool, tree: Tree) -> ConceptFacts | None:
+        try:
+            concept = self.repo.objects.get(concept_id, Concept)
+            trained_on = self.repo.objects.get(concept.trained_on, Tree)
+        except RegistryError as error:
+            self.warnings.append(f"a concept is left out: {error.message}")
+            return None
+        references = self._quietly(lambda: self.repo.objects.get(concept.references, References))
+        others = {name: other for name, other in trained_on.concepts.items() if name != concept.name}
+        birth = Tree(trained_on.base, {**others, concept.name: concept_id})
+        metrics = numbers(self._records.get(commit, {}).get("metrics"))
+        return ConceptFacts(
+            id=concept_id,
+            name=concept.name,
+            class_noun=concept.class_noun,
+            tokens=concept.tokens,
+            kind=kind_of(concept),
+            commit=commit,
+            birth_tree=object_id("tree", birth.payload()),
+            current=current,
+            neurons=_whole(metrics.get("neurons")),
+            share_kv=metrics.get("share_kv"),
+            stored_bytes=_whole(metrics.get("bytes")),
+            references=references.count if references else None,
+            photos_kept=bool(references and references.images),
+            context=self._context(concept, tree) if current else "",
+            settings=_settings(self._records.get(commit, {})),
+        )
+
+    def _context(self, concept: Concept, tree: Tree) -> str:
+        """A sentence where a concept keeps other company than it was trained in."""
+        try:
+            stored = {name: self.repo.objects.get(one, Concept) for name, one in tree.concepts.items()}
+            trained_on = {name: self._tree(one.trained_on) for name, one in stored.items()}
+        except RegistryError:
+            return ""
+        missing, strangers = training_context(concept.name, tree.concepts, trained_on)
+        parts = [f"without {', '.join(missing)}"] * bool(missing) + [f"beside {', '.join(strangers)}"] * bool(strangers)
+        return f"runs outside its training context: {' and '.join(parts)}" if parts else ""
+
+    def _limits(self, family: str, scores: Scores) -> Thresholds:
+        """What `cns check` would decide on here, and by which limits."""
+        known = known_family(family)
+        if known is None:
+            metrics = ("id", "clip-i")
+            return Thresholds(metrics, dict.fromkeys(metrics, FALLBACK_MAX_DROP), {})
+        has_identity = not scores.by_pair or any("identity" in found for found in scores.by_pair.values())
+        try:
+            limits = thresholds_of(sources(self.repo, CheckOptions()), known, has_identity=has_identity)
+        except (RegistryError, SettingsError) as error:
+            self.warnings.append(error.message)
+            limits = thresholds_of((Source(),), known, has_identity=has_identity)
+        if others := [name for name in limits.metrics if name not in NAMES.values()]:
+            self.left_out.append(
+                f"{', '.join(others)}: `cns check` decides on this, too, and the page does not show it"
+            )
+        return limits
+
+    def _levels(self, columns: Sequence[ConceptFacts], what: str) -> dict[str, tuple[float | None, ...]]:
+        """A level of each concept as its commit recorded it: `before` (class noun alone) or `ceiling`."""
+        metrics = [numbers(self._records.get(column.commit, {}).get("metrics")) for column in columns]
+        return {metric: tuple(one.get(f"{metric}_{what}") for one in metrics) for metric, _ in METRICS}
+
+    def _drift(
+        self, rows: Sequence[CommitLine], columns: Sequence[ConceptFacts], scores: Scores
+    ) -> dict[tuple[str, str], float]:
+        """K/V drift since birth, by commit and concept: 0 at birth, then as evaluated, else as recorded."""
+        found: dict[tuple[str, str], float] = {}
+        shown = {column.id: column for column in columns}
+        for row in rows:
+            recorded = numbers(self._records.get(row.id, {}).get("drift"))
+            for name, concept in row.concepts.items():
+                value = scores.drift.get((row.tree, concept), recorded.get(name))
+                if concept in shown and row.tree == shown[concept].birth_tree:
+                    value = 0.0
+                if concept in shown and value is not None:
+                    found[row.id, concept] = value
+        return found
+
+    def _graph(self, refs: Mapping[str, tuple[str, ...]]) -> tuple[CommitLine, ...]:
+        """Commits of every branch and tag, newest first."""
+        tips = {*refs, self.head}
+        found = self._read(self.repo.index.log(tips), refs, MAX_GRAPH + 1)
+        if len(found) > MAX_GRAPH:
+            self.left_out.append(f"the lineage shows the newest {MAX_GRAPH} commits")
+        return tuple(found.values())[:MAX_GRAPH]
+
+    def _tree(self, tree_id: str) -> Mapping[str, str]:
+        if tree_id not in self._trees:
+            found = self._quietly(lambda: self.repo.objects.get(tree_id, Tree))
+            self._trees[tree_id] = found.concepts if found else {}
+        return self._trees[tree_id]
+
+    def _record(self, commit: Commit) -> Mapping[str, Any]:
+        return self._quietly(lambda: record_data(self.repo, commit)) or {}
+
+    def _quietly(self, read: Callable[[], Any]) -> Any:
+        """What `read` returns; None, and a warning, where it cannot be read."""
+        try:
+            return read()
+        except RegistryError as error:
+            self.warnings.append(error.message)
+            return None
+
+    def _bounded(self, warnings: Sequence[str]) -> list[str]:
+        found = list(dict.fromkeys(warnings))
+        more = [f"and {len(found) - MAX_WARNINGS} more"] if len(found) > MAX_WARNINGS else []
+        return found[:MAX_WARNINGS] + more
+
+
+def axes_of(rows: Sequence[CommitLine], columns: Sequence[ConceptFacts]) -> Axes:
+    """Return the axes of the matrix."""
+    return Axes(
+        trees=tuple(row.tree for row in rows),
+        holds=tuple(frozenset(row.concepts.values()) for row in rows),
+        concepts=tuple(column.id for column in columns),
+        births=tuple(column.birth_tree for column in columns),
+    )
+
+
+def axes_pairs(axes: Axes) -> list[tuple[str, str]]:
+    """Return every (tree, concept) that the matrix has a cell for, in order, each once."""
+    pairs = [
+        (tree, one) for tree, held in zip(axes.trees, axes.holds, strict=True) for one in axes.concepts if one in held
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def known_family(name: str) -> Family | None:
+    """Return a base's family, or None for one that this version does not know."""
+    try:
+        return family_named(name)
+    except SettingsError:
+        return None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, str]:
+    """Recorded settings, written for people; a value of the wrong kind is left out."""
+    params = record.get("params")
+    found = dict(params) if isinstance(params, Mapping) else {}
+    found |= {key: record[key] for key in ("seed", "device", "dtype") if key in record}
+    plain = {str(key): value for key, value in found.items() if isinstance(value, (str, int, float)) and value != ""}
+    return {
+        key: figures.number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        for key, value in plain.items()
+    }

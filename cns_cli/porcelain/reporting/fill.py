@@ -1,0 +1,80 @@
+"""`report --fill`: compute what a lineage's matrix lacks, exactly as a check would: same protocol, same evaluations.
+
+Scores of every concept in every state and at its birth, of the class noun alone on the base, and the K/V drift. One
+state after the other is stored, so a fill that was interrupted goes on where it was; where nothing is lacking, neither
+torch nor the base is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from cns_cli.porcelain.gate.run import BASE_IMAGES
+from cns_cli.porcelain.gate.setup import settle
+from cns_cli.porcelain.models.stored import birth_tree, tree_id
+from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.reporting.data import ReportData
+from cns_cli.porcelain.scoring.keys import Desk, Want
+from cns_cli.porcelain.scoring.protocol import digest_of
+from cns_cli.porcelain.scoring.scores import Shelf
+from cns_cli.progress import Progress, Stages
+from registry.objects import Tree
+from registry.repository import Repository
+
+
+def fill(
+    repo: Repository, data: ReportData, device: str, mlflow_uri: str | None, progress: Progress
+) -> tuple[str, tuple[str, ...]]:
+    """Compute and store what is not stored of the shown rows and columns.
+
+    Args:
+        repo: The registry.
+        data: Rows and columns of the matrix.
+        device: Where to compute.
+        mlflow_uri: Tracking URI that overrides the registry's own.
+        progress: Told of progress.
+
+    Returns:
+        The digest of the protocol, and warnings.
+
+    Raises:
+        SettingsError, BadConfig: the check's settings cannot be meant.
+        BaseModelError, EncoderMissingError: the base or a judge is not there.
+    """
+    head = repo.objects.get(data.head.tree, Tree)
+    setup = settle(repo, head, CheckOptions(start=repo.root, rev=data.head.id, device=device))
+    desk = Desk(Shelf(repo), setup.protocol)
+    lacking = [
+        wants for found in _wants(repo, data, setup.images) if (wants := [one for one in found if not desk.has(one)])
+    ]
+    digest = digest_of(setup.protocol.scores)
+    if not lacking:
+        return digest, setup.warnings
+    from cns_cli.porcelain.models.mirroring import mirror_evaluations
+    from cns_cli.porcelain.models.session import Session
+    from cns_cli.porcelain.scoring.evaluator import open_examiner
+
+    opened = partial(Session.open, repo, device, setup.protocol.encoder)
+    examiner = open_examiner(None, opened, desk, Stages(), progress)
+    for wants in lacking:
+        examiner.examine(wants)
+    progress.stage("record in MLflow")
+    warnings = mirror_evaluations(repo, data.head.id, set(examiner.stored), mlflow_uri)
+    return digest, (*setup.warnings, *warnings)
+
+
+def _wants(repo: Repository, data: ReportData, images: int) -> Iterator[list[Want]]:
+    """What the matrix shows, a state at a time; births come before what is compared with them."""
+    empty = Tree(data.base, {})
+    for row in data.rows:
+        tree = repo.objects.get(row.tree, Tree)
+        wants = []
+        for column in (one for one in data.columns if one.id in row.concepts.values()):
+            birth = birth_tree(repo, column.id)
+            if tree_id(birth) != row.tree:
+                wants.append(Want("concept", birth, column.id, column.name, images, of=column.kind))
+                wants.append(Want("drift", tree, column.id, column.name, baseline=birth, of=column.kind))
+            wants.append(Want("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
+            wants.append(Want("concept", tree, column.id, column.name, images, of=column.kind))
+        yield wants

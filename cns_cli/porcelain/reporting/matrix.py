@@ -1,0 +1,261 @@
+"""The matrix R of a lineage: scores by commit and concept, changes since birth, verdicts, and what it adds up to.
+
+Changes are paired, prompt by prompt and seed by seed: where one side has more images, both are cut to what they share.
+The summary is `cns.continual`'s, on the rows in which concepts were born. numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cns.continual import bwt, bwt_per_prompt, forgetting, is_learned, learned_gain, retention
+from cns.errors import MetricError
+from cns.gate import studentised_interval
+from cns_cli.porcelain.answers import MetricResult
+from cns_cli.porcelain.gate.limits import Thresholds
+from cns_cli.porcelain.gate.verdicts import Case, judge
+from cns_cli.porcelain.reporting.data import METRICS, NAMES, Cell, Drop, MetricTable, Outcome, Step, Summary
+from cns_cli.porcelain.reporting.scores import Array, Scores
+from cns_cli.porcelain.scoring.scores import Scores as StoredScores
+
+Levels = Mapping[str, tuple[float | None, ...]]
+"""Metric -> a level of each concept."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The rows and columns of the matrix.
+
+    Attributes:
+        trees: Tree id of each row, the revision of the report last; `holds`: the concept ids of each.
+        concepts: Concept id of each column, in the order in which they came.
+        births: For each column the tree that is its baseline.
+    """
+
+    trees: tuple[str, ...]
+    holds: tuple[frozenset[str], ...]
+    concepts: tuple[str, ...]
+    births: tuple[str, ...]
+
+    @property
+    def current(self) -> tuple[int, ...]:
+        """The columns that the last row holds."""
+        return tuple(j for j, concept in enumerate(self.concepts) if concept in self.holds[-1])
+
+    def born_row(self, column: int) -> int:
+        """The first row that holds a concept."""
+        return next(row for row, held in enumerate(self.holds) if self.concepts[column] in held)
+
+
+def metric_tables(
+    axes: Axes, scores: Scores, base: Levels, ceiling: Levels, limits: Thresholds
+) -> tuple[MetricTable, ...]:
+    """Return the matrix of every metric that was measured, the main score first.
+
+    Args:
+        axes: Rows and columns.
+        scores: What is stored.
+        base: b_j, used where `scores` does not hold the class noun's.
+        ceiling: r_j.
+        limits: What decides, and by which limits.
+    """
+    measured = [metric for metric in METRICS if any(metric[0] in found for found in scores.by_pair.values())]
+    return tuple(_table(axes, scores, metric, label, base, ceiling, limits) for metric, label in measured)
+
+
+def outcomes(tables: Sequence[MetricTable], axes: Axes) -> tuple[Outcome, ...]:
+    """Return one outcome a column: forgotten by one metric is forgotten, kept must be kept by all."""
+    judged = [table for table in tables if table.drops]
+    order: tuple[Outcome, ...] = ("forgot", "unmeasured", "inconclusive", "kept")
+    found: list[Outcome] = []
+    for column in range(len(axes.concepts)):
+        drops = [table.drops[column] for table in judged]
+        seen = {drop.outcome if drop else "unmeasured" for drop in drops} or {"unmeasured"}
+        found.append(next(outcome for outcome in order if outcome in seen))
+    return tuple(found)
+
+
+def worst_steps(table: MetricTable, commits: Sequence[str], axes: Axes) -> tuple[Step | None, ...]:
+    """Return, for each column, the step between two measured rows over which its score fell most."""
+    found: list[Step | None] = []
+    for column in range(len(axes.concepts)):
+        points = [(0.0, axes.born_row(column))] if table.born[column] else []
+        points += [
+            (cell.change, row)
+            for row, cells in enumerate(table.cells)
+            if (cell := cells[column]) is not None and cell.change is not None and row > axes.born_row(column)
+        ]
+        steps = [
+            Step(commits[before], commits[after], change - earlier)
+            for (earlier, before), (change, after) in pairwise(points)
+        ]
+        lowest = min(steps, key=lambda step: step.change, default=None)
+        found.append(lowest if lowest is not None and lowest.change < 0 else None)
+    return tuple(found)
+
+
+def _table(
+    axes: Axes, scores: Scores, metric: str, label: str, base: Levels, ceiling: Levels, limits: Thresholds
+) -> MetricTable:
+    columns = range(len(axes.concepts))
+    born = [_array(scores, axes.births[j], axes.concepts[j], metric) for j in columns]
+    nouns = [scores.by_noun.get(axes.concepts[j], {}).get(metric) for j in columns]
+    levels = tuple(float(noun.mean()) if noun is not None else _level(base, metric, j) for j, noun in enumerate(nouns))
+    cells = tuple(
+        tuple(
+            _cell(_array(scores, tree, axes.concepts[j], metric), born[j]) if axes.concepts[j] in held else None
+            for j in columns
+        )
+        for tree, held in zip(axes.trees, axes.holds, strict=True)
+    )
+    return MetricTable(
+        metric=metric,
+        label=label,
+        cells=cells,
+        base=levels,
+        ceiling=tuple(_level(ceiling, metric, j) for j in columns),
+        born=tuple(_cell(one, one) for one in born),
+        drops=_drops(axes, scores, metric, limits) if NAMES[metric] in limits.metrics else (),
+        summary=_summary(axes, scores, metric, levels),
+    )
+
+
+def _drops(axes: Axes, scores: Scores, metric: str, limits: Thresholds) -> tuple[Drop | None, ...]:
+    """Judge all current concepts together, by the very function that `cns check` decides with."""
+    cases = {}
+    for column in axes.current:
+        concept = axes.concepts[column]
+        pair = _shared(
+            _array(scores, axes.births[column], concept, metric), _array(scores, axes.trees[-1], concept, metric)
+        )
+        if pair is not None:
+            cases[concept] = Case(before=_only(metric, pair[0]), after=_only(metric, pair[1]))
+    results = judge(cases, [NAMES[metric]], limits) if cases else {}
+    return tuple(_drop(results[concept][0]) if concept in results else None for concept in axes.concepts)
+
+
+def _only(metric: str, values: Array) -> StoredScores:
+    """Scores that hold one metric; CLIP-T is always there and is not read for another."""
+    return StoredScores(values if metric == "identity" else None, values if metric == "clip_i" else None, values)
+
+
+def _drop(result: MetricResult) -> Drop | None:
+    if result.drop is None or result.low is None or result.high is None:
+        return None
+    return Drop(result.drop, result.low, result.high, result.verdict, result.why)
+
+
+def _summary(axes: Axes, scores: Scores, metric: str, base: Sequence[float | None]) -> Summary:
+    """Add up the matrix over the current concepts."""
+    square, missing = _square(axes, scores, metric)
+    levels = [base[column] for column in axes.current]
+    if square is None:
+        return Summary(missing=missing)
+    # The revision may have come after the last birth: then it is a row of its own, with a concept that nobody reads.
+    padded = np.asarray([*(np.nan if level is None else level for level in levels), 0.0])[: len(square)]
+    learned = np.asarray([*(_learned(axes, scores, metric, column) for column in axes.current), False])[: len(square)]
+    mean = square.mean(2)
+    ends = _without_middle(square)
+    known = not np.isnan(padded).any()
+    low, high = _interval(ends)
+    return Summary(
+        bwt=_figure(lambda: bwt(ends.mean(2))),
+        bwt_low=low,
+        bwt_high=high,
+        forgetting=_figure(lambda: forgetting(mean)) if not missing else None,
+        retention=_figure(lambda: retention(ends.mean(2), padded, learned)) if known else None,
+        gain=_figure(lambda: float(learned_gain(ends.mean(2), padded)[: len(levels)].mean())) if known else None,
+        missing=missing,
+    )
+
+
+def _square(axes: Axes, scores: Scores, metric: str) -> tuple[Array | None, int]:
+    """R of the current concepts in the rows of their births, shape (T, T, P); NaN where not measured.
+
+    The diagonal is the score of each concept on its own baseline and the last row is the revision. Returns None for R
+    where the diagonal or the last row has a gap, and the number of gaps on or below the diagonal.
+    """
+    current = axes.current
+    rows = [axes.born_row(column) for column in current]
+    later = len(axes.trees) - 1
+    extra = not rows or axes.trees[rows[-1]] != axes.trees[later]
+    size = len(current) + extra
+    values: dict[tuple[int, int], Array | None] = {}
+    for j, column in enumerate(current):
+        concept = axes.concepts[column]
+        born = _array(scores, axes.births[column], concept, metric)
+        now = _array(scores, axes.trees[later], concept, metric)
+        values[j, j], values[size - 1, j] = _shared(born, now) or (born, now)
+        for i in range(j + 1, size - 1):
+            values[i, j] = _array(scores, axes.trees[rows[i]], concept, metric)
+    missing = sum(value is None for value in values.values())
+    ends = [values[key] for j in range(len(current)) for key in ((j, j), (size - 1, j))]
+    prompts = {len(value) for value in values.values() if value is not None}
+    if not current or len(prompts) != 1 or any(value is None for value in ends):
+        return None, missing
+    square = np.full((size, size, prompts.pop()), np.nan)
+    for (i, j), value in values.items():
+        if value is not None:
+            square[i, j] = value.mean(1)
+    if extra:
+        square[size - 1, size - 1] = 0.0
+    return square, missing
+
+
+def _learned(axes: Axes, scores: Scores, metric: str, column: int) -> bool:
+    """Whether a concept was learned at all; taken for granted where the class noun's own images were not scored."""
+    concept = axes.concepts[column]
+    pair = _shared(scores.by_noun.get(concept, {}).get(metric), _array(scores, axes.births[column], concept, metric))
+    return pair is None or is_learned((pair[1] - pair[0]).mean(1))
+
+
+def _without_middle(square: Array) -> Array:
+    """R with what lies between diagonal and last row filled in: backward transfer and retention do not read it."""
+    filled = square.copy()
+    for j in range(len(filled)):
+        filled[j:-1, j] = filled[j, j]
+    return filled
+
+
+def _interval(square: Array) -> tuple[float | None, float | None]:
+    """Student's interval of the backward transfer over the prompts; None where there is none."""
+    if len(square) < 2 or square.shape[2] < 2:
+        return None, None
+    return studentised_interval(bwt_per_prompt(square))
+
+
+def _figure(compute: Callable[[], float]) -> float | None:
+    """A figure, or None where the matrix does not allow it (one concept, nothing learned)."""
+    try:
+        return float(compute())
+    except MetricError:
+        return None
+
+
+def _array(scores: Scores, tree: str, concept: str, metric: str) -> Array | None:
+    return scores.by_pair.get((tree, concept), {}).get(metric)
+
+
+def _shared(before: Array | None, after: Array | None) -> tuple[Array, Array] | None:
+    """Both cut to the images that they share; None where one is not there or the prompts differ."""
+    if before is None or after is None or len(before) != len(after):
+        return None
+    images = min(before.shape[1], after.shape[1])
+    return before[:, :images], after[:, :images]
+
+
+def _cell(scores: Array | None, born: Array | None) -> Cell | None:
+    if scores is None:
+        return None
+    pair = _shared(born, scores)
+    change = None if pair is None else float((pair[1] - pair[0]).mean())
+    return Cell(float(scores.mean()), change, *scores.shape)
+
+
+def _level(levels: Levels, metric: str, column: int) -> float | None:
+    found = levels.get(metric, ())
+    return found[column] if column < len(found) else None

@@ -1,0 +1,158 @@
+"""Scoring a concept's images: the images of the judge prompts, their scores, and their place in the registry.
+
+The same (prompt, index) has the same seed in every tree, so two trees are compared image by image. Scores are stored as
+evaluations under the digest of their protocol: what has been computed once is not computed again, and scores made under
+another protocol are never compared. How many images were made is not part of the protocol: more images extend the rows.
+
+This is what `cns add` needs of it; a whole check makes its images in `evaluator.py`, a tree at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cns.errors import MetricError
+from cns.metrics import Metric, image_similarities, text_similarities
+from cns.sampling import Pixels
+from cns.templates import Kind, fill_templates
+from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.models.stored import tree_id
+from cns_cli.porcelain.scoring.protocol import Protocol, digest_of, image_seed
+from cns_cli.porcelain.scoring.scores import Scores, Shelf
+from registry.objects import Evaluation, Tree
+
+Features = dict[str, NDArray[np.float32]]
+"""Encoder name -> (N, D), float32, unit rows."""
+
+
+def protocol_of(bench: Workbench, seed: int, kind: Kind = "object") -> Protocol:
+    """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
+    templates = bench.family.judge_templates
+    return Protocol(bench.folder, bench.family, seed, bench.device.type, templates, bench.encoder).of_kind(kind)
+
+
+def protocol(bench: Workbench, seed: int, kind: Kind = "object") -> dict[str, Any]:
+    """Everything that a score depends on, besides the weights and the number of images."""
+    return protocol_of(bench, seed, kind).scores
+
+
+def protocol_digest(bench: Workbench, seed: int, kind: Kind = "object") -> str:
+    """SHA-256 hex of the protocol: scores of two digests are never compared."""
+    return digest_of(protocol(bench, seed, kind))
+
+
+def judge_images(bench: Workbench, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
+    """Images number first..last-1 of every judge prompt, prompt by prompt, shape (P * n, R, R, 3), uint8."""
+    prompts = fill_templates(bench.family.templates(kind).judge, phrase)
+    pairs = [(prompt, image_seed(seed, row, k)) for row, prompt in enumerate(prompts) for k in range(first, last)]
+    return bench.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
+
+
+def score_images(
+    bench: Workbench, images: Pixels, class_noun: str, references: Features, kind: Kind = "object"
+) -> Scores:
+    """Score images that `judge_images` made.
+
+    Args:
+        bench: The base and its judges.
+        images: P * n images, prompt by prompt.
+        class_noun: Stands in the prompts for CLIP-T.
+        references: Features of the training images, by encoder.
+        kind: What the concept is.
+    """
+    texts = fill_templates(bench.family.templates(kind).judge, class_noun)
+    features = {name: encoder.image_features(images) for name, encoder in bench.encoders.items()}
+    shaped = {name: found.reshape(len(texts), -1, found.shape[1]) for name, found in features.items()}
+    return score_features(shaped, references, bench.clip.text_features(texts))
+
+
+def score_features(generated: Features, references: Features, texts: NDArray[np.float32]) -> Scores:
+    """Score images by their features.
+
+    Args:
+        generated: Encoder name -> (P, n, D).
+        references: Encoder name -> (M, D); an encoder without references gives no score against them.
+        texts: Features of the P prompts' texts in CLIP, shape (P, D).
+    """
+    shape = generated["clip"].shape[:2]
+    flat = {name: features.reshape(-1, features.shape[-1]) for name, features in generated.items()}
+    to_references = {
+        name: image_similarities(flat[name], references[name]).reshape(shape) for name in flat if name in references
+    }
+    to_text = text_similarities(flat["clip"], np.repeat(texts, shape[1], axis=0)).reshape(shape)
+    return Scores(to_references.get("identity"), to_references.get("clip"), to_text)
+
+
+def foreign_scores(
+    name: str, metric: Metric, generated: Features, references: Features, texts: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Score images by the metric of another package.
+
+    Args:
+        name: The metric's name.
+        metric: The metric.
+        generated: Encoder name -> (P, n, D).
+        references: Encoder name -> (M, D).
+        texts: Features of the P prompts' texts in CLIP, shape (P, D).
+
+    Returns:
+        Shape (P, n), float64.
+
+    Raises:
+        MetricError: A judge that it needs is not there, it raises, or it returns no finite number for each image.
+    """
+    against = references if metric.against == "references" else {"clip": texts}
+    if metric.encoder not in generated or metric.encoder not in against:
+        raise MetricError(
+            f"{metric.label} needs features of {metric.encoder!r} to compare with {metric.against}, and there are none",
+            metric=name,
+        )
+    images = generated[metric.encoder]
+    flat, target = images.reshape(-1, images.shape[-1]), against[metric.encoder]
+    if metric.against == "text":
+        target = np.repeat(target, images.shape[1], axis=0)
+    try:
+        scores = np.asarray(metric.per_image(flat, target), np.float64)
+    except Exception as error:  # it is the plugin's; the other metrics stand
+        raise MetricError(f"it raised {type(error).__name__}: {error}", metric=name) from error
+    if scores.shape != (len(flat),) or not np.isfinite(scores).all():
+        raise MetricError(
+            f"it returned shape {scores.shape}, or none that is finite: expected one for each of {len(flat)} images",
+            metric=name,
+        )
+    return scores.reshape(images.shape[:2])
+
+
+def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: int) -> Scores:
+    """Score a concept in a tree, from the registry or by making images.
+
+    Args:
+        session: Its live model is set to `tree` when images are needed.
+        tree: Any tree that holds the concept.
+        concept_id: The concept.
+        images: Images of each judge prompt.
+        seed: First seed of the protocol.
+    """
+    concept = session.concept(concept_id)
+    best = Shelf(session.repo).scores(tree_id(tree), concept_id, protocol_digest(session.bench, seed, concept.kind))
+    if best is not None and best.images >= images:
+        return best.first(images)
+    session.set_tree(tree)
+    made = judge_images(session.bench, concept.phrase, best.images if best else 0, images, seed, concept.kind)
+    references = dict(session.references(concept_id))
+    scores = score_images(session.bench, made, concept.class_noun, references, concept.kind)
+    scores = best.joined(scores) if best else scores
+    store_scores(session, tree, concept_id, seed, scores)
+    return scores
+
+
+def store_scores(session: Session, tree: Tree, concept_id: str, seed: int, scores: Scores) -> None:
+    """Put scores into the registry as an evaluation of a concept in a tree."""
+    plan = protocol(session.bench, seed, session.concept(concept_id).kind)
+    name = session.concept(concept_id).name
+    stored = session.repo.objects.put(tree)
+    session.repo.add_evaluation(Evaluation(stored, concept_id, name, plan, digest_of(plan), scores.to_json()))

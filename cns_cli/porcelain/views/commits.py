@@ -1,0 +1,88 @@
+"""Commits as a reader sees them: the stored objects joined with the figures of their records.
+
+Records are free JSON that may come from others, so every figure is read with care here and nowhere else: a value of the
+wrong kind is as good as none. Nothing is computed from weights; what was not recorded at commit is not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cns_cli.porcelain.result import Result
+from registry.errors import RegistryError
+from registry.objects import Commit, Record, subject_of
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitView(Result):
+    """A commit with what points at it.
+
+    Attributes:
+        refs: Branches and tags at this commit; `HEAD -> main` or `HEAD` stands first when HEAD is here.
+        metrics: The record's figures (`neurons`, `share_kv`, `identity_after`, ...); empty without a record.
+    """
+
+    id: str
+    parents: tuple[str, ...]
+    tree: str
+    record: str | None
+    kind: str
+    message: str
+    author: str
+    time: int
+    refs: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What the commit did, in a line."""
+        return subject_of(self.message, self.kind)
+
+
+def commit_view(
+    repo: Repository, commit_id: str, commit: Commit, refs: Mapping[str, tuple[str, ...]], *, figures: bool = True
+) -> CommitView:
+    """Return a commit as `log` and `show` present it; a record that cannot be read leaves the figures out.
+
+    Args:
+        repo: Where it is.
+        commit_id: Its id.
+        commit: The commit.
+        refs: What `refs_by_commit` returned.
+        figures: Read the record, too.
+    """
+    try:
+        metrics = numbers(record_data(repo, commit).get("metrics")) if figures else {}
+    except RegistryError:  # a damaged record must not hide the history; `show` reads it again and complains
+        metrics = {}
+    return CommitView(
+        id=commit_id, parents=commit.parents, tree=commit.tree, record=commit.record, kind=commit.kind,
+        message=commit.message, author=commit.author, time=commit.time, refs=refs.get(commit_id, ()), metrics=metrics,
+    )  # fmt: skip
+
+
+def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
+    """Return what points at each commit, in the words of git: `HEAD -> main`, `dev`, `tag: v1`."""
+    head = repo.head()
+    names: dict[str, list[str]] = {head.commit: [f"HEAD -> {head.branch}" if head.branch else "HEAD"]}
+    for branch, commit in sorted(repo.branches().items()):
+        if branch != head.branch:
+            names.setdefault(commit, []).append(branch)
+    for tag, commit in sorted(repo.tags().items()):
+        names.setdefault(commit, []).append(f"tag: {tag}")
+    return {commit: tuple(listed) for commit, listed in names.items()}
+
+
+def record_data(repo: Repository, commit: Commit) -> Mapping[str, Any]:
+    """Return what a commit's record says; empty without one."""
+    return repo.objects.get(commit.record, Record).data if commit.record else {}
+
+
+def numbers(value: Any) -> dict[str, float]:
+    """Return those entries of a recorded mapping that are numbers."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(k): v for k, v in value.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}

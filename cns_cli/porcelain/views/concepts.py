@@ -1,0 +1,127 @@
+"""Concepts of a tree as a reader sees them, with the figures of the commits that brought them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views.commits import numbers, record_data
+from registry.objects import Commit, Concept, Tree
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptView(Result):
+    """A concept of one tree, with the figures of the commit that introduced it.
+
+    Attributes:
+        commit: The commit that introduced it, None when history does not tell.
+        neurons: Number of changed weights; `share_kv`, `share_denoiser`: as a share; None when unrecorded.
+        missing: Concepts that it was trained on top of and that this tree does not hold, or holds changed.
+        strangers: Concepts of this tree that were trained without it, and it without them.
+    """
+
+    name: str
+    id: str
+    class_noun: str
+    tokens: tuple[str, ...]
+    commit: str | None
+    neurons: int | None
+    share_kv: float | None
+    share_denoiser: float | None
+    bytes: int | None
+    missing: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+
+    @property
+    def outside_context(self) -> bool:
+        """Whether it keeps other company than it was trained in: its weights are exact, its effect may have shifted."""
+        return bool(self.missing or self.strangers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields and `outside_context`."""
+        return {**super().to_json(), "outside_context": self.outside_context}
+
+
+def concept_views(repo: Repository, commit_id: str) -> list[ConceptView]:
+    """Return the concepts of a commit's tree, the oldest first.
+
+    Raises:
+        ObjectMissing, ObjectCorrupt: the tree or a concept of it cannot be read.
+    """
+    tree = repo.tree_of(commit_id)
+    concepts = repo.concepts(tree)
+    born = introductions(repo, commit_id, tree)
+    trained_on = {name: repo.objects.get(concept.trained_on, Tree).concepts for name, concept in concepts.items()}
+    views = [_concept_view(repo, name, tree, concepts[name], trained_on, born.get(name)) for name in concepts]
+    order = {name: place for place, name in enumerate(born)}  # `introductions` finds the youngest first
+    return sorted(views, key=lambda view: -order.get(view.name, len(order)))
+
+
+def introductions(repo: Repository, commit_id: str, tree: Tree) -> dict[str, tuple[str, Commit]]:
+    """Find, for each concept of a tree, the commit that brought it in as it is now; the youngest first."""
+    wanted = dict(tree.concepts)
+    found: dict[str, tuple[str, Commit]] = {}
+    for current_id, commit in repo.log(commit_id):
+        if not wanted:
+            break
+        brought = repo.index.introduced(current_id)
+        for name in [name for name, concept in wanted.items() if brought.get(name) == concept]:
+            found[name] = (current_id, commit)
+            del wanted[name]
+    return found
+
+
+def training_context(
+    name: str, tree: Mapping[str, str], trained_on: Mapping[str, Mapping[str, str]]
+) -> tuple[list[str], list[str]]:
+    """Compare the company that a concept keeps in a tree with the one that it was trained in.
+
+    A concept is in its context when every concept that it was trained on top of is still there, and every other one
+    was in turn trained on top of it (what came later knew it, and was held back from harming it).
+
+    Args:
+        name: The concept.
+        tree: {name: concept id} of the tree.
+        trained_on: For each concept of the tree, {name: concept id} of the tree that it was trained in.
+
+    Returns:
+        (missing, strangers), sorted names; both empty when it runs in its training context.
+    """
+    mine = tree[name]
+    ids = set(tree.values())
+    missing = [other for other, concept in trained_on[name].items() if concept not in ids and other != name]
+    known = set(trained_on[name].values())
+    strangers = [
+        other
+        for other, concept in tree.items()
+        if other != name and concept not in known and mine not in trained_on[other].values()
+    ]
+    return sorted(missing), sorted(strangers)
+
+
+def _concept_view(
+    repo: Repository, name: str, tree: Tree, concept: Concept, trained_on: Mapping[str, Mapping[str, str]],
+    born: tuple[str, Commit] | None,
+) -> ConceptView:  # fmt: skip
+    metrics = numbers(record_data(repo, born[1]).get("metrics")) if born else {}
+    missing, strangers = training_context(name, tree.concepts, trained_on)
+    return ConceptView(
+        name=name,
+        id=tree.concepts[name],
+        class_noun=concept.class_noun,
+        tokens=concept.tokens,
+        commit=born[0] if born else None,
+        neurons=_whole(metrics.get("neurons")),
+        share_kv=metrics.get("share_kv"),
+        share_denoiser=metrics.get("share_denoiser"),
+        bytes=_whole(metrics.get("bytes")),
+        missing=tuple(missing),
+        strangers=tuple(strangers),
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,184 @@
+"""`show --neurons`: where a concept's neurons sit, and how many of them other concepts hold, too.
+
+A neuron is one weight W[o, i] of a key or value projection. Where it sits is told by layer, by K or V, and by its input
+i, which is one of the text encoder's features: the budget is spent row by row, so outputs hold about as many each, and
+it is over the inputs that a concept gathers. All from the stored masks: no weight of a model is read, and no torch.
+
+Chance: masks of the same size, matrix by matrix, laid at random, would share the product of their densities.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cns import codec
+from cns_cli.porcelain.models.deltas import stored_delta
+from cns_cli.porcelain.result import Result
+from registry.errors import UnknownRevision
+from registry.objects import Base
+from registry.repository import Repository
+
+BINS = 24
+"""Parts of the inputs that are told apart: as many characters as two matrices and their figures leave in 80 columns."""
+
+_LAYER = re.compile(
+    r"^(down|mid|up)_block(?:s\.(\d+))?\.attentions\.(\d+)\.transformer_blocks\.(\d+)\.attn2\.to_([kv])\b"
+)
+_ORDER = {"down": 0, "mid": 1, "up": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixNeurons(Result):
+    """A concept's neurons in one matrix.
+
+    Attributes:
+        matrix: Its name in the UNet; `layer` in short, `down 1.0`; `kind` is K or V.
+        weights: How many it has; `neurons`: how many of them are the concept's.
+        bins: Share of the weights of each of `BINS` runs of inputs that are the concept's, 0 to 1.
+    """
+
+    matrix: str
+    layer: str
+    kind: str
+    weights: int
+    neurons: int
+    bins: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """Share of the matrix that is the concept's, 0 to 1."""
+        return self.neurons / max(1, self.weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedNeurons(Result):
+    """What a concept has in common with another: `share` of its own neurons, where chance would give `chance`."""
+
+    name: str
+    shared: int
+    share: float
+    chance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronsResult(Result):
+    """Where a concept's neurons sit.
+
+    Attributes:
+        concept_id: Its id.
+        commit: The commit in whose tree it is compared with others.
+        share_kv: Share of all K/V weights; `share_denoiser`: of the denoiser's parameters.
+        matrices: In the order in which a picture meets them, K before V.
+        overlaps: With every other concept of the tree, the largest first.
+    """
+
+    name: str
+    concept_id: str
+    commit: str
+    neurons: int
+    share_kv: float
+    share_denoiser: float
+    matrices: tuple[MatrixNeurons, ...]
+    overlaps: tuple[SharedNeurons, ...]
+
+
+def show_neurons(start: Path, rev: str) -> NeuronsResult:
+    """Look at one concept.
+
+    Args:
+        start: Folder to look for the registry from.
+        rev: A concept of HEAD, by name (`concept:NAME` where a branch is called so, too); else a commit, which means
+            the concept that it brought in.
+
+    Raises:
+        UnknownRevision: No commit is meant, or one that brought in no concept, or more than one.
+        ObjectMissing, ObjectCorrupt, CodecError: A mask cannot be read.
+    """
+    repo = Repository.discover(start)
+    name, commit = chosen_concept(repo, rev)
+    tree = repo.tree_of(commit)
+    base = repo.objects.get(tree.base, Base)
+    mine = stored_delta(repo, tree.concepts[name])
+    overlaps = [
+        _shared(other, mine, stored_delta(repo, concept_id))
+        for other, concept_id in sorted(tree.concepts.items())
+        if other != name
+    ]
+    neurons = codec.count_weights(mine)
+    kv = sum(facts["shape"][0] * facts["shape"][1] for facts in base.matrices.values())
+    return NeuronsResult(
+        name=name,
+        concept_id=tree.concepts[name],
+        commit=commit,
+        neurons=neurons,
+        share_kv=neurons / max(1, kv),
+        share_denoiser=neurons / max(1, base.denoiser_parameters),
+        matrices=tuple(_matrix(matrix, mine[matrix]) for matrix in sorted(mine, key=_place)),
+        overlaps=tuple(sorted(overlaps, key=lambda one: -one.share)),
+    )
+
+
+def chosen_concept(repo: Repository, rev: str) -> tuple[str, str]:
+    """The concept that a revision means, and the commit in whose tree it is looked at.
+
+    Raises:
+        UnknownRevision: As `show_neurons`.
+    """
+    bare = rev.removeprefix("concept:")
+    head = repo.head().commit
+    commit = repo.resolve(rev)  # which refuses a name that is a branch's, too
+    if bare in repo.tree_of(head).concepts and bare not in {*repo.branches(), *repo.tags()}:
+        return bare, head
+    now = repo.tree_of(commit).concepts
+    parents = repo.commit_of(commit).parents
+    before = repo.tree_of(parents[0]).concepts if parents else {}
+    brought = [name for name in sorted(now) if before.get(name) != now[name]]
+    if bare in brought:
+        return bare, commit
+    if len(brought) != 1:
+        what = f"it brought in {', '.join(brought)}" if brought else "it brought in no concept"
+        known = ", ".join(sorted(now)) or "none"
+        raise UnknownRevision(rev, f"{what}; expected one concept, by name: {known}", "cns status")
+    return brought[0], commit
+
+
+def _shared(name: str, mine: codec.Delta, other: codec.Delta) -> SharedNeurons:
+    total = max(1, codec.count_weights(mine))
+    share = codec.overlap(mine, other)
+    chance = sum(
+        mine[matrix].count * other[matrix].count / max(1, mine[matrix].shape[0] * mine[matrix].shape[1])
+        for matrix in mine
+        if matrix in other
+    )
+    return SharedNeurons(name=name, shared=round(share * total), share=share, chance=chance / total)
+
+
+def _matrix(matrix: str, sparse: codec.SparseDelta) -> MatrixNeurons:
+    rows, columns = sparse.shape
+    layer, kind = _names(matrix)
+    counts = np.bincount(sparse.positions % columns * BINS // columns, minlength=BINS)
+    sizes = np.bincount(np.arange(columns) * BINS // columns, minlength=BINS) * rows
+    bins = tuple(float(count / size) if size else 0.0 for count, size in zip(counts, sizes, strict=True))
+    return MatrixNeurons(
+        matrix=matrix, layer=layer, kind=kind, weights=rows * columns, neurons=sparse.count, bins=bins
+    )  # fmt: skip
+
+
+def _names(matrix: str) -> tuple[str, str]:
+    """Short name of the layer, and K or V: `("up 2.0", "K")`."""
+    found = _LAYER.match(matrix)
+    if found is None:
+        return matrix[:12], "V" if "to_v" in matrix else "K"
+    side, block, attention, inner, kind = found.groups()
+    place = f"{block}.{attention}" if block else attention
+    return f"{side} {place}" + (f".{inner}" if inner != "0" else ""), kind.upper()
+
+
+def _place(matrix: str) -> tuple[int, tuple[int, ...], str]:
+    """Where a picture meets a matrix: down, middle, up; numbers as numbers."""
+    side = matrix.partition("_")[0]
+    return _ORDER.get(side, 3), tuple(map(int, re.findall(r"\d+", matrix))), matrix

@@ -1,0 +1,152 @@
+"""`show --provenance`: every choice behind a concept, its value, and whose choice it is.
+
+Values are those of the commit's record; the defaults that they are compared with are this version's, of the base's
+family. A record is free JSON that may come from others: a value of an odd kind is shown as text, and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cns.errors import SettingsError
+from cns.families import Defaults, family_named
+from cns.provenance import CHOICES, OUTSIDE, Choice
+from cns.templates import default_token
+from cns_cli.porcelain.models.stored import STYLE_NOUN, kind_of
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views.commits import record_data
+from cns_cli.porcelain.views.concepts import introductions
+from cns_cli.porcelain.views.neurons import chosen_concept
+from registry.objects import Base, Concept, References
+from registry.repository import Repository
+
+Whose = Literal["paper", "ours", "standard", "yours", "not recorded"]
+Value = str | int | float | bool | None
+
+SAID = {"trained": "concept neurons of W_k, W_v, and the token", "neuron": "one weight", "grid": "whole steps, int16"}
+"""Choices that are the same for every concept of this version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenanceRow(Result):
+    """One choice.
+
+    Attributes:
+        name: Key of `cns.provenance.CHOICES`; `what` says it in words.
+        value: As recorded.
+        whose: "paper", "ours", "standard" (common practice) for a default; "yours" where somebody chose otherwise.
+        default: What it would be otherwise; None where there is none or the value is the default.
+        page: Where to read on.
+    """
+
+    name: str
+    what: str
+    value: Value
+    whose: Whose
+    default: Value
+    why: str
+    page: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenanceResult(Result):
+    """Every choice behind one concept. `commit` brought it in; None where history does not tell."""
+
+    name: str
+    concept_id: str
+    commit: str | None
+    family: str
+    rows: tuple[ProvenanceRow, ...]
+
+
+def show_provenance(start: Path, rev: str) -> ProvenanceResult:
+    """Say whose choice each part of a concept is.
+
+    Args:
+        start: Folder to look for the registry from.
+        rev: As for `show_neurons`.
+
+    Raises:
+        UnknownRevision: As for `show_neurons`.
+    """
+    repo = Repository.discover(start)
+    name, commit = chosen_concept(repo, rev)
+    tree = repo.tree_of(commit)
+    base = repo.objects.get(tree.base, Base)
+    concept = repo.objects.get(tree.concepts[name], Concept)
+    born = introductions(repo, commit, tree).get(name)
+    record = record_data(repo, born[1]) if born else {}
+    recorded = record.get("params")
+    params: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    defaults = _defaults(base)
+    rows = [
+        _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults)
+        for key in CHOICES
+    ]
+    return ProvenanceResult(
+        name=name, concept_id=tree.concepts[name], commit=born[0] if born else None, family=base.family,
+        rows=tuple(rows),
+    )  # fmt: skip
+
+
+def _defaults(base: Base) -> Mapping[str, Any]:
+    """The values of this version for a base; empty for a family that it does not know."""
+    try:
+        defaults: Defaults = family_named(base.family).defaults
+    except SettingsError:
+        return {}
+    kv = sum(facts["shape"][0] * facts["shape"][1] for facts in base.matrices.values())
+    found = {key: getattr(defaults, key) for key in CHOICES if hasattr(defaults, key)}
+    return {**found, "budget": defaults.budget(kv, base.denoiser_parameters), "seed": 0}
+
+
+def _setting(
+    key: str, params: Mapping[str, Any], record: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> ProvenanceRow:
+    """A field of `cns.lesson.Settings`."""
+    choice = CHOICES[key]
+    optional = key not in defaults
+    if not params or (key not in params and not optional and key not in record):
+        return _row(key, choice, None, None, recorded=False)
+    value = _plain(params.get(key, record.get(key, choice.absent)))
+    return _row(key, choice, value, _plain(choice.absent if optional else defaults[key]))
+
+
+def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> ProvenanceRow:
+    """A choice that is no setting; every default here is what nobody had to say."""
+    choice = CHOICES[key]
+    if key in SAID:
+        return _row(key, choice, SAID[key], SAID[key])
+    if key == "class_noun":
+        sure = record.get("class_confidence")
+        default = concept.class_noun if isinstance(sure, (int, float)) else "inferred from the images"
+        return _row(key, choice, concept.class_noun, STYLE_NOUN if kind_of(concept) == "style" else default)
+    if key == "token":
+        return _row(key, choice, concept.tokens[0] if concept.tokens else "", default_token(concept.name))
+    references = repo.objects.get(concept.references, References)
+    if key == "captions":
+        value = f"{sum(one is not None for one in references.captions)} of {references.count} images"
+        return _row(key, choice, value, value)
+    if key == "resolution":  # the base's own is not in the registry, so that nobody's choice can be told from it
+        return _row(key, choice, references.resolution, references.resolution)
+    return _row(key, choice, _plain(concept.recipe.get(key, choice.absent)), _plain(choice.absent))
+
+
+def _row(key: str, choice: Choice, value: Value, default: Value, *, recorded: bool = True) -> ProvenanceRow:
+    whose: Whose = "not recorded"
+    why = choice.why
+    if recorded:
+        whose, why = choice.of_value(value)
+        if value != default:
+            whose = "yours"
+    shown = default if whose == "yours" else None
+    return ProvenanceRow(
+        name=key, what=choice.what, value=value, whose=whose, default=shown, why=why, page=choice.page
+    )  # fmt: skip
+
+
+def _plain(value: Any) -> Value:
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)[:80]

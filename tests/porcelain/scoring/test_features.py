@@ -1,0 +1,44 @@
+"""Features of generated images: what an interrupted check keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.scoring import features
+from cns_cli.porcelain.scoring.features import Gallery, Shot
+from cns_cli.progress import Stages
+
+
+def nothing(made: int) -> None:
+    """Take the number of images."""
+
+
+def test_an_interruption_keeps_every_frame_that_was_encoded(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames of three prompts in chunks of four: after the second chunk two are whole."""
+    monkeypatch.setattr(features, "CHUNK", 4)
+    shot = Shot(session.repo.tree_of("HEAD"), ("a dog", "a cat", "a <rex> dog"), 0, 3, "digest")
+
+    def opened(name: str, told: Callable[[int], None]) -> Gallery:
+        return Gallery(session.bench, session.set_tree, 0, tmp_path / name, Stages(), told)
+
+    def stop(made: int) -> None:
+        if made == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened("stopped", stop).prepare([shot])
+    again, whole = opened("stopped", nothing), opened("whole", nothing)
+    assert again.missing([shot]) == 3
+    again.prepare([shot])
+    whole.prepare([shot])
+    assert (again.made, whole.made) == (3, 9)
+    for name, found in again.features(shot).items():
+        np.testing.assert_array_equal(found[:, :2], whole.features(shot)[name][:, :2])
+        np.testing.assert_allclose(found, whole.features(shot)[name], atol=1e-3)  # in other batches
