@@ -24,16 +24,16 @@ from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
 from cns.files.images import load_images
-from cns.lesson import Lesson, Settings, Surroundings
 from cns.loading import describe_base, resolve_base
 from cns.regularizers import PastConcept
+from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.tokens import class_noun_row, install_tokens
 from cns.training import learn_concept
 from cns_cli.porcelain.learning.general import general_neurons_cached
 from cns_cli.porcelain.learning.past import calibration_moments, protected_prompts
 from cns_cli.porcelain.learning.subject import Subject, training_prompts
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from registry import fsio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,9 +81,9 @@ class Classroom:
         defaults: Defaults | None = None,
     ) -> None:
         folder = folder or resolve_base("emoji-64")
-        self.bench = Workbench.of_facts(folder, describe_base(folder), device)
-        self.model = self.bench.model
-        self.defaults = defaults or self.bench.family.defaults
+        self.base = LoadedBase.of_facts(folder, describe_base(folder), device)
+        self.model = self.base.model
+        self.defaults = defaults or self.base.family.defaults
         self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}
         self._general: dict[tuple[Any, ...], dict[str, Tensor]] = {}
         self._calibration: Moments | None = None
@@ -103,7 +103,7 @@ class Classroom:
         """Return the general neurons under these settings, computed once."""
         key = (settings.score, settings.general_ratio, settings.general_vote)
         if key not in self._general:
-            self._general[key] = general_neurons_cached(self.bench, settings, self._cache, "", _silent)
+            self._general[key] = general_neurons_cached(self.base, settings, self._cache, "", _silent)
         return self._general[key]
 
     def reset(self) -> None:
@@ -151,7 +151,7 @@ class Classroom:
             captioned: Use the captions beside the images; else the family's training templates alone.
             changes: Settings other than the family's defaults.
         """
-        images = load_images(CONCEPTS / noun, self.bench.resolution)
+        images = load_images(CONCEPTS / noun, self.base.resolution)
         images = images if captioned else images.with_captions([None] * len(images.images))
         subject = Subject(noun, noun, None, f"<{noun}1>", images)
         return self.study(subject, earlier, self.settings(**changes), general)
@@ -178,10 +178,10 @@ class Classroom:
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
         past = [self._past(one, earlier, subject.phrase) for one in earlier] if settings.reg != "none" else []
-        prompts = training_prompts(self.bench, subject)
-        lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
-        around = Surroundings(past, self._calibrated(), general)
-        learned = learn_concept(self.model, parent, lesson, around, settings, _silent)
+        prompts = training_prompts(self.base, subject)
+        task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+        constraints = TrainingConstraints(past, self._calibrated(), general)
+        learned = learn_concept(self.model, parent, task, constraints, settings, _silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
         masks = learned.selection.masks
         return Taught(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)
@@ -193,21 +193,21 @@ class Classroom:
             Shape (P * per_prompt, 64, 64, 3), uint8, template by template.
         """
         self.model.set_concepts([one.weights for one in concepts])
-        templates = fill_templates(self.bench.family.judge_templates, phrase)
+        templates = fill_templates(self.base.family.judge_templates, phrase)
         prompts = [prompt for prompt in templates for _ in range(per_prompt)]
-        return self.bench.images(prompts, list(range(len(prompts))))
+        return self.base.images(prompts, list(range(len(prompts))))
 
     def zero_shot(self, concepts: Sequence[Taught], count: int) -> float:
         """How far images of held-out calibration prompts moved from the base's: mean of 1 - cosine, same seeds."""
-        prompts, moved = self.bench.calibration.held_out[:count], []
+        prompts, moved = self.base.calibration.held_out[:count], []
         for held in ([], concepts):
             self.model.set_concepts([one.weights for one in held])
-            moved.append(self.features(self.bench.images(prompts, range(count))))
+            moved.append(self.features(self.base.images(prompts, range(count))))
         return float(1 - (moved[0] * moved[1]).sum(1).mean())
 
     def features(self, pixels: Pixels, judge: str = "identity") -> NDArray[np.float32]:
         """Return unit rows, shape (N, D), of one judge."""
-        return self.bench.encoders[judge].image_features(pixels)
+        return self.base.encoders[judge].image_features(pixels)
 
     def similarity(self, pixels: Pixels, references: Pixels, judge: str = "identity") -> float:
         """Mean cosine of images and references."""
@@ -224,20 +224,20 @@ class Classroom:
         features = self.features(pixels)
         own = (features @ self.features(references).T).mean(1)
         others = [
-            load_images(folder, self.bench.resolution).pixels for folder in sorted((OTHER_ARTISTS / noun).iterdir())
+            load_images(folder, self.base.resolution).pixels for folder in sorted((OTHER_ARTISTS / noun).iterdir())
         ]
         rivals = np.stack([(features @ self.features(other).T).mean(1) for other in others])  # (artists, N)
         return float((own > rivals.max(0)).mean())
 
     def _calibrated(self) -> Moments:
         if self._calibration is None:
-            self._calibration = calibration_moments(self.bench)
+            self._calibration = calibration_moments(self.base)
         return self._calibration
 
     def _past(self, one: Taught, earlier: Sequence[Taught], new_phrase: str) -> PastConcept:
         """Return an earlier concept as the regularizer of a new one sees it."""
         others = [other.weights.phrase for other in earlier if other is not one]
-        prompts = protected_prompts(self.bench, one.weights.phrase, [*others, new_phrase])
+        prompts = protected_prompts(self.base, one.weights.phrase, [*others, new_phrase])
         return PastConcept(one.birth, prompt_moments(self.model.pipeline, prompts), one.masks)
 
 

@@ -56,7 +56,7 @@ def overlaps(lab: Lab, score: str) -> Cell:
     """For each vote: for each number of prompts, the share of base neurons that are general, concept by concept."""
     base = [_base_neurons(lab, concept, score) for concept in single_concepts(lab)]
     room = lab.room
-    prompts = room.bench.calibration.selection[: lab.size.calibration[-1]]
+    prompts = room.base.calibration.selection[: lab.size.calibration[-1]]
     active = []
     for number, prompt in enumerate(prompts):
         vote = Vote(score, DEFAULTS.general_ratio, 1.0, seed=number)

@@ -120,16 +120,16 @@ class Room:
 
     def pairs(self, tree: Tree, factor: float, last: str, scored: bool = True) -> Found:
         """Drift and scores of the concepts of a tree that are not born in it, `last` scaled by a factor."""
-        bench = self.session.bench
+        base = self.session.base
         concepts = {
             name: scaled(one, factor) if name == last else one for name, one in self.session.concepts(tree).items()
         }
         old = {name: one for name, one in tree.concepts.items() if self.session.birth_tree(one) != tree}
         births = {name: self._birth(one) for name, one in old.items()} if scored else {}
-        now = bench.model.set_concepts(list(concepts.values()))
+        now = base.model.set_concepts(list(concepts.values()))
         found: Found = []
         for name, concept_id in old.items():
-            moments = judged_moments(bench, concepts[name].phrase)
+            moments = judged_moments(base, concepts[name].phrase)
             pair = {"drift": kv_drift(now, self.session.birth_weights(concept_id), moments)}
             if scored:
                 after, before = self._scores(concept_id), births[name]
@@ -149,8 +149,8 @@ class Room:
     def _scores(self, concept_id: str) -> Scores:
         """Scores of a concept in the live model."""
         concept = self.session.concept(concept_id)
-        images = judge_images(self.session.bench, concept.phrase, 0, IMAGES, 0)
-        return score_images(self.session.bench, images, concept.class_noun, dict(self.session.references(concept_id)))
+        images = judge_images(self.session.base, concept.phrase, 0, IMAGES, 0)
+        return score_images(self.session.base, images, concept.class_noun, dict(self.session.references(concept_id)))
 
 
 def scaled(concept: ConceptWeights, factor: float) -> ConceptWeights:

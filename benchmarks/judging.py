@@ -45,7 +45,7 @@ class Judge:
         self.room, self.stream = room, stream
         self._dtype = autocast_dtype(room.model.pipeline.device) if mixed else None
         self.encoders: dict[str, Callable[[Pixels], Features]] = {
-            name: encoder.image_features for name, encoder in room.bench.encoders.items()
+            name: encoder.image_features for name, encoder in room.base.encoders.items()
         }
         if lite is not None:
             self.encoders["lite"] = lite.image_features
@@ -105,7 +105,7 @@ class Judge:
     def text_score(self, images: Pixels, prompts: Sequence[str], concepts: Sequence[Concept]) -> float:
         """CLIP-T: mean cosine to the prompts without the concepts' tokens."""
         tokens = [concept.token for concept in concepts]
-        texts = self.room.bench.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
+        texts = self.room.base.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
         return metrics.clip_t(self.encoders["clip"](images), texts)
 
     def in_windows(self, images: Pixels, concept: Concept) -> NDArray[np.float64]:
@@ -142,7 +142,7 @@ class Judge:
         """Draw with the live model."""
         mixed = torch.autocast(self.room.model.pipeline.device.type, self._dtype) if self._dtype else None
         with mixed or contextlib.nullcontext():
-            return self.room.bench.images(prompts, seeds)
+            return self.room.base.images(prompts, seeds)
 
     def _judged(self, prompts: Sequence[str]) -> Pixels:
         return self.draw(prompts, self.stream.seeds(len(prompts)))

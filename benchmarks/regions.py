@@ -77,12 +77,12 @@ def _regions(way: str, prompt: str, order: Sequence[str], concepts: Mapping[str,
 
 
 def _pictures(session: Session, prompt: str, regions: Sequence[Region], seeds: int) -> Pixels:
-    bench = session.bench
-    defaults = bench.family.defaults
-    with regional(bench.model.pipeline, regions):
+    base = session.base
+    defaults = base.family.defaults
+    with regional(base.model.pipeline, regions):
         return sample(
-            bench.model.pipeline, [prompt] * seeds, range(seeds), steps=defaults.sampler_steps,
-            guidance=defaults.guidance, size=bench.resolution,
+            base.model.pipeline, [prompt] * seeds, range(seeds), steps=defaults.sampler_steps,
+            guidance=defaults.guidance, size=base.resolution,
         )  # fmt: skip
 
 
@@ -90,8 +90,8 @@ def _halves(session: Session, pictures: Pixels, references: NDArray[np.float32],
     """Identity of one half of each picture with the references, shape (N,)."""
     left = half * SIDE
     parts = [Image.fromarray(one[TOP : TOP + SIDE, left : left + SIDE]) for one in pictures]
-    side = session.bench.resolution
+    side = session.base.resolution
     enlarged = np.stack([np.asarray(one.resize((side, side), Image.Resampling.BICUBIC)) for one in parts])
-    features = session.bench.encoders["identity"].image_features(enlarged)
+    features = session.base.encoders["identity"].image_features(enlarged)
     scores: NDArray[np.float32] = (features @ references.T).mean(1)
     return scores

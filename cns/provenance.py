@@ -128,7 +128,7 @@ CHOICES: dict[str, Choice] = {
         "weights-as-integers",
     ),
 }  # fmt: skip
-"""By name: the fields of `cns.lesson.Settings`, and in between what is no setting."""
+"""By name: the fields of `cns.task.Settings`, and in between what is no setting."""
 
 OUTSIDE = ("trained", "neuron", "kind", "class_noun", "token", "captions", "resolution", "grid")
-"""Rows that are no field of `cns.lesson.Settings`."""
+"""Rows that are no field of `cns.task.Settings`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images, recomputing
-from cns.lesson import Settings
+from cns.task import Settings
 
 
 def time_steps(model: Model, images: NDArray[np.uint8], class_noun: str, settings: Settings, steps: int = 3) -> float:

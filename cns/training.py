@@ -26,11 +26,11 @@ from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
 from cns.errors import CodecError, SettingsError
 from cns.flat import Flat, finite, learning_rate
-from cns.lesson import Learned, Lesson, Settings, Surroundings
 from cns.regularizers import History, Projection, Ties, regularizer_named
 from cns.report import Report
 from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
 from cns.selection import Selection, score_named, select_concept_neurons, voted
+from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
 from cns.tokens import class_noun_row, keep_norm, norm_band, trainable_rows, unread_prompts
 
@@ -44,8 +44,8 @@ WARMUP_RATE = 2
 def learn_concept(
     model: Model,
     parent: Weights,
-    lesson: Lesson,
-    around: Surroundings,
+    task: TrainingTask,
+    constraints: TrainingConstraints,
     settings: Settings,
     report: Report,
     checkpoint: Checkpoint = forget,
@@ -54,11 +54,11 @@ def learn_concept(
     """Learn one concept on top of `parent`.
 
     Args:
-        model: Its live weights equal `parent`, and do again when this returns or raises; the lesson's token stays
+        model: Its live weights equal `parent`, and do again when this returns or raises; the task's token stays
             installed.
         parent: Composed weights of the concepts learned so far.
-        lesson: Images, token, prompts.
-        around: Earlier concepts and general neurons.
+        task: Images, token, prompts.
+        constraints: Earlier concepts and general neurons.
         settings: How.
         report: Told of progress.
         checkpoint: Told the state after every step.
@@ -71,26 +71,26 @@ def learn_concept(
     """
     settings.check()
     denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    row = first_rows(model, lesson, settings)
+    row = first_rows(model, task, settings)
     tokenizer = model.pipeline.tokenizer
-    if unread := unread_prompts(tokenizer, itertools.chain.from_iterable(lesson.prompts), lesson.token):
+    if unread := unread_prompts(tokenizer, itertools.chain.from_iterable(task.prompts), task.token):
         raise SettingsError(
-            f"{lesson.token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
+            f"{task.token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
             f"prompt {unread[0][:60]!r}…",
             "Shorten the caption, or mark the place of the token near its beginning by [trigger]",
         )
-    latents = encode_images(model.pipeline, lesson.images)
+    latents = encode_images(model.pipeline, task.images)
     row = row.to(model.pipeline.device).requires_grad_()
     model.freeze()
     try:
         with recomputing(model.pipeline, latents.shape[-1]):
-            run = _Run(denoiser, lesson, latents, row, settings, report, checkpoint, state)
-            if lesson.prior is not None and settings.prior:
-                run.prior = encode_images(model.pipeline, lesson.prior)
+            run = _Run(denoiser, task, latents, row, settings, report, checkpoint, state)
+            if task.prior is not None and settings.prior:
+                run.prior = encode_images(model.pipeline, task.prior)
             run.warm_up()
-            selection = run.select(around)
+            selection = run.select(constraints)
             device = model.pipeline.device
-            history = History(model.base, parent, selection.masks, around.past, around.calibration, device)
+            history = History(model.base, parent, selection.masks, constraints.past, constraints.calibration, device)
             trained = run.finetune(selection, history)
     finally:
         model.write(parent)
@@ -98,18 +98,18 @@ def learn_concept(
     delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}
     rows = {token: one.detach().float().cpu() for token, one in run.rows().items()}
     model.add_tokens(rows)
-    weights = ConceptWeights(lesson.name, lesson.class_noun, rows, delta)
+    weights = ConceptWeights(task.name, task.class_noun, rows, delta)
     return Learned(weights, selection, run.series, settings.plain(), settings.plugins)
 
 
-def first_rows(model: Model, lesson: Lesson, settings: Settings) -> Tensor:
-    """Install the lesson's token where it starts; return its row, shape (D,), or of several vectors (V, D), float32.
+def first_rows(model: Model, task: TrainingTask, settings: Settings) -> Tensor:
+    """Install the task's token where it starts; return its row, shape (D,), or of several vectors (V, D), float32.
 
     Several vectors start alike: what they become differs by their places in the prompt.
     """
     tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
-    row = class_noun_row(tokenizer, text_encoder, settings.init or lesson.class_noun)
-    model.add_tokens(dict.fromkeys(vector_tokens(lesson.token, settings.vectors), row))
+    row = class_noun_row(tokenizer, text_encoder, settings.init or task.class_noun)
+    model.add_tokens(dict.fromkeys(vector_tokens(task.token, settings.vectors), row))
     return row if settings.vectors == 1 else row.repeat(settings.vectors, 1)
 
 
@@ -119,7 +119,7 @@ class _Run:
     def __init__(
         self,
         denoiser: Denoiser,
-        lesson: Lesson,
+        task: TrainingTask,
         latents: Tensor,
         row: Tensor,
         settings: Settings,
@@ -127,10 +127,10 @@ class _Run:
         checkpoint: Checkpoint,
         state: TrainingState | None,
     ) -> None:
-        self.denoiser, self.lesson, self.latents, self.row = denoiser, lesson, latents, row
+        self.denoiser, self.task, self.latents, self.row = denoiser, task, latents, row
         self.settings, self.report, self.checkpoint, self.state = settings, report, checkpoint, state
         self.text_encoder = denoiser.pipeline.text_encoder
-        self.tokens = vector_tokens(lesson.token, settings.vectors)
+        self.tokens = vector_tokens(task.token, settings.vectors)
         self.ids = denoiser.pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
         self.band = norm_band(denoiser.pipeline.tokenizer, self.text_encoder, row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -142,7 +142,7 @@ class _Run:
 
     def draw(self) -> NoisedBatch:
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        return draw_batch(self.latents, self.lesson.prompts, size, steps, self.generator)
+        return draw_batch(self.latents, self.task.prompts, size, steps, self.generator)
 
     def rows(self) -> dict[str, Tensor]:
         """The row of each of the token's vectors, views of the one that is trained."""
@@ -161,7 +161,7 @@ class _Run:
         """
         assert self.prior is not None
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        prompts = [[prompt] for prompt in self.lesson.prior_prompts]
+        prompts = [[prompt] for prompt in self.task.prior_prompts]
         return self.denoiser.loss(draw_batch(self.prior, prompts, size, steps, self.generator))
 
     def guard(self) -> None:
@@ -184,21 +184,21 @@ class _Run:
             self.checkpoint(self._state("token warm-up", step + 1, {"row": self.row}, optimizer), due=step + 1 == steps)
             self.report("token warm-up", step + 1, steps, loss=losses[-1])
 
-    def select(self, around: Surroundings) -> Selection:
+    def select(self, constraints: TrainingConstraints) -> Selection:
         """Score the concept's weights and fill the budget; or take the masks of a state that has them."""
         for parameter in kv_parameters(self.denoiser.pipeline).values():
             parameter.requires_grad_(True)
         if self.state is not None and self.state.stage == "finetuning":
-            return self._selected(self.state, around.general)
+            return self._selected(self.state, constraints.general)
         self.denoiser.model.add_tokens({token: row.detach() for token, row in self.rows().items()})
-        prompts = sorted({prompt for choices in self.lesson.prompts for prompt in choices})
+        prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
         batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
         scores = score_named(self.settings.score)(self.denoiser, prompts, batches)
         vote = self.settings.past_vote
-        held = None if vote is None or not around.masks else voted(around.masks, vote)
+        held = None if vote is None or not constraints.masks else voted(constraints.masks, vote)
         budget, ratio = self.settings.budget, self.settings.general_ratio
-        selection = select_concept_neurons(scores, around.general, budget, ratio, held)
+        selection = select_concept_neurons(scores, constraints.general, budget, ratio, held)
         self.report("selection", 1, 1, neurons=selection.count)
         return selection
 

@@ -61,7 +61,7 @@ def train(
     row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
     install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
     subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
-    prompts = training_prompts(room.bench, subject)
+    prompts = training_prompts(room.base, subject)
     latents, denoiser = encode_images(pipeline, concept.images.pixels), Denoiser(room.model, autocast_dtype(row.device))
     token_id = pipeline.tokenizer.convert_tokens_to_ids(concept.token)
     token_rate = defaults.token_lr if weights else recipe.lr

@@ -27,9 +27,9 @@ def doctor(as_json: JsonFlag = False) -> None:
     Versions, free space, locks, the base model's digests, MLflow's tables, rights, leftovers. Exit code 4 if something
     is bad, 0 if there are only warnings.
     """
-    from cns_cli.porcelain.doctor import doctor as examine
+    from cns_cli.porcelain.doctor import doctor as evaluate
 
-    result = examine(Path.cwd())
+    result = evaluate(Path.cwd())
     Output(as_json=as_json).answer(result.to_json(), doctor_lines(result))
     if result.bad:
         raise typer.Exit(ExitCode.REGISTRY)

@@ -30,7 +30,7 @@ from registry.repository import Committed, Repository
 from registry.signals import held
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds
-    from cns_cli.porcelain.learning.addition import Outcome
+    from cns_cli.porcelain.learning.addition import Addition
 
 
 def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
@@ -123,7 +123,7 @@ def _standing(name: str, done: Committed) -> Iterator[None]:
         raise
 
 
-def _commit(outcome: Outcome, seen: str) -> Committed:
+def _commit(outcome: Addition, seen: str) -> Committed:
     """Commit, and drop the saved states of the training: it is in history now, or kept under refs/lost."""
     pending = Pending(outcome.session.repo.folder)
     name = outcome.options.name
@@ -137,7 +137,7 @@ def _commit(outcome: Outcome, seen: str) -> Committed:
     return done
 
 
-def _checked(options: AddOptions, outcome: Outcome, progress: Progress) -> CheckResult:
+def _checked(options: AddOptions, outcome: Addition, progress: Progress) -> CheckResult:
     from cns_cli.porcelain.check import check
 
     wanted = CheckOptions(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # what they import costs seconds, and a check of stored score
 from typing import TYPE_CHECKING, TypedDict
 
 from cns_cli.porcelain.gate.limits import GROWTHS
-from cns_cli.porcelain.gate.run import _Run
+from cns_cli.porcelain.gate.run import CheckRun
 
 if TYPE_CHECKING:  # it loads torch
     from cns_cli.porcelain.models.session import Session
@@ -47,7 +47,7 @@ def check(options: CheckOptions, progress: Progress | None = None, session: Sess
         SettingsError, BadConfig: A setting cannot be meant, or there are fewer prompts than the baseline has.
         EncoderMissingError: A judge is not there. A score that cannot be computed is no error but a failed row.
     """
-    run = _Run(options, progress or NullProgress(), session)
+    run = CheckRun(options, progress or NullProgress(), session)
     if not run.chosen:
         return run.result({}, ())
     return run.decide()

@@ -77,9 +77,9 @@ def _registry(folder: Path) -> Iterator[Sign]:
         ("SQLite", _journals),
         ("leftovers", _leftovers),
     )
-    for about, examine in examinations:
+    for about, evaluate in examinations:
         try:
-            yield from examine(folder)
+            yield from evaluate(folder)
         except (RegistryError, OSError) as error:
             message = getattr(error, "message", str(error))
             yield Sign(level="bad", about=about, found=message, fix=getattr(error, "hint", "") or "cns fsck")

@@ -8,7 +8,7 @@ from cns_cli.porcelain.answers import GenerateResult
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.plan import plan_of
-from cns_cli.porcelain.pictures.run import _Run
+from cns_cli.porcelain.pictures.run import GenerateRun
 from cns_cli.progress import Progress
 
 
@@ -27,7 +27,7 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
     began = time.monotonic()
     plan = plan_of(options)
     progress.stage("load the model")
-    run = _Run(options, plan, Session.open(plan.repo, options.device), progress)
+    run = GenerateRun(options, plan, Session.open(plan.repo, options.device), progress)
     trees = {stop.commit.tree for stop in plan.stops}
     progress.stage("generate", options.n * len(trees))
     run.write_sheet() if options.grid or plan.is_range else run.write_files()

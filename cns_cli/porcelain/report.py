@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from cns_cli.files import write_output
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.reporting.collect import Collector, known_family
-from cns_cli.porcelain.reporting.data import Outcome, ReportData
+from cns_cli.porcelain.reporting.data import CellVerdict, ReportData
 from cns_cli.porcelain.reporting.page import page
-from cns_cli.porcelain.reporting.pictures import Gallery
+from cns_cli.porcelain.reporting.pictures import Sheets
 from cns_cli.porcelain.reporting.words import missing_cells, places, verdict
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
@@ -61,7 +61,7 @@ class ReportResult(Result):
 
     path: Path
     commit: str
-    outcome: Outcome
+    outcome: CellVerdict
     verdict: str
     bytes_written: int
     measured: int
@@ -133,8 +133,8 @@ def _with_pictures(
     family = known_family(data.family)
     if family is None or not data.columns:
         return data
-    gallery = Gallery(repo, family, open_session, progress)
-    sheets, told = gallery.sheets(data, options.images)
+    made = Sheets(repo, family, open_session, progress)
+    sheets, told = made.sheets(data, options.images)
     left_out = tuple(one for one in told if not one.startswith("no pictures"))
     warnings = tuple(one for one in told if one.startswith("no pictures"))
     return replace(data, sheets=sheets, left_out=data.left_out + left_out, warnings=data.warnings + warnings)

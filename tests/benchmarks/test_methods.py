@@ -43,12 +43,12 @@ def learn(room: Classroom, method: Method, concepts: Sequence[Concept]) -> list[
 
 def draw(room: Classroom, method: Method, state: Any, concept: Concept) -> Pixels:
     method.put(room, state, [concept.name])
-    return room.bench.images([f"a {concept.phrase} on the grass"], [5])
+    return room.base.images([f"a {concept.phrase} on the grass"], [5])
 
 
 def base_images(room: Classroom) -> Pixels:
     room.reset()
-    return room.bench.images(["a dog on the grass"], [5])
+    return room.base.images(["a dog on the grass"], [5])
 
 
 def changed(room: Classroom) -> set[str]:

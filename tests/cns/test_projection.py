@@ -9,11 +9,11 @@ import torch
 
 from cns import codec
 from cns.drift import Moments, prompt_moments
-from cns.lesson import Surroundings
 from cns.projection import RowProjection, hard, soft
 from cns.regularizers import REGULARIZERS, History, PastConcept, Ties
+from cns.task import TrainingConstraints
 from cns.training import learn_concept
-from tests.cns.test_training import SETTINGS, lesson, silent, stored
+from tests.cns.test_training import SETTINGS, silent, stored, task
 
 NAME = "a.attn2.to_k.weight"
 CPU = torch.device("cpu")
@@ -107,11 +107,11 @@ def trained(tiny_folders):
         general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
         moments = prompt_moments(model.pipeline, prompts)
         past = [PastConcept(parent, moments, {name: ~mask for name, mask in general.items()})]
-        around = Surroundings(past, prompt_moments(model.pipeline, ["a dog", ""]), general)
+        constraints = TrainingConstraints(past, prompt_moments(model.pipeline, ["a dog", ""]), general)
         settings = dataclasses.replace(
             SETTINGS, **{"reg": reg, "anchor_strength": 0.0, "steps": 12, "budget": 1500, **changes}
         )
-        learned = learn_concept(model, parent, lesson(), around, settings, silent)
+        learned = learn_concept(model, parent, task(), constraints, settings, silent)
         now = model.compose([learned.weights])
         moved = {name: now[name] - parent[name] for name in parent}
         felt = sum(float(((moved[n] @ moments.of(n)) * moved[n]).sum()) for n in moved)

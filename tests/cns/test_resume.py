@@ -14,8 +14,8 @@ from cns import codec
 from cns.compose import kv_parameters, weights_digest
 from cns.drift import prompt_moments
 from cns.errors import CodecError
-from cns.lesson import Lesson, Settings, Surroundings
 from cns.resume import TrainingState, decode, encode
+from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.training import learn_concept
 from tests.cns.conftest import tiny_model
 
@@ -62,10 +62,10 @@ class Keeper:
 def learn(model, settings: Settings = SETTINGS, *, keeper=None, state=None, report=silent):
     parent = model.set_concepts([])
     general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
-    around = Surroundings([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
+    constraints = TrainingConstraints([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    lesson = Lesson("rex", "dog", "<rex>", images, [["a <rex> dog", "a photo of a <rex> dog"]] * 3)
-    return learn_concept(model, parent, lesson, around, settings, report, keeper or Keeper(), state)
+    task = TrainingTask("rex", "dog", "<rex>", images, [["a <rex> dog", "a photo of a <rex> dog"]] * 3)
+    return learn_concept(model, parent, task, constraints, settings, report, keeper or Keeper(), state)
 
 
 def stored(learned):

@@ -15,10 +15,10 @@ from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.drift import prompt_moments
 from cns.errors import GridError, MethodError, SettingsError
 from cns.flat import learning_rate
-from cns.lesson import Lesson, Settings, Surroundings
 from cns.regularizers import REGULARIZERS
 from cns.sampling import batches, sample
 from cns.selection import SCORES
+from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.timing import time_steps
 from cns.training import learn_concept
 
@@ -43,16 +43,16 @@ def silent(_stage, _done, _total, **_numbers):
     return None
 
 
-def lesson(name: str = "rex") -> Lesson:
+def task(name: str = "rex") -> TrainingTask:
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    return Lesson(name, "dog", f"<{name}>", images, [[f"a <{name}> dog"]] * 3)
+    return TrainingTask(name, "dog", f"<{name}>", images, [[f"a <{name}> dog"]] * 3)
 
 
-def learn(model, settings: Settings = SETTINGS, what: Lesson | None = None):
+def learn(model, settings: Settings = SETTINGS, what: TrainingTask | None = None):
     parent = model.set_concepts([])
     general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
-    around = Surroundings([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
-    return learn_concept(model, parent, what or lesson(), around, settings, silent)
+    constraints = TrainingConstraints([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
+    return learn_concept(model, parent, what or task(), constraints, settings, silent)
 
 
 def stored(learned) -> tuple[bytes, bytes, bytes]:
@@ -143,8 +143,8 @@ def test_learning_lowers_the_loss_on_its_own_images(model):
     more = {"steps": 40, "warmup_steps": 5, "lr": 5e-3, "budget": 600, "reg": "none", "score": "gradient"}
     settings = dataclasses.replace(SETTINGS, **more)
     learned = learn(model, settings)
-    latents = encode_images(model.pipeline, lesson().images)
-    batch = draw_batch(latents, lesson().prompts, 32, 1000, torch.Generator().manual_seed(9))
+    latents = encode_images(model.pipeline, task().images)
+    batch = draw_batch(latents, task().prompts, 32, 1000, torch.Generator().manual_seed(9))
     with torch.no_grad():
         model.set_concepts([])
         before = float(Denoiser(model, None).loss(batch))
@@ -155,7 +155,7 @@ def test_learning_lowers_the_loss_on_its_own_images(model):
 
 def test_time_steps_measures_and_leaves_the_weights_alone(model):
     before = weights_digest(model.base)
-    assert time_steps(model, lesson().images, "dog", SETTINGS, steps=1) > 0
+    assert time_steps(model, task().images, "dog", SETTINGS, steps=1) > 0
     live = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
     assert weights_digest(live) == before
 
@@ -175,7 +175,7 @@ def test_no_timestep_lies_behind_the_schedule(monkeypatch):
 
 
 def test_a_prompt_whose_token_nobody_reads_is_refused(model):
-    long = dataclasses.replace(lesson(), prompts=[["very " * 90 + "<rex> dog"], *lesson().prompts[1:]])
+    long = dataclasses.replace(task(), prompts=[["very " * 90 + "<rex> dog"], *task().prompts[1:]])
     with pytest.raises(SettingsError, match="<rex> stands beyond the"):
         learn(model, what=long)
 

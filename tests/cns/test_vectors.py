@@ -20,7 +20,7 @@ from cns.tokens import (
     token_ids,
 )
 from cns.training import first_rows
-from tests.cns.test_training import SETTINGS, learn, lesson, stored
+from tests.cns.test_training import SETTINGS, learn, stored, task
 
 TWO = dataclasses.replace(SETTINGS, vectors=2)
 PROMPTS = ["a <rex> dog", "a cat", "a <rex> dog and a <rex> cat"]
@@ -107,8 +107,8 @@ def test_phrases_leave_further_vectors_out():
 
 def test_the_token_starts_at_the_class_noun_or_at_the_words_that_are_given(model):
     tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
-    assert torch.equal(first_rows(model, lesson(), SETTINGS), class_noun_row(tokenizer, text_encoder, "dog"))
-    found = first_rows(model, lesson(), dataclasses.replace(TWO, init="red car"))
+    assert torch.equal(first_rows(model, task(), SETTINGS), class_noun_row(tokenizer, text_encoder, "dog"))
+    found = first_rows(model, task(), dataclasses.replace(TWO, init="red car"))
     assert torch.equal(found[1], class_noun_row(tokenizer, text_encoder, "red car"))
 
 
@@ -161,8 +161,8 @@ def test_settings_that_came_later_stand_in_the_record_only_where_they_differ():
 
 
 def test_prior_images_are_trained_on_beside_the_concept(model):
-    images = lesson().images[:2]
-    with_prior = dataclasses.replace(lesson(), prior=images, prior_prompts=["a dog", "a picture of a dog"])
+    images = task().images[:2]
+    with_prior = dataclasses.replace(task(), prior=images, prior_prompts=["a dog", "a picture of a dog"])
     learned = learn(model, dataclasses.replace(SETTINGS, prior=2), with_prior)
     plain = learn(model, SETTINGS)
     assert learned.settings["prior"] == 2

@@ -65,7 +65,7 @@ def test_capacity_is_recorded_told_and_shown_by_status(learned, photos, tmp_path
         for name, sparse in session.concept(concept).delta.items()
         for place in sparse.positions.tolist()
     ]
-    held = len(set(positions)) / session.bench.model.kv_size
+    held = len(set(positions)) / session.base.model.kv_size
     assert result.capacity["capacity_held"] == record["metrics"]["capacity_held"] == pytest.approx(held)
     shares = {name: value for name, value in result.capacity.items() if name != "reused"}
     assert status(learned).capacity == shares
@@ -124,12 +124,12 @@ def test_plain_diffusers_makes_the_same_images_of_a_token_of_two_vectors(learned
     session = Session.open(repo, "cpu")
     session.set_tree(repo.tree_of("HEAD"))
     prompts, seeds = ["a <mug> cup", "a <rex> dog and a <mug> cup"], [3, 4]
-    ours = [session.bench.images([prompt], [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)]
+    ours = [session.base.images([prompt], [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)]
     folder = tmp_path_factory.mktemp("export") / "pipeline"
     export("HEAD", "diffusers", folder, "fp32", learned)
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
-    defaults = session.bench.family.defaults
+    defaults = session.base.family.defaults
     for prompt, seed, expected in zip(prompts, seeds, ours, strict=True):
         made = pipeline(
             prompt, num_inference_steps=defaults.sampler_steps, guidance_scale=defaults.guidance,

@@ -152,14 +152,14 @@ def test_what_add_stored_is_found_by_check(learned):
 def test_files_and_the_loaded_base_give_one_protocol(session):
     repo = session.repo
     from_files = protocol_for(repo, repo.tree_of("HEAD"), CheckOptions(start=repo.root))
-    bench = session.bench
-    assert from_files.scores == protocol(bench, 0)
-    assert digest_of(from_files.scores) == protocol_digest(bench, 0)
-    loaded = bench.model.pipeline
+    base = session.base
+    assert from_files.scores == protocol(base, 0)
+    assert digest_of(from_files.scores) == protocol_digest(base, 0)
+    loaded = base.model.pipeline
     assert from_files.scores["sampler"] == type(loaded.scheduler).__name__
     assert from_files.scores["dtype"] == str(loaded.unet.dtype)
-    assert from_files.scores["resolution"] == bench.resolution
-    assert from_files.scores["encoders"] == {name: one.digest for name, one in bench.encoders.items()}
+    assert from_files.scores["resolution"] == base.resolution
+    assert from_files.scores["encoders"] == {name: one.digest for name, one in base.encoders.items()}
     import diffusers
     import torch
     import transformers
@@ -169,7 +169,7 @@ def test_files_and_the_loaded_base_give_one_protocol(session):
 
 
 def test_another_seed_is_another_protocol(session):
-    assert protocol_digest(session.bench, 0) != protocol_digest(session.bench, 1)
+    assert protocol_digest(session.base, 0) != protocol_digest(session.base, 1)
 
 
 def test_scores_survive_being_stored():

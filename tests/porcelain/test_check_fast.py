@@ -16,7 +16,7 @@ def fast(folder, **changes):
 
 
 def test_the_drift_decides_and_no_image_is_made(learned, monkeypatch):
-    monkeypatch.setattr("cns_cli.porcelain.models.base.Workbench.images", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.base.LoadedBase.images", _never)
     result = fast(learned)
     assert (result.images, result.images_made) == (0, 0)
     rows = {row.concept: row for row in result.rows}
@@ -42,7 +42,7 @@ def test_density_and_overlap_are_those_of_the_masks(session):
     rex, tom = (session.concept(tree.concepts[name]).delta for name in ("rex", "tom"))
     changed = {(name, place) for name, sparse in rex.items() for place in sparse.positions.tolist()}
     others = {(name, place) for name, sparse in tom.items() for place in sparse.positions.tolist()}
-    assert found.share_kv == pytest.approx(len(changed) / session.bench.model.kv_size)
+    assert found.share_kv == pytest.approx(len(changed) / session.base.model.kv_size)
     assert found.overlap == {"tom": pytest.approx(len(changed & others) / len(changed))}
     assert codec.count_weights(rex) == len(changed)
 
@@ -64,7 +64,7 @@ def test_one_bit_outside_the_masks_is_found(session):
     free = next(place for place in range(weights[name].numel()) if place not in held)
     changed = {**weights, name: weights[name].clone()}
     changed[name].view(-1)[free : free + 1].view(torch.int32).bitwise_xor_(torch.tensor(1, dtype=torch.int32))
-    session.bench.model.write(changed)
+    session.base.model.write(changed)
     found = gates(session, changed)
     assert (found[OUTSIDE], found[LIVE]) == (False, True)
     assert gates(session, weights)[LIVE] is False
@@ -73,7 +73,7 @@ def test_one_bit_outside_the_masks_is_found(session):
 @pytest.mark.parametrize("token", [None, "<rex>"])
 def test_a_changed_row_of_the_text_encoder_is_found(session, token):
     weights = session.set_tree(session.repo.tree_of("HEAD"))
-    pipeline = session.bench.model.pipeline
+    pipeline = session.base.model.pipeline
     row = 5 if token is None else pipeline.tokenizer.convert_tokens_to_ids(token)
     with torch.no_grad():
         pipeline.text_encoder.get_input_embeddings().weight[row, 0] += 1

@@ -42,13 +42,13 @@ def features(session, tree, prompts, encoder, images=IMAGES):
     session.set_tree(tree)
     rows = []
     for row, prompt in enumerate(prompts):
-        made = session.bench.images([prompt] * images, [1000 * row + k for k in range(images)])
-        rows.append(session.bench.encoders[encoder].image_features(made))
+        made = session.base.images([prompt] * images, [1000 * row + k for k in range(images)])
+        rows.append(session.base.encoders[encoder].image_features(made))
     return np.stack(rows).astype(np.float64)
 
 
 def prompts(session, words):
-    return [template.replace("{}", words) for template in session.bench.family.judge_templates]
+    return [template.replace("{}", words) for template in session.base.family.judge_templates]
 
 
 def references(session, name, encoder):
@@ -85,7 +85,7 @@ def test_likeness_to_the_references(judged, metric, encoder):
 def test_likeness_to_the_prompt(judged):
     session, _, rows = judged
     birth, now = trees(session, "rex")
-    texts = session.bench.clip.text_features(prompts(session, "dog")).astype(np.float64)
+    texts = session.base.clip.text_features(prompts(session, "dog")).astype(np.float64)
     before, after = (
         np.einsum("pnd,pd->pn", features(session, tree, prompts(session, "<rex> dog"), "clip"), texts)
         for tree in (birth, now)
@@ -127,7 +127,7 @@ def test_class_noun_toward_the_concept(judged):
 def test_pictures_of_other_things(judged):
     session, _, rows = judged
     now = session.repo.tree_of("HEAD")
-    held_out = session.bench.calibration.held_out[:OTHER_THINGS]
+    held_out = session.base.calibration.held_out[:OTHER_THINGS]
     base, after = (features(session, tree, held_out, "clip", images=1) for tree in (Tree(now.base, {}), now))
     found = rows["(base)"].metric("zero-shot")
     assert found.now == pytest.approx((1 - (base * after).sum(-1)).mean(), abs=1e-4)
@@ -139,7 +139,7 @@ def test_kv_drift_is_the_mean_squared_relative_change_of_keys_and_values(judged)
     session, _, rows = judged
     birth, now = trees(session, "rex")
     before, after = session.birth_weights(birth.concepts["rex"]), session.set_tree(now)
-    pipeline = session.bench.model.pipeline
+    pipeline = session.base.model.pipeline
     ids = pipeline.tokenizer(
         prompts(session, "<rex> dog"), padding="max_length", truncation=True, return_tensors="pt"
     ).input_ids

@@ -135,7 +135,7 @@ def test_another_revision(project: pytest.Pytester) -> None:
 
 
 def test_fast_makes_no_image(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cns_cli.porcelain.models.base.Workbench.images", _never)
+    monkeypatch.setattr("cns_cli.porcelain.models.base.LoadedBase.images", _never)
     (project.path / "pyproject.toml").write_text("[tool.cns.check.max-drop]\ndrift = 10\n")
     run(project, "--cns", "--cns-fast").assert_outcomes(passed=2)
     (project.path / "pyproject.toml").write_text("[tool.cns.check.max-drop]\ndrift = 0\n")

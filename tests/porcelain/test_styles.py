@@ -69,8 +69,8 @@ def test_a_style_is_judged_on_its_own_prompts_by_add_and_check(styled):
     mona = session.repo.tree_of("HEAD").concepts["mona"]
     concept = session.concept(mona)
     assert (concept.phrase, concept.kind) == ("<mona> style", "style")
-    wanted = protocol_digest(session.bench, 0, "style")
-    assert wanted != protocol_digest(session.bench, 0)
+    wanted = protocol_digest(session.base, 0, "style")
+    assert wanted != protocol_digest(session.base, 0)
 
     def digests():
         refs = session.repo.refs
@@ -84,25 +84,25 @@ def test_a_style_is_judged_on_its_own_prompts_by_add_and_check(styled):
     rows = {row.concept: row for row in result.rows}
     assert rows["mona"].metric("id").drop == 0.0  # the newest: its own baseline
     session.set_tree(session.repo.tree_of("HEAD"))
-    prompts = [one.replace("{}", "<mona> style") for one in session.bench.family.style.judge for _ in range(2)]
-    pixels = session.bench.images(prompts, [1000 * (place // 2) + place % 2 for place in range(len(prompts))])
+    prompts = [one.replace("{}", "<mona> style") for one in session.base.family.style.judge for _ in range(2)]
+    pixels = session.base.images(prompts, [1000 * (place // 2) + place % 2 for place in range(len(prompts))])
     references = session.references(mona)["identity"]
-    expected = (session.bench.encoders["identity"].image_features(pixels) @ references.T).mean()
+    expected = (session.base.encoders["identity"].image_features(pixels) @ references.T).mean()
     assert rows["mona"].metric("id").now == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_a_later_object_protects_the_style_in_front_of_it(styled):
     session = Session.open(Repository(styled), "cpu")
-    bench = session.bench
-    alone = [one.replace("{}", "<mona> style") for one in bench.family.style.regularization]
-    found = protected_prompts(bench, "<mona> style", ["<rex> dog"], ["<fx> style"], "style")
+    base = session.base
+    alone = [one.replace("{}", "<mona> style") for one in base.family.style.regularization]
+    found = protected_prompts(base, "<mona> style", ["<rex> dog"], ["<fx> style"], "style")
     assert found == [
         *alone,
         "a <mona> style <rex> dog",
         "a <mona> style <fx> style picture",
         "a <fx> style <mona> style picture",
     ]
-    of_rex = protected_prompts(bench, "<rex> dog", ["<tom> cat"], ["<mona> style"])
+    of_rex = protected_prompts(base, "<rex> dog", ["<tom> cat"], ["<mona> style"])
     assert of_rex[-1] == "a <mona> style <rex> dog"
     assert "a <rex> dog and a <tom> cat" in of_rex
 
@@ -130,6 +130,6 @@ def test_a_report_fills_in_the_scores_that_a_check_would(styled):
     mona = repo.tree_of("HEAD").concepts["mona"]
     found = (repo.objects.get(repo.refs.get(name), Evaluation) for name in repo.refs.names(EVALUATIONS))
     of_style = {one.protocol_digest for one in found if one.concept == mona and "clip_t" in one.scores}
-    bench = Session.open(repo, "cpu").bench
-    assert protocol_digest(bench, 0) not in of_style
-    assert protocol_digest(bench, 0, "style") in of_style
+    base = Session.open(repo, "cpu").base
+    assert protocol_digest(base, 0) not in of_style
+    assert protocol_digest(base, 0, "style") in of_style

@@ -127,7 +127,7 @@ def audited(commands: list[tuple[str, ...]], scratch: Path, base: Path) -> dict[
     for name in STRANGERS:
         (work / f"{name}.py").write_text("raise SystemExit('a module of the current folder was imported')\n")
     (work / "report.html").touch()
-    around = {str(place): contents(place) for place in (home, base)}
+    constraints = {str(place): contents(place) for place in (home, base)}
     before = {name: digest for name, digest in contents(work).items() if not name.startswith(".cns")}
     words = [[word.replace("BASE", str(base)).replace("OUT", str(out)) for word in line] for line in commands]
     plan = {"folder": str(work), "allowed": [str(work / ".cns"), str(out), str(temporary)], "commands": words}
@@ -155,7 +155,7 @@ def audited(commands: list[tuple[str, ...]], scratch: Path, base: Path) -> dict[
     report["output"] = (done.stdout, done.stderr)
     after = {name: digest for name, digest in contents(work).items() if not name.startswith(".cns")}
     report["changed"] = [f"work/{name}" for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
-    for place, was in around.items():
+    for place, was in constraints.items():
         now = contents(Path(place))
         report["changed"] += [f"{place}/{name}" for name in was.keys() | now.keys() if was.get(name) != now.get(name)]
     return report

@@ -84,9 +84,9 @@ def _mounted(mirrored: Mirrored, how: str) -> str:
     return _child(repository, ["unshare", "-rm", "sh", "-c", f'{how} && exec "$@"', "sh"])
 
 
-def _child(repository: Repository, around: list[str]) -> str:
+def _child(repository: Repository, constraints: list[str]) -> str:
     """Commit in a child and repair here; return the child's warning."""
-    command = [*around, sys.executable, "-c", COMMIT, str(repository.root)]
+    command = [*constraints, sys.executable, "-c", COMMIT, str(repository.root)]
     paths = {"PYTHONPATH": str(ROOT), "CNS": str(repository.folder)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **paths}, timeout=300)
     if done.returncode or done.stderr.strip():

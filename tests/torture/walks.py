@@ -67,7 +67,7 @@ class Walker:
         self.base = tiny_sd(scratch / "base")
         init_registry(scratch / "first", str(self.base), author="ann", time=0)
         self.session = Session.open(Repository(scratch / "first"), "cpu")
-        self.model: Model = self.session.bench.model
+        self.model: Model = self.session.base.model
         rng = np.random.default_rng(seed)
         self.deltas = {name: _delta(self.model, rng) for name in NAMES}
         self.seen = Walked()
@@ -79,7 +79,7 @@ class Walker:
         folder = self.scratch / f"walk-{number}"
         init_registry(folder, str(self.base), author="ann", time=0)
         repository = Repository(folder)
-        session = Session(repository, self.session.bench)
+        session = Session(repository, self.session.base)
         concepts = {name: self._put(repository, name) for name in NAMES}
         path: list[str] = []
         for step in range(STEPS):

@@ -17,7 +17,7 @@ def export_diffusers(session: Session, folder: Path, dtype: str) -> None:
 
     In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
     """
-    pipeline = session.bench.model.pipeline
+    pipeline = session.base.model.pipeline
     with quiet_libraries():
         if dtype != "fp32":
             pipeline.to(dtype=DTYPES[dtype])

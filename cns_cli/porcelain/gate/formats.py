@@ -30,7 +30,7 @@ _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#!|~&$:@]")
 
 
 @dataclass(frozen=True)
-class Case:
+class TestCase:
     """One test of the JUnit report. `problem` is None for a test that passed; `kind` is its type."""
 
     concept: str
@@ -49,7 +49,7 @@ def junit(result: CheckResult) -> str:
     """
     cases = [case for row in result.rows for case in row_cases(row)]
     if not result.passed and not any(case.problem for case in cases):
-        cases.append(Case("(check)", "verdict", "failure", result.outcome, f"the check ended {result.outcome}"))
+        cases.append(TestCase("(check)", "verdict", "failure", result.outcome, f"the check ended {result.outcome}"))
     counts = {
         "tests": str(len(cases)),
         "failures": str(sum(case.problem == "failure" for case in cases)),
@@ -71,17 +71,17 @@ def junit(result: CheckResult) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def row_cases(row: CheckRow) -> list[Case]:
+def row_cases(row: CheckRow) -> list[TestCase]:
     """The tests that one concept makes; at least one of them fails unless the concept was kept."""
     cases = [_metric_case(row.concept, one) for one in row.metrics]
     cases += [
-        Case(row.concept, gate) if held else Case(row.concept, gate, "failure", "forgot", f"{gate}: not so")
+        TestCase(row.concept, gate) if held else TestCase(row.concept, gate, "failure", "forgot", f"{gate}: not so")
         for gate, held in row.gates.items()
     ]
     if row.verdict == "kept":
-        return cases or [Case(row.concept, "verdict")]
+        return cases or [TestCase(row.concept, "verdict")]
     if not any(case.problem for case in cases):
-        cases.append(Case(row.concept, "verdict", "failure", row.verdict, row.why or row.verdict))
+        cases.append(TestCase(row.concept, "verdict", "failure", row.verdict, row.why or row.verdict))
     return cases
 
 
@@ -169,17 +169,17 @@ def _annotation(title: str, message: str) -> str:
     return f"::error title={github_property(f'cns check: {title}')}::{github_data(message)}"
 
 
-def _metric_case(concept: str, one: MetricResult) -> Case:
+def _metric_case(concept: str, one: MetricResult) -> TestCase:
     facts = facts_of(one)
     if not computable(one):
         why = one.why or f"{one.metric} cannot be computed"
-        return Case(concept, one.metric, "error", "not-computable", why, facts)
+        return TestCase(concept, one.metric, "error", "not-computable", why, facts)
     if one.verdict == "kept":
-        return Case(concept, one.metric, facts=facts)
-    return Case(concept, one.metric, "failure", one.verdict, one.why or one.verdict, facts)
+        return TestCase(concept, one.metric, facts=facts)
+    return TestCase(concept, one.metric, "failure", one.verdict, one.why or one.verdict, facts)
 
 
-def _element(case: Case) -> ElementTree.Element:
+def _element(case: TestCase) -> ElementTree.Element:
     element = ElementTree.Element(
         "testcase", {"classname": f"cns.{xml_safe(case.concept)}", "name": xml_safe(case.name), "time": "0.000"}
     )

@@ -34,7 +34,7 @@ LONGEST_PROMPTS_FILE = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
-class Source:
+class LimitSource:
     """Settings of one place, checked.
 
     Attributes:
@@ -73,13 +73,13 @@ class Thresholds:
         return tuple(name for name in self.metrics if name not in METRIC_NAMES)
 
 
-def sources(repo: Repository, options: CheckOptions) -> tuple[Source, ...]:
+def sources(repo: Repository, options: CheckOptions) -> tuple[LimitSource, ...]:
     """The places that say how to check, the strongest first: flags, pyproject.toml, config.toml.
 
     Raises:
         BadConfig: a file is no TOML, or says what cannot be meant; unknown keys are errors that name them.
     """
-    flags = Source(
+    flags = LimitSource(
         options.metrics, options.max_drop, options.minimum, options.images, options.seed, options.prompts,
         options.encoder,
     )  # fmt: skip
@@ -99,12 +99,14 @@ def sources(repo: Repository, options: CheckOptions) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def first(places: Sequence[Source], name: str) -> Any:
+def first(places: Sequence[LimitSource], name: str) -> Any:
     """The value of a setting in the strongest place that says one, or None."""
     return next((value for place in places if (value := getattr(place, name)) is not None), None)
 
 
-def thresholds_of(places: Sequence[Source], family: Family, *, has_identity: bool, fast: bool = False) -> Thresholds:
+def thresholds_of(
+    places: Sequence[LimitSource], family: Family, *, has_identity: bool, fast: bool = False
+) -> Thresholds:
     """Settle metrics and limits.
 
     Args:
@@ -167,7 +169,7 @@ def read_templates(path: Path, least: int) -> tuple[str, ...]:
     return templates
 
 
-def _metrics(places: Sequence[Source], default: tuple[str, ...], main: str) -> tuple[str, ...]:
+def _metrics(places: Sequence[LimitSource], default: tuple[str, ...], main: str) -> tuple[str, ...]:
     """The metrics that are asked for, and those that a limit was written down for."""
     chosen = next((place.metrics for place in places if place.metrics), default)
     asking = places[:1] if places[0].metrics else places  # with `--metric`, config files add none
@@ -178,7 +180,7 @@ def _metrics(places: Sequence[Source], default: tuple[str, ...], main: str) -> t
     )
 
 
-def _fast_metrics(flags: Source) -> tuple[str, ...]:
+def _fast_metrics(flags: LimitSource) -> tuple[str, ...]:
     """Those of `--fast`. What config files say about other metrics waits for a check with images."""
     asked = [*flags.metrics, *flags.max_drop, *flags.minimum]
     if wrong := [name for name in asked if name not in FAST_METRICS]:
@@ -200,7 +202,7 @@ def _fast_metrics(flags: Source) -> tuple[str, ...]:
     return FAST_METRICS
 
 
-def _limit(metric: str, places: Sequence[Source], defaults: Defaults) -> float:
+def _limit(metric: str, places: Sequence[LimitSource], defaults: Defaults) -> float:
     for place in places:
         if metric in place.max_drop:
             return place.max_drop[metric]
@@ -230,7 +232,7 @@ def _table(path: Path, value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def check_settings(path: Path, table: Mapping[str, Any], folder: Path) -> Source:
+def check_settings(path: Path, table: Mapping[str, Any], folder: Path) -> LimitSource:
     """Read the check settings of one file; relative paths are meant from its folder.
 
     Raises:
@@ -244,7 +246,7 @@ def check_settings(path: Path, table: Mapping[str, Any], folder: Path) -> Source
         raise BadConfig(path, f"check metrics are {metrics!r}; expected a list of {', '.join(metric_names())}")
     prompts, encoder = (_text(path, table, key) for key in ("prompts", "encoder"))
     near = folder / encoder if encoder is not None else None
-    return Source(
+    return LimitSource(
         metrics=tuple(metrics),
         max_drop=dict(_limits(path, table, "max-drop", 0, math.inf)),
         minimum=dict(_limits(path, table, "min", -1, 1)),

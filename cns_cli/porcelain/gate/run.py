@@ -17,9 +17,9 @@ from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, Case, judge, word, worst
 from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, kind_of, tree_id
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.scoring.keys import Desk, Want
+from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
-from cns_cli.porcelain.scoring.scores import Array, Scores, Shelf
+from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
 from cns_cli.progress import Progress, Stages
 from registry.errors import UnknownConcept
 from registry.objects import Concept, Tree
@@ -27,7 +27,7 @@ from registry.repository import Repository
 
 if TYPE_CHECKING:  # what they import costs seconds, and a check of stored scores needs neither
     from cns_cli.porcelain.models.session import Session
-    from cns_cli.porcelain.scoring.evaluator import Examiner
+    from cns_cli.porcelain.scoring.evaluator import Evaluator
 
 
 BASE_IMAGES = 1
@@ -42,7 +42,7 @@ OF_IMAGES = ("id", "clip-i", "clip-t", "margin")
 """Built-in metrics that compare images of the concept's phrase."""
 
 
-class _Run:
+class CheckRun:
     """One check."""
 
     def __init__(self, options: CheckOptions, progress: Progress, session: Session | None) -> None:
@@ -58,7 +58,7 @@ class _Run:
         self.births = {name: birth_tree(repo, concept) for name, concept in self.chosen.items()}
         self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
-        self.examiner: Examiner | None = None
+        self.evaluator: Evaluator | None = None
 
     @cached_property
     def setup(self) -> Setup:
@@ -66,9 +66,9 @@ class _Run:
         return settle(self.repo, self.tree, self.options, self.session)
 
     @cached_property
-    def desk(self) -> Desk:
+    def evaluations(self) -> Evaluations:
         """The stored evaluations."""
-        return Desk(Shelf(self.repo), self.setup.protocol)
+        return Evaluations(EvaluationStore(self.repo), self.setup.protocol)
 
     def decide(self) -> CheckResult:
         """Compute what is missing, judge, and double the images of what is undecided."""
@@ -76,7 +76,7 @@ class _Run:
         caps = {name: images * 2**DOUBLINGS for name, images in first.items()}
         asked = first
         while True:
-            self._compute([want for name in self.rows for want in self.wants(name, asked[name])])
+            self._compute([key for name in self.rows for key in self.keys(name, asked[name])])
             with self.stages.measure("decide"):
                 cases = {name: self.case(name, asked[name]) for name in self.rows}
                 results = self._judge(cases)
@@ -97,27 +97,27 @@ class _Run:
         concepts = tuple(self.chosen) if set(self.setup.limits.metrics) - {"zero-shot"} else ()
         return concepts + ((BASE_ROW,) if "zero-shot" in self.setup.limits.metrics else ())
 
-    def wants(self, name: str, images: int) -> list[Want]:
+    def keys(self, name: str, images: int) -> list[EvaluationKey]:
         """What must be known about a row."""
-        compared = [want for side in self._sides(name, images).values() for want in side]
+        compared = [key for side in self._sides(name, images).values() for key in side]
         if name == BASE_ROW:
             return compared
         drift = self._drift(name)
-        base = Want("class", self._empty, self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
+        base = EvaluationKey("class", self._empty, self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
         return [drift, *([base] if compared else []), *compared]
 
-    def images(self, side: Sequence[Want], asked: int) -> int:
+    def images(self, side: Sequence[EvaluationKey], asked: int) -> int:
         """Images of each prompt that a comparison rests on: all that both sides have stored, and not under `asked`."""
-        return max(asked, min(self.desk.images(want) for want in side))
+        return max(asked, min(self.evaluations.images(key) for key in side))
 
     def case(self, name: str, asked: int) -> Case:
         """What the stored evaluations say about a row."""
         sides = self._sides(name, asked)
         if name == BASE_ROW:
-            (want,) = sides["zero-shot"]
-            moved = self.desk.value(want)
-            return Case(zero_shot=None if moved is None else moved[:, : self.images((want,), asked)])
-        drift = self.desk.value(self._drift(name))
+            (key,) = sides["zero-shot"]
+            moved = self.evaluations.value(key)
+            return Case(zero_shot=None if moved is None else moved[:, : self.images((key,), asked)])
+        drift = self.evaluations.value(self._drift(name))
         case = Case(drift=None if drift is None else float(drift))
         if "concept" in sides:
             before, after = self._scores(sides["concept"], asked)
@@ -132,7 +132,7 @@ class _Run:
     def result(self, cases: Mapping[str, Case], rows: tuple[CheckRow, ...]) -> CheckResult:
         """Put the answer together, and record in MLflow what is new."""
         outcome = word(worst([row.verdict for row in rows]))
-        made = self.examiner.images_made if self.examiner else 0
+        made = self.evaluator.images_made if self.evaluator else 0
         warnings = (*(self.setup.warnings if rows else ()), *self._mirror())
         fast = self.options.fast
         protocol = self.setup.protocol if rows else None
@@ -152,59 +152,63 @@ class _Run:
     def _empty(self) -> Tree:
         return Tree(self.tree.base, {})
 
-    def _drift(self, name: str) -> Want:
+    def _drift(self, name: str) -> EvaluationKey:
         concept, baseline = self.chosen[name], self.baselines[name]
         since, of = baseline != self.births[name], self.kinds[name]
-        return Want("drift", self.tree, concept, name, baseline=baseline, since=since, of=of)
+        return EvaluationKey("drift", self.tree, concept, name, baseline=baseline, since=since, of=of)
 
-    def _sides(self, name: str, images: int) -> dict[str, tuple[Want, ...]]:
+    def _sides(self, name: str, images: int) -> dict[str, tuple[EvaluationKey, ...]]:
         """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
         metrics = self.setup.limits.metrics
         if name == BASE_ROW:
-            return {"zero-shot": (Want("zero-shot", self.tree, self.tree.base, name, images),)}
+            return {"zero-shot": (EvaluationKey("zero-shot", self.tree, self.tree.base, name, images),)}
         concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
         others = tuple(sorted(set(self.tree.concepts.values()) - {concept})) if "margin" in metrics else ()
         sides = {}
         if set(metrics) & set(OF_IMAGES):
             places = (baseline, self.tree)
-            sides["concept"] = tuple(Want("concept", place, concept, name, images, others, of=of) for place in places)
+            sides["concept"] = tuple(
+                EvaluationKey("concept", place, concept, name, images, others, of=of) for place in places
+            )
         for metric in self.setup.limits.plugins:
-            places = (baseline, self.tree)
             sides[metric] = tuple(
-                Want("metric", place, concept, name, images, metric=metric, of=of) for place in places
+                EvaluationKey("metric", place, concept, name, images, metric=metric, of=of)
+                for place in (baseline, self.tree)
             )
         if "class-drift" in metrics:
             places = (self._empty, self.tree)
-            sides["class"] = tuple(Want("class", place, concept, name, images, of=of) for place in places)
+            sides["class"] = tuple(EvaluationKey("class", place, concept, name, images, of=of) for place in places)
         return sides
 
-    def _foreign(self, sides: Mapping[str, Sequence[Want]], metric: str, asked: int) -> tuple[Array, Array] | str:
+    def _foreign(
+        self, sides: Mapping[str, Sequence[EvaluationKey]], metric: str, asked: int
+    ) -> tuple[Array, Array] | str:
         """A plugin's scores on the baseline and now, of as many images as both have; else why there are none."""
         images = self.images(sides[metric], asked)
-        failed = self.examiner.failed if self.examiner else {}
+        failed = self.evaluator.failed if self.evaluator else {}
         why = failed.get((metric, sides[metric][0].concept_id), "no image was judged")
-        return self.desk.pair(sides[metric], images) or why
+        return self.evaluations.pair(sides[metric], images) or why
 
-    def _scores(self, side: Sequence[Want], asked: int) -> list[Scores | None]:
+    def _scores(self, side: Sequence[EvaluationKey], asked: int) -> list[Scores | None]:
         """The scores of both sides, of as many images as both have."""
         images = self.images(side, asked)
-        found = [self.desk.scores(want) or self.desk.scores(want, others=False) for want in side]
+        found = [self.evaluations.scores(key) or self.evaluations.scores(key, others=False) for key in side]
         return [None if one is None or one.images < images else one.first(images) for one in found]
 
-    def _compute(self, wanted: list[Want]) -> None:
-        lacking = [want for want in wanted if not self.desk.has(want)]
-        if lacking or (self.options.fast and self.examiner is None):
-            self._open().examine(lacking)
+    def _compute(self, wanted: list[EvaluationKey]) -> None:
+        lacking = [key for key in wanted if not self.evaluations.has(key)]
+        if lacking or (self.options.fast and self.evaluator is None):
+            self._open().evaluate(lacking)
 
-    def _open(self) -> Examiner:
-        if self.examiner is None:
+    def _open(self) -> Evaluator:
+        if self.evaluator is None:
             with self.stages.measure("load"):
                 from cns_cli.porcelain.models.session import Session
-                from cns_cli.porcelain.scoring.evaluator import open_examiner
+                from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
             opened = partial(Session.open, self.repo, self.options.device, self.setup.protocol.encoder)
-            self.examiner = open_examiner(self.session, opened, self.desk, self.stages, self.progress)
-        return self.examiner
+            self.evaluator = open_evaluator(self.session, opened, self.evaluations, self.stages, self.progress)
+        return self.evaluator
 
     def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[MetricResult]]:
         limits = self.setup.limits
@@ -234,21 +238,21 @@ class _Run:
 
     def _base_score(self, name: str) -> float | None:
         """b_j: what the base scores with the class noun alone."""
-        wanted = [want for want in self.wants(name, 0) if want.kind == "class" and want.tree == self._empty]
-        scores = self.desk.scores(wanted[0]) if wanted else None
+        wanted = [key for key in self.keys(name, 0) if key.kind == "class" and key.tree == self._empty]
+        scores = self.evaluations.scores(wanted[0]) if wanted else None
         main = None if scores is None else scores.clip_i if scores.identity is None else scores.identity
         return None if main is None else float(main.mean())
 
     def _mirror(self) -> tuple[str, ...]:
         """Record new evaluations in MLflow; the answer stands whatever comes of it."""
-        if self.examiner is None or not self.examiner.stored:
+        if self.evaluator is None or not self.evaluator.stored:
             return ()
         self.progress.stage("record in MLflow")
         with self.stages.measure("record"):
             from cns_cli.porcelain.models.mirroring import mirror_evaluations
 
             places = [self.tree, self._empty, *self.baselines.values()]  # what `cns add` stored comes along
-            trees = {*self.examiner.stored, *map(tree_id, places)}
+            trees = {*self.evaluator.stored, *map(tree_id, places)}
             return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri)
 
 

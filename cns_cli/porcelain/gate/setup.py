@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cns.families import family_named
-from cns_cli.porcelain.gate.limits import Source, Thresholds, first, read_templates, sources, thresholds_of
+from cns_cli.porcelain.gate.limits import LimitSource, Thresholds, first, read_templates, sources, thresholds_of
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.protocol import Protocol, device_kind
@@ -73,16 +73,16 @@ def _warnings(protocol: Protocol) -> tuple[str, ...]:
 
 
 def _protocol(
-    repo: Repository, tree: Tree, places: tuple[Source, ...], device: str, session: Session | None
+    repo: Repository, tree: Tree, places: tuple[LimitSource, ...], device: str, session: Session | None
 ) -> Protocol:
     family = family_named(repo.objects.get(tree.base, Base).family)
     prompts = first(places, "prompts")
     templates = family.judge_templates
     return Protocol(
-        folder=session.bench.folder if session else base_folder(repo),
+        folder=session.base.folder if session else base_folder(repo),
         family=family,
         seed=first(places, "seed") or 0,
-        device=session.bench.device.type if session else device_kind(device),
+        device=session.base.device.type if session else device_kind(device),
         templates=templates if prompts is None else read_templates(prompts, len(templates)),
         encoder=first(places, "encoder"),
     )

@@ -21,7 +21,7 @@ from cns.files.tensors import read_header, read_tensor
 from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import tree_id
-from cns_cli.porcelain.scoring.evaluator import Examiner
+from cns_cli.porcelain.scoring.evaluator import Evaluator
 from registry.objects import Tree
 
 OUTSIDE = "outside the masks the weights are the base's"
@@ -59,7 +59,7 @@ def weight_gates(session: Session, tree: Tree, weights: Weights) -> dict[str, bo
     """
     concepts = session.concepts(tree)
     return {
-        OUTSIDE: outside_is_base(session.bench.model.base, weights, concepts),
+        OUTSIDE: outside_is_base(session.base.model.base, weights, concepts),
         LIVE: live_is_composed(session, weights),
         ROWS: rows_are_base(session, concepts),
     }
@@ -68,7 +68,7 @@ def weight_gates(session: Session, tree: Tree, weights: Weights) -> dict[str, bo
 def densities(session: Session, tree: Tree) -> dict[str, Density]:
     """Share of the K/V weights and overlap with each other concept, by name."""
     concepts = session.concepts(tree)
-    size = session.bench.model.kv_size
+    size = session.base.model.kv_size
     return {
         name: Density(
             sum(len(sparse.positions) for sparse in concept.delta.values()) / size,
@@ -93,7 +93,7 @@ def outside_is_base(base: Weights, weights: Weights, concepts: Mapping[str, Conc
 
 def live_is_composed(session: Session, weights: Weights) -> bool:
     """Whether the pipeline's K/V matrices are the composed ones, cast to its own dtype."""
-    live = kv_parameters(session.bench.model.pipeline)
+    live = kv_parameters(session.base.model.pipeline)
     return live.keys() == weights.keys() and all(
         torch.equal(live[name].detach().cpu(), weights[name].to(live[name].dtype)) for name in live
     )
@@ -101,7 +101,7 @@ def live_is_composed(session: Session, weights: Weights) -> bool:
 
 def rows_are_base(session: Session, concepts: Mapping[str, ConceptWeights]) -> bool:
     """Whether the embedding is the base's, and each concept's tokens have their own rows."""
-    pipeline = session.bench.model.pipeline
+    pipeline = session.base.model.pipeline
     live = pipeline.text_encoder.get_input_embeddings().weight.detach().cpu().float()
     base = _base_embedding(session)
     if not np.array_equal(live[: len(base)].numpy(), base):
@@ -112,7 +112,7 @@ def rows_are_base(session: Session, concepts: Mapping[str, ConceptWeights]) -> b
 
 def _base_embedding(session: Session) -> np.ndarray:
     """The embedding as the base's file has it, shape (V, D), float32."""
-    for path in weight_files(session.bench.folder, "text_encoder"):
+    for path in weight_files(session.base.folder, "text_encoder"):
         header = read_header(path)
         for name in header:
             if name.endswith(EMBEDDING):
@@ -120,18 +120,18 @@ def _base_embedding(session: Session) -> np.ndarray:
     raise MetricError(f"the base's text encoder has no {EMBEDDING}", metric="weights")
 
 
-def with_weight_gates(rows: Sequence[CheckRow], examiner: Examiner, tree: Tree, name: str) -> list[CheckRow]:
+def with_weight_gates(rows: Sequence[CheckRow], evaluator: Evaluator, tree: Tree, name: str) -> list[CheckRow]:
     """Add to each row what its concept changes, and a row of the exact conditions on the whole tree.
 
     Args:
         rows: One a concept.
-        examiner: Its session holds the base.
+        evaluator: Its session holds the base.
         tree: What was checked.
         name: Of the new row.
     """
-    examiner.activate(tree)
-    gates = weight_gates(examiner.session, tree, examiner.weights(tree))
-    sizes = densities(examiner.session, tree)
+    evaluator.activate(tree)
+    gates = weight_gates(evaluator.session, tree, evaluator.weights(tree))
+    sizes = densities(evaluator.session, tree)
     broken = [demand for demand, holds in gates.items() if not holds]
     whole = CheckRow(
         concept=name,

@@ -18,9 +18,9 @@ import transformers
 from PIL import Image
 
 from cns.capacity import Capacity, capacity
-from cns.lesson import Learned
 from cns.metrics import ceiling, is_learned
 from cns.sampling import Pixels
+from cns.task import Learned
 from cns.templates import fill_template
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.interrupted import command_of
@@ -40,7 +40,7 @@ PREVIEW_IMAGES = 8
 
 
 @dataclass
-class Outcome:
+class Addition:
     """A learned and judged concept whose objects are stored, but which is not committed.
 
     Attributes:
@@ -90,7 +90,7 @@ class Outcome:
     def summary(self, commit: str, branch: str | None, elapsed_s: float) -> AddResult:
         """What the user is told."""
         figures = self.figures
-        steps = self.options.steps or self.session.bench.family.defaults.steps
+        steps = self.options.steps or self.session.base.family.defaults.steps
         return AddResult(
             name=self.subject.name,
             class_noun=self.subject.class_noun,
@@ -144,7 +144,7 @@ class Outcome:
     @cached_property
     def figures(self) -> dict[str, float]:
         """The figures that log, status and MLflow show; all floats."""
-        model, selection = self.session.bench.model, self.learned.selection
+        model, selection = self.session.base.model, self.learned.selection
         stored = self.session.repo.objects
         concept = stored.get(self.concept_id, Concept)
         parts = (concept.mask, concept.delta)
@@ -207,7 +207,7 @@ class Outcome:
         return None if features is None or len(features) < 2 else ceiling(features)
 
     def _record(self) -> dict[str, Any]:
-        bench = self.session.bench
+        base = self.session.base
         per_matrix = {name: int(mask.sum()) for name, mask in self.learned.selection.masks.items()}
         return {
             "params": {
@@ -226,8 +226,8 @@ class Outcome:
             "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,
-            "device": str(bench.device),
-            "dtype": str(bench.model.pipeline.unet.dtype),
+            "device": str(base.device),
+            "dtype": str(base.model.pipeline.unet.dtype),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,

@@ -11,13 +11,13 @@ from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
 from cns.general import LATENT_STEPS, TIMESTEPS
-from cns.lesson import Settings
+from cns.task import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.learning.general import general_neurons_known
 from cns_cli.porcelain.learning.learn import JUDGED_IMAGES, settings_for
 from cns_cli.porcelain.learning.subject import class_noun_of
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import STYLE_NOUN
 from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions
@@ -37,18 +37,18 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     progress.stage("load the model")
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
-        bench, cache, base_id = Workbench.of_facts(folder, describe_base(folder), options.device), None, ""
+        base, cache, base_id = LoadedBase.of_facts(folder, describe_base(folder), options.device), None, ""
     else:
         session = Session.open(repo, options.device)
-        bench, cache, base_id = session.bench, session.cache, repo.tree_of(repo.head().commit).base
-    images = load_images(options.images, options.resolution or bench.resolution)
-    settings = settings_for(bench, options)
+        base, cache, base_id = session.base, session.cache, repo.tree_of(repo.head().commit).base
+    images = load_images(options.images, options.resolution or base.resolution)
+    settings = settings_for(base, options)
     settings.check()
     nouns: tuple[tuple[str, float], ...] = ()
     warnings = [images.warning] if images.warning else []
     if options.class_noun is None and options.kind == "object":
         try:
-            found = class_noun_of(bench, options, images)
+            found = class_noun_of(base, options, images)
             nouns = ((found.noun, found.probability),)
         except ClassNounError as unclear:  # which the training would refuse
             nouns = tuple(unclear.candidates)
@@ -56,14 +56,14 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
     noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
-    per_step = time_steps(bench.model, images.pixels, noun, settings)
-    prompts = bench.family.templates(options.kind).judge
+    per_step = time_steps(base.model, images.pixels, noun, settings)
+    prompts = base.family.templates(options.kind).judge
     start = time.monotonic()
-    bench.images([f"a {noun}"] * 4, range(4))
+    base.images([f"a {noun}"] * 4, range(4))
     per_image = (time.monotonic() - start) / 4
     drawn = (2 * JUDGED_IMAGES * len(prompts) + settings.prior) * per_image
-    if not general_neurons_known(bench, settings, cache, base_id):
-        drawn += len(bench.calibration.selection) * _vote_seconds(settings, per_step, per_image, bench)
+    if not general_neurons_known(base, settings, cache, base_id):
+        drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
     return DryRun(
         name=options.name,
         images=len(images.images),
@@ -72,7 +72,7 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
         memory_bytes=_peak_memory_bytes(),
         disk_bytes=math.ceil(settings.budget * MASK_AND_VALUE_BITS / 8)
         + (images.pixels.nbytes if options.keep_images else 0),
-        device=str(bench.device),
+        device=str(base.device),
         class_nouns=nouns,
         warnings=tuple(warnings),
     )
@@ -83,11 +83,11 @@ def loss_passes(settings: Settings) -> int:
     return settings.warmup_steps + settings.steps * (2 if settings.prior else 1)
 
 
-def _vote_seconds(settings: Settings, per_step: float, per_image: float, bench: Workbench) -> float:
+def _vote_seconds(settings: Settings, per_step: float, per_image: float, base: LoadedBase) -> float:
     """About how long a calibration prompt's vote for general neurons takes: a rough latent and one small batch."""
     if settings.score == "wanda":
         return 0.0
-    latent = per_image * LATENT_STEPS / bench.family.defaults.sampler_steps / 2  # without guidance
+    latent = per_image * LATENT_STEPS / base.family.defaults.sampler_steps / 2  # without guidance
     return latent + per_step * TIMESTEPS / settings.batch_size
 
 

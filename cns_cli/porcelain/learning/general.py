@@ -16,33 +16,33 @@ from torch import Tensor
 
 from cns.compose import Weights
 from cns.general import Vote, find_general_neurons
-from cns.lesson import Settings
 from cns.report import Report
-from cns_cli.porcelain.models.base import Workbench
+from cns.task import Settings
+from cns_cli.porcelain.models.base import LoadedBase
 from registry import fsio
 
 ZIP_ENTRY_BYTES = 1024  # beside its data: numpy's header of a mask in the cache
 
 
 def general_neurons_cached(
-    bench: Workbench, settings: Settings, cache: Path | None, base_id: str, report: Report
+    base: LoadedBase, settings: Settings, cache: Path | None, base_id: str, report: Report
 ) -> dict[str, Tensor]:
     """General neurons of the base under a score, from the cache or computed; changes the live weights.
 
     They belong to the base and not to a training, so they do not depend on the training's seed.
 
     Args:
-        bench: The base.
+        base: The base.
         settings: Score, ratio and vote.
         cache: Folder to keep them in, or None.
         base_id: Id of the base, part of the cache's key.
         report: Told of progress.
     """
-    path = _general_path(bench, settings, cache, base_id)
-    if path is not None and (found := _read_masks(path, bench.model.base)):
+    path = _general_path(base, settings, cache, base_id)
+    if path is not None and (found := _read_masks(path, base.model.base)):
         return found
     how = Vote(settings.score, settings.general_ratio, settings.general_vote)
-    general = find_general_neurons(bench.model, bench.calibration.selection, how, report)
+    general = find_general_neurons(base.model, base.calibration.selection, how, report)
     if path is not None:
         buffer = BytesIO()
         np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
@@ -51,13 +51,13 @@ def general_neurons_cached(
     return general
 
 
-def general_neurons_known(bench: Workbench, settings: Settings, cache: Path | None, base_id: str) -> bool:
+def general_neurons_known(base: LoadedBase, settings: Settings, cache: Path | None, base_id: str) -> bool:
     """Whether `general_neurons_cached` would find them in the cache."""
-    path = _general_path(bench, settings, cache, base_id)
+    path = _general_path(base, settings, cache, base_id)
     return path is not None and path.exists()
 
 
-def _general_path(bench: Workbench, settings: Settings, cache: Path | None, base_id: str) -> Path | None:
+def _general_path(base: LoadedBase, settings: Settings, cache: Path | None, base_id: str) -> Path | None:
     """Where the general neurons of a base under a score are kept."""
     if cache is None:
         return None
@@ -66,7 +66,7 @@ def _general_path(bench: Workbench, settings: Settings, cache: Path | None, base
         settings.score,
         settings.general_ratio,
         settings.general_vote,
-        bench.calibration.digest,
+        base.calibration.digest,
         torch.__version__,
     ]
     if "score" in settings.plugins:

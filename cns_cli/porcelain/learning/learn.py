@@ -9,12 +9,12 @@ from torch import Tensor
 
 from cns import codec
 from cns.families import Defaults
-from cns.lesson import Learned, Lesson, Settings, Surroundings
 from cns.report import Report
 from cns.resume import Checkpoint, TrainingState, forget
+from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.training import first_rows, learn_concept
-from cns_cli.porcelain.learning.addition import Outcome
+from cns_cli.porcelain.learning.addition import Addition
 from cns_cli.porcelain.learning.general import (
     general_neurons_cached,
 )
@@ -32,7 +32,7 @@ from cns_cli.porcelain.learning.subject import (
     settle_subject,
     training_prompts,
 )
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scoring.judging import judge_images, score_images, store_scores
@@ -45,7 +45,7 @@ JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
 
 
-def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None = None) -> Outcome:
+def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None = None) -> Addition:
     """Learn the concept on top of HEAD and store its objects; nothing is committed yet.
 
     Args:
@@ -61,10 +61,10 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     """
     progress.stage("load the model")
     session = Session.open(repo, options.device)
-    bench = session.bench
+    base = session.base
     tree = repo.tree_of(repo.head().commit)
-    subject = settle_subject(bench, options, _own_token(session, tree, options))
-    settings = settings_for(bench, options)
+    subject = settle_subject(base, options, _own_token(session, tree, options))
+    settings = settings_for(base, options)
     settings.check()
     others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
     parent = Tree(tree.base, others)
@@ -72,15 +72,15 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
     state = saver.restore(interrupted) if interrupted else None
-    general = general_neurons_cached(bench, settings, session.cache, tree.base, report)
+    general = general_neurons_cached(base, settings, session.cache, tree.base, report)
     session.set_tree(parent)
 
     progress.stage("judge the class noun")
     pixels = subject.images.pixels
-    references = {name: encoder.image_features(pixels) for name, encoder in bench.encoders.items()}
+    references = {name: encoder.image_features(pixels) for name, encoder in base.encoders.items()}
     kind = subject.kind
-    pictures_before = judge_images(bench, subject.class_noun, 0, JUDGED_IMAGES, options.seed, kind)
-    before = score_images(bench, pictures_before, subject.class_noun, references, kind)
+    pictures_before = judge_images(base, subject.class_noun, 0, JUDGED_IMAGES, options.seed, kind)
+    before = score_images(base, pictures_before, subject.class_noun, references, kind)
 
     with saver:
         learned = teach(session, subject, others, general, settings, report, saver, state)
@@ -91,10 +91,10 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     )
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
-    pictures_after = judge_images(bench, subject.phrase, 0, JUDGED_IMAGES, options.seed, kind)
-    after = score_images(bench, pictures_after, subject.class_noun, references, kind)
+    pictures_after = judge_images(base, subject.phrase, 0, JUDGED_IMAGES, options.seed, kind)
+    after = score_images(base, pictures_after, subject.class_noun, references, kind)
     store_scores(session, born, concept_id, options.seed, after)
-    return Outcome(
+    return Addition(
         options=options,
         session=session,
         subject=subject,
@@ -112,10 +112,10 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     )
 
 
-def settings_for(bench: Workbench, options: AddOptions) -> Settings:
+def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
     """The family's defaults with what the user gave in their place."""
-    defaults: Defaults = bench.family.defaults
-    kv, denoiser = bench.model.kv_size, bench.model.denoiser_size
+    defaults: Defaults = base.family.defaults
+    kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
     return Settings(
         score=options.score or defaults.score,
@@ -153,30 +153,30 @@ def teach(
 
     The last two are those of `cns.training.learn_concept`.
     """
-    bench = session.bench
-    parent = bench.model.compose([session.concept(concept_id) for concept_id in others.values()])
-    lesson = lesson_of(bench, subject, settings)
+    base = session.base
+    parent = base.model.compose([session.concept(concept_id) for concept_id in others.values()])
+    task = task_of(base, subject, settings)
     if settings.prior:
-        bench.model.write(parent)
-    first_rows(bench.model, lesson, settings)  # the new token must exist before pair prompts are encoded
+        base.model.write(parent)
+    first_rows(base.model, task, settings)  # the new token must exist before pair prompts are encoded
     past = past_concepts(session, others, subject.phrase, subject.kind) if settings.reg != "none" else []
     voters = others.values() if settings.past_vote is not None else ()
     masks = [_masks(session.concept(concept_id)) for concept_id in voters]
-    around = Surroundings(past, calibration_moments(bench), general, masks)
-    return learn_concept(bench.model, parent, lesson, around, settings, report, checkpoint, state)
+    constraints = TrainingConstraints(past, calibration_moments(base), general, masks)
+    return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state)
 
 
-def lesson_of(bench: Workbench, subject: Subject, settings: Settings) -> Lesson:
+def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingTask:
     """What is to be learned, as the method takes it; where prior images are made, the live model is the base then."""
-    prompts = training_prompts(bench, subject)
-    lesson = Lesson(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+    prompts = training_prompts(base, subject)
+    task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
     if settings.prior == 0:
-        return lesson
-    bench.model.write(bench.model.base)
-    nouns = fill_templates(bench.family.templates(subject.kind).training, subject.class_noun)
+        return task
+    base.model.write(base.model.base)
+    nouns = fill_templates(base.family.templates(subject.kind).training, subject.class_noun)
     texts = [nouns[number % len(nouns)] for number in range(settings.prior)]
-    images = bench.images(texts, range(settings.seed, settings.seed + settings.prior))
-    return replace(lesson, prior=images, prior_prompts=texts)
+    images = base.images(texts, range(settings.seed, settings.seed + settings.prior))
+    return replace(task, prior=images, prior_prompts=texts)
 
 
 def store_concept(session: Session, subject: Subject, learned: Learned, parent: str, keep_images: bool) -> Concept:
@@ -192,7 +192,7 @@ def store_concept(session: Session, subject: Subject, learned: Learned, parent: 
         embedding=put(Blob(codec.encode_rows(rows))),
         mask=put(Blob(mask)),
         delta=put(Blob(delta)),
-        recipe=recipe(session.bench, subject.images, subject.kind),
+        recipe=recipe(session.base, subject.images, subject.kind),
         references=put(references),
         trained_on=parent,
     )

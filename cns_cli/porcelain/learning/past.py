@@ -12,7 +12,7 @@ from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, kv_drift, prompt_moments
 from cns.regularizers import PastConcept
 from cns.templates import Kind, fill_templates
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 
 
@@ -28,7 +28,7 @@ def past_concepts(
             prompts that hold both are protected too.
         new_kind: What it is.
     """
-    bench = session.bench
+    base = session.base
     past = []
     for name, concept_id in concepts.items():
         concept = session.concept(concept_id)
@@ -36,11 +36,11 @@ def past_concepts(
         others = [*((one.phrase, one.kind) for one in beside), (new_phrase, new_kind)]
         objects = [phrase for phrase, kind in others if kind == "object"]
         styles = [phrase for phrase, kind in others if kind == "style"]
-        prompts = protected_prompts(bench, concept.phrase, objects, styles, concept.kind)
+        prompts = protected_prompts(base, concept.phrase, objects, styles, concept.kind)
         past.append(
             PastConcept(
                 birth=session.birth_weights(concept_id),
-                moments=prompt_moments(bench.model.pipeline, prompts),
+                moments=prompt_moments(base.model.pipeline, prompts),
                 masks=_masks(concept),
             )
         )
@@ -48,18 +48,18 @@ def past_concepts(
 
 
 def protected_prompts(
-    bench: Workbench, phrase: str, others: Sequence[str], styles: Sequence[str] = (), kind: Kind = "object"
+    base: LoadedBase, phrase: str, others: Sequence[str], styles: Sequence[str] = (), kind: Kind = "object"
 ) -> list[str]:
     """Prompts on which a concept must not drift: alone in every regularization template, and beside other concepts.
 
     Args:
-        bench: The base, whose family has the templates.
+        base: The base, whose family has the templates.
         phrase: How prompts call the concept.
         others: Phrases of the other objects.
         styles: Phrases of the other styles.
         kind: What the concept is: a style stands before an object ("a <mona> style <rex> dog") or another style.
     """
-    alone = fill_templates(bench.family.templates(kind).regularization, phrase)
+    alone = fill_templates(base.family.templates(kind).regularization, phrase)
     if kind == "style":
         drawn = (f"a {phrase} {other}" for other in others)
         mixed = itertools.chain.from_iterable(
@@ -72,14 +72,14 @@ def protected_prompts(
     return [*alone, *pairs, *(f"a {style} {phrase}" for style in styles)]
 
 
-def judged_moments(bench: Workbench, phrase: str, kind: Kind = "object") -> Moments:
+def judged_moments(base: LoadedBase, phrase: str, kind: Kind = "object") -> Moments:
     """Moments on the judge's prompts, which no regularizer saw: for the K/V drift that is printed."""
-    return prompt_moments(bench.model.pipeline, fill_templates(bench.family.templates(kind).judge, phrase))
+    return prompt_moments(base.model.pipeline, fill_templates(base.family.templates(kind).judge, phrase))
 
 
-def calibration_moments(bench: Workbench) -> Moments:
+def calibration_moments(base: LoadedBase) -> Moments:
     """Moments of general prompts, the empty one (unconditional guidance) among them."""
-    return prompt_moments(bench.model.pipeline, [*bench.calibration.selection, ""])
+    return prompt_moments(base.model.pipeline, [*base.calibration.selection, ""])
 
 
 def drift_since_birth(session: Session, others: Mapping[str, str], now: Weights) -> dict[str, float]:
@@ -87,7 +87,7 @@ def drift_since_birth(session: Session, others: Mapping[str, str], now: Weights)
     drift = {}
     for name, concept_id in others.items():
         concept = session.concept(concept_id)
-        moments = judged_moments(session.bench, concept.phrase, concept.kind)
+        moments = judged_moments(session.base, concept.phrase, concept.kind)
         drift[name] = kv_drift(now, session.birth_weights(concept_id), moments)
     return drift
 

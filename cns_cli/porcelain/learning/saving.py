@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from cns.errors import CodecError, MethodError
-from cns.lesson import Settings
 from cns.resume import TrainingState, decode, encode
+from cns.task import Settings
 from cns_cli import __version__
 from cns_cli.porcelain.learning.resume import differences, differs, facts_of, key_of
 from cns_cli.porcelain.learning.subject import Subject
@@ -145,7 +145,7 @@ def request_of(
         "base": parent.base,
         "concepts": dict(parent.concepts),
         "replaces": replaces,
-        "device": str(session.bench.device),
+        "device": str(session.base.device),
         "versions": {
             "cns": __version__,
             "torch": torch.__version__,

@@ -10,7 +10,7 @@ from cns.judges.classnoun import ClassNoun, infer_captions, infer_class_noun
 from cns.prompts import prompts_digest
 from cns.templates import Kind, default_token, fill_templates, vector_tokens
 from cns.tokens import check_new_token
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import STYLE_NOUN
 from cns_cli.porcelain.options import AddOptions
@@ -43,42 +43,42 @@ class Subject:
         return f"{self.token} {self.class_noun}"
 
 
-def settle_subject(bench: Workbench, options: AddOptions, own_token: str | None) -> Subject:
+def settle_subject(base: LoadedBase, options: AddOptions, own_token: str | None) -> Subject:
     """Read the images, choose the token and the class noun, caption what has no caption.
 
     Args:
-        bench: The base.
+        base: The base.
         options: The request.
         own_token: Token of the concept that is replaced; it may be used again.
 
     Raises:
         ImageError, TokenError, ClassNounError.
     """
-    images = load_images(options.images, options.resolution or bench.resolution)
+    images = load_images(options.images, options.resolution or base.resolution)
     token = options.token or own_token or default_token(options.name)
     for one in vector_tokens(token, options.vectors):
         if one != own_token:
-            check_new_token(bench.model.pipeline.tokenizer, one)
-    least = bench.family.defaults.min_class_probability
+            check_new_token(base.model.pipeline.tokenizer, one)
+    least = base.family.defaults.min_class_probability
     noun, confidence = options.class_noun, None
     if options.kind == "style":
         return Subject(options.name, noun or STYLE_NOUN, None, token, images, "style")
     if noun is None:
-        found = class_noun_of(bench, options, images)
+        found = class_noun_of(base, options, images)
         noun, confidence = found.noun, found.probability
-    captions = infer_captions(images.pixels, images.captions, noun, bench.backgrounds, bench.clip, least)
+    captions = infer_captions(images.pixels, images.captions, noun, base.backgrounds, base.clip, least)
     return Subject(options.name, noun, confidence, token, images.with_captions(captions))
 
 
-def class_noun_of(bench: Workbench, options: AddOptions, images: ImageSet) -> ClassNoun:
+def class_noun_of(base: LoadedBase, options: AddOptions, images: ImageSet) -> ClassNoun:
     """What the images show, where the user does not say it; raises ClassNounError where that is not clear."""
-    least, folder = bench.family.defaults.min_class_probability, options.images.resolve().name
-    return infer_class_noun(images.pixels, images.captions, bench.nouns, bench.clip, least, folder_name=folder)
+    least, folder = base.family.defaults.min_class_probability, options.images.resolve().name
+    return infer_class_noun(images.pixels, images.captions, base.nouns, base.clip, least, folder_name=folder)
 
 
-def training_prompts(bench: Workbench, subject: Subject) -> list[list[str]]:
+def training_prompts(base: LoadedBase, subject: Subject) -> list[list[str]]:
     """For each image the prompts that may describe it: its own caption, or the family's training templates."""
-    filled = fill_templates(bench.family.templates(subject.kind).training, subject.phrase)
+    filled = fill_templates(base.family.templates(subject.kind).training, subject.phrase)
     fill = fill_caption if subject.kind == "object" else fill_style_caption
     return [
         [fill(image.caption, subject.token, subject.class_noun)] if image.caption else filled
@@ -86,11 +86,11 @@ def training_prompts(bench: Workbench, subject: Subject) -> list[list[str]]:
     ]
 
 
-def recipe(bench: Workbench, images: ImageSet, kind: Kind = "object") -> dict[str, str | None]:
+def recipe(base: LoadedBase, images: ImageSet, kind: Kind = "object") -> dict[str, str | None]:
     """Digests of what the prompts of a concept are made of, and that it is a style; part of the concept's identity."""
     captions = [image.caption or "" for image in images.images]
     digests = {
-        "templates": prompts_digest(bench.family.templates(kind).training),
+        "templates": prompts_digest(base.family.templates(kind).training),
         "captions": prompts_digest(captions) if any(captions) else None,
     }
     return digests if kind == "object" else {**digests, "kind": kind}

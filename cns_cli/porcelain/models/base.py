@@ -23,7 +23,7 @@ from cns.sampling import Pixels, sample
 
 
 @dataclass
-class Workbench:
+class LoadedBase:
     """A loaded base.
 
     Attributes:
@@ -41,7 +41,7 @@ class Workbench:
     encoder: str | None = None
 
     @classmethod
-    def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> Workbench:
+    def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> LoadedBase:
         """Load a base that has been checked already.
 
         Args:
@@ -54,7 +54,7 @@ class Workbench:
         return cls(folder, family_named(family), Model(load_pipeline(folder, where), exponents), where)
 
     @classmethod
-    def of_facts(cls, folder: Path, facts: BaseFacts, device: str) -> Workbench:
+    def of_facts(cls, folder: Path, facts: BaseFacts, device: str) -> LoadedBase:
         """Load a base from what `describe_base` found."""
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
         return cls.open(folder, facts.family, exponents, device)

@@ -41,4 +41,4 @@ class LivePipeline:
         tree = self.repo.tree_of(self.repo.resolve(rev))
         session = Session.open(self.repo, self.device)
         session.set_tree(tree)
-        return session.bench.model.pipeline
+        return session.base.model.pipeline

@@ -14,7 +14,7 @@ from cns import codec
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
 from cns.files.bases import check_base
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.stored import birth_tree, kind_of
 from registry.objects import Base, Blob, Concept, References, Tree
@@ -27,11 +27,11 @@ class Session:
 
     Attributes:
         repo: The registry.
-        bench: The loaded base.
+        base: The loaded base.
     """
 
     repo: Repository
-    bench: Workbench
+    base: LoadedBase
     _decoded: dict[str, ConceptWeights] = field(default_factory=dict)
 
     @classmethod
@@ -50,13 +50,13 @@ class Session:
         folder = base_folder(repo)
         check_base(folder, base)
         exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
-        return cls(repo, Workbench.open(folder, base.family, exponents, device)).judged_by(encoder)
+        return cls(repo, LoadedBase.open(folder, base.family, exponents, device)).judged_by(encoder)
 
     def judged_by(self, encoder: str | None) -> Session:
         """This session, with the same live model, under other judges."""
-        if encoder == self.bench.encoder:
+        if encoder == self.base.encoder:
             return self
-        return replace(self, bench=replace(self.bench, encoder=encoder))
+        return replace(self, base=replace(self.base, encoder=encoder))
 
     @property
     def cache(self) -> Path:
@@ -83,13 +83,13 @@ class Session:
 
     def set_tree(self, tree: Tree) -> Weights:
         """Make the live model this tree and return its composed weights."""
-        return self.bench.model.set_concepts(list(self.concepts(tree).values()))
+        return self.base.model.set_concepts(list(self.concepts(tree).values()))
 
     def write(self, tree: Tree, weights: Weights) -> None:
         """Make the live model this tree, whose weights were composed before."""
-        self.bench.model.write(weights)
+        self.base.model.write(weights)
         concepts = self.concepts(tree).values()
-        self.bench.model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
+        self.base.model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
 
     def birth_tree(self, concept_id: str) -> Tree:
         """The tree that is a concept's baseline: what it was trained on, plus itself."""
@@ -97,7 +97,7 @@ class Session:
 
     def birth_weights(self, concept_id: str) -> Weights:
         """Composed weights of a concept's baseline, without touching the live model."""
-        return self.bench.model.compose(list(self.concepts(self.birth_tree(concept_id)).values()))
+        return self.base.model.compose(list(self.concepts(self.birth_tree(concept_id)).values()))
 
     def references(self, concept_id: str) -> Mapping[str, NDArray[np.float32]]:
         """Features of a concept's training images: encoder name -> (N, D), float32, unit rows.
@@ -118,9 +118,9 @@ class Session:
         references = self.repo.objects.get(self.repo.objects.get(concept_id, Concept).references, References)
         if references.images is not None:
             images = codec.decode_images(self._blob(references.images))
-            return {name: encoder.image_features(images) for name, encoder in self.bench.encoders.items()}
+            return {name: encoder.image_features(images) for name, encoder in self.base.encoders.items()}
         found: dict[str, NDArray[np.float32] | MetricError] = {}
-        for name, encoder in self.bench.encoders.items():
+        for name, encoder in self.base.encoders.items():
             if encoder.digest in references.features:
                 found[name] = codec.decode_features(self._blob(references.features[encoder.digest]))
             else:
@@ -134,7 +134,7 @@ class Session:
         """Store the training images (or only their features) and return the object that names them, not yet put."""
         features = {}
         if not keep:
-            for encoder in self.bench.encoders.values():
+            for encoder in self.base.encoders.values():
                 data = codec.encode_features(encoder.image_features(images))
                 features[encoder.digest] = self.repo.objects.put(Blob(data))
         blob = self.repo.objects.put(Blob(codec.encode_images(images))) if keep else None

@@ -29,7 +29,7 @@ from registry.objects import Concept
 
 
 @dataclass
-class _Run:
+class GenerateRun:
     """One request at work."""
 
     options: GenerateOptions
@@ -39,7 +39,7 @@ class _Run:
     made: int = 0
 
     def __post_init__(self) -> None:
-        defaults, size = self.session.bench.family.defaults, self.session.bench.resolution
+        defaults, size = self.session.base.family.defaults, self.session.base.resolution
         options = self.options
         self.steps = options.steps or defaults.sampler_steps
         self.guidance = float(defaults.guidance if options.guidance is None else options.guidance)
@@ -102,7 +102,7 @@ class _Run:
 
     def warnings(self) -> Iterator[str]:
         """What the user should know about prompt and file."""
-        stops, pipeline = self.plan.stops, self.session.bench.model.pipeline
+        stops, pipeline = self.plan.stops, self.session.base.model.pipeline
         known = [token for concept in self.concepts.values() for token in concept.tokens]
         yield from unknown_tokens(self.all_texts, known)
         for what, texts in self.texts.items():
@@ -127,7 +127,7 @@ class _Run:
 
     def _images(self, stop: Stop) -> Iterator[Pixels]:
         """The images of one model, a batch at a time."""
-        options, pipeline = self.options, self.session.bench.model.pipeline
+        options, pipeline = self.options, self.session.base.model.pipeline
         self.session.set_tree(stop.tree)
         missing = self._missing(stop).values()
         prompt = without_concepts(options.prompt, missing)
@@ -161,7 +161,7 @@ class _Run:
         return PictureRecord(
             prompt=options.prompt, negative=options.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
             batch=self.batch, steps=self.steps, guidance=self.guidance,
-            sampler=type(self.session.bench.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
+            sampler=type(self.session.base.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
             regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             grid=options.grid or self.plan.is_range, version=__version__,

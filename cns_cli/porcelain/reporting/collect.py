@@ -13,12 +13,12 @@ from typing import Any
 from cns.errors import SettingsError
 from cns.families import Family, family_named
 from cns_cli import __version__, figures
-from cns_cli.porcelain.gate.limits import Source, Thresholds, sources, thresholds_of
+from cns_cli.porcelain.gate.limits import LimitSource, Thresholds, sources, thresholds_of
 from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.reporting.data import METRICS, NAMES, CommitLine, ConceptFacts, ReportData
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
-from cns_cli.porcelain.reporting.scores import Scores, overlaps, read_scores
+from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_scores
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
 from cns_cli.porcelain.views.concepts import training_context
 from registry.errors import RegistryError
@@ -186,7 +186,7 @@ class Collector:
         parts = [f"without {', '.join(missing)}"] * bool(missing) + [f"beside {', '.join(strangers)}"] * bool(strangers)
         return f"runs outside its training context: {' and '.join(parts)}" if parts else ""
 
-    def _limits(self, family: str, scores: Scores) -> Thresholds:
+    def _limits(self, family: str, scores: LineageScores) -> Thresholds:
         """What `cns check` would decide on here, and by which limits."""
         known = known_family(family)
         if known is None:
@@ -197,7 +197,7 @@ class Collector:
             limits = thresholds_of(sources(self.repo, CheckOptions()), known, has_identity=has_identity)
         except (RegistryError, SettingsError) as error:
             self.warnings.append(error.message)
-            limits = thresholds_of((Source(),), known, has_identity=has_identity)
+            limits = thresholds_of((LimitSource(),), known, has_identity=has_identity)
         if others := [name for name in limits.metrics if name not in NAMES.values()]:
             self.left_out.append(
                 f"{', '.join(others)}: `cns check` decides on this, too, and the page does not show it"
@@ -210,7 +210,7 @@ class Collector:
         return {metric: tuple(one.get(f"{metric}_{what}") for one in metrics) for metric, _ in METRICS}
 
     def _drift(
-        self, rows: Sequence[CommitLine], columns: Sequence[ConceptFacts], scores: Scores
+        self, rows: Sequence[CommitLine], columns: Sequence[ConceptFacts], scores: LineageScores
     ) -> dict[tuple[str, str], float]:
         """K/V drift since birth, by commit and concept: 0 at birth, then as evaluated, else as recorded."""
         found: dict[tuple[str, str], float] = {}

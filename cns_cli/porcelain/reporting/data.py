@@ -12,7 +12,7 @@ from typing import Literal
 
 from cns.templates import Kind, phrase_of
 
-Outcome = Literal["kept", "forgot", "inconclusive", "unmeasured"]
+CellVerdict = Literal["kept", "forgot", "inconclusive", "unmeasured"]
 METRICS = (("identity", "Identity"), ("clip_i", "CLIP-I"), ("clip_t", "CLIP-T"))
 """(key in a stored evaluation, name on the page); the first that was measured is the main score."""
 
@@ -101,7 +101,7 @@ class Drop:
     drop: float
     low: float
     high: float
-    outcome: Outcome
+    outcome: CellVerdict
     why: str = ""
 
 
@@ -226,7 +226,7 @@ class ReportData:
     graph: tuple[CommitLine, ...]
     columns: tuple[ConceptFacts, ...]
     tables: tuple[MetricTable, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[CellVerdict, ...] = ()
     worst: tuple[Step | None, ...] = ()
     drift: Mapping[tuple[str, str], float] = field(default_factory=dict)
     overlap: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -239,8 +239,8 @@ class ReportData:
     warnings: tuple[str, ...] = ()
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CellVerdict:
         """The worst outcome of the concepts that the revision holds; "kept" when there is nothing to forget."""
         found = {outcome for column, outcome in zip(self.columns, self.outcomes, strict=True) if column.current}
-        order: tuple[Outcome, ...] = ("forgot", "inconclusive", "unmeasured", "kept")
+        order: tuple[CellVerdict, ...] = ("forgot", "inconclusive", "unmeasured", "kept")
         return next((outcome for outcome in order if outcome in found), "kept")

@@ -15,9 +15,9 @@ from cns_cli.porcelain.gate.setup import settle
 from cns_cli.porcelain.models.stored import birth_tree, tree_id
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.reporting.data import ReportData
-from cns_cli.porcelain.scoring.keys import Desk, Want
+from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import digest_of
-from cns_cli.porcelain.scoring.scores import Shelf
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
 from registry.repository import Repository
@@ -44,37 +44,39 @@ def fill(
     """
     head = repo.objects.get(data.head.tree, Tree)
     setup = settle(repo, head, CheckOptions(start=repo.root, rev=data.head.id, device=device))
-    desk = Desk(Shelf(repo), setup.protocol)
+    evaluations = Evaluations(EvaluationStore(repo), setup.protocol)
     lacking = [
-        wants for found in _wants(repo, data, setup.images) if (wants := [one for one in found if not desk.has(one)])
+        keys
+        for found in _keys(repo, data, setup.images)
+        if (keys := [one for one in found if not evaluations.has(one)])
     ]
     digest = digest_of(setup.protocol.scores)
     if not lacking:
         return digest, setup.warnings
     from cns_cli.porcelain.models.mirroring import mirror_evaluations
     from cns_cli.porcelain.models.session import Session
-    from cns_cli.porcelain.scoring.evaluator import open_examiner
+    from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
     opened = partial(Session.open, repo, device, setup.protocol.encoder)
-    examiner = open_examiner(None, opened, desk, Stages(), progress)
-    for wants in lacking:
-        examiner.examine(wants)
+    evaluator = open_evaluator(None, opened, evaluations, Stages(), progress)
+    for keys in lacking:
+        evaluator.evaluate(keys)
     progress.stage("record in MLflow")
-    warnings = mirror_evaluations(repo, data.head.id, set(examiner.stored), mlflow_uri)
+    warnings = mirror_evaluations(repo, data.head.id, set(evaluator.stored), mlflow_uri)
     return digest, (*setup.warnings, *warnings)
 
 
-def _wants(repo: Repository, data: ReportData, images: int) -> Iterator[list[Want]]:
+def _keys(repo: Repository, data: ReportData, images: int) -> Iterator[list[EvaluationKey]]:
     """What the matrix shows, a state at a time; births come before what is compared with them."""
     empty = Tree(data.base, {})
     for row in data.rows:
         tree = repo.objects.get(row.tree, Tree)
-        wants = []
+        keys = []
         for column in (one for one in data.columns if one.id in row.concepts.values()):
             birth = birth_tree(repo, column.id)
             if tree_id(birth) != row.tree:
-                wants.append(Want("concept", birth, column.id, column.name, images, of=column.kind))
-                wants.append(Want("drift", tree, column.id, column.name, baseline=birth, of=column.kind))
-            wants.append(Want("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
-            wants.append(Want("concept", tree, column.id, column.name, images, of=column.kind))
-        yield wants
+                keys.append(EvaluationKey("concept", birth, column.id, column.name, images, of=column.kind))
+                keys.append(EvaluationKey("drift", tree, column.id, column.name, baseline=birth, of=column.kind))
+            keys.append(EvaluationKey("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
+            keys.append(EvaluationKey("concept", tree, column.id, column.name, images, of=column.kind))
+        yield keys

@@ -18,9 +18,9 @@ from cns.gate import studentised_interval
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.gate.verdicts import Case, judge
-from cns_cli.porcelain.reporting.data import METRICS, NAMES, Cell, Drop, MetricTable, Outcome, Step, Summary
-from cns_cli.porcelain.reporting.scores import Array, Scores
-from cns_cli.porcelain.scoring.scores import Scores as StoredScores
+from cns_cli.porcelain.reporting.data import METRICS, NAMES, Cell, CellVerdict, Drop, MetricTable, Step, Summary
+from cns_cli.porcelain.reporting.scores import Array, LineageScores
+from cns_cli.porcelain.scoring.scores import Scores
 
 Levels = Mapping[str, tuple[float | None, ...]]
 """Metric -> a level of each concept."""
@@ -52,7 +52,7 @@ class Axes:
 
 
 def metric_tables(
-    axes: Axes, scores: Scores, base: Levels, ceiling: Levels, limits: Thresholds
+    axes: Axes, scores: LineageScores, base: Levels, ceiling: Levels, limits: Thresholds
 ) -> tuple[MetricTable, ...]:
     """Return the matrix of every metric that was measured, the main score first.
 
@@ -67,11 +67,11 @@ def metric_tables(
     return tuple(_table(axes, scores, metric, label, base, ceiling, limits) for metric, label in measured)
 
 
-def outcomes(tables: Sequence[MetricTable], axes: Axes) -> tuple[Outcome, ...]:
+def outcomes(tables: Sequence[MetricTable], axes: Axes) -> tuple[CellVerdict, ...]:
     """Return one outcome a column: forgotten by one metric is forgotten, kept must be kept by all."""
     judged = [table for table in tables if table.drops]
-    order: tuple[Outcome, ...] = ("forgot", "unmeasured", "inconclusive", "kept")
-    found: list[Outcome] = []
+    order: tuple[CellVerdict, ...] = ("forgot", "unmeasured", "inconclusive", "kept")
+    found: list[CellVerdict] = []
     for column in range(len(axes.concepts)):
         drops = [table.drops[column] for table in judged]
         seen = {drop.outcome if drop else "unmeasured" for drop in drops} or {"unmeasured"}
@@ -99,7 +99,7 @@ def worst_steps(table: MetricTable, commits: Sequence[str], axes: Axes) -> tuple
 
 
 def _table(
-    axes: Axes, scores: Scores, metric: str, label: str, base: Levels, ceiling: Levels, limits: Thresholds
+    axes: Axes, scores: LineageScores, metric: str, label: str, base: Levels, ceiling: Levels, limits: Thresholds
 ) -> MetricTable:
     columns = range(len(axes.concepts))
     born = [_array(scores, axes.births[j], axes.concepts[j], metric) for j in columns]
@@ -124,7 +124,7 @@ def _table(
     )
 
 
-def _drops(axes: Axes, scores: Scores, metric: str, limits: Thresholds) -> tuple[Drop | None, ...]:
+def _drops(axes: Axes, scores: LineageScores, metric: str, limits: Thresholds) -> tuple[Drop | None, ...]:
     """Judge all current concepts together, by the very function that `cns check` decides with."""
     cases = {}
     for column in axes.current:
@@ -138,9 +138,9 @@ def _drops(axes: Axes, scores: Scores, metric: str, limits: Thresholds) -> tuple
     return tuple(_drop(results[concept][0]) if concept in results else None for concept in axes.concepts)
 
 
-def _only(metric: str, values: Array) -> StoredScores:
+def _only(metric: str, values: Array) -> Scores:
     """Scores that hold one metric; CLIP-T is always there and is not read for another."""
-    return StoredScores(values if metric == "identity" else None, values if metric == "clip_i" else None, values)
+    return Scores(values if metric == "identity" else None, values if metric == "clip_i" else None, values)
 
 
 def _drop(result: MetricResult) -> Drop | None:
@@ -149,7 +149,7 @@ def _drop(result: MetricResult) -> Drop | None:
     return Drop(result.drop, result.low, result.high, result.verdict, result.why)
 
 
-def _summary(axes: Axes, scores: Scores, metric: str, base: Sequence[float | None]) -> Summary:
+def _summary(axes: Axes, scores: LineageScores, metric: str, base: Sequence[float | None]) -> Summary:
     """Add up the matrix over the current concepts."""
     square, missing = _square(axes, scores, metric)
     levels = [base[column] for column in axes.current]
@@ -173,7 +173,7 @@ def _summary(axes: Axes, scores: Scores, metric: str, base: Sequence[float | Non
     )
 
 
-def _square(axes: Axes, scores: Scores, metric: str) -> tuple[Array | None, int]:
+def _square(axes: Axes, scores: LineageScores, metric: str) -> tuple[Array | None, int]:
     """R of the current concepts in the rows of their births, shape (T, T, P); NaN where not measured.
 
     The diagonal is the score of each concept on its own baseline and the last row is the revision. Returns None for R
@@ -206,7 +206,7 @@ def _square(axes: Axes, scores: Scores, metric: str) -> tuple[Array | None, int]
     return square, missing
 
 
-def _learned(axes: Axes, scores: Scores, metric: str, column: int) -> bool:
+def _learned(axes: Axes, scores: LineageScores, metric: str, column: int) -> bool:
     """Whether a concept was learned at all; taken for granted where the class noun's own images were not scored."""
     concept = axes.concepts[column]
     pair = _shared(scores.by_noun.get(concept, {}).get(metric), _array(scores, axes.births[column], concept, metric))
@@ -236,7 +236,7 @@ def _figure(compute: Callable[[], float]) -> float | None:
         return None
 
 
-def _array(scores: Scores, tree: str, concept: str, metric: str) -> Array | None:
+def _array(scores: LineageScores, tree: str, concept: str, metric: str) -> Array | None:
     return scores.by_pair.get((tree, concept), {}).get(metric)
 
 

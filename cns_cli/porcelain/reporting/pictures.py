@@ -57,12 +57,12 @@ class Wanted:
         return hashlib.sha256(words.encode()).hexdigest()
 
 
-Plan = list[tuple[SheetRow, list[Wanted]]]
-"""Rows without their pictures yet, and the pictures that they want."""
+SheetPlan = list[tuple[SheetRow, list[Wanted]]]
+"""Rows without their pictures yet, and the pictures that they need."""
 
 
 @dataclass
-class Gallery:
+class Sheets:
     """Makes, keeps and finds pictures.
 
     Attributes:
@@ -96,7 +96,7 @@ class Gallery:
         sheets = tuple(self._sheet(concept, plan, images, made, failed) for concept, plan in plans)
         return sheets, (*told, *sorted(set(failed.values())))
 
-    def _plan(self, data: ReportData, concept: ConceptFacts, images: int) -> Plan:
+    def _plan(self, data: ReportData, concept: ConceptFacts, images: int) -> SheetPlan:
         """The class noun on the base, then the states, oldest first."""
         empty = object_id("tree", Tree(data.base, {}).payload())
         base = SheetRow("base", fill_template("a {} …", concept.class_noun))
@@ -139,7 +139,7 @@ class Gallery:
             except (MethodError, RegistryError) as error:
                 failed[tree_id] = f"no pictures of the tree {figures.short_id(tree_id)}: {error.message}"
                 continue
-            pixels = session.bench.images([one.prompt for one in jobs.values()], [one.seed for one in jobs.values()])
+            pixels = session.base.images([one.prompt for one in jobs.values()], [one.seed for one in jobs.values()])
             for key, picture in zip(jobs, pixels, strict=True):
                 made[key] = webp(picture)
                 self._keep(key, made[key])
@@ -147,7 +147,7 @@ class Gallery:
         return made, failed
 
     def _sheet(
-        self, concept: ConceptFacts, plan: Plan, images: int, made: Mapping[str, bytes], failed: Mapping[str, str]
+        self, concept: ConceptFacts, plan: SheetPlan, images: int, made: Mapping[str, bytes], failed: Mapping[str, str]
     ) -> Sheet:
         shown = []
         for row, wanted in plan:

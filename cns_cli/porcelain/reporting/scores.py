@@ -20,7 +20,7 @@ from cns.errors import CodecError, MetricError
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.reporting.data import ConceptFacts
 from cns_cli.porcelain.scoring.protocol import digest_of
-from cns_cli.porcelain.scoring.scores import Scores as StoredScores
+from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.porcelain.views.commits import numbers
 from registry.errors import RegistryError
 from registry.objects import Evaluation
@@ -37,7 +37,7 @@ ByMetric = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Scores:
+class LineageScores:
     """What is stored of one lineage under one protocol.
 
     Attributes:
@@ -58,7 +58,7 @@ class Scores:
     warnings: tuple[str, ...] = ()
 
 
-def read_scores(repo: Repository, pairs: Iterable[Pair], empty_tree: str, digest: str = "") -> Scores:
+def read_scores(repo: Repository, pairs: Iterable[Pair], empty_tree: str, digest: str = "") -> LineageScores:
     """Read what is stored of these pairs, under the protocol that covers most of them.
 
     Args:
@@ -80,7 +80,7 @@ def read_scores(repo: Repository, pairs: Iterable[Pair], empty_tree: str, digest
     for one in found:
         if one.tree == empty_tree and _is_noun_under(one, protocol):
             _keep_longer(by_noun, one.concept, one, warnings)
-    return Scores(
+    return LineageScores(
         by_pair=by_pair,
         by_noun=by_noun,
         drift={(one.tree, one.concept): float(one.scores["drift"]) for one in found if _is_drift(one)},
@@ -150,7 +150,7 @@ def _keep_longer(kept: dict[Any, ByMetric], key: Any, one: Evaluation, warnings:
 def _arrays(one: Evaluation) -> ByMetric | None:
     """The scores as arrays, or None where they are not what they should be."""
     try:
-        found = StoredScores.from_json(one.scores)
+        found = Scores.from_json(one.scores)
     except MetricError:
         return None
     named = {"identity": found.identity, "clip_i": found.clip_i, "clip_t": found.clip_t}

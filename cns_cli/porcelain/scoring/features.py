@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cns.judges.encoders import ImageEncoder
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.judging import Features
 from cns_cli.porcelain.scoring.protocol import image_seed
@@ -30,12 +29,9 @@ from registry.objects import Tree
 CHUNK = 64
 """Images in memory at a time; a multiple of the sampler's batch."""
 
-Frame = dict[str, NDArray[np.float32]]
-"""Encoder name -> (P, D): one image of each prompt."""
-
 
 @dataclass(frozen=True)
-class Shot:
+class ImageSpan:
     """Images number first..last-1 of each of some prompts, by the model of a tree."""
 
     tree: Tree
@@ -45,11 +41,11 @@ class Shot:
     digest: str
 
 
-class Gallery:
+class FeatureCache:
     """Makes and keeps features.
 
     Args:
-        bench: The base and its judges.
+        base: The base and its judges.
         activate: Makes the live model a tree.
         seed: First seed of the protocol.
         folder: Where features are kept.
@@ -59,55 +55,55 @@ class Gallery:
 
     def __init__(
         self,
-        bench: Workbench,
+        base: LoadedBase,
         activate: Callable[[Tree], object],
         seed: int,
         folder: Path,
         stages: Stages,
         on_image: Callable[[int], None],
     ) -> None:
-        self._bench, self._activate, self._seed = bench, activate, seed
+        self._base, self._activate, self._seed = base, activate, seed
         self._folder, self._stages, self._on_image = folder, stages, on_image
-        self._frames: dict[tuple[str, int], Frame] = {}
-        self._encoders: Mapping[str, ImageEncoder] = bench.encoders
+        self._features: dict[tuple[str, int], Features] = {}
+        self._encoders: Mapping[str, ImageEncoder] = base.encoders
         self.made = 0
 
-    def missing(self, shots: Sequence[Shot]) -> int:
+    def missing(self, spans: Sequence[ImageSpan]) -> int:
         """How many images `prepare` would make."""
-        return sum(len(prompts) for jobs in self._jobs(shots).values() for prompts, _, _ in jobs)
+        return sum(len(prompts) for jobs in self._jobs(spans).values() for prompts, _, _ in jobs)
 
-    def prepare(self, shots: Sequence[Shot]) -> None:
+    def prepare(self, spans: Sequence[ImageSpan]) -> None:
         """Make whatever features are missing; the model is set once for each tree."""
-        for tree, jobs in self._jobs(shots).items():
+        for tree, jobs in self._jobs(spans).items():
             self._activate(json_tree(tree))
             self._make(jobs)
 
-    def features(self, shot: Shot) -> Features:
-        """Encoder name -> (P, n, D), unit rows, of a shot that was prepared."""
-        key = _key(shot)
-        frames = [self._frames[key, image] for image in range(shot.first, shot.last)]
-        return {name: np.stack([frame[name] for frame in frames], axis=1) for name in self._encoders}
+    def features(self, span: ImageSpan) -> Features:
+        """Encoder name -> (P, n, D), unit rows, of a span that was prepared."""
+        key = _key(span)
+        each = [self._features[key, image] for image in range(span.first, span.last)]
+        return {name: np.stack([found[name] for found in each], axis=1) for name in self._encoders}
 
-    def _jobs(self, shots: Sequence[Shot]) -> dict[str, list[tuple[tuple[str, ...], str, int]]]:
+    def _jobs(self, spans: Sequence[ImageSpan]) -> dict[str, list[tuple[tuple[str, ...], str, int]]]:
         """Tree (as JSON) -> (prompts, key, image number) of what is missing, each once."""
         jobs: dict[str, dict[tuple[str, int], tuple[tuple[str, ...], str, int]]] = {}
-        for shot in shots:
-            key = _key(shot)
-            for image in range(shot.first, shot.last):
-                if not self._known(key, image, len(shot.prompts)):
-                    jobs.setdefault(shot.tree.payload().decode(), {})[key, image] = (shot.prompts, key, image)
+        for span in spans:
+            key = _key(span)
+            for image in range(span.first, span.last):
+                if not self._known(key, image, len(span.prompts)):
+                    jobs.setdefault(span.tree.payload().decode(), {})[key, image] = (span.prompts, key, image)
         return {tree: list(found.values()) for tree, found in jobs.items()}
 
     def _make(self, jobs: Sequence[tuple[tuple[str, ...], str, int]]) -> None:
-        """Make the jobs' images a chunk at a time; a frame is kept as soon as its last image is encoded."""
+        """Make the jobs' images a chunk at a time; features are kept as soon as the last image of a list is encoded."""
         numbered = [(k, row, prompt) for prompts, _, k in jobs for row, prompt in enumerate(prompts)]
         pairs = [(prompt, image_seed(self._seed, row, k)) for k, row, prompt in numbered]
         waiting = deque(jobs)
-        encoded: Frame = {}
+        encoded: Features = {}
         for start in range(0, len(pairs), CHUNK):
             chunk = pairs[start : start + CHUNK]
             with self._stages.measure("generate"):
-                pixels = self._bench.images([prompt for prompt, _ in chunk], [seed for _, seed in chunk])
+                pixels = self._base.images([prompt for prompt, _ in chunk], [seed for _, seed in chunk])
             with self._stages.measure("encode"):
                 found = {name: encoder.image_features(pixels) for name, encoder in self._encoders.items()}
             encoded = {name: np.concatenate([encoded[name], new]) if encoded else new for name, new in found.items()}
@@ -119,27 +115,27 @@ class Gallery:
             self._on_image(self.made)
 
     def _known(self, key: str, image: int, prompts: int) -> bool:
-        if (key, image) not in self._frames and (frame := self._read(key, image, prompts)) is not None:
-            self._frames[key, image] = frame
-        return (key, image) in self._frames
+        if (key, image) not in self._features and (found := self._read(key, image, prompts)) is not None:
+            self._features[key, image] = found
+        return (key, image) in self._features
 
-    def _read(self, key: str, image: int, prompts: int) -> Frame | None:
+    def _read(self, key: str, image: int, prompts: int) -> Features | None:
         try:
             with np.load(self._path(key, image), allow_pickle=False) as stored:
-                frame = {name: stored[name] for name in self._encoders}
+                found = {name: stored[name] for name in self._encoders}
         except (OSError, ValueError, KeyError, EOFError):
             return None
-        fine = all(one.ndim == 2 and len(one) == prompts and np.isfinite(one).all() for one in frame.values())
-        return frame if fine else None
+        fine = all(one.ndim == 2 and len(one) == prompts and np.isfinite(one).all() for one in found.values())
+        return found if fine else None
 
-    def _keep(self, key: str, image: int, frame: Frame) -> None:
-        self._frames[key, image] = frame
+    def _keep(self, key: str, image: int, found: Features) -> None:
+        self._features[key, image] = found
         path = self._path(key, image)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the answer
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             with temporary.open("wb") as file:
-                np.savez(file, **frame)  # type: ignore[arg-type]
+                np.savez(file, **found)  # type: ignore[arg-type]
             os.replace(temporary, path)
 
     def _path(self, key: str, image: int) -> Path:
@@ -151,5 +147,5 @@ def json_tree(payload: str) -> Tree:
     return Tree.from_payload(payload.encode())
 
 
-def _key(shot: Shot) -> str:
-    return hashlib.sha256(json.dumps([tree_id(shot.tree), shot.digest, shot.prompts]).encode()).hexdigest()
+def _key(span: ImageSpan) -> str:
+    return hashlib.sha256(json.dumps([tree_id(span.tree), span.digest, span.prompts]).encode()).hexdigest()

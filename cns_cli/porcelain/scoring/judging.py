@@ -18,56 +18,56 @@ from cns.errors import MetricError
 from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
-from cns_cli.porcelain.models.base import Workbench
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of, image_seed
-from cns_cli.porcelain.scoring.scores import Scores, Shelf
+from cns_cli.porcelain.scoring.scores import EvaluationStore, Scores
 from registry.objects import Evaluation, Tree
 
 Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""
 
 
-def protocol_of(bench: Workbench, seed: int, kind: Kind = "object") -> Protocol:
+def protocol_of(base: LoadedBase, seed: int, kind: Kind = "object") -> Protocol:
     """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
-    templates = bench.family.judge_templates
-    return Protocol(bench.folder, bench.family, seed, bench.device.type, templates, bench.encoder).of_kind(kind)
+    templates = base.family.judge_templates
+    return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder).of_kind(kind)
 
 
-def protocol(bench: Workbench, seed: int, kind: Kind = "object") -> dict[str, Any]:
+def protocol(base: LoadedBase, seed: int, kind: Kind = "object") -> dict[str, Any]:
     """Everything that a score depends on, besides the weights and the number of images."""
-    return protocol_of(bench, seed, kind).scores
+    return protocol_of(base, seed, kind).scores
 
 
-def protocol_digest(bench: Workbench, seed: int, kind: Kind = "object") -> str:
+def protocol_digest(base: LoadedBase, seed: int, kind: Kind = "object") -> str:
     """SHA-256 hex of the protocol: scores of two digests are never compared."""
-    return digest_of(protocol(bench, seed, kind))
+    return digest_of(protocol(base, seed, kind))
 
 
-def judge_images(bench: Workbench, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
+def judge_images(base: LoadedBase, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
     """Images number first..last-1 of every judge prompt, prompt by prompt, shape (P * n, R, R, 3), uint8."""
-    prompts = fill_templates(bench.family.templates(kind).judge, phrase)
+    prompts = fill_templates(base.family.templates(kind).judge, phrase)
     pairs = [(prompt, image_seed(seed, row, k)) for row, prompt in enumerate(prompts) for k in range(first, last)]
-    return bench.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
+    return base.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
 
 
 def score_images(
-    bench: Workbench, images: Pixels, class_noun: str, references: Features, kind: Kind = "object"
+    base: LoadedBase, images: Pixels, class_noun: str, references: Features, kind: Kind = "object"
 ) -> Scores:
     """Score images that `judge_images` made.
 
     Args:
-        bench: The base and its judges.
+        base: The base and its judges.
         images: P * n images, prompt by prompt.
         class_noun: Stands in the prompts for CLIP-T.
         references: Features of the training images, by encoder.
         kind: What the concept is.
     """
-    texts = fill_templates(bench.family.templates(kind).judge, class_noun)
-    features = {name: encoder.image_features(images) for name, encoder in bench.encoders.items()}
+    texts = fill_templates(base.family.templates(kind).judge, class_noun)
+    features = {name: encoder.image_features(images) for name, encoder in base.encoders.items()}
     shaped = {name: found.reshape(len(texts), -1, found.shape[1]) for name, found in features.items()}
-    return score_features(shaped, references, bench.clip.text_features(texts))
+    return score_features(shaped, references, base.clip.text_features(texts))
 
 
 def score_features(generated: Features, references: Features, texts: NDArray[np.float32]) -> Scores:
@@ -138,13 +138,15 @@ def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: i
         seed: First seed of the protocol.
     """
     concept = session.concept(concept_id)
-    best = Shelf(session.repo).scores(tree_id(tree), concept_id, protocol_digest(session.bench, seed, concept.kind))
+    best = EvaluationStore(session.repo).scores(
+        tree_id(tree), concept_id, protocol_digest(session.base, seed, concept.kind)
+    )
     if best is not None and best.images >= images:
         return best.first(images)
     session.set_tree(tree)
-    made = judge_images(session.bench, concept.phrase, best.images if best else 0, images, seed, concept.kind)
+    made = judge_images(session.base, concept.phrase, best.images if best else 0, images, seed, concept.kind)
     references = dict(session.references(concept_id))
-    scores = score_images(session.bench, made, concept.class_noun, references, concept.kind)
+    scores = score_images(session.base, made, concept.class_noun, references, concept.kind)
     scores = best.joined(scores) if best else scores
     store_scores(session, tree, concept_id, seed, scores)
     return scores
@@ -152,7 +154,7 @@ def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: i
 
 def store_scores(session: Session, tree: Tree, concept_id: str, seed: int, scores: Scores) -> None:
     """Put scores into the registry as an evaluation of a concept in a tree."""
-    plan = protocol(session.bench, seed, session.concept(concept_id).kind)
+    plan = protocol(session.base, seed, session.concept(concept_id).kind)
     name = session.concept(concept_id).name
     stored = session.repo.objects.put(tree)
     session.repo.add_evaluation(Evaluation(stored, concept_id, name, plan, digest_of(plan), scores.to_json()))

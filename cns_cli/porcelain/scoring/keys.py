@@ -1,4 +1,4 @@
-"""What a check wants to know about a tree: each want is one evaluation, by which it is found again. No torch."""
+"""Evaluation keys: what a check asks about a tree, by which the stored evaluation is found again. No torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 from cns.templates import Kind
 from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.names import package_of
-from cns_cli.porcelain.scoring.protocol import Plan, Protocol, digest_of
-from cns_cli.porcelain.scoring.scores import Array, Scores, Shelf
+from cns_cli.porcelain.scoring.protocol import Protocol, ProtocolPlan, digest_of
+from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
 from registry.objects import Tree
 
 BASE_NAME = "base"
@@ -19,8 +19,8 @@ BASE_NAME = "base"
 
 
 @dataclass(frozen=True)
-class Want:
-    """One evaluation that is wanted.
+class EvaluationKey:
+    """One evaluation that is asked for.
 
     Attributes:
         kind: "concept": scores of the concept's phrase; "class": of its class noun alone; "zero-shot": change of
@@ -53,7 +53,7 @@ class Want:
         """Id of the tree."""
         return tree_id(self.tree)
 
-    def plan(self, protocol: Protocol) -> Plan:
+    def plan(self, protocol: Protocol) -> ProtocolPlan:
         """The protocol that its evaluation names, of a check's protocol."""
         protocol = protocol.of_kind(self.of)
         if self.kind == "drift":
@@ -63,52 +63,52 @@ class Want:
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
 
 
-class Desk:
-    """Looks wants up among the stored evaluations.
+class Evaluations:
+    """The stored evaluations of one protocol, by key.
 
     Args:
-        shelf: The evaluations.
+        store: The evaluations.
         protocol: How the check judges.
     """
 
-    def __init__(self, shelf: Shelf, protocol: Protocol) -> None:
-        self.shelf = shelf
+    def __init__(self, store: EvaluationStore, protocol: Protocol) -> None:
+        self.store = store
         self.protocol = protocol
         self._digests: dict[tuple[str | None, ...], str] = {}
 
-    def digest(self, want: Want) -> str:
-        """Digest of a want's plan."""
-        baseline = tree_id(want.baseline) if want.since and want.baseline else None
-        key = (want.kind, baseline, want.metric, want.of)
-        if key not in self._digests:
-            self._digests[key] = digest_of(want.plan(self.protocol))
-        return self._digests[key]
+    def digest(self, key: EvaluationKey) -> str:
+        """Digest of a key's plan."""
+        baseline = tree_id(key.baseline) if key.since and key.baseline else None
+        what = (key.kind, baseline, key.metric, key.of)
+        if what not in self._digests:
+            self._digests[what] = digest_of(key.plan(self.protocol))
+        return self._digests[what]
 
-    def scores(self, want: Want, *, others: bool = True) -> Scores | None:
-        """The largest stored scores of a "concept" or a "class" want, with its others unless told not to."""
-        wanted = want.others if others else ()
-        return self.shelf.scores(want.tree_id, want.concept_id, self.digest(want), wanted)
+    def scores(self, key: EvaluationKey, *, others: bool = True) -> Scores | None:
+        """The largest stored scores of a "concept" or a "class" key, with its others unless told not to."""
+        wanted = key.others if others else ()
+        return self.store.scores(key.tree_id, key.concept_id, self.digest(key), wanted)
 
-    def value(self, want: Want) -> Array | None:
-        """The stored value of a "drift" (one number), a "zero-shot" or a "metric" want, (P, n)."""
-        name = {"drift": "drift", "zero-shot": "zero_shot"}.get(want.kind, want.metric)
-        return self.shelf.value(want.tree_id, want.concept_id, self.digest(want), name)
+    def value(self, key: EvaluationKey) -> Array | None:
+        """The stored value of a "drift" (one number), a "zero-shot" or a "metric" key, (P, n)."""
+        name = {"drift": "drift", "zero-shot": "zero_shot"}.get(key.kind, key.metric)
+        return self.store.value(key.tree_id, key.concept_id, self.digest(key), name)
 
-    def pair(self, side: Sequence[Want], images: int) -> tuple[Array, Array] | None:
-        """Of a plugin's metric: the stored values of two wants, as many images of each prompt; None where some lack."""
-        before, after = (self.value(want) for want in side)
+    def pair(self, side: Sequence[EvaluationKey], images: int) -> tuple[Array, Array] | None:
+        """Of a plugin's metric: the stored values of two keys, as many images of each prompt; None where some lack."""
+        before, after = (self.value(key) for key in side)
         if before is None or after is None or min(before.shape[1], after.shape[1]) < images:
             return None
         return before[:, :images], after[:, :images]
 
-    def images(self, want: Want) -> int:
-        """How many images of each prompt are stored for a want."""
-        if want.kind in ("zero-shot", "metric"):
-            found = self.value(want)
+    def images(self, key: EvaluationKey) -> int:
+        """How many images of each prompt are stored for a key."""
+        if key.kind in ("zero-shot", "metric"):
+            found = self.value(key)
             return 0 if found is None or found.ndim != 2 else int(found.shape[1])
-        scores = self.scores(want)
+        scores = self.scores(key)
         return 0 if scores is None else scores.images
 
-    def has(self, want: Want) -> bool:
-        """Whether nothing must be computed for a want."""
-        return self.value(want) is not None if want.kind == "drift" else self.images(want) >= want.images
+    def has(self, key: EvaluationKey) -> bool:
+        """Whether nothing must be computed for a key."""
+        return self.value(key) is not None if key.kind == "drift" else self.images(key) >= key.images

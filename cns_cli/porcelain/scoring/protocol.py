@@ -38,7 +38,7 @@ ZERO_SHOT_PROMPTS = 40
 PROMPT_SEEDS = 1000
 """Seeds of a prompt's images lie this far apart, so that prompts share none."""
 
-Plan = dict[str, Any]
+ProtocolPlan = dict[str, Any]
 """A protocol as an evaluation stores it."""
 
 
@@ -82,7 +82,7 @@ class Protocol:
         return find_judges(self.family, self.folder, self.encoder)
 
     @cached_property
-    def scores(self) -> Plan:
+    def scores(self) -> ProtocolPlan:
         """The plan of a concept's scores."""
         index = read_json(self.folder / "model_index.json")
         return {
@@ -100,12 +100,12 @@ class Protocol:
         }
 
     @property
-    def class_noun(self) -> Plan:
+    def class_noun(self) -> ProtocolPlan:
         """The plan of the scores of the class noun alone, against a concept's references."""
         return {**self.scores, "subject": "class"}
 
     @property
-    def zero_shot(self) -> Plan:
+    def zero_shot(self) -> ProtocolPlan:
         """The plan of the change of pictures of other things since the base."""
         return {**self.scores, "prompts": prompts_digest(self.zero_shot_prompts), "subject": "zero-shot"}
 
@@ -114,7 +114,7 @@ class Protocol:
         """Held-out calibration prompts: they neither found neurons nor anchored a training."""
         return calibration_of(self.family, self.folder).held_out[:ZERO_SHOT_PROMPTS]
 
-    def kv_drift(self, baseline: str | None = None) -> Plan:
+    def kv_drift(self, baseline: str | None = None) -> ProtocolPlan:
         """The plan of the K/V drift on the judge prompts.
 
         Args:

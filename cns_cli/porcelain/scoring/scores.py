@@ -105,7 +105,7 @@ class Scores:
         )
 
 
-class Shelf:
+class EvaluationStore:
     """The stored evaluations of a registry, each read at most once.
 
     Args:
@@ -173,7 +173,7 @@ def stored_scores(repo: Repository, tree_id: str, concept_id: str, digest: str) 
         concept_id: Id of the concept.
         digest: `protocol.digest_of` a plan, as `check.protocol_for` makes it: its `scores`, or its `class_noun`.
     """
-    return Shelf(repo).scores(tree_id, concept_id, digest)
+    return EvaluationStore(repo).scores(tree_id, concept_id, digest)
 
 
 def _matrix(values: Any, shape: tuple[int, ...] | None) -> Array:

@@ -106,7 +106,7 @@ def _defaults(base: Base) -> Mapping[str, Any]:
 def _setting(
     key: str, params: Mapping[str, Any], record: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> ProvenanceRow:
-    """A field of `cns.lesson.Settings`."""
+    """A field of `cns.task.Settings`."""
     choice = CHOICES[key]
     optional = key not in defaults
     if not params or (key not in params and not optional and key not in record):

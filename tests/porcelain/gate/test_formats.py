@@ -27,7 +27,7 @@ from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
 from tests.porcelain.checks import COMMIT, EVERY, FORGOT, UNCOMPUTABLE, UNDECIDED, WORST, answer, metric, row
 
 # As Jenkins publishes it (jenkinsci/xunit-plugin); this copy is the one of pytest's own tests.
-XUNIT = xmlschema.XMLSchema(str(Path(__file__).parents[1] / "schemas" / "junit-10.xsd"))
+XUNIT = xmlschema.XMLSchema(str(Path(__file__).parents[2] / "schemas" / "junit-10.xsd"))
 SCHEMA = json.loads(files("cns_cli").joinpath("check.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)

@@ -6,7 +6,7 @@ import pytest
 
 from cns.errors import SettingsError
 from cns.families import EMOJI_64
-from cns_cli.porcelain.gate.limits import Source, first, read_templates, sources, thresholds_of
+from cns_cli.porcelain.gate.limits import LimitSource, first, read_templates, sources, thresholds_of
 from cns_cli.porcelain.options import CheckOptions
 from registry.errors import BadConfig
 from registry.repository import Repository
@@ -117,7 +117,7 @@ def test_a_wrong_setting_is_named(repo, text, named):
 
 def test_a_project_of_somebody_else_is_left_alone(repo):
     project(repo, "[project]\nname = 'x'\n")
-    assert sources(repo, CheckOptions())[1] == Source()
+    assert sources(repo, CheckOptions())[1] == LimitSource()
 
 
 def test_files_are_meant_from_the_folder_that_names_them(repo):

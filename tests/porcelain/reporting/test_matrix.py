@@ -10,7 +10,7 @@ from cns.gate import paired_drop, studentised_interval
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.gate.verdicts import LEVEL
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
-from cns_cli.porcelain.reporting.scores import Scores
+from cns_cli.porcelain.reporting.scores import LineageScores
 
 CONCEPTS = ("a" * 64, "b" * 64, "c" * 64)
 TREES = ("1" * 64, "2" * 64, "3" * 64)
@@ -24,9 +24,9 @@ def axes(trees: tuple[str, ...] = TREES, held: tuple[int, ...] = (1, 2, 3), birt
     return Axes(trees, tuple(frozenset(CONCEPTS[:count]) for count in held), CONCEPTS, births)
 
 
-def scores(matrix: np.ndarray, trees: tuple[str, ...] = TREES, metric: str = "identity") -> Scores:
+def scores(matrix: np.ndarray, trees: tuple[str, ...] = TREES, metric: str = "identity") -> LineageScores:
     """Ten prompts, two images of each, whose mean is the matrix's entry."""
-    return Scores(
+    return LineageScores(
         {
             (tree, CONCEPTS[j]): {metric: matrix[i, j] + SPREAD, "clip_t": SPREAD + 0.5}
             for i, tree in enumerate(trees)
@@ -38,7 +38,7 @@ def scores(matrix: np.ndarray, trees: tuple[str, ...] = TREES, metric: str = "id
     )
 
 
-def table_of(found: Scores, rows: Axes | None = None):
+def table_of(found: LineageScores, rows: Axes | None = None):
     return metric_tables(rows or axes(), found, {"identity": BASE}, {"identity": (0.95, None, 0.9)}, LIMITS)[0]
 
 
@@ -111,14 +111,14 @@ def test_a_concept_that_was_never_learned_has_no_retention():
     """Its images score as those of its class noun alone; what it then loses or gains is noise."""
     found = scores(R)
     nouns = {CONCEPTS[0]: {"identity": R[0, 0] + SPREAD}, CONCEPTS[1]: {"identity": 0.4 + SPREAD}}
-    summary = table_of(Scores(found.by_pair, nouns, protocol=found.protocol, digest=found.digest)).summary
+    summary = table_of(LineageScores(found.by_pair, nouns, protocol=found.protocol, digest=found.digest)).summary
     assert summary.retention == pytest.approx((0.25 + 0.3) / (0.3 + 0.3))
 
 
 def test_the_class_noun_s_own_scores_go_before_what_was_recorded():
     found = scores(R)
     nouns = {CONCEPTS[0]: {"identity": 0.1 + SPREAD}}
-    table = table_of(Scores(found.by_pair, nouns, protocol=found.protocol, digest=found.digest))
+    table = table_of(LineageScores(found.by_pair, nouns, protocol=found.protocol, digest=found.digest))
     assert table.base == (pytest.approx(0.1), 0.4, 0.3)
 
 
@@ -137,7 +137,7 @@ def test_a_noisy_fall_is_not_decided_and_its_interval_is_the_gate_s():
     before, after = 0.9 + rng.normal(0, 0.05, (10, 2)), 0.88 + rng.normal(0, 0.05, (10, 2))
     pairs = {(TREES[0], CONCEPTS[0]): {"identity": before}, (TREES[1], CONCEPTS[0]): {"identity": after}}
     one = Axes(TREES[:2], (frozenset(CONCEPTS[:1]),) * 2, CONCEPTS[:1], TREES[:1])
-    table = metric_tables(one, Scores(pairs), {}, {}, LIMITS)[0]
+    table = metric_tables(one, LineageScores(pairs), {}, {}, LIMITS)[0]
     assert table.drops[0].outcome == "inconclusive"
     assert (table.drops[0].low, table.drops[0].high) == pytest.approx(
         studentised_interval(paired_drop(before, after), LEVEL)
@@ -150,7 +150,7 @@ def test_changes_are_paired_over_the_images_that_both_have():
     after = np.full((10, 2), 0.89)
     pairs = {(TREES[0], CONCEPTS[0]): {"identity": before}, (TREES[1], CONCEPTS[0]): {"identity": after}}
     one = Axes(TREES[:2], (frozenset(CONCEPTS[:1]),) * 2, CONCEPTS[:1], TREES[:1])
-    table = metric_tables(one, Scores(pairs), {}, {}, LIMITS)[0]
+    table = metric_tables(one, LineageScores(pairs), {}, {}, LIMITS)[0]
     assert table.cells[1][0].change == pytest.approx(-0.01)
     assert table.drops[0].outcome == "kept"
 
@@ -159,7 +159,7 @@ def test_forgotten_by_one_metric_is_forgotten():
     both = scores(np.full((3, 3), 0.8))
     falling = scores(R, metric="clip_i").by_pair
     pairs = {pair: {**found, **falling.get(pair, {})} for pair, found in both.by_pair.items()}
-    tables = metric_tables(axes(), Scores(pairs), {}, {}, LIMITS)
+    tables = metric_tables(axes(), LineageScores(pairs), {}, {}, LIMITS)
     assert [table.metric for table in tables] == ["identity", "clip_i", "clip_t"]
     assert outcomes(tables, axes()) == ("forgot", "forgot", "kept")
 

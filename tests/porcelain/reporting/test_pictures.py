@@ -16,7 +16,7 @@ from cns_cli.porcelain.report import ReportOptions, report
 from cns_cli.porcelain.reporting import pictures
 from cns_cli.porcelain.reporting.collect import Collector, known_family
 from cns_cli.porcelain.reporting.data import NAMES, Sheet
-from cns_cli.porcelain.reporting.pictures import PROMPTS, Gallery, webp
+from cns_cli.porcelain.reporting.pictures import PROMPTS, Sheets, webp
 from cns_cli.porcelain.scoring.protocol import image_seed
 from cns_cli.progress import NullProgress
 from registry.errors import RegistryError
@@ -29,7 +29,7 @@ def sheets(folder: Path, images: int = 1, open_session=None) -> tuple[tuple[Shee
     data = Collector(repo, repo.resolve("HEAD")).collect("HEAD")
     family = known_family(data.family)
     assert family is not None
-    return Gallery(repo, family, open_session or (lambda: Session.open(repo, "cpu")), NullProgress()).sheets(
+    return Sheets(repo, family, open_session or (lambda: Session.open(repo, "cpu")), NullProgress()).sheets(
         data, images
     )
 
@@ -53,9 +53,9 @@ def test_a_picture_is_the_one_that_the_judge_made(learned, session):
     found, _ = sheets(learned)
     tree = session.repo.tree_of("HEAD")
     session.set_tree(tree)
-    templates = session.bench.family.judge_templates
+    templates = session.base.family.judge_templates
     place = len(templates) // PROMPTS
-    pixels = session.bench.images([templates[place].replace("{}", "<rex> dog")], [image_seed(0, place, 0)])
+    pixels = session.base.images([templates[place].replace("{}", "<rex> dog")], [image_seed(0, place, 0)])
     tile = found[0].rows[-1].tiles[1]
     assert tile.data == webp(pixels[0])
     assert f"seed {image_seed(0, place, 0)}" in tile.what

@@ -10,7 +10,7 @@ import pytest
 
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring import features
-from cns_cli.porcelain.scoring.features import Gallery, Shot
+from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.progress import Stages
 
 
@@ -23,22 +23,22 @@ def test_an_interruption_keeps_every_frame_that_was_encoded(
 ) -> None:
     """Frames of three prompts in chunks of four: after the second chunk two are whole."""
     monkeypatch.setattr(features, "CHUNK", 4)
-    shot = Shot(session.repo.tree_of("HEAD"), ("a dog", "a cat", "a <rex> dog"), 0, 3, "digest")
+    span = ImageSpan(session.repo.tree_of("HEAD"), ("a dog", "a cat", "a <rex> dog"), 0, 3, "digest")
 
-    def opened(name: str, told: Callable[[int], None]) -> Gallery:
-        return Gallery(session.bench, session.set_tree, 0, tmp_path / name, Stages(), told)
+    def opened(name: str, told: Callable[[int], None]) -> FeatureCache:
+        return FeatureCache(session.base, session.set_tree, 0, tmp_path / name, Stages(), told)
 
     def stop(made: int) -> None:
         if made == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        opened("stopped", stop).prepare([shot])
+        opened("stopped", stop).prepare([span])
     again, whole = opened("stopped", nothing), opened("whole", nothing)
-    assert again.missing([shot]) == 3
-    again.prepare([shot])
-    whole.prepare([shot])
+    assert again.missing([span]) == 3
+    again.prepare([span])
+    whole.prepare([span])
     assert (again.made, whole.made) == (3, 9)
-    for name, found in again.features(shot).items():
-        np.testing.assert_array_equal(found[:, :2], whole.features(shot)[name][:, :2])
-        np.testing.assert_allclose(found, whole.features(shot)[name], atol=1e-3)  # in other batches
+    for name, found in again.features(span).items():
+        np.testing.assert_array_equal(found[:, :2], whole.features(span)[name][:, :2])
+        np.testing.assert_allclose(found, whole.features(span)[name], atol=1e-3)  # in other batches

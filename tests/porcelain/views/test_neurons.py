@@ -12,10 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cns import codec
-from cns.lesson import Settings
 from cns.provenance import CHOICES, OUTSIDE
 from cns.regularizers import REGULARIZERS
 from cns.selection import SCORES
+from cns.task import Settings
 from cns_cli.main import app
 from cns_cli.porcelain.views.neurons import show_neurons
 from cns_cli.porcelain.views.provenance import show_provenance
@@ -26,7 +26,7 @@ from registry.trees import with_concept
 from tests.cli.conftest import modules_after
 from tests.golden import unpack
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "method.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "method.md"
 
 
 @pytest.fixture(scope="module")

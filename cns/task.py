@@ -108,7 +108,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What is to be learned.
 
     Attributes:
@@ -131,8 +131,8 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the lesson must respect.
+class TrainingConstraints:
+    """What the training must respect.
 
     Attributes:
         past: Earlier concepts of this model.
