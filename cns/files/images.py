@@ -29,7 +29,6 @@ from cns.files.plain import read_regular_file, reason_of
 __all__ = [
     "ImageSet",
     "TrainingImage",
-    "check_images",
     "class_noun_in",
     "decode_square",
     "fill_caption",
@@ -40,7 +39,6 @@ __all__ = [
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
 OTHER_IMAGE_SUFFIXES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
 
-CHECKED_SIDE = 8  # pixels; `check_images` throws them away
 MAX_IMAGES = 1_000
 MAX_FILE_BYTES = 100_000_000
 MAX_FOLDER_BYTES = 300_000_000
@@ -170,17 +168,6 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
             bad=bad,
         )
     return ImageSet(tuple(images), _skipped(folder), _warning(images))
-
-
-def check_images(folder: Path) -> None:
-    """Refuse a folder that `load_images` would refuse, before torch and the model are loaded for it.
-
-    Every file is read and decoded, at the price of doing it twice: a second now against half a minute for nothing.
-
-    Raises:
-        ImageError: as `load_images`.
-    """
-    load_images(folder, CHECKED_SIDE)
 
 
 class _Budget:

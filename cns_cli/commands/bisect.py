@@ -131,12 +131,9 @@ def run(
         with explained(KEPT, f"cns bisect run {shlex.join(command)}"):
             found = run_program(request, command, out.note)
         return _answer(found, as_json)
-    from cns_cli.porcelain.bisect import require_watch
+    from cns_cli.porcelain.bisect_run import run_measured
 
-    require_watch(request)
     with open_progress() as progress, explained(KEPT, "cns bisect run"):
-        from cns_cli.porcelain.bisect_run import run_measured
-
         result = run_measured(request, progress.note, progress, device)
     return _answer(result, as_json)
 

@@ -140,10 +140,6 @@ class Command(PluginCommand):
 
 
 def _answer(options: CheckOptions) -> CheckResult:
-    from cns_cli.porcelain.revision import require
-
-    for revision, concepts in ((options.rev, options.concepts), (options.since or "HEAD", ())):
-        require(options.start, revision, concepts)
     with open_progress() as progress, explained("the scores that were computed are kept", "cns check"):
         from cns_cli.porcelain.check import check as check_concepts
 

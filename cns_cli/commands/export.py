@@ -39,16 +39,11 @@ def export(
     All concepts of the revision are inside, each with its special token.
     """
     start = request_settings(config={})["start"]
-    from cns_cli.porcelain.revision import require
+    from cns_cli.porcelain.export import export as export_model
 
-    require(start, at)
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        progress.stage("load libraries")
-        from cns_cli.porcelain.export import export as export_model
-
-        progress.stage("write the model")
-        result = export_model(at, kind, folder, dtype, start)
+        result = export_model(at, kind, folder, dtype, start, progress)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), export_lines(result))

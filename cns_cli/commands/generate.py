@@ -95,14 +95,10 @@ def generate(
         prompt=prompt, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative, at=at, out=out_file,
         device=device, regions=tuple(region), grid=grid, batch=batch, **request_settings(),
     )  # fmt: skip
-    from cns_cli.porcelain.pictures.plan import plan_of
+    from cns_cli.porcelain.generate import generate as generate_images
 
-    plan_of(options)
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        progress.stage("load libraries")
-        from cns_cli.porcelain.generate import generate as generate_images
-
         result = generate_images(options, progress)
     for warning in result.warnings:
         out.warn(warning)

@@ -10,15 +10,18 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
-from cns.files.images import check_images
+from cns.files.bases import resolution_of, resolve_base
+from cns.files.images import ImageSet, load_images
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.learning.interrupted import command_of, pending_views, told
 from cns_cli.porcelain.learning.resume import continued
+from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions, CheckOptions
 from cns_cli.porcelain.scoring.names import check_names
 from cns_cli.progress import Progress
@@ -50,27 +53,35 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
         TipMoved: Somebody else took the name meanwhile; the training is kept under refs/lost/.
     """
     began = time.monotonic()
-    options, repo, interrupted = _begin(options, progress)
-    progress.stage("load libraries")
-    if repo is None or options.dry_run:
-        from cns_cli.porcelain.learning.estimate import estimate
-
-        return estimate(options, repo, progress)
-    return _add(options, repo, progress, interrupted, began)
-
-
-def _begin(options: AddOptions, progress: Progress) -> tuple[AddOptions, Repository | None, State | None]:
-    """Refuse what can be refused without torch; return the whole request, the registry, and the training to resume."""
     interrupted = None
     if options.name or not options.resume:
         check_name(options.name)
     if options.resume:
         options, interrupted = continued(options, Repository.discover(options.start))
+    photos, repo = _begin(options, interrupted, progress)
+    progress.stage("load libraries")
+    if repo is None or options.dry_run:
+        from cns_cli.porcelain.learning.estimate import estimate
+
+        return estimate(options, photos, repo, progress)
+    return _add(options, photos, repo, progress, interrupted, began)
+
+
+def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -> tuple[ImageSet, Repository | None]:
+    """Refuse what can be refused without torch; return the photos and the registry, made on the embedded base if new.
+
+    A dry run makes no registry. The photos are read here, once, at the side of the base's own images.
+    """
     for what, text in (("message", options.message), ("author", options.author), ("class noun", options.class_noun)):
         check_text(text or "", what)
     check_names(options.score, options.reg)
-    check_images(options.images)
-    repo = _registry(options, progress)
+    repo = _registry(options.start)
+    base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
+    photos = load_images(options.images, options.resolution or resolution_of(base))
+    if repo is None and not options.dry_run:
+        made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
+        progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
+        repo = Repository(made.folder)
     if repo is not None:
         _check_free(repo, options)
         for view in pending_views(repo) if interrupted is None and not options.dry_run else ():
@@ -79,18 +90,30 @@ def _begin(options: AddOptions, progress: Progress) -> tuple[AddOptions, Reposit
                     f"a training of {view.name} was interrupted at step {view.done} of {view.total}; this one starts "
                     f"anew, and that one is kept until {view.name} is committed; to go on with it: {view.command}"
                 )
-    return options, repo, interrupted
+    return photos, repo
+
+
+def _registry(start: Path) -> Repository | None:
+    try:
+        return Repository.discover(start)
+    except NotARegistry:
+        return None
 
 
 def _add(
-    options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None, began: float
+    options: AddOptions,
+    photos: ImageSet,
+    repo: Repository,
+    progress: Progress,
+    interrupted: State | None,
+    began: float,
 ) -> AddResult:
     seen, recorded = repo.head().commit, False
     before = repo.tree_of(seen)
     try:
         from cns_cli.porcelain.learning.learn import learn  # torch, diffusers: only now
 
-        outcome = learn(options, repo, progress, interrupted)
+        outcome = learn(options, photos, repo, progress, interrupted)
         progress.stage("commit")
         done = _commit(outcome, seen)
         progress.stage("record in MLflow")
@@ -145,18 +168,6 @@ def _checked(options: AddOptions, outcome: Addition, progress: Progress) -> Chec
         seed=options.seed,
     )  # fmt: skip
     return check(wanted, progress, session=outcome.session)
-
-
-def _registry(options: AddOptions, progress: Progress) -> Repository | None:
-    """The registry here; made on the embedded base where there is none, but not for a dry run."""
-    try:
-        return Repository.discover(options.start)
-    except NotARegistry:
-        if options.dry_run:
-            return None
-        made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
-        progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
-        return Repository(made.folder)
 
 
 def _check_free(repo: Repository, options: AddOptions) -> None:

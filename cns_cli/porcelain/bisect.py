@@ -159,18 +159,6 @@ def running(repo: Repository) -> BisectState:
     return state
 
 
-def require_watch(request: Request) -> None:
-    """Refuse, before anything heavy is loaded, to measure for a bisection that was started without a score.
-
-    Raises:
-        NoBisection.
-    """
-    if running(Repository.discover(request.start)).watch is None:
-        raise NoBisection(
-            "the bisection was started without --metric: expected a program that answers", "cns bisect run PROGRAM"
-        )
-
-
 def waiting_for(repo: Repository, state: BisectState) -> str:
     """Return the commit that the bisection waits for an answer about, which HEAD must be at.
 

@@ -1,7 +1,12 @@
-"""`bisect run CMD`: a program answers. git's protocol: 0 is good, 125 cannot be tested, 1 to 127 is bad, more ends it.
+"""`bisect run`: a program answers, or a watched score does.
 
-The program runs in the current folder with HEAD at the commit in question. What it prints goes to stderr, so that
-stdout holds the answer alone. Nothing is marked when it cannot be started, is killed, or asks to end the search.
+A program speaks git's protocol: 0 is good, 125 cannot be tested, 1 to 127 is bad, more ends it. It runs in the current
+folder with HEAD at the commit in question. What it prints goes to stderr, so that stdout holds the answer alone.
+Nothing is marked when it cannot be started, is killed, or asks to end the search.
+
+A score is judged by `check`, which takes stored evaluations and makes images only for what is missing. The answer is a
+plain comparison of one mean with one limit: good and bad must follow from the same figure at every commit. A commit
+whose model lacks the concept, or where the score cannot be computed, is skipped.
 """
 
 from __future__ import annotations
@@ -11,25 +16,25 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.answers import MetricResult
-from cns_cli.porcelain.bisect import Answer, BisectResult, mark, require_watch, running, waiting_for
-from cns_cli.porcelain.check import Checker, only_these
+from cns_cli.porcelain.bisect import Answer, BisectResult, mark, running, waiting_for
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
 from registry.bisect_state import Watch
 from registry.errors import NoBisection
 from registry.repository import Repository
 
+if TYPE_CHECKING:  # a program that answers needs no numpy
+    from cns_cli.porcelain.check import Checker
+
 SKIP = 125
-
 LAST_BAD = 127
-
 SHELL_FAILED = (126, 127)
 """What a shell answers when the program is not there or cannot be run: looks like "bad" and is not about the commit."""
 
 STDERR = 2
-
 Say = Callable[[str], None]
 
 
@@ -134,10 +139,14 @@ def run_measured(request: Request, say: Say, progress: Progress | None = None, d
         NoBisection: none is running, it was started without `--metric`, or the bad commit is not bad by this measure,
             or the good one not good.
     """
+    from cns_cli.porcelain.check import Checker
+
     repo = Repository.discover(request.start)
-    require_watch(request)
     watch = running(repo).watch
-    assert watch is not None
+    if watch is None:
+        raise NoBisection(
+            "the bisection was started without --metric: expected a program that answers", "cns bisect run PROGRAM"
+        )
     checker = Checker(repo, device, progress)
     _refuse_if_nothing_to_find(checker, request, watch, say)
     while True:
@@ -157,6 +166,8 @@ def run_measured(request: Request, say: Say, progress: Progress | None = None, d
 
 def measure(checker: Checker, request: Request, watch: Watch, commit: str) -> Measured:
     """Return the watched score at a commit."""
+    from cns_cli.porcelain.check import only_these
+
     repo = checker.repo
     if watch.concept not in repo.tree_of(commit).concepts:
         return Measured(None)

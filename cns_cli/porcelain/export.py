@@ -1,22 +1,28 @@
-"""Writing a revision's model for other programs. `FORMATS` holds one function a format."""
+"""Writing a revision's model for other programs. `FORMATS` names a module of `exchange/` for each format.
+
+What can be refused is refused before torch is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from cns_cli.files import new_folder
 from cns_cli.porcelain.answers import ExportResult
-from cns_cli.porcelain.exchange.diffusers import DTYPES, _loading_lines, export_diffusers
-from cns_cli.porcelain.models.session import Session
+from cns_cli.progress import NullProgress, Progress
 from registry.errors import RegistryError
 from registry.repository import Repository
 
-FORMATS: dict[str, Callable[[Session, Path, str], None]] = {"diffusers": export_diffusers}
-"""Format -> writer(session with the tree set, folder to fill, dtype)."""
+FORMATS = {"diffusers": "cns_cli.porcelain.exchange.diffusers"}
+"""Format -> a module with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
+
+DTYPES = ("fp32", "fp16", "bf16")
 
 
-def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> ExportResult:
+def export(
+    rev: str, kind: str, folder: Path, dtype: str, start: Path, progress: Progress | None = None
+) -> ExportResult:
     """Export the model of a revision.
 
     Args:
@@ -25,8 +31,10 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         folder: Must not exist, or be empty. It appears whole or not at all.
         dtype: fp32, fp16 or bf16.
         start: Where to look for the registry.
+        progress: Told of progress.
 
     Raises:
+        UnknownRevision.
         RegistryError: The folder is in use or has no name, or kind or dtype is unknown.
     """
     if kind not in FORMATS or dtype not in DTYPES:
@@ -43,11 +51,17 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         )
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
-    session = Session.open(repo, "cpu")
     tree = repo.tree_of(commit)
+    progress = progress or NullProgress()
+    progress.stage("load libraries")
+    from cns_cli.porcelain.models.session import Session
+
+    program = import_module(FORMATS[kind])
+    progress.stage("write the model")
+    session = Session.open(repo, "cpu")
     session.set_tree(tree)
     with new_folder(folder) as building:
-        FORMATS[kind](session, building, dtype)
+        program.write(session, building, dtype)
     concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(
@@ -57,6 +71,6 @@ def export(rev: str, kind: str, folder: Path, dtype: str, start: Path) -> Export
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
-        load=_loading_lines(folder, dtype),
+        load=program.loading_lines(folder, dtype),
         warnings=warnings,
     )

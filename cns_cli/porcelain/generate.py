@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 
 from cns_cli.porcelain.answers import GenerateResult
-from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.plan import plan_of
-from cns_cli.porcelain.pictures.run import GenerateRun
 from cns_cli.progress import Progress
 
 
@@ -26,6 +24,10 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
     """
     began = time.monotonic()
     plan = plan_of(options)
+    progress.stage("load libraries")
+    from cns_cli.porcelain.models.session import Session
+    from cns_cli.porcelain.pictures.run import GenerateRun
+
     progress.stage("load the model")
     run = GenerateRun(options, plan, Session.open(plan.repo, options.device), progress)
     trees = {stop.commit.tree for stop in plan.stops}

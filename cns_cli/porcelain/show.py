@@ -49,7 +49,6 @@ def show(start: Path, rev: str = "HEAD") -> ShowResult:
     now = repo.tree_of(commit_id).concepts
     before = repo.tree_of(commit.parents[0]).concepts if commit.parents else {}
     record = record_data(repo, commit)
-    previews = record.get("previews")
     return ShowResult(
         commit=commit_view(repo, commit_id, commit, refs_by_commit(repo)),
         added=tuple(sorted(now.keys() - before.keys())),
@@ -59,7 +58,7 @@ def show(start: Path, rev: str = "HEAD") -> ShowResult:
         record=record,
         drift=numbers(record.get("drift")),
         overlap=numbers(record.get("overlap")),
-        previews={k: v for k, v in previews.items() if isinstance(v, str)} if isinstance(previews, Mapping) else {},
+        previews=_previews(record),
     )
 
 
@@ -74,9 +73,15 @@ def preview(start: Path, rev: str, name: str | None = None) -> bytes:
     Raises:
         UnknownRevision: the commit has no picture, or none of that name.
     """
-    result = show(start, rev)
-    wanted = name or min(result.previews, default="")
-    if wanted not in result.previews:
-        known = ", ".join(sorted(result.previews)) or "none"
+    repo = Repository.discover(start)
+    previews = _previews(record_data(repo, repo.commit_of(repo.resolve(rev))))
+    wanted = name or min(previews, default="")
+    if wanted not in previews:
+        known = ", ".join(sorted(previews)) or "none"
         raise UnknownRevision(rev, f"it has no picture {wanted!r} (recorded: {known})", "cns show " + rev)
-    return Repository.discover(start).objects.get(result.previews[wanted], Blob).data
+    return repo.objects.get(previews[wanted], Blob).data
+
+
+def _previews(record: Mapping[str, Any]) -> dict[str, str]:
+    found = record.get("previews")
+    return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, Mapping) else {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,10 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def uses_of(path: Path) -> set[str]:
+    return set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def at_module_level(tree: ast.Module) -> Iterator[ast.stmt]:
     """Statements that run at import: not the bodies of functions, not what is for type checkers."""
     for node in tree.body:
@@ -76,6 +83,54 @@ def test_registry_knows_no_tensor(path: Path) -> None:
     assert not roots & {"torch", "numpy", "safetensors", "diffusers", "transformers"}
     if path.parent.name != "mirror":
         assert "mlflow" not in roots
+
+
+PORCELAIN = "cns_cli.porcelain"
+SAID = {f"{PORCELAIN}.{name}" for name in ("options", "answers", "result", "metrics")}
+DOORS = [path for path in sorted((ROOT / "cns_cli" / "porcelain").glob("*.py")) if path.stem != "__init__"]
+ROOMS = [
+    path
+    for package in ("cns_cli/porcelain", "registry", "cns")
+    for path in modules(package)
+    if path.parent != ROOT / package and path.name != "__init__.py"
+]
+
+
+def test_a_door_is_light() -> None:
+    """Rule 1: whatever can be refused is refused before torch is imported; importing all doors loads none of these."""
+    code = f"import sys, {', '.join(name_of(path) for path in DOORS)}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {name.split(".")[0] for name in done.stdout.split()} & {"torch", "diffusers", "transformers", "mlflow"}
+
+
+def test_no_room_imports_a_door() -> None:
+    """Rule 2: what verbs are made of stands in rooms, which know each other and what is said through a door."""
+    doors = {name_of(door) for door in DOORS} - SAID
+    assert not {name_of(room): used for room in ROOMS if (used := doors & uses_of(room))}
+
+
+def test_rooms_stand_on_each_other() -> None:
+    """Rule 2: a room may import the rooms below it, so there is a ground floor and no circle."""
+    below: dict[str, set[str]] = {}
+    for path in (room for room in ROOMS if name_of(room).startswith(PORCELAIN)):
+        rooms = {name.split(".")[2] for name in uses_of(path) if name.startswith(f"{PORCELAIN}.") and name not in SAID}
+        below.setdefault(path.parent.name, set()).update(rooms - {path.parent.name})
+    order = graphlib.TopologicalSorter(below)
+    order.prepare()  # which raises on a circle
+    assert "models" in order.get_ready()
+
+
+@pytest.mark.parametrize("path", sorted({room.parent for room in ROOMS}), ids=name_of)
+def test_a_room_opens_with_its_docstring_alone(path: Path) -> None:
+    """Rule 3: what a room knows and does not know; names are imported from the module that defines them."""
+    tree = ast.parse((path / "__init__.py").read_text(encoding="utf-8"))
+    assert len(tree.body) == 1
+    assert "Does not know" in (ast.get_docstring(tree) or "")
+
+
+def test_a_name_does_not_repeat_its_room() -> None:
+    """Rule 4: `reporting/scores.py`."""
+    assert not [path for path in ROOMS if path.stem.startswith(f"{path.parent.name}_")]
 
 
 @pytest.mark.parametrize("path", modules("cns_cli/commands"), ids=name_of)

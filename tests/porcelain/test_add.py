@@ -15,6 +15,7 @@ from safetensors.numpy import load
 
 from cns import codec
 from cns.errors import BaseModelError, ImageError, MethodError, SettingsError, TokenError
+from cns.files.images import load_images
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.learning.estimate import loss_passes
@@ -255,7 +256,7 @@ def test_a_tip_that_moved_gets_the_concept_on_top(learned, photos):
     """Two people train at once: the second commit is applied to the first one's tree."""
     repo = Repository(learned)
     seen = repo.head().commit
-    outcome = learn(mug(learned, photos["mug"]), repo, NullProgress())
+    outcome = learn(mug(learned, photos["mug"]), load_images(photos["mug"], 64), repo, NullProgress())
     other = remove_tom(repo, seen)
     done = outcome.commit(seen)
     assert done.rebased
@@ -268,7 +269,7 @@ def test_a_tip_that_moved_gets_the_concept_on_top(learned, photos):
 def test_a_training_whose_name_was_taken_meanwhile_is_kept(learned, photos):
     repo = Repository(learned)
     seen = repo.head().commit
-    outcome = learn(mug(learned, photos["mug"]), repo, NullProgress())
+    outcome = learn(mug(learned, photos["mug"]), load_images(photos["mug"], 64), repo, NullProgress())
     add(learned, "mug", photos["rex"])
     with pytest.raises(TipMoved) as error:
         outcome.commit(seen)

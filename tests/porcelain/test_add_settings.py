@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from cns.errors import MethodError
+from cns.files.images import load_images
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.learning.learn import learn
@@ -98,7 +99,7 @@ def test_capacity_counts_what_another_training_committed_meanwhile(learned, phot
         author="ann",
         time=NOON,
     )
-    outcome = learn(options, repo, NullProgress())
+    outcome = learn(options, load_images(photos["mug"], 64), repo, NullProgress())
     add(learned, "mug", photos["mug"], class_noun="cup", budget=0.3, time=NOON + 120)
     with_mug = status(learned).capacity["capacity_held"]
     assert outcome.commit(seen).rebased

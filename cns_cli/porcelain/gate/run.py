@@ -51,10 +51,10 @@ class CheckRun:
         self.options, self.progress, self.session = options, progress, session
         self.repo = repo = session.repo if session else Repository.discover(options.start)
         self.commit = repo.resolve(options.rev)
-        self.since = None if options.since is None else repo.resolve(options.since)
         self.tree = repo.tree_of(self.commit)
-        since = None if self.since is None else repo.tree_of(self.since)
         self.chosen = _chosen(self.tree, options.concepts)
+        self.since = None if options.since is None else repo.resolve(options.since)
+        since = None if self.since is None else repo.tree_of(self.since)
         self.births = {name: birth_tree(repo, concept) for name, concept in self.chosen.items()}
         self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}

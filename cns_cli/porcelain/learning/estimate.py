@@ -9,7 +9,7 @@ import time
 
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
-from cns.files.images import load_images
+from cns.files.images import ImageSet
 from cns.general import LATENT_STEPS, TIMESTEPS
 from cns.task import Settings
 from cns.timing import time_steps
@@ -28,7 +28,7 @@ MASK_AND_VALUE_BITS = 15
 """Bits that a changed weight costs at most (docs/benchmarks.md)."""
 
 
-def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -> DryRun:
+def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
     """Measure what `cns add` would take; nothing is written.
 
     Time: a few steps and a few images are timed and multiplied. Memory: the process's peak so far.
@@ -41,14 +41,13 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     else:
         session = Session.open(repo, options.device)
         base, cache, base_id = session.base, session.cache, repo.tree_of(repo.head().commit).base
-    images = load_images(options.images, options.resolution or base.resolution)
     settings = settings_for(base, options)
     settings.check()
     nouns: tuple[tuple[str, float], ...] = ()
-    warnings = [images.warning] if images.warning else []
+    warnings = [photos.warning] if photos.warning else []
     if options.class_noun is None and options.kind == "object":
         try:
-            found = class_noun_of(base, options, images)
+            found = class_noun_of(base, options, photos)
             nouns = ((found.noun, found.probability),)
         except ClassNounError as unclear:  # which the training would refuse
             nouns = tuple(unclear.candidates)
@@ -56,7 +55,7 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
     noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
-    per_step = time_steps(base.model, images.pixels, noun, settings)
+    per_step = time_steps(base.model, photos.pixels, noun, settings)
     prompts = base.family.templates(options.kind).judge
     start = time.monotonic()
     base.images([f"a {noun}"] * 4, range(4))
@@ -66,12 +65,12 @@ def estimate(options: AddOptions, repo: Repository | None, progress: Progress) -
         drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
     return DryRun(
         name=options.name,
-        images=len(images.images),
+        images=len(photos.images),
         steps=settings.steps + settings.warmup_steps,
         seconds=loaded + loss_passes(settings) * per_step + drawn,
         memory_bytes=_peak_memory_bytes(),
         disk_bytes=math.ceil(settings.budget * MASK_AND_VALUE_BITS / 8)
-        + (images.pixels.nbytes if options.keep_images else 0),
+        + (photos.pixels.nbytes if options.keep_images else 0),
         device=str(base.device),
         class_nouns=nouns,
         warnings=tuple(warnings),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cns import codec
 from cns.families import Defaults
+from cns.files.images import ImageSet
 from cns.report import Report
 from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
@@ -45,11 +46,14 @@ JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
 
 
-def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted: State | None = None) -> Addition:
+def learn(
+    options: AddOptions, photos: ImageSet, repo: Repository, progress: Progress, interrupted: State | None = None
+) -> Addition:
     """Learn the concept on top of HEAD and store its objects; nothing is committed yet.
 
     Args:
         options: The request.
+        photos: Its images, read.
         repo: Where.
         progress: Told of progress.
         interrupted: The training to go on with.
@@ -63,7 +67,7 @@ def learn(options: AddOptions, repo: Repository, progress: Progress, interrupted
     session = Session.open(repo, options.device)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
-    subject = settle_subject(base, options, _own_token(session, tree, options))
+    subject = settle_subject(base, options, photos, _own_token(session, tree, options))
     settings = settings_for(base, options)
     settings.check()
     others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cns.files.captions import fill_caption, fill_style_caption
-from cns.files.images import ImageSet, load_images
+from cns.files.images import ImageSet
 from cns.judges.classnoun import ClassNoun, infer_captions, infer_class_noun
 from cns.prompts import prompts_digest
 from cns.templates import Kind, default_token, fill_templates, vector_tokens
@@ -43,18 +43,18 @@ class Subject:
         return f"{self.token} {self.class_noun}"
 
 
-def settle_subject(base: LoadedBase, options: AddOptions, own_token: str | None) -> Subject:
-    """Read the images, choose the token and the class noun, caption what has no caption.
+def settle_subject(base: LoadedBase, options: AddOptions, photos: ImageSet, own_token: str | None) -> Subject:
+    """Choose the token and the class noun, caption what has no caption.
 
     Args:
         base: The base.
         options: The request.
+        photos: Its images, read.
         own_token: Token of the concept that is replaced; it may be used again.
 
     Raises:
-        ImageError, TokenError, ClassNounError.
+        TokenError, ClassNounError.
     """
-    images = load_images(options.images, options.resolution or base.resolution)
     token = options.token or own_token or default_token(options.name)
     for one in vector_tokens(token, options.vectors):
         if one != own_token:
@@ -62,12 +62,12 @@ def settle_subject(base: LoadedBase, options: AddOptions, own_token: str | None)
     least = base.family.defaults.min_class_probability
     noun, confidence = options.class_noun, None
     if options.kind == "style":
-        return Subject(options.name, noun or STYLE_NOUN, None, token, images, "style")
+        return Subject(options.name, noun or STYLE_NOUN, None, token, photos, "style")
     if noun is None:
-        found = class_noun_of(base, options, images)
+        found = class_noun_of(base, options, photos)
         noun, confidence = found.noun, found.probability
-    captions = infer_captions(images.pixels, images.captions, noun, base.backgrounds, base.clip, least)
-    return Subject(options.name, noun, confidence, token, images.with_captions(captions))
+    captions = infer_captions(photos.pixels, photos.captions, noun, base.backgrounds, base.clip, least)
+    return Subject(options.name, noun, confidence, token, photos.with_captions(captions))
 
 
 def class_noun_of(base: LoadedBase, options: AddOptions, images: ImageSet) -> ClassNoun:

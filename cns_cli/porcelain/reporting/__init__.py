@@ -1,4 +1,4 @@
 """A lineage on one page.
 
-Knows stored figures, words and drawings. Computes nothing, but for `fill`, which makes what is missing.
+Knows stored figures, words and drawings. Does not know how anything is computed, but for `fill`, which has it done.
 """

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cns.errors import ImageError
 from cns.files import decoding
-from cns.files.images import check_images, load_images
+from cns.files.images import load_images
 from cns_cli.main import app
 from tests.registry.making import new_repository
 from tests.torture import images
@@ -116,15 +116,15 @@ def test_folder_has_a_budget_of_pixels_and_bytes(tmp_path: Path, monkeypatch: py
 
     for number in range(5):
         (tmp_path / f"{number}.png").write_bytes(png(100, 100))
-    check_images(tmp_path)
+    load_images(tmp_path, 8)
     monkeypatch.setattr(loader, "MAX_FOLDER_COST", 100_000)
     with pytest.raises(ImageError, match="too many pixels in all") as caught:
-        check_images(tmp_path)
+        load_images(tmp_path, 8)
     assert "shrink" in caught.value.hint
     monkeypatch.setattr(loader, "MAX_FOLDER_COST", 10**9)
     monkeypatch.setattr(loader, "MAX_FOLDER_BYTES", 300)
     with pytest.raises(ImageError, match="bytes in all"):
-        check_images(tmp_path)
+        load_images(tmp_path, 8)
 
 
 def test_set_that_no_object_could_hold_is_refused_before_a_training(tmp_path: Path) -> None:
