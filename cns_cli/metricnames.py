@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cns_cli.porcelain.options import METRIC_NAMES
+from cns_cli.porcelain.metrics import METRIC_NAMES
 
 
 def largest_drop(text: str) -> tuple[str, float]:

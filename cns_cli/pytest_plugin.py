@@ -1,8 +1,8 @@
 """The pytest plugin: `pytest --cns` tests that no concept was forgotten; a marker and fixtures for a team's own tests.
 
-pytest loads this module in every project of an environment, so it imports pytest and the standard library only, and
-does nothing until it is asked: by `--cns`, by the marker `cns`, or by one of its fixtures. The registry, the gate and
-the method are imported then.
+pytest loads this module in every project of an environment, so it imports pytest, the standard library and a table
+that needs no more, and does nothing until it is asked: by `--cns`, by the marker `cns`, or by one of its fixtures. The
+registry, the gate and the method are imported then.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cns_cli.porcelain.metrics import METRICS
+
 if TYPE_CHECKING:
     from cns_cli.porcelain.answers import CheckResult
     from cns_cli.porcelain.check import Checker
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from registry.repository import Repository
 
 NODE = "cns"
-SCORES = ("id", "clip_i", "clip_t", "margin")
+SCORES = tuple(name.replace("-", "_") for name, metric in METRICS.items() if not metric.grows)
 """Scores of which a marker may demand a least mean."""
 
 MARKER = (
-    "cns(concept, *, id=X, clip_i=X, clip_t=X, margin=X, rev=REV): the test passes only when the concept's mean score "
-    "is at least X; inconclusive fails"
+    f"cns(concept, *, {', '.join(f'{score}=X' for score in SCORES)}, rev=REV): the test passes only when the concept's "
+    "mean score is at least X; inconclusive fails"
 )
 
 

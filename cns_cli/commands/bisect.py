@@ -14,7 +14,8 @@ from cns_cli.errors import ExitCode
 from cns_cli.metricnames import is_metric
 from cns_cli.options import DeviceOption, JsonFlag, examples, finite
 from cns_cli.output import Line, Output, Styled
-from cns_cli.porcelain.options import METRIC_NAMES, Request
+from cns_cli.porcelain.metrics import METRIC_NAMES
+from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained

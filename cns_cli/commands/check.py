@@ -16,7 +16,8 @@ from cns_cli.metricnames import largest_drop, least_score, metric_list
 from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
 from cns_cli.output import Line, Output, Piece, Styled, table
 from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import METRIC_LABELS, CheckOptions
+from cns_cli.porcelain.metrics import METRIC_NAMES, grows, label_of
+from cns_cli.porcelain.options import CheckOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
@@ -47,7 +48,7 @@ def check(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", metavar="NAMES", help="id, clip-i, clip-t, drift, margin, class-drift or zero-shot, by commas."
+            "--metric", metavar="NAMES", help=f"{', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}, by commas."
         ),
     ] = None,
     max_drop: Annotated[
@@ -233,17 +234,16 @@ def limits_of(rows: Sequence[CheckRow]) -> str:
     labels: dict[str, list[str]] = {}
     for name, one in metrics.items():
         if one.max_drop is not None:
-            grows = name in ("drift", "class-drift", "zero-shot")
-            limit = f"{'' if grows else 'drop '}at most {one.max_drop:g}"
-            labels.setdefault(limit, []).append(METRIC_LABELS.get(name, name))
+            limit = f"{'' if grows(name) else 'drop '}at most {one.max_drop:g}"
+            labels.setdefault(limit, []).append(label_of(name))
         if one.minimum is not None:
-            labels.setdefault(f"at least {one.minimum:g}", []).append(METRIC_LABELS.get(name, name))
+            labels.setdefault(f"at least {one.minimum:g}", []).append(label_of(name))
     return "; ".join(f"{', '.join(names)} {limit}" for limit, names in labels.items()) or "none"
 
 
 def _metric_cells(metric: MetricResult) -> list[Piece]:
     """One line of the table: its label, the means, the drop and its interval."""
-    label = METRIC_LABELS.get(metric.metric, metric.metric)
+    label = label_of(metric.metric)
     if metric.drop is None:
         return [label, "-", "-", "-", ""]
     if metric.low is None or metric.high is None:

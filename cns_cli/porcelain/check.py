@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # what they import costs seconds, and a check of stored score
     from cns_cli.porcelain.models.session import Session
 from typing import TYPE_CHECKING, TypedDict
 
-from cns_cli.porcelain.gate.limits import GROWTHS
 from cns_cli.porcelain.gate.run import CheckRun
+from cns_cli.porcelain.metrics import grows
 
 if TYPE_CHECKING:  # it loads torch
     from cns_cli.porcelain.models.session import Session
@@ -69,7 +69,7 @@ def only_these(minimum: Mapping[str, float], metrics: tuple[str, ...]) -> Limits
 
     So a check whose limits are far away is never undecided, and makes no more images than it was asked for.
     """
-    free = {name: -NO_LIMIT for name in metrics if name not in GROWTHS}
+    free = {name: -NO_LIMIT for name in metrics if not grows(name)}
     return {"max_drop": dict.fromkeys(("", *metrics), NO_LIMIT), "minimum": {**free, **minimum}}
 
 

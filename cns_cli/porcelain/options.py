@@ -15,20 +15,6 @@ ConceptKind = Literal["object", "style"]
 
 DEFAULT_BASE = "emoji-64"
 
-METRIC_NAMES = ("id", "clip-i", "clip-t", "drift", "margin", "class-drift", "zero-shot")
-"""What `cns check` can judge on; what each means is said in `cns.metrics`."""
-
-METRIC_LABELS = {
-    "id": "identity",
-    "clip-i": "CLIP-I",
-    "clip-t": "CLIP-T",
-    "drift": "K/V drift",
-    "margin": "margin",
-    "class-drift": "class drift",
-    "zero-shot": "zero-shot",
-}
-"""Metrics as people read them."""
-
 
 @dataclass(frozen=True)
 class Request:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cns_cli.porcelain.check import check
+from cns_cli.porcelain.metrics import METRIC_NAMES
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
+from cns_cli.porcelain.options import CheckOptions
 from registry.objects import Tree
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add

@@ -11,7 +11,6 @@ import pytest
 
 import cns_cli.porcelain.check as module
 from cns_cli.porcelain.check import check
-from cns_cli.porcelain.gate.limits import DROPS
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.pytest_plugin import SCORES
 from registry.objects import Evaluation
@@ -254,7 +253,7 @@ def test_a_marker_that_cannot_be_meant_is_refused_at_collection(pytester: pytest
 
 
 def test_the_marker_knows_the_scores_of_the_gate() -> None:
-    assert tuple(name.replace("_", "-") for name in SCORES) == DROPS
+    assert tuple(name.replace("_", "-") for name in SCORES) == ("id", "clip-i", "clip-t", "margin")
 
 
 def run(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from cns_cli import figures
 from cns_cli.output import safe
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
-from cns_cli.porcelain.options import METRIC_LABELS
+from cns_cli.porcelain.metrics import METRICS, grows, label_of
 
 GITHUB_ANNOTATIONS = 10
 """GitHub shows this many errors of one step and drops the rest without a word."""
@@ -118,7 +118,7 @@ def github_errors(result: CheckResult) -> list[str]:
 
 def reason_of(row: CheckRow) -> str:
     """Why a concept was not kept, in one text; never empty."""
-    reasons = [f"{METRIC_LABELS.get(one.metric, one.metric)}: {one.why}" for one in row.metrics if one.why]
+    reasons = [f"{label_of(one.metric)}: {one.why}" for one in row.metrics if one.why]
     return row.why or "; ".join(reasons) or row.verdict
 
 
@@ -213,12 +213,12 @@ def _table_rows(row: CheckRow) -> Iterator[str]:
 def _metric_cells(one: MetricResult) -> list[str]:
     baseline = "" if one.baseline is None else _figure(one, one.baseline)
     drop = "" if one.drop is None else f"{one.drop:+.3f}" if one.baseline is not None else _figure(one, one.drop)
-    label = markdown_safe(METRIC_LABELS.get(one.metric, one.metric))
+    label = markdown_safe(label_of(one.metric))
     return [label, _figure(one, one.now), baseline, drop, _between(one), _asked(one)]
 
 
 def _figure(one: MetricResult, value: float) -> str:
-    return figures.cosine(value) if one.metric in ("id", "clip-i", "clip-t", "margin") else figures.drift(value)
+    return figures.cosine(value) if one.metric in METRICS and not grows(one.metric) else figures.drift(value)
 
 
 def _between(one: MetricResult) -> str:

@@ -16,19 +16,14 @@ from typing import Any
 from cns.errors import SettingsError
 from cns.families import Defaults, Family
 from cns.files.plain import open_plain
-from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
+from cns_cli.porcelain.metrics import METRIC_NAMES, METRICS, grows
+from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.names import metric_names, unknown_metric
 from registry import trust
 from registry.errors import BadConfig
 from registry.repository import Repository
 
-DROPS = ("id", "clip-i", "clip-t", "margin")
-"""Metrics that fall when something is forgotten: cosines, or differences of cosines. A plugin's metric is one, too."""
-
-GROWTHS = ("drift", "class-drift", "zero-shot")
-"""Metrics that grow instead, each on a scale of its own."""
-
-FAST_METRICS = ("drift",)
+FAST_METRICS = tuple(name for name, metric in METRICS.items() if metric.needs == "drift")
 KEYS = ("metrics", "max-drop", "min", "images", "seed", "prompts", "encoder")
 LONGEST_PROMPTS_FILE = 1_000_000  # bytes
 
@@ -71,6 +66,11 @@ class Thresholds:
     def plugins(self) -> tuple[str, ...]:
         """Metrics of other packages."""
         return tuple(name for name in self.metrics if name not in METRIC_NAMES)
+
+    @property
+    def needs(self) -> set[str]:
+        """Kinds of evaluation keys that they are computed from."""
+        return {METRICS[name].needs if name in METRICS else "metric" for name in self.metrics}
 
 
 def sources(repo: Repository, options: CheckOptions) -> tuple[LimitSource, ...]:
@@ -125,7 +125,7 @@ def thresholds_of(
     for place in reversed(places):
         for name, value in place.minimum.items():
             minimum[name or main] = value
-    if wrong := sorted(set(minimum) & set(GROWTHS)):
+    if wrong := sorted(filter(grows, minimum)):
         raise SettingsError(
             f"a minimum of {minimum[wrong[0]]:g} for {wrong[0]}, which should stay small: expected --max-drop "
             f"{wrong[0]}=X",
@@ -206,13 +206,9 @@ def _limit(metric: str, places: Sequence[LimitSource], defaults: Defaults) -> fl
     for place in places:
         if metric in place.max_drop:
             return place.max_drop[metric]
-        if metric not in GROWTHS and "" in place.max_drop:
+        if not grows(metric) and "" in place.max_drop:
             return place.max_drop[""]
-    return {
-        "drift": defaults.max_kv_drift,
-        "class-drift": defaults.max_class_drift,
-        "zero-shot": defaults.max_zero_shot,
-    }.get(metric, defaults.max_drop)
+    return float(getattr(defaults, METRICS[metric].limit if metric in METRICS else "max_drop"))
 
 
 def _nearest(start: Path, name: str) -> Path | None:

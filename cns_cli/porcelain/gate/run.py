@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, Case, judge, word, worst
+from cns_cli.porcelain.metrics import METRICS
 from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, kind_of, tree_id
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
@@ -37,9 +38,6 @@ ZERO_SHOT_IMAGES = 1
 
 BASE_ROW = "(base)"
 """Name of the row of what holds for the whole tree."""
-
-OF_IMAGES = ("id", "clip-i", "clip-t", "margin")
-"""Built-in metrics that compare images of the concept's phrase."""
 
 
 class CheckRun:
@@ -94,8 +92,8 @@ class CheckRun:
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of the rows that are judged by a metric."""
-        concepts = tuple(self.chosen) if set(self.setup.limits.metrics) - {"zero-shot"} else ()
-        return concepts + ((BASE_ROW,) if "zero-shot" in self.setup.limits.metrics else ())
+        needs = self.setup.limits.needs
+        return (*(self.chosen if needs - {"zero-shot"} else ()), *((BASE_ROW,) if "zero-shot" in needs else ()))
 
     def keys(self, name: str, images: int) -> list[EvaluationKey]:
         """What must be known about a row."""
@@ -159,13 +157,17 @@ class CheckRun:
 
     def _sides(self, name: str, images: int) -> dict[str, tuple[EvaluationKey, ...]]:
         """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
-        metrics = self.setup.limits.metrics
+        metrics, needs = self.setup.limits.metrics, self.setup.limits.needs
         if name == BASE_ROW:
             return {"zero-shot": (EvaluationKey("zero-shot", self.tree, self.tree.base, name, images),)}
         concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
-        others = tuple(sorted(set(self.tree.concepts.values()) - {concept})) if "margin" in metrics else ()
+        others = (
+            tuple(sorted(set(self.tree.concepts.values()) - {concept}))
+            if any(METRICS[one].others for one in metrics if one in METRICS)
+            else ()
+        )
         sides = {}
-        if set(metrics) & set(OF_IMAGES):
+        if "concept" in needs:
             places = (baseline, self.tree)
             sides["concept"] = tuple(
                 EvaluationKey("concept", place, concept, name, images, others, of=of) for place in places
@@ -175,7 +177,7 @@ class CheckRun:
                 EvaluationKey("metric", place, concept, name, images, metric=metric, of=of)
                 for place in (baseline, self.tree)
             )
-        if "class-drift" in metrics:
+        if "class" in needs:
             places = (self._empty, self.tree)
             sides["class"] = tuple(EvaluationKey("class", place, concept, name, images, of=of) for place in places)
         return sides
@@ -212,11 +214,11 @@ class CheckRun:
 
     def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[MetricResult]]:
         limits = self.setup.limits
-        base = {name: case for name, case in cases.items() if name == BASE_ROW}
+        of_tree = [name for name in limits.metrics if name in METRICS and METRICS[name].needs == "zero-shot"]
+        of_concepts = [name for name in limits.metrics if name not in of_tree]
         concepts = {name: case for name, case in cases.items() if name != BASE_ROW}
-        return judge(concepts, [name for name in limits.metrics if name != "zero-shot"], limits) | judge(
-            base, [name for name in limits.metrics if name == "zero-shot"], limits
-        )
+        base = {name: case for name, case in cases.items() if name == BASE_ROW}
+        return judge(concepts, of_concepts, limits) | judge(base, of_tree, limits)
 
     def _rows(self, results: Mapping[str, list[MetricResult]], cases: Mapping[str, Case]) -> tuple[CheckRow, ...]:
         rows = [self._row(name, tuple(results[name]), cases[name]) for name in self.rows]

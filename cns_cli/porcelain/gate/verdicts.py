@@ -10,18 +10,15 @@ answer depends on the scores that are there and not on how they came.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-
-import numpy as np
 
 from cns.errors import MetricError
 from cns.gate import CONFIDENCE, Outcome, Verdict, decide, paired_drop
-from cns.metrics import confusion_margins
 from cns_cli.porcelain import answers
 from cns_cli.porcelain.answers import MetricResult
-from cns_cli.porcelain.gate.limits import GROWTHS, Thresholds
+from cns_cli.porcelain.gate.limits import Thresholds
+from cns_cli.porcelain.metrics import METRICS, grows
 from cns_cli.porcelain.scoring.scores import Array, Scores
 
 DOUBLINGS = 2
@@ -95,7 +92,7 @@ def _sampled(metric: str, cases: Mapping[str, Case], limits: Thresholds) -> dict
     failed: dict[str, str] = {}
     for name, case in cases.items():
         try:
-            samples[name] = SAMPLES.get(metric, partial(_plugin_sample, metric))(case)
+            samples[name] = _sample(metric, case)
         except MetricError as error:
             failed[name] = error.message
     minimum = limits.minimum.get(metric)
@@ -111,7 +108,7 @@ def _result(metric: str, sample: Sample, drop: Verdict, lack: Verdict | None, li
     limit, minimum = limits.max_drop[metric], limits.minimum.get(metric)
     reasons = []
     if drop.outcome is verdict is not Outcome.KEPT:
-        moved = "grew" if metric in GROWTHS else "fell"
+        moved = "grew" if grows(metric) else "fell"
         reasons.append(f"{metric} {moved} by {_span(drop.drop, drop.low, drop.high)}; allowed {limit:g}")
     if lack is not None and minimum is not None and lack.outcome is verdict is not Outcome.KEPT:
         mean = _span(minimum - lack.drop, minimum - lack.high, minimum - lack.low)
@@ -160,47 +157,18 @@ def word(outcome: Outcome) -> answers.Verdict:
     return "kept" if outcome is Outcome.KEPT else "forgot" if outcome is Outcome.FORGOT else "inconclusive"
 
 
-def _level(metric: str, scores: Scores | None) -> Array:
-    """The score of each image under a metric that is a cosine or a difference of cosines, (P, n)."""
-    if scores is None:
+def _sample(metric: str, case: Case) -> Sample:
+    """Raises MetricError where the metric cannot be computed."""
+    if metric not in METRICS:
+        return _plugin_sample(metric, case)
+    known = METRICS[metric]
+    if known.growth is not None:
+        growth, images = known.growth(case)
+        return Sample(growth, growth, None, images)
+    if case.before is None or case.after is None or known.level is None:
         raise MetricError("no image was judged", metric=metric)
-    if metric == "margin":
-        if scores.clip_i is None:
-            raise MetricError("there are no features of its training images in CLIP", metric=metric)
-        if not scores.others:
-            raise MetricError("no other concept to mistake it for: it needs at least two", metric=metric)
-        return confusion_margins(scores.clip_i, list(scores.others.values()))
-    found = {"id": scores.identity, "clip-i": scores.clip_i, "clip-t": scores.clip_t}[metric]
-    if found is None:
-        judge_name = "the identity encoder" if metric == "id" else "CLIP"
-        raise MetricError(
-            f"{judge_name} has no score: the base lacks that judge, or neither images nor features of it were kept",
-            metric=metric,
-        )
-    return found
-
-
-def _drop_sample(metric: str) -> Callable[[Case], Sample]:
-    def sample(case: Case) -> Sample:
-        before, after = _level(metric, case.before), _level(metric, case.after)
-        return Sample(paired_drop(before, after), after.mean(1), before.mean(1), after.size)
-
-    return sample
-
-
-def _class_sample(case: Case) -> Sample:
-    """How far pictures of the class noun alone have come toward the concept since the base."""
-    if case.class_base is None or case.class_now is None:
-        raise MetricError("no picture of the class noun was judged", metric="class-drift")
-    growth = -paired_drop(case.class_base.main, case.class_now.main)
-    return Sample(growth, growth, None, case.class_now.main.size)
-
-
-def _zero_shot_sample(case: Case) -> Sample:
-    if case.zero_shot is None:
-        raise MetricError("no picture of other things was judged", metric="zero-shot")
-    growth = paired_drop(case.zero_shot, np.zeros_like(case.zero_shot))
-    return Sample(growth, growth, None, case.zero_shot.size)
+    before, after = known.level(case.before), known.level(case.after)
+    return Sample(paired_drop(before, after), after.mean(1), before.mean(1), after.size)
 
 
 def _plugin_sample(metric: str, case: Case) -> Sample:
@@ -209,13 +177,3 @@ def _plugin_sample(metric: str, case: Case) -> Sample:
         raise MetricError(found, metric=metric)
     before, after = found
     return Sample(paired_drop(before, after), after.mean(1), before.mean(1), after.size)
-
-
-SAMPLES: dict[str, Callable[[Case], Sample]] = {
-    "id": _drop_sample("id"),
-    "clip-i": _drop_sample("clip-i"),
-    "clip-t": _drop_sample("clip-t"),
-    "margin": _drop_sample("margin"),
-    "class-drift": _class_sample,
-    "zero-shot": _zero_shot_sample,
-}

@@ -1,6 +1,6 @@
 """Names of what may be asked for, built-in and from installed packages, without torch and without importing a plugin.
 
-The built-in metrics are named in `options`; a plugin's is a `cns.metrics.Metric`: one number for each image of a
+The built-in metrics are named in `metrics`; a plugin's is a `cns.metrics.Metric`: one number for each image of a
 concept, which falls when the concept is forgotten.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from cns import extensions
 from cns.errors import ExtensionError
-from cns_cli.porcelain.options import METRIC_NAMES
+from cns_cli.porcelain.metrics import METRIC_NAMES, METRICS
 
-STORED = ("identity", "clip_i", "clip_t", "others", "zero_shot")
+STORED = ("others", *(metric.stored for metric in METRICS.values() if metric.stored))
 """Names under which evaluations hold other things; no plugin's metric may have one."""
 
 POINTS = {"score": extensions.SCORES, "reg": extensions.REGULARIZERS, "metric": extensions.METRICS}

@@ -23,7 +23,8 @@ from cns_cli.output import Output
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.gate.formats import github_errors, junit, markdown, markdown_safe, xml_safe
-from cns_cli.porcelain.options import METRIC_NAMES, CheckOptions
+from cns_cli.porcelain.metrics import METRIC_NAMES
+from cns_cli.porcelain.options import CheckOptions
 from tests.porcelain.checks import COMMIT, EVERY, FORGOT, UNCOMPUTABLE, UNDECIDED, WORST, answer, metric, row
 
 # As Jenkins publishes it (jenkinsci/xunit-plugin); this copy is the one of pytest's own tests.

@@ -1,0 +1,124 @@
+"""The metrics of `cns check`: a row each, with everything that any module has to know about it.
+
+A metric falls when a concept is forgotten (a cosine, or a difference of cosines), or it grows. The standard library
+alone is imported here, so that commands can name metrics before anything heavy is loaded; what computes imports numpy
+in its function. A metric of another package is a `cns.metrics.Metric` and has no row: it is named by its package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cns.errors import MetricError
+
+if TYPE_CHECKING:  # numpy costs 0.1 s
+    from cns_cli.porcelain.gate.verdicts import Case
+    from cns_cli.porcelain.scoring.scores import Array, Scores
+
+
+@dataclass(frozen=True)
+class GateMetric:
+    """What is said about one metric.
+
+    Attributes:
+        label: As people read it.
+        needs: What must be evaluated for it, see `scoring.keys.EvaluationKey.kind`.
+        limit: Field of `cns.families.Defaults` that holds its default limit.
+        level: Of one that falls: the score of each image, (P, n), from a tree's scores; raises MetricError.
+        growth: Of one that grows and is sampled: the growth of each prompt, (P,), and the number of images; likewise.
+            One that has neither is exact (the K/V drift).
+        stored: Name under which an evaluation holds the score of each image; "" where it follows from others.
+        others: Whether images are compared with the references of every other concept, too.
+    """
+
+    label: str
+    needs: Literal["concept", "class", "zero-shot", "drift"]
+    limit: str = "max_drop"
+    level: Callable[[Scores], Array] | None = None
+    growth: Callable[[Case], tuple[Array, int]] | None = None
+    stored: str = ""
+    others: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether it grows when something is forgotten, on a scale of its own; else it falls, and is a cosine."""
+        return self.level is None
+
+
+def _identity(scores: Scores) -> Array:
+    return _there(scores.identity, "id", "the identity encoder")
+
+
+def _clip_i(scores: Scores) -> Array:
+    return _there(scores.clip_i, "clip-i", "CLIP")
+
+
+def _clip_t(scores: Scores) -> Array:
+    return scores.clip_t
+
+
+def _there(scores: Array | None, metric: str, judge: str) -> Array:
+    if scores is None:
+        raise MetricError(
+            f"{judge} has no score: the base lacks that judge, or neither images nor features of it were kept",
+            metric=metric,
+        )
+    return scores
+
+
+def _margin(scores: Scores) -> Array:
+    """How much nearer than to any other concept's references an image is to its own."""
+    from cns.metrics import confusion_margins
+
+    if scores.clip_i is None:
+        raise MetricError("there are no features of its training images in CLIP", metric="margin")
+    if not scores.others:
+        raise MetricError("no other concept to mistake it for: it needs at least two", metric="margin")
+    return confusion_margins(scores.clip_i, list(scores.others.values()))
+
+
+def _class_drift(case: Case) -> tuple[Array, int]:
+    """How far pictures of the class noun alone have come toward the concept since the base."""
+    from cns.gate import paired_drop
+
+    if case.class_base is None or case.class_now is None:
+        raise MetricError("no picture of the class noun was judged", metric="class-drift")
+    return -paired_drop(case.class_base.main, case.class_now.main), case.class_now.main.size
+
+
+def _zero_shot(case: Case) -> tuple[Array, int]:
+    """How far pictures of other things have moved since the base."""
+    import numpy as np
+
+    from cns.gate import paired_drop
+
+    if case.zero_shot is None:
+        raise MetricError("no picture of other things was judged", metric="zero-shot")
+    return paired_drop(case.zero_shot, np.zeros_like(case.zero_shot)), case.zero_shot.size
+
+
+METRICS: Mapping[str, GateMetric] = {
+    "id": GateMetric("identity", "concept", level=_identity, stored="identity"),
+    "clip-i": GateMetric("CLIP-I", "concept", level=_clip_i, stored="clip_i"),
+    "clip-t": GateMetric("CLIP-T", "concept", level=_clip_t, stored="clip_t"),
+    "drift": GateMetric("K/V drift", "drift", limit="max_kv_drift"),
+    "margin": GateMetric("margin", "concept", level=_margin, others=True),
+    "class-drift": GateMetric("class drift", "class", limit="max_class_drift", growth=_class_drift),
+    "zero-shot": GateMetric("zero-shot", "zero-shot", limit="max_zero_shot", growth=_zero_shot, stored="zero_shot"),
+}
+"""Name, as `--metric` takes it -> what is said about it; what each means is said in docs/check.md."""
+
+METRIC_NAMES = tuple(METRICS)
+"""What `cns check` can judge on."""
+
+
+def label_of(metric: str) -> str:
+    """A metric, built in or not, as people read it."""
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def grows(metric: str) -> bool:
+    """Whether a metric grows when something is forgotten; those of other packages fall."""
+    return metric in METRICS and METRICS[metric].grows
