@@ -20,6 +20,7 @@ from registry import history
 from registry.errors import RegistryError
 from registry.objects import Commit, Tree, object_id
 from registry.store import ObjectStore
+from registry.trees import brought
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -193,9 +194,7 @@ def introduced_by(
             known[wanted] = store.get(wanted, Tree)
         return known[wanted]
 
-    before = [tree(read(parent).tree).concepts for parent in commit.parents]
-    after = tree(commit.tree).concepts
-    return {name: concept for name, concept in after.items() if all(old.get(name) != concept for old in before)}
+    return brought((tree(read(parent).tree).concepts for parent in commit.parents), tree(commit.tree).concepts)
 
 
 def migrations() -> Migrations:

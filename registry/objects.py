@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from registry import canonical
@@ -204,7 +205,7 @@ class Concept(JsonObject):
 
 @dataclass(frozen=True)
 class Tree(JsonObject):
-    """The model: a base and a set of named concepts. One concept is there under one name only."""
+    """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key."""
 
     object_kind: ClassVar[str] = "tree"
     base: str
@@ -219,6 +220,14 @@ class Tree(JsonObject):
             if concept in holders:
                 raise NameTaken(name, "concept", holders[concept])
             holders[concept] = name
+
+    @cached_property
+    def id(self) -> str:
+        """Its id, whether it is stored or not."""
+        return object_id(self.object_kind, self.payload())
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def links(self) -> tuple[str, ...]:
         """Return the base and the concepts, by name."""

@@ -24,10 +24,10 @@ from registry.objects import (
     Record,
     References,
     Tree,
-    object_id,
 )
 from registry.refs import HEADS, LOST, REMOTES, TAGS, Refs
 from registry.store import ObjectStore
+from registry.trees import birth
 
 COMMIT_REFS = (HEADS, TAGS, LOST, REMOTES)
 
@@ -113,7 +113,7 @@ class Marks:
 
     def baselines(self) -> set[str]:
         """Return the ids of the trees that the marked concepts are compared with: trained_on and the concept itself."""
-        return {baseline(self.store, concept) for concept in self._concepts}
+        return {birth(self.store, concept).id for concept in self._concepts}
 
     def _needed(self, current: str) -> list[str]:
         if self.store.kind_of(current) == "blob":
@@ -124,14 +124,6 @@ class Marks:
         needed = needs(obj)
         self.seen |= {need.object_id for need in needed if need.kinds == ("blob",)}
         return [need.object_id for need in needed if need.object_id not in self.seen]
-
-
-def baseline(store: ObjectStore, concept_id: str) -> str:
-    """Return the id of the tree that is a concept's baseline; it need not be in the store."""
-    concept = store.get(concept_id, Concept)
-    trained_on = store.get(concept.trained_on, Tree)
-    others = {name: other for name, other in trained_on.concepts.items() if name != concept.name}
-    return object_id("tree", Tree(trained_on.base, {**others, concept.name: concept_id}).payload())
 
 
 def _needs(obj: AnyObject) -> Iterator[Need]:

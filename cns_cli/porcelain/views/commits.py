@@ -76,6 +76,13 @@ def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
     return {commit: tuple(listed) for commit, listed in names.items()}
 
 
+def concepts_around(repo: Repository, commit_id: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return {name: concept id} before a commit, at its first parent (empty without one), and after it."""
+    now = repo.tree_of(commit_id).concepts
+    parents = repo.commit_of(commit_id).parents
+    return repo.tree_of(parents[0]).concepts if parents else {}, now
+
+
 def record_data(repo: Repository, commit: Commit) -> Mapping[str, Any]:
     """Return what a commit's record says; empty without one."""
     return repo.objects.get(commit.record, Record).data if commit.record else {}

@@ -18,9 +18,11 @@ import numpy as np
 from cns import codec
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views.commits import concepts_around
 from registry.errors import UnknownRevision
 from registry.objects import Base
 from registry.repository import Repository
+from registry.trees import changes
 
 BINS = 24
 """Parts of the inputs that are told apart: as many characters as two matrices and their figures leave in 80 columns."""
@@ -133,10 +135,8 @@ def chosen_concept(repo: Repository, rev: str) -> tuple[str, str]:
     commit = repo.resolve(rev)  # which refuses a name that is a branch's, too
     if bare in repo.tree_of(head).concepts and bare not in {*repo.branches(), *repo.tags()}:
         return bare, head
-    now = repo.tree_of(commit).concepts
-    parents = repo.commit_of(commit).parents
-    before = repo.tree_of(parents[0]).concepts if parents else {}
-    brought = [name for name in sorted(now) if before.get(name) != now[name]]
+    before, now = concepts_around(repo, commit)
+    brought = changes(before, now).brought
     if bare in brought:
         return bare, commit
     if len(brought) != 1:
