@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.dag import needed_first
 from registry.errors import BisectConflict
 
 Parents = Callable[[str], Sequence[str]]
@@ -79,18 +80,7 @@ def next_step(marks: Marks, parents: Parents) -> Step:
 
 def reachable(starts: Iterable[str], parents: Parents) -> dict[str, None]:
     """Commits that are reachable from starts, themselves included: an ordered set, parents before their children."""
-    done: dict[str, None] = {}
-    seen: set[str] = set()
-    waiting = [(start, False) for start in sorted(starts, reverse=True)]
-    while waiting:
-        commit, parents_done = waiting.pop()
-        if parents_done:
-            done[commit] = None
-        elif commit not in seen:
-            seen.add(commit)
-            waiting.append((commit, True))
-            waiting += [(parent, False) for parent in reversed(parents(commit)) if parent not in seen]
-    return done
+    return dict.fromkeys(needed_first(sorted(starts, reverse=True), lambda commit: reversed(parents(commit))))
 
 
 def ancestors_among(suspects: Collection[str], parents: Parents) -> dict[str, int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import history
+from registry.dag import needed_first
 from registry.errors import RegistryError
 from registry.objects import Commit, Tree, object_id
 from registry.store import ObjectStore
@@ -123,18 +124,7 @@ class Index:
 
     def _behind(self, tips: Iterable[str]) -> list[str]:
         """Return the commits under tips that the index lacks, parents first."""
-        order: list[str] = []
-        done: set[str] = set()
-        waiting = [(tip, False) for tip in tips]
-        while waiting:
-            current, parents_done = waiting.pop()
-            if parents_done:
-                order.append(current)
-            elif current not in done and not self.covers(current):
-                done.add(current)
-                waiting.append((current, True))
-                waiting += [(parent, False) for parent in self.commit(current).parents]
-        return order
+        return list(needed_first(tips, lambda current: self.commit(current).parents, self.covers))
 
     def _write(self, behind: list[str]) -> None:
         from sqlite_utils import Database

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import time as clock
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry import fsio, layout
+from registry.dag import needed_first
 from registry.errors import DiskFailed, LockBusy, NotCollected, RegistryError
 from registry.health.reachability import Marks, in_progress, needs, tips
 from registry.pending import Pending
@@ -184,22 +184,8 @@ class _Collection:
         doomed = [known for known in loose if known not in kept.seen]
         self.report.reachable = len(self.marks.seen)
         self.report.young = len(loose) - len(doomed)
-        return list(self._needing_first(doomed))
-
-    def _needing_first(self, doomed: list[str]) -> Iterator[str]:
-        """Yield each object before the objects that it needs: a depth-first walk, its ends reversed."""
-        among, done, order = set(doomed), set[str](), list[str]()
-        for start in doomed:
-            waiting = [(start, False)]
-            while waiting:
-                current, needed_done = waiting.pop()
-                if needed_done:
-                    order.append(current)
-                elif current not in done:
-                    done.add(current)
-                    waiting.append((current, True))
-                    waiting += [(needed, False) for needed in self._needs(current) if needed in among]
-        return reversed(order)
+        among = set(doomed)
+        return list(needed_first(reversed(doomed), self._needs, lambda known: known not in among))[::-1]
 
     def _needs(self, wanted: str) -> list[str]:
         try:

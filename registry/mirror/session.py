@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import config, signals
+from registry.dag import needed_first
 from registry.errors import BadValue
 from registry.mirror import runs, scores
 from registry.mirror.runs import Figures, MoveLog
@@ -177,17 +178,9 @@ class MirrorSession:
 
     def _write_commits(self, tips: list[str], extra: Mapping[str, Extra]) -> None:
         """Write the runs of the commits under tips that have none, parents first."""
-        seen: set[str] = set()
-        waiting = [(tip, False) for tip in tips]
-        while waiting:
-            current, parents_done = waiting.pop()
-            if parents_done:
-                self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
-                self.report.commits.append(current)
-            elif current not in seen and not self._has_run(current):
-                seen.add(current)
-                waiting.append((current, True))
-                waiting += [(parent, False) for parent in self.repository.commit_of(current).parents]
+        for current in needed_first(tips, lambda one: self.repository.commit_of(one).parents, self._has_run):
+            self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
+            self.report.commits.append(current)
 
     def _has_run(self, commit_id: str) -> bool:
         if commit_id not in self.runs:
