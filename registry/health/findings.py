@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from registry.dag import reachable
-from registry.health.reachability import Need
+from registry.objects import Need
 
 Level = Literal["error", "warning", "info"]
 LISTED = 20  # ids that one finding lists; it counts them all

@@ -20,7 +20,7 @@ from pathlib import Path
 from registry import fsio, layout
 from registry.dag import needed_first
 from registry.errors import DiskFailed, LockBusy, NotCollected, RegistryError
-from registry.health.reachability import Marks, in_progress, needs, tips
+from registry.health.reachability import Marks, in_progress, tips
 from registry.pending import Pending
 from registry.reflog import ReflogEntry
 from registry.refs import EVALUATIONS
@@ -187,12 +187,11 @@ class _Collection:
         among = set(doomed)
         return list(needed_first(reversed(doomed), self._needs, lambda known: known not in among))[::-1]
 
-    def _needs(self, wanted: str) -> list[str]:
+    def _needs(self, wanted: str) -> tuple[str, ...]:
         try:
-            blob = self.store.kind_of(wanted) == "blob"
-            return [] if blob else [need.object_id for need in needs(self.store.load(wanted))]
+            return () if self.store.kind_of(wanted) == "blob" else self.store.load(wanted).links()
         except RegistryError:
-            return []  # damaged, and needed by nothing that stays
+            return ()  # damaged, and needed by nothing that stays
 
     def _shorten(self, logs: dict[str, list[ReflogEntry]]) -> None:
         for ref, moves in logs.items():

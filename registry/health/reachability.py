@@ -10,21 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry import fsio
 from registry.errors import DiskFailed, RegistryError
-from registry.objects import (
-    AnyObject,
-    Base,
-    Commit,
-    Concept,
-    Evaluation,
-    Record,
-    References,
-    Tree,
-)
+from registry.objects import Concept
 from registry.refs import HEADS, LOST, REMOTES, TAGS, Refs
 from registry.store import ObjectStore
 from registry.trees import birth
@@ -36,20 +26,6 @@ _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs
 _DATABASE = re.compile(r"(index|mlflow)\.db.*")
 _ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _CHUNK = 2**20
-
-
-@dataclass(frozen=True)
-class Need:
-    """One object that another needs: its id, which kinds it may be of, and as what."""
-
-    object_id: str
-    kinds: tuple[str, ...]
-    role: str
-
-
-def needs(obj: AnyObject) -> tuple[Need, ...]:
-    """Return what an object needs, in the order of its `links()`."""
-    return tuple(_needs(obj))
 
 
 def in_progress(folder: Path) -> dict[Path, list[str]]:
@@ -121,34 +97,9 @@ class Marks:
         obj = self.store.load(current)
         if isinstance(obj, Concept):
             self._concepts.append(current)
-        needed = needs(obj)
+        needed = obj.needs()
         self.seen |= {need.object_id for need in needed if need.kinds == ("blob",)}
         return [need.object_id for need in needed if need.object_id not in self.seen]
-
-
-def _needs(obj: AnyObject) -> Iterator[Need]:
-    if isinstance(obj, Commit):
-        yield Need(obj.tree, ("tree",), "tree")
-        if obj.record is not None:
-            yield Need(obj.record, ("record",), "record")
-        yield from (Need(parent, ("commit",), "parent") for parent in obj.parents)
-    elif isinstance(obj, Tree):
-        yield Need(obj.base, ("base",), "base")
-        yield from (Need(obj.concepts[name], ("concept",), f"concept {name}") for name in sorted(obj.concepts))
-    elif isinstance(obj, Concept):
-        for part in ("embedding", "mask", "delta"):
-            yield Need(getattr(obj, part), ("blob",), part)
-        yield Need(obj.references, ("references",), "references")
-        yield Need(obj.trained_on, ("tree",), "trained_on")
-    elif isinstance(obj, References):
-        yield from (Need(blob, ("blob",), "images" if blob == obj.images else "features") for blob in obj.links())
-    elif isinstance(obj, Record):
-        yield from (Need(blob, ("blob",), "preview") for blob in obj.links())
-    elif isinstance(obj, Evaluation):
-        yield Need(obj.tree, ("tree",), "tree")
-        yield Need(obj.concept, ("concept", "base"), "concept")  # the base itself is judged too
-    elif isinstance(obj, Base):
-        return
 
 
 def _files(path: Path) -> Iterator[Path]:
