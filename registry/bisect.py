@@ -15,12 +15,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from registry.dag import needed_first
-from registry.errors import BisectConflict
+from registry.errors import SHORT, RegistryError
 
 Parents = Callable[[str], Sequence[str]]
 
 # git's constants (bisect.c): the same history and the same answers lead to the same commits on every machine.
 _RANDOM_STEPS = 32768
+
+
+class BisectConflict(RegistryError):
+    """Answers that contradict each other: a bad commit is an ancestor of a good one."""
+
+    def __init__(self, bad: str, good: str) -> None:
+        self.bad = bad
+        self.good = good
+        known = f"{bad[:SHORT]} is bad and {good[:SHORT]} is good"
+        if bad == good:
+            reason = f"{bad[:SHORT]} cannot be good and bad at once"
+        else:
+            reason = f"{known}, but the bad one is older: it was mended between them, not broken"
+        super().__init__(f"{reason}; expected a bad commit that is newer than the good ones", "cns bisect reset")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from cns_cli.porcelain.views.commits import CommitView, commit_view, concepts_ar
 from cns_cli.porcelain.views.concepts import introductions
 from registry import bisect_state
 from registry.bisect import Marks, Step, next_step
-from registry.bisect_state import BisectState, Watch
-from registry.errors import BisectDamaged, NoBisection, UnknownConcept, UnknownRevision
+from registry.bisect_state import BisectDamaged, BisectState, NoBisection, Watch
+from registry.errors import UnknownConcept, UnknownRevision
 from registry.refs import HEADS, Head
 from registry.repository import Repository
 from registry.trees import changes

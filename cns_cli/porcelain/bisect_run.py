@@ -17,8 +17,7 @@ from cns_cli.porcelain.bisect import Answer, BisectResult, mark, require_watch, 
 from cns_cli.porcelain.check import Checker, only_these
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
-from registry.bisect_state import Watch
-from registry.errors import NoBisection
+from registry.bisect_state import NoBisection, Watch
 from registry.repository import Repository
 
 SKIP = 125

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from registry import fsio, layout
 from registry.dag import needed_first
-from registry.errors import DiskFailed, LockBusy, NotCollected, RegistryError
+from registry.errors import DiskFailed, LockBusy, RegistryError
 from registry.health.reachability import Marks, in_progress, tips
 from registry.pending import Pending
 from registry.reflog import ReflogEntry
@@ -35,6 +35,17 @@ UNREACHABLE_MOVES_S = 30 * DAY_S
 NOW_MARGIN_S = 2.0
 # The shortest life of a temporary file, whatever the grace: its writer holds no lock while it writes an object.
 TEMPORARY_S = 3600.0
+
+
+class NotCollected(RegistryError):
+    """Something is damaged, so that nobody can say what is still needed; nothing was removed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"nothing was removed, because what is still needed cannot be told: {reason}; expected a whole registry",
+            "cns fsck",
+        )
 
 
 @dataclass

@@ -15,7 +15,7 @@ from registry.repository import Repository
 from registry.trees import check_tree
 
 
-class Broken(Exception):  # noqa: N818 - said of a registry
+class Broken(Exception):
     """The registry is neither as before nor as after."""
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from registry import fsio, layout
-from registry.errors import NotCollected, ObjectMissing, RegistryError
+from registry.errors import ObjectMissing, RegistryError
 from registry.health.fsck import fsck
-from registry.health.gc import DAY_S, GcReport, collect
+from registry.health.gc import DAY_S, GcReport, NotCollected, collect
 from registry.mirror.runs import closure
 from registry.objects import Blob, Commit, Concept, Evaluation, Record, References, Tree
 from registry.pending import Pending
