@@ -102,7 +102,7 @@ class Repository:
     def set_config(self, dotted: str, value: Any) -> None:
         """Set a key of config.toml, such as "mlflow.required"; None removes it."""
         with self.locked():
-            config.save(self.folder / "config.toml", config.with_value(self.config, dotted, value))
+            config.change(self.folder / "config.toml", dotted, value)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -112,8 +112,9 @@ class _Restoring:
             layout.write_skeleton(self.folder, changed)
         else:
             DiskStore.create(self.folder / "objects")
-            if changed != settings:
-                config.save(self.folder / "config.toml", changed)
+            for key in (NAME_KEY, SOURCE_KEY):
+                if (value := config.lookup(changed, key)) != config.lookup(settings, key):
+                    config.change(self.folder / "config.toml", key, value)
 
     def _objects_of(self, run: Any, report: RestoreReport) -> None:
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
