@@ -18,7 +18,6 @@ from typing import Any
 
 from registry import config, signals
 from registry.dag import needed_first
-from registry.errors import BadValue
 from registry.mirror import runs, scores
 from registry.mirror.runs import Figures, MoveLog
 from registry.mirror.server import (
@@ -55,14 +54,6 @@ class SyncReport:
     rebuilt: bool = False
 
 
-@dataclass(frozen=True)
-class Extra:
-    """What a caller of `record` has to show beyond the record: files and figures."""
-
-    artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    figures: Figures = field(default_factory=Figures)
-
-
 class MirrorSession:
     """One turn of mirroring; the caller holds the mirror's lock.
 
@@ -82,25 +73,25 @@ class MirrorSession:
         self.experiment = self._experiment()
         self._ensure_model()
 
-    def record(self, commit_id: str, extra: Extra) -> SyncReport:
+    def record(self, commit_id: str) -> SyncReport:
         """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
         if self.report.rebuilt:
-            return self.sync({commit_id: extra})
+            return self.sync()
         cache = self.repository.folder / "cache" / "mlflow-refs.json"
         key = f"{self.store.uri} {self.name} {self.experiment}"
         log = MoveLog.cached(cache, key)
-        self._write_commits([commit_id], {commit_id: extra})
+        self._write_commits([commit_id])
         self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), self.report.commits)
         log.save(cache, key)
         return self.report
 
-    def sync(self, extra: dict[str, Extra] | None = None) -> SyncReport:
+    def sync(self) -> SyncReport:
         """Mirror what is missing of everything."""
         if self.store.is_default:  # with the lock in hand, whoever left a run open was killed
             for run in search_runs(self.client, self.experiment, "attributes.status = 'RUNNING'"):
                 self.client.set_terminated(run.info.run_id, "KILLED")
         self.runs = self._finished("cns.commit")
-        self._write_commits(self._tips(), extra or {})
+        self._write_commits(self._tips())
         log = MoveLog().extended(newest_versions(self.client, self.name, 0))
         unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
         self._log_moves(log, sorted({*unversioned, *self.report.commits}))
@@ -112,7 +103,7 @@ class MirrorSession:
     def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
         """Write the scores of trees to the runs of a commit and its ancestors that have such a tree."""
         if not self._has_run(commit_id):
-            self.record(commit_id, Extra())
+            self.record(commit_id)
         if self.report.rebuilt:
             return self.sync()
         by_tree = scores.evaluations_by_tree(self.repository)
@@ -176,10 +167,10 @@ class MirrorSession:
         ends = {end for move in moves for end in (move.old, move.new) if end is not None}
         return sorted(tips | {end for end in ends if self.objects.has(end)})
 
-    def _write_commits(self, tips: list[str], extra: Mapping[str, Extra]) -> None:
+    def _write_commits(self, tips: list[str]) -> None:
         """Write the runs of the commits under tips that have none, parents first."""
         for current in needed_first(tips, lambda one: self.repository.commit_of(one).parents, self._has_run):
-            self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
+            self.runs[current] = self._write_commit(current)
             self.report.commits.append(current)
 
     def _has_run(self, commit_id: str) -> bool:
@@ -196,13 +187,11 @@ class MirrorSession:
         here = self.store.local_files(run)
         return here is None or (here / runs.MANIFEST).is_file()
 
-    def _write_commit(self, commit_id: str, extra: Extra) -> str:
+    def _write_commit(self, commit_id: str) -> str:
         commit = self.repository.commit_of(commit_id)
         tags = runs.tags_of(self.objects, commit_id)
         figures = runs.figures_of(self.objects, commit)
-        figures.add(extra.figures.params, extra.figures.metrics, extra.figures.series)
-        files = {f"extra/{name}": data for name, data in extra.artifacts.items()}
-        files |= runs.commit_files(self.objects, commit_id)
+        files = runs.commit_files(self.objects, commit_id)
         title = f"{commit.kind}-{commit_id[:10]}"
         with self._run(title, commit.time, tags, files) as run_id:
             params = {key: value[: runs.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
@@ -226,8 +215,6 @@ class MirrorSession:
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
                     place = Path(folder) / name
-                    if not place.resolve().is_relative_to(Path(folder).resolve()):
-                        raise BadValue("artifact name", name, "a relative path without '..'")
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(data)
                 self.client.log_artifacts(run_id, folder)
