@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from registry import envelope
+from registry.errors import ObjectMissing
 from registry.objects import Base, Blob, Commit, Concept, Evaluation, Record, References, Tree
 from registry.repository import Committed, Repository
 from registry.store import ObjectStore
@@ -22,6 +25,33 @@ def base(family: str = "emoji-64") -> Base:
         {"down.0.attn2.to_k": {"shape": [64, 128], "sha256": DIGEST, "exponent": -12}},
         1000,
     )
+
+
+class MemoryStore(ObjectStore):
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def has(self, object_id: str) -> bool:
+        """See ObjectStore."""
+        return object_id in self._contents
+
+    def ids(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        return iter(sorted(known for known in self._contents if known.startswith(prefix)))
+
+    def kind_of(self, object_id: str) -> str:
+        """See ObjectStore."""
+        if object_id not in self._contents:
+            raise ObjectMissing(object_id)
+        return envelope.kind_of(object_id, self._contents[object_id][: envelope.MAX_HEADER])
+
+    def _content(self, object_id: str) -> bytes | None:
+        return self._contents.get(object_id)
+
+    def _store(self, object_id: str, kind: str, payload: bytes) -> None:
+        self._contents[object_id] = envelope.seal(kind, payload)
 
 
 def new_repository(folder: Path) -> Repository:

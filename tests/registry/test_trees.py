@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from registry.objects import Concept, Tree
-from registry.store import MemoryStore
 from registry.trees import Changes, birth, brought, changes
-from tests.registry.making import DIGEST, OTHER, one_of_each
+from tests.registry.making import DIGEST, OTHER, MemoryStore, one_of_each
 
 THIRD = "c" * 64
 
