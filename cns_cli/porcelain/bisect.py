@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.commits import CommitView, commit_view, concepts_around, refs_by_commit
+from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, refs_by_commit
 from cns_cli.porcelain.views.concepts import introductions
 from registry import bisect_state
 from registry.bisect import Marks, Step, next_step
@@ -23,7 +23,6 @@ from registry.bisect_state import BisectDamaged, BisectState, NoBisection, Watch
 from registry.errors import UnknownConcept, UnknownRevision
 from registry.refs import HEADS, Head
 from registry.repository import Repository
-from registry.trees import changes
 
 Answer = Literal["good", "bad", "skip"]
 _HEAD = re.compile(r"\A(HEAD|@)(?=\Z|[~^])")
@@ -269,8 +268,7 @@ def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
 
 
 def _changes(repo: Repository, state: BisectState, commit_id: str) -> dict[str, tuple[str, ...]]:
-    before, now = concepts_around(repo, commit_id)
-    changed = changes(before, now)
+    changed, now = changes_of(repo, commit_id), repo.tree_of(commit_id).concepts
     tip = repo.branches().get(state.branch or "", state.commit)
     at_start = repo.tree_of(tip).concepts
     return {

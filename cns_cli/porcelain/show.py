@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.commits import (
-    CommitView,
-    commit_view,
-    concepts_around,
-    numbers,
-    record_data,
-    refs_by_commit,
-)
+from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, numbers, record_data, refs_by_commit
 from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry.errors import UnknownRevision
 from registry.objects import Blob
 from registry.repository import Repository
-from registry.trees import changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +46,7 @@ def show(start: Path, rev: str = "HEAD") -> ShowResult:
     repo = Repository.discover(start)
     commit_id = repo.resolve(rev)
     commit = repo.commit_of(commit_id)
-    changed = changes(*concepts_around(repo, commit_id))
+    changed = changes_of(repo, commit_id)
     record = record_data(repo, commit)
     previews = record.get("previews")
     return ShowResult(
