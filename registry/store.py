@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from registry import envelope, fsio
-from registry.errors import BadValue, NameTaken, NotPlain, ObjectCorrupt, ObjectMissing, WrongKind
+from registry.errors import BadValue, NameTaken, NotPlain, ObjectCorrupt, ObjectMissing, RegistryError, WrongKind
 from registry.names import is_id
 from registry.objects import AnyObject, Blob, JsonObject, decode, object_id
 
@@ -41,6 +41,14 @@ class ObjectStore(ABC):
         if found != kind.object_kind:
             raise WrongKind(object_id, found, kind.object_kind)
         return cast(Found, _decoded(object_id, found, payload))
+
+    def holds(self, object_id: str, kind: type[Found]) -> bool:
+        """True where an object of a kind is there and whole."""
+        try:
+            self.get(object_id, kind)
+        except RegistryError:
+            return False
+        return True
 
     def load(self, object_id: str) -> AnyObject:
         """Return an object of any kind; raises as `get` does."""

@@ -15,11 +15,9 @@ from pathlib import Path
 from registry import fsio
 from registry.errors import DiskFailed, RegistryError
 from registry.objects import Concept
-from registry.refs import HEADS, LOST, REMOTES, TAGS, Refs
+from registry.refs import COMMITS, Refs
 from registry.store import ObjectStore
 from registry.trees import birth
-
-COMMIT_REFS = (HEADS, TAGS, LOST, REMOTES)
 
 # What a `.cns` holds that names no object which would otherwise be free: all else there is a state of something.
 _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs", "logs", "mlartifacts", "cache"}
@@ -45,7 +43,7 @@ def in_progress(folder: Path) -> dict[Path, list[str]]:
 
 def tips(refs: Refs) -> dict[str, str]:
     """Return {name: id} of HEAD and of every ref that holds a commit; raises RefCorrupt."""
-    found = {name: commit for space in COMMIT_REFS for name, commit in refs.all(space).items()}
+    found = refs.all(*COMMITS)
     branch, commit = refs.head()
     if branch is None and commit is not None:
         found["HEAD"] = commit

@@ -31,10 +31,8 @@ from registry.mirror.server import (
     write_points,
 )
 from registry.objects import Evaluation
-from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
+from registry.refs import COMMITS, EVALUATIONS
 from registry.repository import Repository
-
-MIRRORED = (HEADS, TAGS, LOST, REMOTES)
 
 
 @dataclass
@@ -161,9 +159,9 @@ class MirrorSession:
     def _tips(self) -> list[str]:
         """Return every commit that a ref or a reflog names and that is there."""
         repository = self.repository
-        names = [name for space in MIRRORED for name in repository.refs.names(space)]
-        tips = {repository.resolve(name) for name in ("HEAD", *names)}
-        moves = [move for name in ("HEAD", *names) for move in repository.reflog(name)]
+        names = ["HEAD", *repository.refs.names(*COMMITS)]
+        tips = {repository.resolve(name) for name in names}
+        moves = [move for name in names for move in repository.reflog(name)]
         ends = {end for move in moves for end in (move.old, move.new) if end is not None}
         return sorted(tips | {end for end in ends if self.objects.has(end)})
 
@@ -268,8 +266,7 @@ class MirrorSession:
     def _values(self) -> dict[str, str]:
         """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""
         ref, commit = self.repository.refs.head()
-        values = {name: value for space in MIRRORED for name, value in self.repository.refs.all(space).items()}
-        return values | {"HEAD": f"ref: {ref}" if ref else commit or ""}
+        return self.repository.refs.all(*COMMITS) | {"HEAD": f"ref: {ref}" if ref else commit or ""}
 
     def _oldest_first(self, commits: list[str]) -> list[str]:
         wanted = set(commits)

@@ -9,6 +9,7 @@ from typing import Any
 from registry import envelope
 from registry.errors import ObjectMissing
 from registry.objects import Base, Blob, Commit, Concept, Evaluation, Record, References, Tree
+from registry.refs import EVALUATIONS
 from registry.repository import Committed, Repository
 from registry.store import ObjectStore
 from registry.trees import with_concept
@@ -107,6 +108,13 @@ def evaluation(repository: Repository, name: str, protocol: str = "p1", scores: 
     tree_id = repository.commit_of(repository.head().commit).tree
     concept = repository.objects.get(tree_id, Tree).concepts[name]
     return Evaluation(tree_id, concept, name, {"images": 2}, protocol, {"clip_i": scores or [0.25, 0.75]})
+
+
+def evaluations(repository: Repository, tree: str, concept_id: str, protocol_digest: str) -> list[Evaluation]:
+    """Return the stored scores of a concept in a tree under a protocol, by their ids."""
+    held = repository.refs.all(EVALUATIONS)
+    found = (repository.objects.get(one, Evaluation) for name, one in held.items() if name.split("/")[2] == tree)
+    return [one for one in found if (one.concept, one.protocol_digest) == (concept_id, protocol_digest)]
 
 
 def one_of_each(store: ObjectStore) -> list[Any]:

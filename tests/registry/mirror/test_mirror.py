@@ -24,7 +24,7 @@ from registry.objects import Blob, Commit, Record
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.trees import with_concept
-from tests.registry.making import AUTHOR, DIGEST, add, evaluation, new_repository, put_concept, snapshot
+from tests.registry.making import AUTHOR, DIGEST, add, evaluation, evaluations, new_repository, put_concept, snapshot
 
 
 @pytest.fixture
@@ -296,7 +296,7 @@ class TestRestore:
         again = Repository(lineage.root)
         assert again.head().branch == "Dev/x"
         assert again.tags() == {"v1.0": again.resolve("main")}
-        assert len(again.evaluations(again.commit_of(again.head().commit).tree, *found(again))) == 1
+        assert len(evaluations(again, again.commit_of(again.head().commit).tree, *found(again))) == 1
 
     def test_all_but_mlflow_may_be_gone(self, lineage: Repository) -> None:
         restored(lineage, also=("refs", "HEAD", "format", "config.toml", "logs"))
