@@ -30,11 +30,11 @@ from cns_cli.porcelain.check import CheckOptions, CheckResult, check, stored_sco
 from cns_cli.porcelain.gate.setup import protocol_for
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, LEVEL
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import birth_tree, tree_id
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
 from cns_cli.porcelain.scoring.scores import Scores
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
+from registry.trees import birth
 from tests.golden import unpack
 
 SCORES = FOLDER / "gate_noise_scores.json"
@@ -86,7 +86,7 @@ class Study:
         repo = Repository(unpack(folder))
         trees = {name: repo.tree_of(repo.resolve(rev)) for name, rev in CONDITIONS.items()}
         concept = trees["harmless"].concepts[JUDGED]
-        trees |= {"baseline": birth_tree(repo, concept), NOUN: Tree(trees["harmless"].base, {})}
+        trees |= {"baseline": birth(repo.objects, concept), NOUN: Tree(trees["harmless"].base, {})}
         study = cls(repo, Session.open(repo, "cpu"), trees, concept, {})
         if file is not None and file.exists():
             stored = json.loads(file.read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ class Study:
 
     def tree_ids(self) -> dict[str, str]:
         """What was judged."""
-        return {name: tree_id(tree) for name, tree in self.trees.items()}
+        return {name: tree.id for name, tree in self.trees.items()}
 
     def options(self, number: int, condition: str) -> CheckOptions:
         """The request of one check."""
@@ -125,7 +125,7 @@ class Study:
         result = check(self.options(number, condition), session=self.session)
         for name in ("baseline", condition, NOUN):
             digest = digest_of(self.plan(number, name))
-            found = stored_scores(self.repo, tree_id(self.trees[name]), self.concept, digest)
+            found = stored_scores(self.repo, self.trees[name].id, self.concept, digest)
             assert found is not None
             self.kept[f"{name} {number}"] = found.to_json()
         return result

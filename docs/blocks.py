@@ -29,6 +29,7 @@ REASONS = {
     "rich": "Tables and live progress in a terminal.",
     "safetensors": "The container of weights, masks and deltas: nothing is ever unpickled.",
     "sqlite-utils": "Schema, migrations and writes of the registry's index.",
+    "tomlkit": "Sets a key of `config.toml` and leaves comments and order as they are; imported only when one is set.",
     "torch": "Training and generation.",
     "transformers": "CLIP's text and image encoders and tokenizer.",
     "typer": "The command line.",

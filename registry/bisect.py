@@ -14,12 +14,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from registry.errors import BisectConflict
+from registry.dag import needed_first
+from registry.errors import SHORT, RegistryError
 
 Parents = Callable[[str], Sequence[str]]
 
 # git's constants (bisect.c): the same history and the same answers lead to the same commits on every machine.
 _RANDOM_STEPS = 32768
+
+
+class BisectConflict(RegistryError):
+    """Answers that contradict each other: a bad commit is an ancestor of a good one."""
+
+    def __init__(self, bad: str, good: str) -> None:
+        self.bad = bad
+        self.good = good
+        known = f"{bad[:SHORT]} is bad and {good[:SHORT]} is good"
+        if bad == good:
+            reason = f"{bad[:SHORT]} cannot be good and bad at once"
+        else:
+            reason = f"{known}, but the bad one is older: it was mended between them, not broken"
+        super().__init__(f"{reason}; expected a bad commit that is newer than the good ones", "cns bisect reset")
 
 
 @dataclass(frozen=True)
@@ -79,18 +94,7 @@ def next_step(marks: Marks, parents: Parents) -> Step:
 
 def reachable(starts: Iterable[str], parents: Parents) -> dict[str, None]:
     """Commits that are reachable from starts, themselves included: an ordered set, parents before their children."""
-    done: dict[str, None] = {}
-    seen: set[str] = set()
-    waiting = [(start, False) for start in sorted(starts, reverse=True)]
-    while waiting:
-        commit, parents_done = waiting.pop()
-        if parents_done:
-            done[commit] = None
-        elif commit not in seen:
-            seen.add(commit)
-            waiting.append((commit, True))
-            waiting += [(parent, False) for parent in reversed(parents(commit)) if parent not in seen]
-    return done
+    return dict.fromkeys(needed_first(sorted(starts, reverse=True), lambda commit: reversed(parents(commit))))
 
 
 def ancestors_among(suspects: Collection[str], parents: Parents) -> dict[str, int]:

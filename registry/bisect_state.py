@@ -13,12 +13,32 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
-from registry.errors import BadValue, BisectDamaged, UnknownFormat
+from registry.errors import BadValue, RegistryError, UnknownFormat
 from registry.names import is_id, is_ref_name
 
 FILE = "bisect.json"
 LOCK = "bisect.lock"
 FORMAT = 1
+
+
+class NoBisection(RegistryError):
+    """A bisection is needed and none is running, or it does not know enough yet."""
+
+    def __init__(self, reason: str, hint: str = "cns bisect start BAD GOOD") -> None:
+        self.reason = reason
+        super().__init__(reason, hint)
+
+
+class BisectDamaged(RegistryError):
+    """The file that holds a running bisection is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"'{path}' is damaged: {reason}; expected the state of a bisection. Commits and refs are not concerned",
+            "cns bisect reset",
+        )
 
 
 @dataclass(frozen=True)

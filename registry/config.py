@@ -1,8 +1,7 @@
 """`config.toml`: what a registry is told and does not know by itself, such as where its base model lies.
 
-Read with the standard library, written by the few lines below: tables of strings, numbers, booleans and lists of them.
-A key is written dotted, `base.source`. Setting a key rewrites the file whole, so comments in it are lost; the first
-line says so.
+Read with the standard library; a new file is written by the few lines below: tables of strings, numbers, booleans and
+lists of them. A key is written dotted, `base.source`. Setting a key leaves what a person wrote as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 from registry import fsio
 from registry.errors import BadConfig, BadValue
 
-HEADER = "# Settings of this cns registry. Change them here or with: cns config KEY VALUE (which drops comments).\n"
+HEADER = "# Settings of this cns registry. Change them here or with: cns config KEY VALUE.\n"
 
 LARGEST = 2**16  # bytes; what this module writes has about a hundred
 MOST_DOTS = 100  # of a line: the parser takes time and memory by their square
@@ -46,8 +45,26 @@ def parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def save(path: Path, settings: dict[str, Any]) -> None:
-    """Write settings, durably; raises BadValue for what TOML's plain values cannot hold."""
-    fsio.replace(path, (HEADER + "\n".join(_table("", settings)) + "\n").encode("utf-8"))
+    """Write a new file of settings, durably; raises BadValue for what TOML's plain values cannot hold."""
+    fsio.replace(path, _fresh(settings).encode("utf-8"))
+
+
+def change(path: Path, dotted: str, value: Any) -> None:
+    """Set a dotted key in the file, durably; value None removes it. Comments, order and blank lines in it stay.
+
+    Raises:
+        BadConfig: it is not TOML. BadValue: as `with_value`, or TOML's plain values cannot hold it.
+    """
+    from tomlkit.exceptions import TOMLKitError  # 40 ms that readers do not pay
+
+    content = fsio.read(path, LARGEST) or HEADER.encode("utf-8")
+    settings = with_value(parse(path, content), dotted, value)
+    try:
+        text = _edited(content.decode("utf-8"), dotted, value)
+        is_meant = tomllib.loads(text) == settings
+    except (TOMLKitError, ValueError, RecursionError):
+        is_meant = False
+    fsio.replace(path, (text if is_meant else _fresh(settings)).encode("utf-8"))
 
 
 def lookup(settings: dict[str, Any], dotted: str, default: Any = None) -> Any:
@@ -106,6 +123,26 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
         if value is not None:
             result = with_value(result, key, nested(value) if isinstance(value, dict) else value)
     return result
+
+
+def _edited(text: str, dotted: str, value: Any) -> str:
+    """Return the text of a file with a key set or removed, all else as it was."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    table: Any = document
+    *above, key = dotted.split(".")
+    for name in above:
+        table = table.setdefault(name, tomlkit.table())
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = tomlkit.value(_value(key, value))
+    return tomlkit.dumps(document)
+
+
+def _fresh(settings: dict[str, Any]) -> str:
+    return HEADER + "\n".join(_table("", settings)) + "\n"
 
 
 def _table(name: str, settings: dict[str, Any]) -> list[str]:

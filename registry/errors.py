@@ -1,14 +1,12 @@
 """The errors of the registry: one class a failure, its facts as attributes, the next command as `hint`.
 
 Nothing here prints. A message says what is wrong with which value and what was expected; the shell adds the hint and
-chooses the exit code by type.
+chooses the exit code by type. A failure that only one module knows has its class there, such as `BisectConflict`.
 """
 
-# ruff: noqa: N818 - a failure is named for what is wrong: `NameTaken` says more than `NameTakenError`.
 from __future__ import annotations
 
 import errno
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,23 +112,6 @@ class BadConfig(RegistryError):
         super().__init__(f"'{path}' is not usable: {reason}", f"edit {path}")
 
 
-class BadSetting(BadValue):
-    """A key of `config.toml` that there is not, or a value that it cannot have."""
-
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        self.key = key
-        super().__init__(key, value, expected)
-        self.hint = "cns config --help"
-
-
-class SettingMissing(RegistryError):
-    """A key of `config.toml` that is not set."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        super().__init__(f"{key!r} is not set in config.toml", "cns config")
-
-
 class RefCorrupt(RegistryError):
     """A ref or HEAD that is missing, or whose line does not match its checksum."""
 
@@ -141,19 +122,6 @@ class RefCorrupt(RegistryError):
         super().__init__(
             f"{name} is corrupt: '{path}' {reason}; expected one line with an id and its checksum",
             "cns mlflow restore",
-        )
-
-
-class StateCorrupt(RegistryError):
-    """The state of an interrupted training cannot be used. No commit hangs on it."""
-
-    def __init__(self, name: str, path: Path, reason: str) -> None:
-        self.name = name
-        self.path = path
-        self.reason = reason
-        super().__init__(
-            f"the saved state of '{name}' is of no use: '{path}' {reason}; no commit hangs on it",
-            f"cns add {name} IMAGES/",
         )
 
 
@@ -259,18 +227,6 @@ class UnknownConcept(RegistryError):
         super().__init__(f"no concept '{name}' in this tree: expected one of: {listed}", "cns status")
 
 
-class Untrusted(RegistryError):
-    """A registry that came from elsewhere wants more than to be read; see `registry.trust`."""
-
-    def __init__(self, folder: Path, reason: str) -> None:
-        self.folder = folder
-        self.reason = reason
-        super().__init__(
-            f"the registry in '{folder}' is not trusted: {reason}; expected one of your own, without links",
-            f"if you know where it comes from: export CNS_TRUST={shlex.quote(str(folder.parent))}",
-        )
-
-
 class LockBusy(RegistryError):
     """Another process holds the lock for longer than we wait."""
 
@@ -337,17 +293,6 @@ class NotPlain(DiskFailed):
         self.hint = "cns fsck"
 
 
-class NotCollected(RegistryError):
-    """Something is damaged, so that nobody can say what is still needed; nothing was removed."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(
-            f"nothing was removed, because what is still needed cannot be told: {reason}; expected a whole registry",
-            "cns fsck",
-        )
-
-
 class MlflowUnavailable(RegistryError):
     """MLflow could not be reached or used. The commits stand in the object store."""
 
@@ -356,37 +301,3 @@ class MlflowUnavailable(RegistryError):
         self.tracking_uri = tracking_uri
         where = f" at {tracking_uri}" if tracking_uri else ""
         super().__init__(f"MLflow{where} is not usable: {reason}; expected a store that takes this commit", hint)
-
-
-class NoBisection(RegistryError):
-    """A bisection is needed and none is running, or it does not know enough yet."""
-
-    def __init__(self, reason: str, hint: str = "cns bisect start BAD GOOD") -> None:
-        self.reason = reason
-        super().__init__(reason, hint)
-
-
-class BisectConflict(RegistryError):
-    """Answers that contradict each other: a bad commit is an ancestor of a good one."""
-
-    def __init__(self, bad: str, good: str) -> None:
-        self.bad = bad
-        self.good = good
-        known = f"{bad[:SHORT]} is bad and {good[:SHORT]} is good"
-        if bad == good:
-            reason = f"{bad[:SHORT]} cannot be good and bad at once"
-        else:
-            reason = f"{known}, but the bad one is older: it was mended between them, not broken"
-        super().__init__(f"{reason}; expected a bad commit that is newer than the good ones", "cns bisect reset")
-
-
-class BisectDamaged(RegistryError):
-    """The file that holds a running bisection is not what was written."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
-        self.reason = reason
-        super().__init__(
-            f"'{path}' is damaged: {reason}; expected the state of a bisection. Commits and refs are not concerned",
-            "cns bisect reset",
-        )

@@ -36,26 +36,14 @@ def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
         NotPlain: it is a link, a pipe, a device or a folder, or has more than `most` bytes.
         DiskFailed: the file is there and cannot be read.
     """
-    handle = _open_plain(path)
-    if handle is None:
-        return None
-    try:
-        with _reported("read", path):
-            return _read_plain(handle, path, most)
-    finally:
-        os.close(handle)
+    with _opened_plain(path) as handle:
+        return None if handle is None else _read_plain(handle, path, most)
 
 
 def read_start(path: Path, size: int) -> bytes | None:
     """Return the first bytes of a plain file, or None where there is none; raises as `read` does."""
-    handle = _open_plain(path)
-    if handle is None:
-        return None
-    try:
-        with _reported("read", path):
-            return os.read(handle, size)
-    finally:
-        os.close(handle)
+    with _opened_plain(path) as handle:
+        return None if handle is None else os.read(handle, size)
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -78,12 +66,7 @@ def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 def install(temporary: Path, path: Path) -> None:
     """Put a file that another library wrote beside path in its place, atomically and durably."""
-    with _reported("open", temporary):
-        handle = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _sync(handle, temporary)
-    finally:
-        os.close(handle)
+    sync(temporary)
     with _reported("rename", path):
         os.rename(temporary, path)
     sync_folder(path.parent)
@@ -96,9 +79,7 @@ def append(path: Path, line: bytes) -> None:
     with it; nor was one that begins with a zero byte, which is what a power cut makes of a page that was not synced.
     """
     fresh = not path.exists()
-    with _reported("open", path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-    try:
+    with _opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as handle:
         with _reported("write", path):
             end = _end_of_whole_lines(handle)
             os.ftruncate(handle, end)
@@ -110,8 +91,6 @@ def append(path: Path, line: bytes) -> None:
                     os.ftruncate(handle, end)
                 raise
         _sync(handle, path)
-    finally:
-        os.close(handle)
     if fresh:
         sync_folder(path.parent)
 
@@ -187,8 +166,8 @@ def discard(path: Path, before: float) -> bool:
 
 def mark(path: Path) -> None:
     """Make an empty file that shall outlive this process; a power cut it need not outlive, so nothing is synced."""
-    with _reported("open", path):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666))
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW):
+        pass
 
 
 def unmark(path: Path) -> None:
@@ -227,12 +206,8 @@ def sync_folder(folder: Path) -> None:
 
 def sync(path: Path, kind: int = os.O_NOFOLLOW | os.O_NONBLOCK) -> None:
     """Make what is in a file, or with os.O_DIRECTORY the names in a folder, durable."""
-    with _reported("open", path):
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | kind)
-    try:
+    with _opened(path, os.O_RDONLY | kind) as handle:
         _sync(handle, path)
-    finally:
-        os.close(handle)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -271,6 +246,27 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def _opened(path: Path, flags: int, mode: int = 0o666) -> Iterator[int]:
+    with _reported("open", path):
+        handle = os.open(path, flags | os.O_CLOEXEC, mode)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _opened_plain(path: Path) -> Iterator[int | None]:
+    handle = _open_plain(path)
+    try:
+        with _reported("read", path):
+            yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def _open_plain(path: Path) -> int | None:
     """Open a regular file for reading, by a descriptor that follows no link and waits for nothing."""
     try:
@@ -302,14 +298,10 @@ def _read_plain(handle: int, path: Path, most: int) -> bytes:
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    with _reported("open", path):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    try:
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
         with _reported("write", path):
             _write_all(handle, data)
         _sync(handle, path)
-    finally:
-        os.close(handle)
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import history
+from registry.dag import needed_first
 from registry.errors import RegistryError
 from registry.objects import Commit, Tree, object_id
 from registry.store import ObjectStore
+from registry.trees import brought
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -122,18 +124,7 @@ class Index:
 
     def _behind(self, tips: Iterable[str]) -> list[str]:
         """Return the commits under tips that the index lacks, parents first."""
-        order: list[str] = []
-        done: set[str] = set()
-        waiting = [(tip, False) for tip in tips]
-        while waiting:
-            current, parents_done = waiting.pop()
-            if parents_done:
-                order.append(current)
-            elif current not in done and not self.covers(current):
-                done.add(current)
-                waiting.append((current, True))
-                waiting += [(parent, False) for parent in self.commit(current).parents]
-        return order
+        return list(needed_first(tips, lambda current: self.commit(current).parents, self.covers))
 
     def _write(self, behind: list[str]) -> None:
         from sqlite_utils import Database
@@ -193,9 +184,7 @@ def introduced_by(
             known[wanted] = store.get(wanted, Tree)
         return known[wanted]
 
-    before = [tree(read(parent).tree).concepts for parent in commit.parents]
-    after = tree(commit.tree).concepts
-    return {name: concept for name, concept in after.items() if all(old.get(name) != concept for old in before)}
+    return brought((tree(read(parent).tree).concepts for parent in commit.parents), tree(commit.tree).concepts)
 
 
 def migrations() -> Migrations:

@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self
 
 from registry import canonical
 from registry.errors import BadValue, NameTaken, UnknownFormat
@@ -33,8 +34,30 @@ def object_id(kind: str, payload: bytes) -> str:
     return digest.hexdigest()
 
 
+class Need(NamedTuple):
+    """One object that another needs: its id, which kinds it may be of, and as what."""
+
+    object_id: str
+    kinds: tuple[str, ...]
+    role: str
+
+
+class _Needing:
+    """What every object can say of itself."""
+
+    object_kind: ClassVar[str]
+
+    def needs(self) -> tuple[Need, ...]:
+        """Return what this object needs, in a fixed order: of most, nothing."""
+        return ()
+
+    def links(self) -> tuple[str, ...]:
+        """Return the ids of the objects that this one needs, in the order of `needs`."""
+        return tuple(need.object_id for need in self.needs())
+
+
 @dataclass(frozen=True)
-class Blob:
+class Blob(_Needing):
     """Bytes: the safetensors of a mask, a delta or an embedding row, pictures, features."""
 
     object_kind: ClassVar[str] = "blob"
@@ -49,15 +72,9 @@ class Blob:
         """Return the blob of these bytes."""
         return cls(payload)
 
-    def links(self) -> tuple[str, ...]:
-        """Return the ids of the objects that this one needs: none."""
-        return ()
 
-
-class JsonObject:
+class JsonObject(_Needing):
     """What the dataclasses below share: fields <-> canonical JSON. Unknown fields mean a newer format."""
-
-    object_kind: ClassVar[str]
 
     def payload(self) -> bytes:
         """Return the canonical JSON that the id hashes."""
@@ -82,10 +99,6 @@ class JsonObject:
         if missing := sorted(known - data.keys()):
             raise BadValue(cls.object_kind, missing, "no missing field")
         return cls(**data)
-
-    def links(self) -> tuple[str, ...]:
-        """Return the ids of the objects that this one needs, in a fixed order."""
-        return ()
 
 
 @dataclass(frozen=True)
@@ -154,10 +167,10 @@ class References(JsonObject):
         for encoder, blob in _table(self.features, "references.features").items():
             _id(blob, f"references.features.{encoder}")
 
-    def links(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[Need, ...]:
         """Return the blobs of pictures and features."""
-        pictures = () if self.images is None else (self.images,)
-        return pictures + tuple(self.features[key] for key in sorted(self.features))
+        blobs = (*filter(None, (self.images,)), *(self.features[key] for key in sorted(self.features)))
+        return tuple(Need(blob, ("blob",), "images" if blob == self.images else "features") for blob in blobs)
 
 
 @dataclass(frozen=True)
@@ -197,14 +210,16 @@ class Concept(JsonObject):
             if value is not None:
                 _text(value, f"concept.recipe.{key}")
 
-    def links(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[Need, ...]:
         """Return its blobs, its references and the tree that it was trained in."""
-        return (self.embedding, self.mask, self.delta, self.references, self.trained_on)
+        blobs = (Need(getattr(self, part), ("blob",), part) for part in ("embedding", "mask", "delta"))
+        references = Need(self.references, ("references",), "references")
+        return (*blobs, references, Need(self.trained_on, ("tree",), "trained_on"))
 
 
 @dataclass(frozen=True)
 class Tree(JsonObject):
-    """The model: a base and a set of named concepts. One concept is there under one name only."""
+    """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key."""
 
     object_kind: ClassVar[str] = "tree"
     base: str
@@ -220,9 +235,18 @@ class Tree(JsonObject):
                 raise NameTaken(name, "concept", holders[concept])
             holders[concept] = name
 
-    def links(self) -> tuple[str, ...]:
+    @cached_property
+    def id(self) -> str:
+        """Its id, whether it is stored or not."""
+        return object_id(self.object_kind, self.payload())
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def needs(self) -> tuple[Need, ...]:
         """Return the base and the concepts, by name."""
-        return (self.base, *(self.concepts[name] for name in sorted(self.concepts)))
+        concepts = (Need(self.concepts[name], ("concept",), f"concept {name}") for name in sorted(self.concepts))
+        return (Need(self.base, ("base",), "base"), *concepts)
 
 
 @dataclass(frozen=True)
@@ -235,9 +259,9 @@ class Record(JsonObject):
     def __post_init__(self) -> None:
         _table(self.data, "record.data")
 
-    def links(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[Need, ...]:
         """Return the blob ids under "previews", in the order of their keys."""
-        return tuple(_ids_in(self.data.get("previews")))
+        return tuple(Need(blob, ("blob",), "preview") for blob in _ids_in(self.data.get("previews")))
 
 
 @dataclass(frozen=True)
@@ -272,9 +296,11 @@ class Commit(JsonObject):
         """What the commit did, in a line; see `subject_of`."""
         return subject_of(self.message, self.kind)
 
-    def links(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[Need, ...]:
         """Return the tree, the record and the parents."""
-        return (self.tree, *(() if self.record is None else (self.record,)), *self.parents)
+        record = () if self.record is None else (Need(self.record, ("record",), "record"),)
+        parents = (Need(parent, ("commit",), "parent") for parent in self.parents)
+        return (Need(self.tree, ("tree",), "tree"), *record, *parents)
 
 
 def subject_of(message: str, kind: str) -> str:
@@ -302,9 +328,9 @@ class Evaluation(JsonObject):
         _text(self.protocol_digest, "evaluation.protocol_digest")
         _table(self.scores, "evaluation.scores")
 
-    def links(self) -> tuple[str, ...]:
-        """Return the tree and the concept."""
-        return (self.tree, self.concept)
+    def needs(self) -> tuple[Need, ...]:
+        """Return the tree and the concept; the base itself is judged, too."""
+        return (Need(self.tree, ("tree",), "tree"), Need(self.concept, ("concept", "base"), "concept"))
 
 
 AnyObject = Blob | JsonObject

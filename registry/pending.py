@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
-from registry.errors import BadValue, RegistryError, StateCorrupt
+from registry.errors import BadValue, RegistryError
 from registry.names import check_name, file_name, name_of_file
 
 FOLDER = "resume"
@@ -31,6 +31,19 @@ LONGEST_STATE = 2**31
 
 _FIRST_LINE = re.compile(rb"cns-resume 1 ([0-9a-f]{64})\n")
 _TEMPORARY = re.compile(re.escape(fsio.TEMPORARY) + r"(\d+)-[0-9a-f]+")
+
+
+class StateCorrupt(RegistryError):
+    """The state of an interrupted training cannot be used. No commit hangs on it."""
+
+    def __init__(self, name: str, path: Path, reason: str) -> None:
+        self.name = name
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"the saved state of '{name}' is of no use: '{path}' {reason}; no commit hangs on it",
+            f"cns add {name} IMAGES/",
+        )
 
 
 @dataclass(frozen=True)

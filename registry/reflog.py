@@ -13,9 +13,9 @@ from typing import Any
 
 from registry import canonical, fsio
 from registry.errors import BadValue
-from registry.names import file_name, is_id, is_ref_name, name_of_file
+from registry.names import file_name, is_id
 from registry.objects import LATEST_TIME
-from registry.refs import NAMESPACES, split_name
+from registry.refs import NAMESPACES, names_in, split_name
 
 LONGEST_LINE = 65_536  # bytes; a message is cut at 120 characters, an author has no limit but this
 
@@ -93,11 +93,7 @@ class Reflog:
 
     def names(self) -> list[str]:
         """Return "HEAD" and the full names of the refs that have a log, also of refs that are gone."""
-        found = ["HEAD"] if self.path("HEAD").is_file() else []
-        for namespace in NAMESPACES:
-            files = map(name_of_file, fsio.files_in(self.folder / namespace))
-            found += sorted(namespace + name for name in files if name is not None and is_ref_name(name))
-        return found
+        return ["HEAD"] * self.path("HEAD").is_file() + names_in(self.folder, NAMESPACES)
 
     def rewrite(self, ref: str, entries: list[ReflogEntry]) -> None:
         """Replace a log by these entries, oldest first, as a whole and durably."""

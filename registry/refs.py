@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ TAGS = "refs/tags/"
 LOST = "refs/lost/"
 REMOTES = "refs/remotes/"
 EVALUATIONS = "refs/evaluations/"
-NAMESPACES = (HEADS, TAGS, LOST, REMOTES, EVALUATIONS)
+COMMITS = (HEADS, TAGS, LOST, REMOTES)  # whose refs hold commits
+NAMESPACES = (*COMMITS, EVALUATIONS)
 
 LONGEST_LINE = 4096  # bytes of a file that is to hold one line; read, it does not match its checksum
 _LINE = re.compile(rb"(.{1,300}) ([0-9a-f]{16})\n")
@@ -67,6 +68,15 @@ def split_name(name: str) -> tuple[str, str]:
     raise BadName("ref name", name, f"one of {', '.join(NAMESPACES)} and a name: {EXPECTED}")
 
 
+def names_in(folder: Path, namespaces: Iterable[str]) -> list[str]:
+    """Return the full names of the refs that have a file below a folder, sorted in each namespace."""
+    found: list[str] = []
+    for space in namespaces:
+        files = map(name_of_file, fsio.files_in(folder / space))
+        found += sorted(space + name for name in files if name is not None and is_ref_name(name))
+    return found
+
+
 class Refs:
     """The refs below a `.cns` folder."""
 
@@ -93,20 +103,14 @@ class Refs:
             raise RefCorrupt(name, path)
         return value
 
-    def names(self, namespace: str) -> list[str]:
-        """Return the full names of the refs in a namespace, sorted."""
-        files = fsio.files_in(self.folder / namespace)
-        return sorted(namespace + name for name in map(name_of_file, files) if name is not None and is_ref_name(name))
+    def names(self, *namespaces: str) -> list[str]:
+        """Return the full names of the refs in some namespaces, sorted in each."""
+        return names_in(self.folder, namespaces)
 
-    def all(self, namespace: str) -> dict[str, str]:
-        """Return {full name: id} of a namespace; raises RefCorrupt as `get` does."""
-        values = ((name, self.get(name)) for name in self.names(namespace))
+    def all(self, *namespaces: str) -> dict[str, str]:
+        """Return {full name: id} of some namespaces; raises RefCorrupt as `get` does."""
+        values = ((name, self.get(name)) for name in self.names(*namespaces))
         return {name: value for name, value in values if value is not None}
-
-    def everything(self) -> Iterator[tuple[str, str]]:
-        """Yield (full name, id) of every ref."""
-        for namespace in NAMESPACES:
-            yield from self.all(namespace).items()
 
     def compare_and_swap(self, name: str, old: str | None, new: str | None) -> None:
         """Move a ref from old to new, durably; None stands for a ref that does not exist. The caller holds the lock.

@@ -102,7 +102,7 @@ class Repository:
     def set_config(self, dotted: str, value: Any) -> None:
         """Set a key of config.toml, such as "mlflow.required"; None removes it."""
         with self.locked():
-            config.save(self.folder / "config.toml", config.with_value(self.config, dotted, value))
+            config.change(self.folder / "config.toml", dotted, value)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -249,12 +249,6 @@ class Repository:
             return self.reflogs.read("HEAD", self.head().commit)
         full = ref if ref.startswith(NAMESPACES) else HEADS + ref
         return self.reflogs.read(full, self.refs.get(full))
-
-    def evaluations(self, tree: str, concept_id: str, protocol_digest: str) -> list[Evaluation]:
-        """Return the stored scores of a concept in a tree under a protocol, by their ids."""
-        names = (name for name in self.refs.names(EVALUATIONS) if name.startswith(f"{EVALUATIONS}{tree}/"))
-        found = (self.objects.get(self.refs.get(name) or "", Evaluation) for name in names)
-        return [one for one in found if (one.concept, one.protocol_digest) == (concept_id, protocol_digest)]
 
     def add_evaluation(self, evaluation: Evaluation) -> str:
         """Store scores, durably, and return their id. Lineages with different scores merge by union.

@@ -18,7 +18,7 @@ from registry.index import Index
 from registry.names import is_name, is_ref_name
 from registry.objects import Tree
 from registry.reflog import ReflogEntry
-from registry.refs import HEADS, LOST, NAMESPACES, REMOTES, TAGS, Head, Refs
+from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS, Head, Refs
 from registry.store import ObjectStore
 
 SHORTEST_PREFIX = 7
@@ -106,17 +106,11 @@ def _meanings(source: Source, name: str) -> Iterator[tuple[str, str]]:
 
 def _concept(source: Source, name: str) -> Iterator[tuple[str, str]]:
     """Yield the newest commit that introduced a concept: under HEAD or, where there is none, under any ref."""
-    for tips in (lambda: [source.head().commit], lambda: _all_tips(source)):
+    for tips in (lambda: [source.head().commit], lambda: source.refs.all(*COMMITS).values()):
         for commit_id, _ in source.index.log(tips()):
             if name in source.index.introduced(commit_id):
                 yield f"concept:{name}", commit_id
                 return
-
-
-def _all_tips(source: Source) -> list[str]:
-    return [
-        commit for space in (HEADS, TAGS, LOST, REMOTES) for commit in source.refs.all(space).values()
-    ]  # evaluations are not commits
 
 
 def _step(source: Source, current: str, match: re.Match[str], revision: str, base: str) -> str:
@@ -150,7 +144,7 @@ def _value_before(source: Source, name: str, number: int, revision: str) -> str:
 def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
-    short = [ref.split("/", 2)[2] for space in (HEADS, TAGS) for ref in source.refs.names(space)]
+    short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS)]
     if name.startswith("concept:"):
         return UnknownRevision(revision, "no commit introduced that concept", "cns status")
     if re.fullmatch(r"[0-9a-f]{1,6}", name):

@@ -1,8 +1,8 @@
 """Object stores: put an object, get its id; give an id, get the object, verified.
 
 Every read hashes what it read and compares it with the id, so that a damaged file is an error and never a model. The
-disk store keeps one file an object, `objects/ab/cdef…`, written once and durable before `put` returns; the memory store
-keeps the same bytes in a dict. Both pass one suite of contract tests. Stores know objects, not refs.
+disk store keeps one file an object, `objects/ab/cdef…`, written once and durable before `put` returns. The tests have a
+store that keeps the same bytes in a dict; both pass one suite of contract tests. Stores know objects, not refs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from registry import envelope, fsio
-from registry.errors import BadValue, NameTaken, NotPlain, ObjectCorrupt, ObjectMissing, WrongKind
+from registry.errors import BadValue, NameTaken, NotPlain, ObjectCorrupt, ObjectMissing, RegistryError, WrongKind
 from registry.names import is_id
 from registry.objects import AnyObject, Blob, JsonObject, decode, object_id
 
@@ -41,6 +41,14 @@ class ObjectStore(ABC):
         if found != kind.object_kind:
             raise WrongKind(object_id, found, kind.object_kind)
         return cast(Found, _decoded(object_id, found, payload))
+
+    def holds(self, object_id: str, kind: type[Found]) -> bool:
+        """True where an object of a kind is there and whole."""
+        try:
+            self.get(object_id, kind)
+        except RegistryError:
+            return False
+        return True
 
     def load(self, object_id: str) -> AnyObject:
         """Return an object of any kind; raises as `get` does."""
@@ -85,33 +93,6 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def _store(self, object_id: str, kind: str, payload: bytes) -> None: ...
-
-
-class MemoryStore(ObjectStore):
-    """A store in memory: for tests, and for objects on their way from somewhere else."""
-
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-
-    def has(self, object_id: str) -> bool:
-        """See ObjectStore."""
-        return object_id in self._contents
-
-    def ids(self, prefix: str = "") -> Iterator[str]:
-        """See ObjectStore."""
-        return iter(sorted(known for known in self._contents if known.startswith(prefix)))
-
-    def kind_of(self, object_id: str) -> str:
-        """See ObjectStore."""
-        if object_id not in self._contents:
-            raise ObjectMissing(object_id)
-        return envelope.kind_of(object_id, self._contents[object_id][: envelope.MAX_HEADER])
-
-    def _content(self, object_id: str) -> bytes | None:
-        return self._contents.get(object_id)
-
-    def _store(self, object_id: str, kind: str, payload: bytes) -> None:
-        self._contents[object_id] = envelope.seal(kind, payload)
 
 
 class DiskStore(ObjectStore):

@@ -1,12 +1,13 @@
-"""Trees: adding and removing concepts, and what a tree must hold to be a model.
+"""Trees: adding and removing concepts, how two of them differ, and what a tree must hold to be a model.
 
-Each function takes a tree and returns another; nothing is changed in place. A change of a commit is such a function,
-so that it can be applied again to a tip that moved. This module does not move refs.
+Nothing is changed in place: a change of a commit is a function from a tree to another, so that it can be applied again
+to a tip that moved. This module does not move refs.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from registry.errors import DeltaTaken, NameTaken, ObjectMissing, TokenTaken, UnknownConcept
 from registry.names import check_name
@@ -33,6 +34,43 @@ def without_concept(tree: Tree, name: str) -> Tree:
     if name not in tree.concepts:
         raise UnknownConcept(name, list(tree.concepts))
     return replace(tree, concepts={known: concept for known, concept in tree.concepts.items() if known != name})
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of a tree: names of concepts, sorted. One that is `replaced` has another id under its name."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    replaced: tuple[str, ...]
+
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """Names whose concept the tree did not have before: added or replaced."""
+        return tuple(sorted(self.added + self.replaced))
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
+    """Return how {name: concept id} of one tree differs from that of an earlier one."""
+    kept = now.keys() & before.keys()
+    return Changes(
+        added=tuple(sorted(now.keys() - kept)),
+        removed=tuple(sorted(before.keys() - kept)),
+        replaced=tuple(sorted(name for name in kept if now[name] != before[name])),
+    )
+
+
+def brought(parents: Iterable[Mapping[str, str]], now: Mapping[str, str]) -> dict[str, str]:
+    """Return {name: concept id} of what a tree has and no parent's tree has under that name."""
+    known = [before.items() for before in parents]
+    return {name: concept for name, concept in now.items() if all((name, concept) not in before for before in known)}
+
+
+def birth(store: ObjectStore, concept_id: str) -> Tree:
+    """Return the tree of a concept's birth, its baseline: what it was trained on and itself. It need not be stored."""
+    concept = store.get(concept_id, Concept)
+    trained_on = store.get(concept.trained_on, Tree)
+    return with_concept(trained_on, concept.name, concept_id, overwrite=True)
 
 
 def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:

@@ -10,17 +10,30 @@ Nothing is remembered on disk. This module reads no environment and follows no l
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry.errors import Untrusted
+from registry.errors import RegistryError
 
 EVERYWHERE = "*"
 # Whose entries are looked at as well, beside those of the registry's folder itself.
 FOLDERS = ("objects", "refs", "logs", "logs/refs", "cache", "previews", "mlartifacts")
 
 _trusted: set[str] = set()
+
+
+class Untrusted(RegistryError):
+    """A registry that came from elsewhere wants more than to be read; see `registry.trust`."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(
+            f"the registry in '{folder}' is not trusted: {reason}; expected one of your own, without links",
+            f"if you know where it comes from: export CNS_TRUST={shlex.quote(str(folder.parent))}",
+        )
 
 
 def allow(folders: Iterable[str | Path]) -> None:

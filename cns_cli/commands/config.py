@@ -32,10 +32,7 @@ def config(
     unset: Annotated[bool, typer.Option("--unset", help="Remove the key.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the settings in .cns/config.toml, print one, or set one.
-
-    Setting one writes the file anew, so comments in it are lost.
-    """
+    """List the settings in .cns/config.toml, print one, or set one."""
     from cns_cli.porcelain.config import change_setting, get_setting, list_settings
     from registry.config import written
 

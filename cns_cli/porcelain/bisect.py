@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.commits import CommitView, commit_view, refs_by_commit
+from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, refs_by_commit
 from cns_cli.porcelain.views.concepts import introductions
 from registry import bisect_state
 from registry.bisect import Marks, Step, next_step
-from registry.bisect_state import BisectState, Watch
-from registry.errors import BisectDamaged, NoBisection, UnknownConcept, UnknownRevision
+from registry.bisect_state import BisectDamaged, BisectState, NoBisection, Watch
+from registry.errors import UnknownConcept, UnknownRevision
 from registry.refs import HEADS, Head
 from registry.repository import Repository
 
@@ -256,17 +256,12 @@ def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
 
 
 def _changes(repo: Repository, state: BisectState, commit_id: str) -> dict[str, tuple[str, ...]]:
-    parents = repo.commit_of(commit_id).parents
-    now = repo.tree_of(commit_id).concepts
-    before = repo.tree_of(parents[0]).concepts if parents else {}
-    added, replaced = now.keys() - before.keys(), {name for name in now.keys() & before if now[name] != before[name]}
+    changed, now = changes_of(repo, commit_id), repo.tree_of(commit_id).concepts
     tip = repo.branches().get(state.branch or "", state.commit)
     at_start = repo.tree_of(tip).concepts
     return {
-        "added": tuple(sorted(added)),
-        "removed": tuple(sorted(before.keys() - now.keys())),
-        "replaced": tuple(sorted(replaced)),
-        "removable": tuple(sorted(name for name in added | replaced if at_start.get(name) == now[name])),
+        **vars(changed),
+        "removable": tuple(name for name in changed.brought if at_start.get(name) == now[name]),
     }
 
 

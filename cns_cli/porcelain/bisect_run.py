@@ -22,8 +22,7 @@ from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.bisect import Answer, BisectResult, mark, running, waiting_for
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
-from registry.bisect_state import Watch
-from registry.errors import NoBisection
+from registry.bisect_state import NoBisection, Watch
 from registry.repository import Repository
 
 if TYPE_CHECKING:  # a program that answers needs no numpy

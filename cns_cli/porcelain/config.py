@@ -16,7 +16,7 @@ from cns.files.plain import typed_path
 from cns_cli.porcelain.gate.limits import check_settings
 from cns_cli.porcelain.result import Result
 from registry import config
-from registry.errors import BadConfig, BadSetting, SettingMissing
+from registry.errors import BadConfig, BadValue, RegistryError
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
 from registry.repository import Repository
 
@@ -25,6 +25,23 @@ REQUIRED = "mlflow.required"
 CHECK = "check"
 KEYS = (*TEXTS, REQUIRED, f"{CHECK}.…")
 """What can be set; below `check` all that `[tool.cns.check]` of a pyproject.toml takes."""
+
+
+class BadSetting(BadValue):
+    """A key of `config.toml` that there is not, or a value that it cannot have."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        self.key = key
+        super().__init__(key, value, expected)
+        self.hint = "cns config --help"
+
+
+class SettingMissing(RegistryError):
+    """A key of `config.toml` that is not set."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"{key!r} is not set in config.toml", "cns config")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.commits import CommitView, commit_view, numbers, record_data, refs_by_commit
+from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, numbers, record_data, refs_by_commit
 from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry.errors import UnknownRevision
 from registry.objects import Blob
@@ -46,14 +46,13 @@ def show(start: Path, rev: str = "HEAD") -> ShowResult:
     repo = Repository.discover(start)
     commit_id = repo.resolve(rev)
     commit = repo.commit_of(commit_id)
-    now = repo.tree_of(commit_id).concepts
-    before = repo.tree_of(commit.parents[0]).concepts if commit.parents else {}
+    changed = changes_of(repo, commit_id)
     record = record_data(repo, commit)
     return ShowResult(
         commit=commit_view(repo, commit_id, commit, refs_by_commit(repo)),
-        added=tuple(sorted(now.keys() - before.keys())),
-        removed=tuple(sorted(before.keys() - now.keys())),
-        replaced=tuple(sorted(name for name in now.keys() & before.keys() if now[name] != before[name])),
+        added=changed.added,
+        removed=changed.removed,
+        replaced=changed.replaced,
         concepts=tuple(concept_views(repo, commit_id)),
         record=record,
         drift=numbers(record.get("drift")),

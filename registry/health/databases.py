@@ -15,6 +15,7 @@ from registry.health.findings import Graph
 from registry.health.scan import REBUILD, Scan
 from registry.mirror.server import HAS_TABLES
 from registry.objects import object_id
+from registry.trees import brought
 
 _CONCEPT = "concept "
 
@@ -86,11 +87,9 @@ def _index_fault(connection: sqlite3.Connection, graph: Graph) -> tuple[str, str
 
 def _introduced(graph: Graph, commit: str) -> dict[str, str] | None:
     """Return {name: concept id} that a commit brought, or None where its objects are not all there."""
-    before = [_concepts(graph, parent) for parent in _parents(graph, commit)]
-    after = _concepts(graph, commit)
-    if after is None or any(concepts is None for concepts in before):
-        return None
-    return {name: concept for name, concept in after.items() if all((old or {}).get(name) != concept for old in before)}
+    trees = [_concepts(graph, one) for one in (commit, *_parents(graph, commit))]
+    whole = [concepts for concepts in trees if concepts is not None]
+    return brought(whole[1:], whole[0]) if len(whole) == len(trees) else None
 
 
 def _parents(graph: Graph, commit: str) -> list[str]:

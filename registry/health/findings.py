@@ -7,12 +7,13 @@ objects that are whole is kept as ids and roles only, so that a long history fit
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from registry.health.reachability import Need
+from registry.dag import reachable
+from registry.objects import Need
 
 Level = Literal["error", "warning", "info"]
 LISTED = 20  # ids that one finding lists; it counts them all
@@ -103,14 +104,7 @@ class Graph:
 
     def reachable(self, roots: Iterable[str]) -> set[str]:
         """Return every id that roots need, whole or not."""
-        seen: set[str] = set()
-        waiting = list(roots)
-        while waiting:
-            current = waiting.pop()
-            if current not in seen:
-                seen.add(current)
-                waiting += (need.object_id for need in self.needs.get(current, ()))
-        return seen
+        return reachable(roots, lambda current: [need.object_id for need in self.needs.get(current, ())])
 
     def reach(self, damaged: str) -> Reach:
         """Return what needs an object.
@@ -119,15 +113,14 @@ class Graph:
         history it is. That a later concept was trained beside it is no harm to that concept's weights.
         """
         history = self._is_commit(damaged)
-        seen = {damaged}
-        waiting = [damaged]
-        while waiting:
-            current = waiting.pop()
+
+        def harmed(current: str) -> Iterator[str]:
             for referrer, role in self._referrers.get(current, ()):
                 beside = role == "trained_on" and current != damaged
-                if referrer not in seen and not beside and (role != "parent" or history):
-                    seen.add(referrer)
-                    waiting.append(referrer)
+                if not beside and (role != "parent" or history):
+                    yield referrer
+
+        seen = reachable([damaged], harmed)
         commits = sorted(found for found in seen if self._is_commit(found))
         concepts = sorted({self.names[found] for found in self._concepts(damaged, seen) if found in self.names})
         refs = tuple(name for name, held in self._held.items() if not held.isdisjoint(seen))
@@ -174,15 +167,8 @@ class Graph:
     @cached_property
     def _held(self) -> Mapping[str, set[str]]:
         """The commits that each ref reaches by parents (of an evaluation's ref: itself)."""
-        found: dict[str, set[str]] = {}
-        for name, start in self.refs.items():
-            held: set[str] = set()
-            waiting = [start]
-            while waiting:
-                current = waiting.pop()
-                if current not in held:
-                    held.add(current)
-                    needed = self.needs.get(current, ())
-                    waiting += (need.object_id for need in needed if need.role == "parent")
-            found[name] = held
-        return found
+
+        def parents(current: str) -> list[str]:
+            return [need.object_id for need in self.needs.get(current, ()) if need.role == "parent"]
+
+        return {name: reachable([start], parents) for name, start in self.refs.items()}

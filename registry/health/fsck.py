@@ -16,10 +16,11 @@ from registry import bisect_state, config, fsio, layout, trust
 from registry.errors import BadConfig, DiskFailed, RegistryError, UnknownFormat
 from registry.health.databases import databases
 from registry.health.findings import Finding, Findings, Graph, Reach
-from registry.health.reachability import Need, in_progress
+from registry.health.reachability import in_progress
 from registry.health.refs import references, reflogs
 from registry.health.scan import IN_TIME, REBUILD, Scan
 from registry.names import is_id
+from registry.objects import Need
 from registry.pending import Pending
 
 _NEWER = re.compile(rb"cns registry ([1-9][0-9]{0,5})\n")

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import time as clock
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry import fsio, layout
-from registry.errors import DiskFailed, LockBusy, NotCollected, RegistryError
-from registry.health.reachability import Marks, in_progress, needs, tips
+from registry.dag import needed_first
+from registry.errors import DiskFailed, LockBusy, RegistryError
+from registry.health.reachability import Marks, in_progress, tips
 from registry.pending import Pending
 from registry.reflog import ReflogEntry
 from registry.refs import EVALUATIONS
@@ -35,6 +35,17 @@ UNREACHABLE_MOVES_S = 30 * DAY_S
 NOW_MARGIN_S = 2.0
 # The shortest life of a temporary file, whatever the grace: its writer holds no lock while it writes an object.
 TEMPORARY_S = 3600.0
+
+
+class NotCollected(RegistryError):
+    """Something is damaged, so that nobody can say what is still needed; nothing was removed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"nothing was removed, because what is still needed cannot be told: {reason}; expected a whole registry",
+            "cns fsck",
+        )
 
 
 @dataclass
@@ -184,29 +195,14 @@ class _Collection:
         doomed = [known for known in loose if known not in kept.seen]
         self.report.reachable = len(self.marks.seen)
         self.report.young = len(loose) - len(doomed)
-        return list(self._needing_first(doomed))
+        among = set(doomed)
+        return list(needed_first(reversed(doomed), self._needs, lambda known: known not in among))[::-1]
 
-    def _needing_first(self, doomed: list[str]) -> Iterator[str]:
-        """Yield each object before the objects that it needs: a depth-first walk, its ends reversed."""
-        among, done, order = set(doomed), set[str](), list[str]()
-        for start in doomed:
-            waiting = [(start, False)]
-            while waiting:
-                current, needed_done = waiting.pop()
-                if needed_done:
-                    order.append(current)
-                elif current not in done:
-                    done.add(current)
-                    waiting.append((current, True))
-                    waiting += [(needed, False) for needed in self._needs(current) if needed in among]
-        return reversed(order)
-
-    def _needs(self, wanted: str) -> list[str]:
+    def _needs(self, wanted: str) -> tuple[str, ...]:
         try:
-            blob = self.store.kind_of(wanted) == "blob"
-            return [] if blob else [need.object_id for need in needs(self.store.load(wanted))]
+            return () if self.store.kind_of(wanted) == "blob" else self.store.load(wanted).links()
         except RegistryError:
-            return []  # damaged, and needed by nothing that stays
+            return ()  # damaged, and needed by nothing that stays
 
     def _shorten(self, logs: dict[str, list[ReflogEntry]]) -> None:
         for ref, moves in logs.items():

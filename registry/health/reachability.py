@@ -10,46 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from registry import fsio
 from registry.errors import DiskFailed, RegistryError
-from registry.objects import (
-    AnyObject,
-    Base,
-    Commit,
-    Concept,
-    Evaluation,
-    Record,
-    References,
-    Tree,
-    object_id,
-)
-from registry.refs import HEADS, LOST, REMOTES, TAGS, Refs
+from registry.objects import Concept
+from registry.refs import COMMITS, Refs
 from registry.store import ObjectStore
-
-COMMIT_REFS = (HEADS, TAGS, LOST, REMOTES)
+from registry.trees import birth
 
 # What a `.cns` holds that names no object which would otherwise be free: all else there is a state of something.
 _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs", "logs", "mlartifacts", "cache"}
 _DATABASE = re.compile(r"(index|mlflow)\.db.*")
 _ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _CHUNK = 2**20
-
-
-@dataclass(frozen=True)
-class Need:
-    """One object that another needs: its id, which kinds it may be of, and as what."""
-
-    object_id: str
-    kinds: tuple[str, ...]
-    role: str
-
-
-def needs(obj: AnyObject) -> tuple[Need, ...]:
-    """Return what an object needs, in the order of its `links()`."""
-    return tuple(_needs(obj))
 
 
 def in_progress(folder: Path) -> dict[Path, list[str]]:
@@ -69,7 +43,7 @@ def in_progress(folder: Path) -> dict[Path, list[str]]:
 
 def tips(refs: Refs) -> dict[str, str]:
     """Return {name: id} of HEAD and of every ref that holds a commit; raises RefCorrupt."""
-    found = {name: commit for space in COMMIT_REFS for name, commit in refs.all(space).items()}
+    found = refs.all(*COMMITS)
     branch, commit = refs.head()
     if branch is None and commit is not None:
         found["HEAD"] = commit
@@ -113,7 +87,7 @@ class Marks:
 
     def baselines(self) -> set[str]:
         """Return the ids of the trees that the marked concepts are compared with: trained_on and the concept itself."""
-        return {baseline(self.store, concept) for concept in self._concepts}
+        return {birth(self.store, concept).id for concept in self._concepts}
 
     def _needed(self, current: str) -> list[str]:
         if self.store.kind_of(current) == "blob":
@@ -121,42 +95,9 @@ class Marks:
         obj = self.store.load(current)
         if isinstance(obj, Concept):
             self._concepts.append(current)
-        needed = needs(obj)
+        needed = obj.needs()
         self.seen |= {need.object_id for need in needed if need.kinds == ("blob",)}
         return [need.object_id for need in needed if need.object_id not in self.seen]
-
-
-def baseline(store: ObjectStore, concept_id: str) -> str:
-    """Return the id of the tree that is a concept's baseline; it need not be in the store."""
-    concept = store.get(concept_id, Concept)
-    trained_on = store.get(concept.trained_on, Tree)
-    others = {name: other for name, other in trained_on.concepts.items() if name != concept.name}
-    return object_id("tree", Tree(trained_on.base, {**others, concept.name: concept_id}).payload())
-
-
-def _needs(obj: AnyObject) -> Iterator[Need]:
-    if isinstance(obj, Commit):
-        yield Need(obj.tree, ("tree",), "tree")
-        if obj.record is not None:
-            yield Need(obj.record, ("record",), "record")
-        yield from (Need(parent, ("commit",), "parent") for parent in obj.parents)
-    elif isinstance(obj, Tree):
-        yield Need(obj.base, ("base",), "base")
-        yield from (Need(obj.concepts[name], ("concept",), f"concept {name}") for name in sorted(obj.concepts))
-    elif isinstance(obj, Concept):
-        for part in ("embedding", "mask", "delta"):
-            yield Need(getattr(obj, part), ("blob",), part)
-        yield Need(obj.references, ("references",), "references")
-        yield Need(obj.trained_on, ("tree",), "trained_on")
-    elif isinstance(obj, References):
-        yield from (Need(blob, ("blob",), "images" if blob == obj.images else "features") for blob in obj.links())
-    elif isinstance(obj, Record):
-        yield from (Need(blob, ("blob",), "preview") for blob in obj.links())
-    elif isinstance(obj, Evaluation):
-        yield Need(obj.tree, ("tree",), "tree")
-        yield Need(obj.concept, ("concept", "base"), "concept")  # the base itself is judged too
-    elif isinstance(obj, Base):
-        return
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -93,7 +93,7 @@ class _Repair:
 
     def _set_ref(self, ref: str) -> None:
         for move in reversed(self.logs.entries(ref)):
-            if move.new is not None and self._is_commit(move.new):
+            if move.new is not None and self.store.holds(move.new, Commit):
                 self.refs.overwrite(ref, move.new)
                 self.done.append(f"set {ref} to {move.new[:10]}, from its reflog")
                 return
@@ -106,27 +106,17 @@ class _Repair:
                 return
         except RegistryError:
             pass
-        moves = [move for move in self.logs.entries("HEAD") if move.new is not None and self._is_commit(move.new)]
+        moves = [
+            move for move in self.logs.entries("HEAD") if move.new is not None and self.store.holds(move.new, Commit)
+        ]
         if not moves:
             return
         commit = moves[-1].new or ""
         switched = [match.group(1) for move in moves if (match := _MOVED_TO.fullmatch(move.message))]
         named = HEADS + (switched[-1] if switched else layout.FIRST_BRANCH)
-        branches = {ref: value for ref, value in self._whole_branches().items() if value == commit}
-        ref = named if named in branches else None
+        ref = named if self._value(named) == commit else None
         self.refs.set_head(ref=ref, commit=None if ref else commit)
         self.done.append(f"set HEAD to {ref or commit[:10]}, from its reflog")
-
-    def _whole_branches(self) -> dict[str, str]:
-        found = {}
-        for name in self.refs.names(HEADS):
-            try:
-                value = self.refs.get(name)
-            except RegistryError:
-                continue
-            if value is not None:
-                found[name] = value
-        return found
 
     def _mend_log(self, ref: str) -> None:
         """Drop lines that are damaged or name what is gone, and let the log end where its ref is."""
@@ -151,10 +141,3 @@ class _Repair:
             return self.refs.get(branch) if branch else commit
         except RegistryError:
             return None
-
-    def _is_commit(self, wanted: str) -> bool:
-        try:
-            self.store.get(wanted, Commit)
-        except RegistryError:
-            return False
-        return True

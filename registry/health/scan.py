@@ -16,9 +16,8 @@ from registry import config
 from registry.errors import DiskFailed, ObjectCorrupt, ObjectMissing, RegistryError, UnknownFormat
 from registry.fsio import TEMPORARY
 from registry.health.findings import Finding, Findings, Graph
-from registry.health.reachability import Need, needs
 from registry.mirror.server import URI_KEY
-from registry.objects import Concept, Tree
+from registry.objects import Concept, Need, Tree
 from registry.reflog import Reflog
 from registry.refs import Refs
 from registry.store import DiskStore
@@ -90,7 +89,7 @@ class Scan:
         self.report.objects[kind] = self.report.objects.get(kind, 0) + 1
         self.report.bytes += size
         graph.kinds[wanted] = kind
-        if needed := needs(obj):  # shared strings: a thousand trees name the same concepts
+        if needed := obj.needs():  # shared strings: a thousand trees name the same concepts
             graph.needs[wanted] = tuple(Need(sys.intern(n.object_id), n.kinds, sys.intern(n.role)) for n in needed)
         if isinstance(obj, Tree):
             for name, concept in obj.concepts.items():

@@ -9,16 +9,14 @@ alone, as often as one likes. `restore` goes the other way. What one turn of mir
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from registry import fsio
 from registry.mirror.restore import RestoreReport
 from registry.mirror.restore import restore as restore_from
-from registry.mirror.runs import Figures
 from registry.mirror.server import MlflowStore
-from registry.mirror.session import Extra, MirrorSession, SyncReport
+from registry.mirror.session import MirrorSession, SyncReport
 from registry.repository import Repository
 
 
@@ -39,30 +37,14 @@ class MlflowMirror:
         """Where MLflow is."""
         return self.store.uri
 
-    def record(
-        self,
-        commit_id: str,
-        *,
-        artifacts: Mapping[str, bytes] | None = None,
-        params: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        series: Mapping[str, Sequence[float]] | None = None,
-    ) -> SyncReport:
+    def record(self, commit_id: str) -> SyncReport:
         """Mirror one commit, its ancestors where they are missing, and the refs.
-
-        Args:
-            commit_id: The commit.
-            artifacts: {file name: content} beyond the objects of the commit; put below `extra/`.
-            params: Beyond "params" of the commit's record.
-            metrics: Beyond "metrics" of the commit's record.
-            series: Curves, one value a step, beyond "series" of the commit's record.
 
         Raises:
             MlflowUnavailable: MLflow cannot be used. The commit stands; `sync` repairs the mirror.
         """
-        extra = Extra(dict(artifacts or {}), Figures().add(params, metrics, series))
         with self._session() as session:
-            return session.record(commit_id, extra)
+            return session.record(commit_id)
 
     def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
         """Write stored scores as metrics of the runs of a commit and its ancestors; where the commit has none, make it.

@@ -112,8 +112,9 @@ class _Restoring:
             layout.write_skeleton(self.folder, changed)
         else:
             DiskStore.create(self.folder / "objects")
-            if changed != settings:
-                config.save(self.folder / "config.toml", changed)
+            for key in (NAME_KEY, SOURCE_KEY):
+                if (value := config.lookup(changed, key)) != config.lookup(settings, key):
+                    config.change(self.folder / "config.toml", key, value)
 
     def _objects_of(self, run: Any, report: RestoreReport) -> None:
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
@@ -141,7 +142,7 @@ class _Restoring:
             found = None
         if found == value:
             return
-        if found is not None and self._is_there(found):
+        if found is not None and self.objects.holds(found, Commit):
             report.kept.append(ref)
             return
         self.refs.overwrite(ref, value)
@@ -153,14 +154,7 @@ class _Restoring:
             here = self.refs.get(ref) if ref else commit
         except RefCorrupt:
             here = None
-        if here is None or not self._is_there(here):
+        if here is None or not self.objects.holds(here, Commit):
             ref = value.removeprefix("ref: ") if value.startswith("ref: ") else None
             self.refs.set_head(ref=ref, commit=None if ref else value)
             report.refs["HEAD"] = value
-
-    def _is_there(self, commit_id: str) -> bool:
-        try:
-            self.objects.get(commit_id, Commit)
-        except RegistryError:
-            return False
-        return True

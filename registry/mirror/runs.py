@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
+from registry.dag import reachable
 from registry.envelope import MAX_BLOB_BYTES
 from registry.errors import BadValue, NameTaken, ObjectCorrupt, UnknownFormat
 from registry.names import is_id
@@ -118,19 +119,18 @@ class MoveLog:
 
 def closure(store: ObjectStore, starts: Iterable[str]) -> dict[str, str]:
     """Return {id: kind} of starts and of all that they need, history left out: parents of commits are not followed."""
-    found: dict[str, str] = {}
-    waiting = list(starts)
-    while waiting:
-        current = waiting.pop()
-        if current in found:
-            continue
-        found[current] = store.kind_of(current)
-        if found[current] == "blob":
-            continue  # it needs nothing, and may be large
+    kinds: dict[str, str] = {}
+
+    def needs(current: str) -> list[str]:
+        kinds[current] = store.kind_of(current)
+        if kinds[current] == "blob":
+            return []  # it needs nothing, and may be large
         obj = store.load(current)
-        parents = set(obj.parents) if isinstance(obj, Commit) else set()
-        waiting += [needed for needed in obj.links() if needed not in parents]
-    return found
+        parents = obj.parents if isinstance(obj, Commit) else ()
+        return [needed for needed in obj.links() if needed not in parents]
+
+    reachable(starts, needs)
+    return kinds
 
 
 def own_objects(store: ObjectStore, commit_id: str) -> dict[str, str]:

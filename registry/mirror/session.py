@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import config, signals
-from registry.errors import BadValue
+from registry.dag import needed_first
 from registry.mirror import runs, scores
 from registry.mirror.runs import Figures, MoveLog
 from registry.mirror.server import (
@@ -31,10 +31,8 @@ from registry.mirror.server import (
     write_points,
 )
 from registry.objects import Evaluation
-from registry.refs import EVALUATIONS, HEADS, LOST, REMOTES, TAGS
+from registry.refs import COMMITS, EVALUATIONS
 from registry.repository import Repository
-
-MIRRORED = (HEADS, TAGS, LOST, REMOTES)
 
 
 @dataclass
@@ -52,14 +50,6 @@ class SyncReport:
     evaluations: list[str] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
     rebuilt: bool = False
-
-
-@dataclass(frozen=True)
-class Extra:
-    """What a caller of `record` has to show beyond the record: files and figures."""
-
-    artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    figures: Figures = field(default_factory=Figures)
 
 
 class MirrorSession:
@@ -81,25 +71,25 @@ class MirrorSession:
         self.experiment = self._experiment()
         self._ensure_model()
 
-    def record(self, commit_id: str, extra: Extra) -> SyncReport:
+    def record(self, commit_id: str) -> SyncReport:
         """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
         if self.report.rebuilt:
-            return self.sync({commit_id: extra})
+            return self.sync()
         cache = self.repository.folder / "cache" / "mlflow-refs.json"
         key = f"{self.store.uri} {self.name} {self.experiment}"
         log = MoveLog.cached(cache, key)
-        self._write_commits([commit_id], {commit_id: extra})
+        self._write_commits([commit_id])
         self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), self.report.commits)
         log.save(cache, key)
         return self.report
 
-    def sync(self, extra: dict[str, Extra] | None = None) -> SyncReport:
+    def sync(self) -> SyncReport:
         """Mirror what is missing of everything."""
         if self.store.is_default:  # with the lock in hand, whoever left a run open was killed
             for run in search_runs(self.client, self.experiment, "attributes.status = 'RUNNING'"):
                 self.client.set_terminated(run.info.run_id, "KILLED")
         self.runs = self._finished("cns.commit")
-        self._write_commits(self._tips(), extra or {})
+        self._write_commits(self._tips())
         log = MoveLog().extended(newest_versions(self.client, self.name, 0))
         unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
         self._log_moves(log, sorted({*unversioned, *self.report.commits}))
@@ -111,7 +101,7 @@ class MirrorSession:
     def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
         """Write the scores of trees to the runs of a commit and its ancestors that have such a tree."""
         if not self._has_run(commit_id):
-            self.record(commit_id, Extra())
+            self.record(commit_id)
         if self.report.rebuilt:
             return self.sync()
         by_tree = scores.evaluations_by_tree(self.repository)
@@ -169,25 +159,17 @@ class MirrorSession:
     def _tips(self) -> list[str]:
         """Return every commit that a ref or a reflog names and that is there."""
         repository = self.repository
-        names = [name for space in MIRRORED for name in repository.refs.names(space)]
-        tips = {repository.resolve(name) for name in ("HEAD", *names)}
-        moves = [move for name in ("HEAD", *names) for move in repository.reflog(name)]
+        names = ["HEAD", *repository.refs.names(*COMMITS)]
+        tips = {repository.resolve(name) for name in names}
+        moves = [move for name in names for move in repository.reflog(name)]
         ends = {end for move in moves for end in (move.old, move.new) if end is not None}
         return sorted(tips | {end for end in ends if self.objects.has(end)})
 
-    def _write_commits(self, tips: list[str], extra: Mapping[str, Extra]) -> None:
+    def _write_commits(self, tips: list[str]) -> None:
         """Write the runs of the commits under tips that have none, parents first."""
-        seen: set[str] = set()
-        waiting = [(tip, False) for tip in tips]
-        while waiting:
-            current, parents_done = waiting.pop()
-            if parents_done:
-                self.runs[current] = self._write_commit(current, extra.get(current, Extra()))
-                self.report.commits.append(current)
-            elif current not in seen and not self._has_run(current):
-                seen.add(current)
-                waiting.append((current, True))
-                waiting += [(parent, False) for parent in self.repository.commit_of(current).parents]
+        for current in needed_first(tips, lambda one: self.repository.commit_of(one).parents, self._has_run):
+            self.runs[current] = self._write_commit(current)
+            self.report.commits.append(current)
 
     def _has_run(self, commit_id: str) -> bool:
         if commit_id not in self.runs:
@@ -203,13 +185,11 @@ class MirrorSession:
         here = self.store.local_files(run)
         return here is None or (here / runs.MANIFEST).is_file()
 
-    def _write_commit(self, commit_id: str, extra: Extra) -> str:
+    def _write_commit(self, commit_id: str) -> str:
         commit = self.repository.commit_of(commit_id)
         tags = runs.tags_of(self.objects, commit_id)
         figures = runs.figures_of(self.objects, commit)
-        figures.add(extra.figures.params, extra.figures.metrics, extra.figures.series)
-        files = {f"extra/{name}": data for name, data in extra.artifacts.items()}
-        files |= runs.commit_files(self.objects, commit_id)
+        files = runs.commit_files(self.objects, commit_id)
         title = f"{commit.kind}-{commit_id[:10]}"
         with self._run(title, commit.time, tags, files) as run_id:
             params = {key: value[: runs.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
@@ -233,8 +213,6 @@ class MirrorSession:
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
                     place = Path(folder) / name
-                    if not place.resolve().is_relative_to(Path(folder).resolve()):
-                        raise BadValue("artifact name", name, "a relative path without '..'")
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(data)
                 self.client.log_artifacts(run_id, folder)
@@ -288,8 +266,7 @@ class MirrorSession:
     def _values(self) -> dict[str, str]:
         """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""
         ref, commit = self.repository.refs.head()
-        values = {name: value for space in MIRRORED for name, value in self.repository.refs.all(space).items()}
-        return values | {"HEAD": f"ref: {ref}" if ref else commit or ""}
+        return self.repository.refs.all(*COMMITS) | {"HEAD": f"ref: {ref}" if ref else commit or ""}
 
     def _oldest_first(self, commits: list[str]) -> list[str]:
         wanted = set(commits)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from registry import bisect_state
-from registry.errors import BisectDamaged
+from registry.bisect_state import BisectDamaged
 from tests.cli.conftest import ROOT, Lineage
 from tests.registry.test_crash import steps
 

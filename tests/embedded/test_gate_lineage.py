@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from cns_cli.porcelain.check import CheckOptions, protocol_for, stored_scores
-from cns_cli.porcelain.models.stored import birth_tree, tree_id
 from cns_cli.porcelain.scoring.protocol import digest_of
 from registry.objects import Evaluation, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
+from registry.trees import birth
 from tests.embedded.conftest import cns
 from tests.golden import unpack
 
@@ -57,7 +57,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repo = Repository(folder)
     for rev in LIVE:
         tree = repo.tree_of(repo.resolve(rev))
-        forget_evaluations(repo, tree, [one for one in tree.concepts.values() if birth_tree(repo, one) != tree])
+        forget_evaluations(repo, tree, [one for one in tree.concepts.values() if birth(repo.objects, one) != tree])
     return folder
 
 
@@ -75,7 +75,7 @@ def answers(golden: Path) -> dict[str, dict[str, Any]]:
 def forget_evaluations(repo: Repository, tree: Tree, concepts: list[str]) -> None:
     for name in repo.refs.names(EVALUATIONS):
         stored = repo.objects.get(repo.refs.get(name) or "", Evaluation)
-        if stored.tree == tree_id(tree) and stored.concept in concepts:
+        if stored.tree == tree.id and stored.concept in concepts:
             repo.refs.compare_and_swap(name, repo.refs.get(name), None)
 
 
@@ -132,11 +132,11 @@ def test_a_stored_evaluation_is_what_the_images_say(golden, answers, tmp_path):
     concept = repo.tree_of(repo.resolve("main")).concepts["rex"]
     options = CheckOptions(start=repo.root)
     digest = digest_of(protocol_for(repo, repo.tree_of(repo.resolve("main")), options).scores)
-    born = birth_tree(repo, concept)
-    before = stored_scores(repo, tree_id(born), concept, digest)
+    born = birth(repo.objects, concept)
+    before = stored_scores(repo, born.id, concept, digest)
     forget_evaluations(repo, born, [concept])
     assert cns(repo.root, "check", "main~4", "--concept", "rex", "--images", "1", "--json").exit_code == 0
-    again = stored_scores(Repository(repo.root), tree_id(born), concept, digest)
+    again = stored_scores(Repository(repo.root), born.id, concept, digest)
     assert before is not None
     assert again is not None
     # One grey level of rounding moves a cosine by far less than this.

@@ -11,7 +11,7 @@ from cns.errors import EncoderMissingError, SettingsError
 from cns.families import FAMILIES
 from cns_cli.porcelain.check import check, protocol_for, stored_scores
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS
-from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, tree_id
+from cns_cli.porcelain.models.stored import baseline_tree
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.porcelain.rm import rm
 from cns_cli.porcelain.scoring.judging import evaluate, protocol, protocol_digest
@@ -21,6 +21,7 @@ from cns_cli.progress import NullProgress
 from registry.errors import UnknownConcept
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
+from registry.trees import birth
 from tests.porcelain.conftest import add
 
 SD = FAMILIES["sd-1"]
@@ -89,7 +90,7 @@ def test_one_pass_makes_each_image_once_and_each_tree_once(learned, monkeypatch)
 
     composed = []
     real = Session.set_tree
-    monkeypatch.setattr(Session, "set_tree", lambda self, tree: composed.append(tree_id(tree)) or real(self, tree))
+    monkeypatch.setattr(Session, "set_tree", lambda self, tree: composed.append(tree.id) or real(self, tree))
     result = run(learned, seed=3)
     assert result.images_made == 5 * len(SD.judge_templates)
     assert len(composed) == len(set(composed)) == 3
@@ -101,7 +102,7 @@ def test_the_bases_own_score_is_stored_too(learned):
     tree = repo.tree_of("HEAD")
     options = CheckOptions(start=learned)
     digest = digest_of(protocol_for(repo, tree, options).class_noun)
-    found = stored_scores(repo, tree_id(Tree(tree.base, {})), tree.concepts["rex"], digest)
+    found = stored_scores(repo, Tree(tree.base, {}).id, tree.concepts["rex"], digest)
     assert result.rows[0].base_score == pytest.approx(found.main.mean())
 
 
@@ -144,7 +145,7 @@ def test_what_add_stored_is_found_by_check(learned):
     repo = Repository(learned)
     tree = repo.tree_of("HEAD")
     digest = digest_of(protocol_for(repo, tree, CheckOptions(start=learned)).scores)
-    assert stored_scores(repo, tree_id(tree), tree.concepts["tom"], digest).images == 2
+    assert stored_scores(repo, tree.id, tree.concepts["tom"], digest).images == 2
     result = run(learned, concepts=("tom",), images=2)
     assert result.images_made == len(SD.judge_templates)  # the class noun on the base, and nothing of tom
 
@@ -197,9 +198,9 @@ def test_stored_scores_that_are_none_are_made_again(learned, scores):
     repo = Repository(learned)
     tree = repo.tree_of("HEAD")
     plan = protocol_for(repo, tree, CheckOptions(start=learned, seed=4)).scores
-    bad = Evaluation(tree_id(tree), tree.concepts["tom"], "tom", plan, digest_of(plan), scores)
+    bad = Evaluation(tree.id, tree.concepts["tom"], "tom", plan, digest_of(plan), scores)
     repo.add_evaluation(bad)
-    assert stored_scores(repo, tree_id(tree), tree.concepts["tom"], digest_of(plan)) is None
+    assert stored_scores(repo, tree.id, tree.concepts["tom"], digest_of(plan)) is None
     result = run(learned, concepts=("tom",), seed=4)
     assert result.images_made > 0
     assert result.passed
@@ -239,7 +240,7 @@ def test_a_replaced_concept_is_younger_than_any_older_tree(learned):
     repo = Repository(learned)
     tree = repo.tree_of("HEAD")
     other = Tree(tree.base, {"tom": tree.concepts["rex"]})
-    assert baseline_tree(repo, tree.concepts["tom"], other) == birth_tree(repo, tree.concepts["tom"])
+    assert baseline_tree(repo, tree.concepts["tom"], other) == birth(repo.objects, tree.concepts["tom"])
 
 
 def test_fewer_prompts_than_the_baseline_are_an_error(learned, tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from registry import envelope
+from registry.errors import ObjectMissing
 from registry.objects import Base, Blob, Commit, Concept, Evaluation, Record, References, Tree
+from registry.refs import EVALUATIONS
 from registry.repository import Committed, Repository
 from registry.store import ObjectStore
 from registry.trees import with_concept
@@ -22,6 +26,33 @@ def base(family: str = "emoji-64") -> Base:
         {"down.0.attn2.to_k": {"shape": [64, 128], "sha256": DIGEST, "exponent": -12}},
         1000,
     )
+
+
+class MemoryStore(ObjectStore):
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def has(self, object_id: str) -> bool:
+        """See ObjectStore."""
+        return object_id in self._contents
+
+    def ids(self, prefix: str = "") -> Iterator[str]:
+        """See ObjectStore."""
+        return iter(sorted(known for known in self._contents if known.startswith(prefix)))
+
+    def kind_of(self, object_id: str) -> str:
+        """See ObjectStore."""
+        if object_id not in self._contents:
+            raise ObjectMissing(object_id)
+        return envelope.kind_of(object_id, self._contents[object_id][: envelope.MAX_HEADER])
+
+    def _content(self, object_id: str) -> bytes | None:
+        return self._contents.get(object_id)
+
+    def _store(self, object_id: str, kind: str, payload: bytes) -> None:
+        self._contents[object_id] = envelope.seal(kind, payload)
 
 
 def new_repository(folder: Path) -> Repository:
@@ -77,6 +108,13 @@ def evaluation(repository: Repository, name: str, protocol: str = "p1", scores: 
     tree_id = repository.commit_of(repository.head().commit).tree
     concept = repository.objects.get(tree_id, Tree).concepts[name]
     return Evaluation(tree_id, concept, name, {"images": 2}, protocol, {"clip_i": scores or [0.25, 0.75]})
+
+
+def evaluations(repository: Repository, tree: str, concept_id: str, protocol_digest: str) -> list[Evaluation]:
+    """Return the stored scores of a concept in a tree under a protocol, by their ids."""
+    held = repository.refs.all(EVALUATIONS)
+    found = (repository.objects.get(one, Evaluation) for name, one in held.items() if name.split("/")[2] == tree)
+    return [one for one in found if (one.concept, one.protocol_digest) == (concept_id, protocol_digest)]
 
 
 def one_of_each(store: ObjectStore) -> list[Any]:

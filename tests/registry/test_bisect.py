@@ -9,8 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from registry.bisect import Marks, Step, ancestors_among, next_step, reachable
-from registry.errors import BisectConflict
+from registry.bisect import BisectConflict, Marks, Step, ancestors_among, next_step, reachable
 
 Graph = Mapping[str, tuple[str, ...]]
 

@@ -81,6 +81,65 @@ def test_what_other_tools_wrote_survives(tmp_path: Path) -> None:
     assert config.load(path) == before == tomllib.loads(path.read_text())
 
 
+PERSONAL = """\
+# Ours, not the program's.
+[mlflow] # the server of the group
+name = "dogs"   # who else has dogs?
+
+# 8 took too long
+[check]
+images = 4
+
+[base]
+source = 'emoji-64'
+"""
+
+
+def test_what_a_person_wrote_survives_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(PERSONAL)
+    config.change(path, "mlflow.name", "cats")
+    config.change(path, "check.min.id", 0.5)
+    config.change(path, "user.name", "Ann\u202e")
+    text = path.read_text()
+    assert set(PERSONAL.replace('dogs"', 'cats"').splitlines()) <= set(text.splitlines())
+    assert text.endswith('[user]\nname = "Ann\\U0000202e"\n')
+    assert config.lookup(config.load(path), "check.min.id") == 0.5
+    for key in ("check.min.id", "user.name"):
+        config.change(path, key, None)
+    config.change(path, "mlflow.name", "dogs")
+    assert [line for line in path.read_text().splitlines() if line not in ("", "[check.min]", "[user]")] == [
+        line for line in PERSONAL.splitlines() if line
+    ]
+
+
+@given(tables, keys, keys, scalars | st.lists(scalars, max_size=3) | st.none())
+def test_a_change_is_what_the_settings_then_say(
+    tmp_path: Path, settings: dict[str, Any], outer: str, inner: str, value: Any
+) -> None:
+    path = tmp_path / "config.toml"
+    config.save(path, settings)
+    try:
+        expected = config.with_value(config.load(path), f"{outer}.{inner}", value)
+    except BadValue:
+        expected = config.load(path)
+        with pytest.raises(BadValue):
+            config.change(path, f"{outer}.{inner}", value)
+    else:
+        config.change(path, f"{outer}.{inner}", value)
+    assert _pruned(config.load(path)) == _pruned(expected)
+
+
+@pytest.mark.parametrize("content", ["x.y = 1\n", "[x.z]\n[b]\n[x.w]\n", "[[x]]\n", "x = {y = 1}\n", "", "\r\n# c\r\n"])
+def test_whatever_the_file_looked_like_it_reads_as_it_is_meant(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content.encode())
+    before = config.load(path)
+    key = "y.k" if isinstance(before.get("x"), list) else "x.k"
+    config.change(path, key, [1, "a"])
+    assert config.load(path) == config.with_value(before, key, [1, "a"])
+
+
 @pytest.mark.parametrize("content", [b"a = ", b"\xff", b"[" * 5000, b"a = 1\na = 2\n"])
 def test_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config.toml"

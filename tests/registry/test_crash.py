@@ -17,7 +17,7 @@ from registry import fsio
 from registry.errors import RegistryError
 from registry.refs import HEADS
 from registry.repository import Repository
-from tests.registry.making import add, base, evaluation, new_repository
+from tests.registry.making import add, base, evaluation, evaluations, new_repository
 from tests.torture.injection import KILLED, dies_at
 
 
@@ -94,7 +94,7 @@ def test_evaluation_and_config_survive_a_kill_at_every_step(repository: Reposito
     add(repository, "rex")
     one = evaluation(repository, "rex")
     for _ in steps(True, lambda: Repository(repository.root).add_evaluation(one)):
-        found = Repository(repository.root).evaluations(one.tree, one.concept, "p1")
+        found = evaluations(Repository(repository.root), one.tree, one.concept, "p1")
         assert found in ([], [one])
     for _ in steps(True, lambda: Repository(repository.root).set_config("a.b", 1)):
         assert repository.config in ({"base": {"source": "emoji-64"}}, {"base": {"source": "emoji-64"}, "a": {"b": 1}})

@@ -9,10 +9,11 @@ import pytest
 from registry.errors import UnknownFormat
 from registry.health.fsck import fsck
 from registry.objects import KINDS, Concept, Record, Tree
+from registry.refs import NAMESPACES
 from registry.repository import Repository
 from tests.golden import ARCHIVE, unpack
 from tests.golden.make_tiny import make
-from tests.registry.making import add, snapshot
+from tests.registry.making import add, evaluations, snapshot
 
 TINY = ARCHIVE.with_name("format-1-tiny.tar")
 HEAD = "bb404551c77093bdd78f702c49c16687d40c77f7f9733df95be632df44228b19"
@@ -27,7 +28,7 @@ def tiny(tmp_path: Path) -> Repository:
 
 
 def test_format_1_has_the_ids_that_it_had(tiny: Repository) -> None:
-    assert dict(tiny.refs.everything()) == {
+    assert tiny.refs.all(*NAMESPACES) == {
         "refs/heads/Dev/pip": PIP,
         "refs/heads/main": HEAD,
         "refs/tags/v1.0": REX,
@@ -59,7 +60,7 @@ def test_format_1_is_read_in_every_way(tiny: Repository) -> None:
         "clip_i": 0.5,
         "identity": 0.79,
     }
-    (scores,) = tiny.evaluations(tiny.commit_of(REX).tree, tiny.tree_of("v1.0").concepts["rex"], "p1")
+    (scores,) = evaluations(tiny, tiny.commit_of(REX).tree, tiny.tree_of("v1.0").concepts["rex"], "p1")
     assert scores.scores == {"clip_i": [0.25, 0.75]}
 
 

@@ -10,8 +10,7 @@ import pytest
 from registry import canonical
 from registry.errors import BadName, BadValue, NameTaken, UnknownFormat
 from registry.objects import KINDS, Base, Blob, Commit, Concept, Evaluation, Record, References, Tree, decode, object_id
-from registry.store import MemoryStore
-from tests.registry.making import AUTHOR, DIGEST, OTHER, base, one_of_each
+from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, base, one_of_each
 
 # Ids are forever: if one of these changes, stored lineages no longer mean what they meant.
 IDS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import BadName, StateCorrupt
-from registry.pending import Pending
+from registry.errors import BadName
+from registry.pending import Pending, StateCorrupt
 
 DATA = bytes(range(256)) * 40
 

@@ -10,7 +10,7 @@ import pytest
 import registry.reflog as module
 from registry.errors import BadName, RefCorrupt, RefMoved
 from registry.reflog import Reflog, ReflogEntry
-from registry.refs import HEADS, TAGS, Refs, check_line, read_checked_line
+from registry.refs import HEADS, NAMESPACES, TAGS, Refs, check_line, read_checked_line
 from tests.registry.making import DIGEST, OTHER
 
 MAIN = HEADS + "main"
@@ -50,7 +50,7 @@ def test_refs_are_listed_by_namespace(refs: Refs) -> None:
     (refs.folder / "refs/heads/NOTES").write_text("x")
     assert refs.names(HEADS) == sorted(names[:3])
     assert refs.all(TAGS) == {TAGS + "v1.0": DIGEST}
-    assert dict(refs.everything()) == dict.fromkeys(names, DIGEST)
+    assert refs.all(*NAMESPACES) == dict.fromkeys(names, DIGEST)
 
 
 @pytest.mark.parametrize("name", ["main", "refs/heads/", "refs/heads/../x", "refs/other/x", "HEAD"])

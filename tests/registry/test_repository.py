@@ -31,7 +31,17 @@ from registry.objects import Commit, Concept, Record, Tree
 from registry.refs import HEADS, LOST, TAGS
 from registry.repository import Repository
 from registry.trees import with_concept, without_concept
-from tests.registry.making import AUTHOR, DIGEST, add, base, evaluation, new_repository, put_concept, snapshot
+from tests.registry.making import (
+    AUTHOR,
+    DIGEST,
+    add,
+    base,
+    evaluation,
+    evaluations,
+    new_repository,
+    put_concept,
+    snapshot,
+)
 
 
 def remove(repository: Repository, name: str, seen: str | None = None) -> str:
@@ -388,9 +398,9 @@ class TestEvaluations:
         ids = [repository.add_evaluation(one) for one in stored]
         assert repository.add_evaluation(stored[0]) == ids[0]
         for one in stored:
-            assert repository.evaluations(one.tree, one.concept, one.protocol_digest) == [one]
-        assert repository.evaluations(stored[0].tree, stored[0].concept, "p3") == []
-        assert repository.evaluations(DIGEST, stored[0].concept, "p1") == []
+            assert evaluations(repository, one.tree, one.concept, one.protocol_digest) == [one]
+        assert evaluations(repository, stored[0].tree, stored[0].concept, "p3") == []
+        assert evaluations(repository, DIGEST, stored[0].concept, "p1") == []
 
     def test_more_scores_of_one_protocol_are_all_kept(self, repository: Repository) -> None:
         add(repository, "rex")
@@ -398,7 +408,7 @@ class TestEvaluations:
         for one in more:
             repository.add_evaluation(one)
         assert sorted(
-            found.scores["clip_i"] for found in repository.evaluations(more[0].tree, more[0].concept, "p1")
+            found.scores["clip_i"] for found in evaluations(repository, more[0].tree, more[0].concept, "p1")
         ) == [
             [0.0],
             [0.1],

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from registry import envelope
 from registry.errors import BadValue, ObjectCorrupt, ObjectMissing, UnknownFormat, WrongKind
 from registry.objects import Blob, Commit, Record, Tree, object_id
-from registry.store import DiskStore, MemoryStore, ObjectStore
-from tests.registry.making import DIGEST, base, one_of_each
+from registry.store import DiskStore, ObjectStore
+from tests.registry.making import DIGEST, MemoryStore, base, one_of_each
 
 
 @pytest.fixture(params=["memory", "disk"])

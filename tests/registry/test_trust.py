@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from registry import config, fsio, trust
-from registry.errors import BadConfig, MlflowUnavailable, NotPlain, ObjectCorrupt, RefCorrupt, Untrusted
+from registry.errors import BadConfig, MlflowUnavailable, NotPlain, ObjectCorrupt, RefCorrupt
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.server import MlflowStore
 from registry.repository import Repository
+from registry.trust import Untrusted
 from tests.registry.making import add, new_repository
 
 

@@ -224,7 +224,7 @@ def _hang_up(repo: Repository) -> Iterator[str | None]:
     yield from _server(0, b"")
 
 
-class Repairable(Exception):  # noqa: N818 - no error, but a word of a way
+class Repairable(Exception):
     """Not by `sync` alone: the message of `sync` must say what to do."""
 
 

@@ -28,8 +28,7 @@ from registry.objects import KINDS, Evaluation, Record, decode
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import Refs, check_line
 from registry.repository import Repository
-from registry.store import MemoryStore
-from tests.registry.making import AUTHOR, DIGEST, OTHER, add, evaluation, new_repository
+from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, add, evaluation, new_repository
 
 OURS = (RegistryError, MethodError)
 ANY_ID = "0" * 64

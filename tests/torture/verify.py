@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from registry.health.fsck import fsck
 from registry.objects import Commit, Tree
+from registry.refs import NAMESPACES
 from registry.repository import Repository
 from registry.trees import check_tree
 
 
-class Broken(Exception):  # noqa: N818 - said of a registry
+class Broken(Exception):
     """The registry is neither as before nor as after."""
 
 
@@ -34,7 +35,7 @@ def state_of(repository: Repository) -> State:
     Raises:
         Broken: an invariant does not hold. RegistryError: something cannot be read.
     """
-    refs = dict(repository.refs.everything())
+    refs = repository.refs.all(*NAMESPACES)
     head = repository.head()
     seen: set[str] = set()
     waiting = [*refs.values(), head.commit]

@@ -16,7 +16,7 @@ from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, Case, judge, word, worst
 from cns_cli.porcelain.metrics import METRICS
-from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, kind_of, tree_id
+from cns_cli.porcelain.models.stored import baseline_tree, kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
@@ -25,6 +25,7 @@ from cns_cli.progress import Progress, Stages
 from registry.errors import UnknownConcept
 from registry.objects import Concept, Tree
 from registry.repository import Repository
+from registry.trees import birth
 
 if TYPE_CHECKING:  # what they import costs seconds, and a check of stored scores needs neither
     from cns_cli.porcelain.models.session import Session
@@ -53,7 +54,7 @@ class CheckRun:
         self.chosen = _chosen(self.tree, options.concepts)
         self.since = None if options.since is None else repo.resolve(options.since)
         since = None if self.since is None else repo.tree_of(self.since)
-        self.births = {name: birth_tree(repo, concept) for name, concept in self.chosen.items()}
+        self.births = {name: birth(repo.objects, concept) for name, concept in self.chosen.items()}
         self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
         self.evaluator: Evaluator | None = None
@@ -135,7 +136,7 @@ class CheckRun:
         fast = self.options.fast
         protocol = self.setup.protocol if rows else None
         return CheckResult(
-            commit=self.commit, tree=tree_id(self.tree), since=self.since, rows=rows, outcome=outcome,
+            commit=self.commit, tree=self.tree.id, since=self.since, rows=rows, outcome=outcome,
             passed=outcome == "kept", prompts=len(protocol.templates) if protocol else 0,
             images=sum(_count(case) for case in cases.values()), images_made=made,
             protocol=_digest(protocol, fast=fast), elapsed_s=time.monotonic() - self.began,
@@ -233,7 +234,7 @@ class CheckRun:
         concept = self.chosen.get(name, self.tree.base)
         return CheckRow(
             concept=name, concept_id=concept, verdict=outcome, metrics=metrics,
-            baseline_tree=tree_id(self.baselines.get(name, self._empty)), drift=case.drift,
+            baseline_tree=self.baselines.get(name, self._empty).id, drift=case.drift,
             why="; ".join(one.why for one in metrics if one.why and one.verdict == outcome),
             base_score=self._base_score(name),
         )  # fmt: skip
@@ -254,7 +255,7 @@ class CheckRun:
             from cns_cli.porcelain.models.mirroring import mirror_evaluations
 
             places = [self.tree, self._empty, *self.baselines.values()]  # what `cns add` stored comes along
-            trees = {*self.evaluator.stored, *map(tree_id, places)}
+            trees = {*self.evaluator.stored, *(place.id for place in places)}
             return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri)
 
 

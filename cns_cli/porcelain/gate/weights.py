@@ -20,7 +20,6 @@ from cns.files.models import weight_files
 from cns.files.tensors import read_header, read_tensor
 from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.evaluator import Evaluator
 from registry.objects import Tree
 
@@ -138,7 +137,7 @@ def with_weight_gates(rows: Sequence[CheckRow], evaluator: Evaluator, tree: Tree
         concept_id=tree.base,
         verdict="forgot" if broken else "kept",
         metrics=(),
-        baseline_tree=tree_id(Tree(tree.base, {})),
+        baseline_tree=Tree(tree.base, {}).id,
         why="; ".join(f"not so: {demand}" for demand in broken),
         gates=gates,
     )

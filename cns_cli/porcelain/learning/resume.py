@@ -28,8 +28,8 @@ from cns_cli.porcelain.learning.interrupted import (
 )
 from cns_cli.porcelain.options import AddOptions
 from registry import canonical
-from registry.errors import RegistryError, StateCorrupt
-from registry.pending import Pending, State
+from registry.errors import RegistryError
+from registry.pending import Pending, State, StateCorrupt
 from registry.repository import Repository
 
 # What a training does not hang on: may be given anew with --resume.

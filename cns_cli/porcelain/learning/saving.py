@@ -22,9 +22,9 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import Progress
 from registry import fsio
-from registry.errors import RegistryError, StateCorrupt
+from registry.errors import RegistryError
 from registry.objects import Tree
-from registry.pending import Pending, State
+from registry.pending import Pending, State, StateCorrupt
 
 INTERVAL_S = 5.0
 """At least so long between two writes: what a kill may cost."""

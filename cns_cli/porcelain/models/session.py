@@ -16,9 +16,10 @@ from cns.errors import MetricError
 from cns.files.bases import check_base
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.folder import base_folder
-from cns_cli.porcelain.models.stored import birth_tree, kind_of
+from cns_cli.porcelain.models.stored import kind_of
 from registry.objects import Base, Blob, Concept, References, Tree
 from registry.repository import Repository
+from registry.trees import birth
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Session:
 
     def birth_tree(self, concept_id: str) -> Tree:
         """The tree that is a concept's baseline: what it was trained on, plus itself."""
-        return birth_tree(self.repo, concept_id)
+        return birth(self.repo.objects, concept_id)
 
     def birth_weights(self, concept_id: str) -> Weights:
         """Composed weights of a concept's baseline, without touching the live model."""

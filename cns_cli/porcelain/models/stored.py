@@ -6,28 +6,16 @@ A baseline is found by content and not by searching history.
 from __future__ import annotations
 
 from cns.templates import Kind
-from registry.objects import Concept, Tree, object_id
+from registry.objects import Concept, Tree
 from registry.repository import Repository
-
-
-def birth_tree(repo: Repository, concept_id: str) -> Tree:
-    """The tree of a concept's birth: what it was trained on, plus itself."""
-    stored = repo.objects.get(concept_id, Concept)
-    trained_on = repo.objects.get(stored.trained_on, Tree)
-    others = {name: other for name, other in trained_on.concepts.items() if name != stored.name}
-    return Tree(base=trained_on.base, concepts={**others, stored.name: concept_id})
+from registry.trees import birth
 
 
 def baseline_tree(repo: Repository, concept_id: str, since: Tree | None) -> Tree:
     """The tree that a concept is compared with: `since` where that holds the very concept, else that of its birth."""
     if since is not None and concept_id in since.concepts.values():
         return since
-    return birth_tree(repo, concept_id)
-
-
-def tree_id(tree: Tree) -> str:
-    """The id of a tree, stored or not."""
-    return object_id(Tree.object_kind, tree.payload())
+    return birth(repo.objects, concept_id)
 
 
 STYLE_NOUN = "style"

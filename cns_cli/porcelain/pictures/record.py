@@ -27,7 +27,7 @@ MAX_CHARACTERS = 100_000
 MAX_WHOLE = 2**64
 
 
-class NoRecord(RegistryError):  # noqa: N818 - as the registry's errors: named for what is wrong
+class NoRecord(RegistryError):
     """A picture says nothing of its making, or what it says cannot be believed."""
 
     def __init__(self, name: str, reason: str) -> None:

@@ -22,8 +22,9 @@ from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_sco
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
 from cns_cli.porcelain.views.concepts import training_context
 from registry.errors import RegistryError
-from registry.objects import Base, Commit, Concept, References, Tree, object_id
+from registry.objects import Base, Commit, Concept, References, Tree
 from registry.repository import Repository
+from registry.trees import birth
 
 MAX_ROWS = 100
 MAX_COLUMNS = 30
@@ -67,7 +68,7 @@ class Collector:
         columns = self._columns(rows, history, tree)
         axes = axes_of(rows, columns)
         pairs = [*axes_pairs(axes), *zip(axes.births, axes.concepts, strict=True)]
-        scores = read_scores(repo, pairs, object_id("tree", Tree(tree.base, {}).payload()), digest)
+        scores = read_scores(repo, pairs, Tree(tree.base, {}).id, digest)
         limits = self._limits(base.family, scores)
         tables = metric_tables(axes, scores, self._levels(columns, "before"), self._levels(columns, "ceiling"), limits)
         worst = worst_steps(tables[0], [row.id for row in rows], axes) if tables else (None,) * len(columns)
@@ -149,13 +150,11 @@ class Collector:
     def _concept(self, concept_id: str, commit: str, current: bool, tree: Tree) -> ConceptFacts | None:
         try:
             concept = self.repo.objects.get(concept_id, Concept)
-            trained_on = self.repo.objects.get(concept.trained_on, Tree)
+            birth_tree = birth(self.repo.objects, concept_id).id
         except RegistryError as error:
             self.warnings.append(f"a concept is left out: {error.message}")
             return None
         references = self._quietly(lambda: self.repo.objects.get(concept.references, References))
-        others = {name: other for name, other in trained_on.concepts.items() if name != concept.name}
-        birth = Tree(trained_on.base, {**others, concept.name: concept_id})
         metrics = numbers(self._records.get(commit, {}).get("metrics"))
         return ConceptFacts(
             id=concept_id,
@@ -164,7 +163,7 @@ class Collector:
             tokens=concept.tokens,
             kind=kind_of(concept),
             commit=commit,
-            birth_tree=object_id("tree", birth.payload()),
+            birth_tree=birth_tree,
             current=current,
             neurons=_whole(metrics.get("neurons")),
             share_kv=metrics.get("share_kv"),

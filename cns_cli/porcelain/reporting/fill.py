@@ -12,7 +12,6 @@ from functools import partial
 
 from cns_cli.porcelain.gate.run import BASE_IMAGES
 from cns_cli.porcelain.gate.setup import settle
-from cns_cli.porcelain.models.stored import birth_tree, tree_id
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.reporting.data import ReportData
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
@@ -21,6 +20,7 @@ from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
 from registry.repository import Repository
+from registry.trees import birth
 
 
 def fill(
@@ -73,10 +73,10 @@ def _keys(repo: Repository, data: ReportData, images: int) -> Iterator[list[Eval
         tree = repo.objects.get(row.tree, Tree)
         keys = []
         for column in (one for one in data.columns if one.id in row.concepts.values()):
-            birth = birth_tree(repo, column.id)
-            if tree_id(birth) != row.tree:
-                keys.append(EvaluationKey("concept", birth, column.id, column.name, images, of=column.kind))
-                keys.append(EvaluationKey("drift", tree, column.id, column.name, baseline=birth, of=column.kind))
+            born = birth(repo.objects, column.id)
+            if born != tree:
+                keys.append(EvaluationKey("concept", born, column.id, column.name, images, of=column.kind))
+                keys.append(EvaluationKey("drift", tree, column.id, column.name, baseline=born, of=column.kind))
             keys.append(EvaluationKey("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
             keys.append(EvaluationKey("concept", tree, column.id, column.name, images, of=column.kind))
         yield keys

@@ -19,7 +19,6 @@ from cns.errors import MetricError
 from cns.metrics import Metric, image_similarities, metric_named, zero_shot_drift
 from cns.templates import fill_templates
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.porcelain.scoring.judging import Features, foreign_scores, score_features
 from cns_cli.porcelain.scoring.keys import BASE_NAME, EvaluationKey, Evaluations
@@ -45,8 +44,8 @@ class Evaluator:
     def __init__(self, session: Session, evaluations: Evaluations, stages: Stages, progress: Progress) -> None:
         self.session = session
         self._evaluations, self._stages, self._progress = evaluations, stages, progress
-        self._composed: dict[str, Weights] = {}
-        self._live = ""
+        self._composed: dict[Tree, Weights] = {}
+        self._live: Tree | None = None
         self._references: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._texts: dict[tuple[str, ...], NDArray[np.float32]] = {}
         self._metrics: dict[str, Metric] = {}
@@ -83,7 +82,7 @@ class Evaluator:
 
     def weights(self, tree: Tree) -> Weights:
         """Composed weights of a tree, without touching the live model."""
-        found = self._composed.get(tree_id(tree))
+        found = self._composed.get(tree)
         if found is None:
             found = self.session.base.model.compose(list(self.session.concepts(tree).values()))
             self._remember(tree, found)
@@ -92,18 +91,18 @@ class Evaluator:
     def activate(self, tree: Tree) -> None:
         """Make the live model a tree."""
         with self._stages.measure("load"):
-            if self._live == tree_id(tree):
+            if self._live == tree:
                 return
-            if tree_id(tree) in self._composed:
-                self.session.write(tree, self._composed[tree_id(tree)])
+            if tree in self._composed:
+                self.session.write(tree, self._composed[tree])
             else:
                 self._remember(tree, self.session.set_tree(tree))
-            self._live = tree_id(tree)
+            self._live = tree
 
     def _remember(self, tree: Tree, weights: Weights) -> None:
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())
         if size * (len(self._composed) + 1) <= WEIGHTS_KEPT:
-            self._composed[tree_id(tree)] = weights
+            self._composed[tree] = weights
 
     def _count(self, made: int) -> None:
         self._progress.step(made)
@@ -183,16 +182,16 @@ class Evaluator:
         return self._references[concept_id]
 
     def _drifts(self, keys: Sequence[EvaluationKey]) -> None:
-        moments: dict[tuple[str, str], Moments] = {}
+        moments: dict[tuple[Tree, str], Moments] = {}
         for key in keys:  # all moments of a tree first: they need its tokens in the live model
             self.activate(key.tree)
             templates = self._evaluations.protocol.of_kind(key.of).prompts
             prompts = fill_templates(templates, self.session.concept(key.concept_id).phrase)
-            moments[key.tree_id, key.concept_id] = prompt_moments(self.session.base.model.pipeline, prompts)
+            moments[key.tree, key.concept_id] = prompt_moments(self.session.base.model.pipeline, prompts)
         for key in keys:
             assert key.baseline is not None
             now, then = self.weights(key.tree), self.weights(key.baseline)
-            drift = kv_drift(now, then, moments[key.tree_id, key.concept_id])
+            drift = kv_drift(now, then, moments[key.tree, key.concept_id])
             if math.isfinite(drift):  # what is no number is not stored, and so cannot be decided on
                 self._store(key, {"drift": drift})
 

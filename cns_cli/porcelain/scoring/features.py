@@ -20,7 +20,6 @@ import numpy as np
 
 from cns.judges.encoders import ImageEncoder
 from cns_cli.porcelain.models.base import LoadedBase
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.judging import Features
 from cns_cli.porcelain.scoring.protocol import image_seed
 from cns_cli.progress import Stages
@@ -75,7 +74,7 @@ class FeatureCache:
     def prepare(self, spans: Sequence[ImageSpan]) -> None:
         """Make whatever features are missing; the model is set once for each tree."""
         for tree, jobs in self._jobs(spans).items():
-            self._activate(json_tree(tree))
+            self._activate(tree)
             self._make(jobs)
 
     def features(self, span: ImageSpan) -> Features:
@@ -84,14 +83,14 @@ class FeatureCache:
         each = [self._features[key, image] for image in range(span.first, span.last)]
         return {name: np.stack([found[name] for found in each], axis=1) for name in self._encoders}
 
-    def _jobs(self, spans: Sequence[ImageSpan]) -> dict[str, list[tuple[tuple[str, ...], str, int]]]:
-        """Tree (as JSON) -> (prompts, key, image number) of what is missing, each once."""
-        jobs: dict[str, dict[tuple[str, int], tuple[tuple[str, ...], str, int]]] = {}
+    def _jobs(self, spans: Sequence[ImageSpan]) -> dict[Tree, list[tuple[tuple[str, ...], str, int]]]:
+        """Tree -> (prompts, key, image number) of what is missing, each once."""
+        jobs: dict[Tree, dict[tuple[str, int], tuple[tuple[str, ...], str, int]]] = {}
         for span in spans:
             key = _key(span)
             for image in range(span.first, span.last):
                 if not self._known(key, image, len(span.prompts)):
-                    jobs.setdefault(span.tree.payload().decode(), {})[key, image] = (span.prompts, key, image)
+                    jobs.setdefault(span.tree, {})[key, image] = (span.prompts, key, image)
         return {tree: list(found.values()) for tree, found in jobs.items()}
 
     def _make(self, jobs: Sequence[tuple[tuple[str, ...], str, int]]) -> None:
@@ -142,10 +141,5 @@ class FeatureCache:
         return self._folder / key[:2] / f"{key[2:34]}-{image}.npz"
 
 
-def json_tree(payload: str) -> Tree:
-    """The tree of its canonical JSON."""
-    return Tree.from_payload(payload.encode())
-
-
 def _key(span: ImageSpan) -> str:
-    return hashlib.sha256(json.dumps([tree_id(span.tree), span.digest, span.prompts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([span.tree.id, span.digest, span.prompts]).encode()).hexdigest()

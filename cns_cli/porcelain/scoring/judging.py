@@ -20,7 +20,6 @@ from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of, image_seed
 from cns_cli.porcelain.scoring.scores import EvaluationStore, Scores
 from registry.objects import Evaluation, Tree
@@ -138,9 +137,7 @@ def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: i
         seed: First seed of the protocol.
     """
     concept = session.concept(concept_id)
-    best = EvaluationStore(session.repo).scores(
-        tree_id(tree), concept_id, protocol_digest(session.base, seed, concept.kind)
-    )
+    best = EvaluationStore(session.repo).scores(tree.id, concept_id, protocol_digest(session.base, seed, concept.kind))
     if best is not None and best.images >= images:
         return best.first(images)
     session.set_tree(tree)

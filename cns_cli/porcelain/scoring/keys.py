@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 from cns.templates import Kind
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.names import package_of
 from cns_cli.porcelain.scoring.protocol import Protocol, ProtocolPlan, digest_of
 from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
@@ -48,16 +46,11 @@ class EvaluationKey:
     metric: str = ""
     of: Kind = "object"
 
-    @cached_property
-    def tree_id(self) -> str:
-        """Id of the tree."""
-        return tree_id(self.tree)
-
     def plan(self, protocol: Protocol) -> ProtocolPlan:
         """The protocol that its evaluation names, of a check's protocol."""
         protocol = protocol.of_kind(self.of)
         if self.kind == "drift":
-            return protocol.kv_drift(tree_id(self.baseline) if self.since and self.baseline else None)
+            return protocol.kv_drift(self.baseline.id if self.since and self.baseline else None)
         if self.kind == "metric":  # another version of the package that brings it is another protocol
             return {**protocol.scores, "metric": {"name": self.metric, "package": package_of(self.metric)}}
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
@@ -78,7 +71,7 @@ class Evaluations:
 
     def digest(self, key: EvaluationKey) -> str:
         """Digest of a key's plan."""
-        baseline = tree_id(key.baseline) if key.since and key.baseline else None
+        baseline = key.baseline.id if key.since and key.baseline else None
         what = (key.kind, baseline, key.metric, key.of)
         if what not in self._digests:
             self._digests[what] = digest_of(key.plan(self.protocol))
@@ -87,12 +80,12 @@ class Evaluations:
     def scores(self, key: EvaluationKey, *, others: bool = True) -> Scores | None:
         """The largest stored scores of a "concept" or a "class" key, with its others unless told not to."""
         wanted = key.others if others else ()
-        return self.store.scores(key.tree_id, key.concept_id, self.digest(key), wanted)
+        return self.store.scores(key.tree.id, key.concept_id, self.digest(key), wanted)
 
     def value(self, key: EvaluationKey) -> Array | None:
         """The stored value of a "drift" (one number), a "zero-shot" or a "metric" key, (P, n)."""
         name = {"drift": "drift", "zero-shot": "zero_shot"}.get(key.kind, key.metric)
-        return self.store.value(key.tree_id, key.concept_id, self.digest(key), name)
+        return self.store.value(key.tree.id, key.concept_id, self.digest(key), name)
 
     def pair(self, side: Sequence[EvaluationKey], images: int) -> tuple[Array, Array] | None:
         """Of a plugin's metric: the stored values of two keys, as many images of each prompt; None where some lack."""

@@ -14,6 +14,7 @@ from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
 from registry.objects import Commit, Record, subject_of
 from registry.repository import Repository
+from registry.trees import Changes, changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,13 @@ def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
     for tag, commit in sorted(repo.tags().items()):
         names.setdefault(commit, []).append(f"tag: {tag}")
     return {commit: tuple(listed) for commit, listed in names.items()}
+
+
+def changes_of(repo: Repository, commit_id: str) -> Changes:
+    """Return what a commit changed, against its first parent."""
+    now = repo.tree_of(commit_id).concepts
+    parents = repo.commit_of(commit_id).parents
+    return changes(repo.tree_of(parents[0]).concepts if parents else {}, now)
 
 
 def record_data(repo: Repository, commit: Commit) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from cns import codec
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views.commits import changes_of
 from registry.errors import UnknownRevision
 from registry.objects import Base
 from registry.repository import Repository
@@ -133,15 +134,12 @@ def chosen_concept(repo: Repository, rev: str) -> tuple[str, str]:
     commit = repo.resolve(rev)  # which refuses a name that is a branch's, too
     if bare in repo.tree_of(head).concepts and bare not in {*repo.branches(), *repo.tags()}:
         return bare, head
-    now = repo.tree_of(commit).concepts
-    parents = repo.commit_of(commit).parents
-    before = repo.tree_of(parents[0]).concepts if parents else {}
-    brought = [name for name in sorted(now) if before.get(name) != now[name]]
+    brought = changes_of(repo, commit).brought
     if bare in brought:
         return bare, commit
     if len(brought) != 1:
         what = f"it brought in {', '.join(brought)}" if brought else "it brought in no concept"
-        known = ", ".join(sorted(now)) or "none"
+        known = ", ".join(sorted(repo.tree_of(commit).concepts)) or "none"
         raise UnknownRevision(rev, f"{what}; expected one concept, by name: {known}", "cns status")
     return brought[0], commit
 

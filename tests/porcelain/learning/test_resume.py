@@ -18,8 +18,8 @@ from cns_cli.porcelain.status import status
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
 from registry import fsio
-from registry.errors import BadValue, DiskFailed, LockBusy, RegistryError, StateCorrupt
-from registry.pending import Pending
+from registry.errors import BadValue, DiskFailed, LockBusy, RegistryError
+from registry.pending import Pending, StateCorrupt
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add, new_registry, write_photos
 

@@ -12,10 +12,20 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring import features
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.progress import Stages
+from registry.objects import Tree
 
 
 def nothing(made: int) -> None:
     """Take the number of images."""
+
+
+def test_a_file_is_named_by_its_tree_its_protocol_and_its_prompts(session: Session, tmp_path: Path) -> None:
+    """From literals: whoever changes the key has every picture made again."""
+    tree = Tree("a" * 64, {"tom": "c" * 64, "rex": "b" * 64})
+    cache = FeatureCache(session.base, lambda live: None, 0, tmp_path / "made", Stages(), nothing)
+    cache.prepare([ImageSpan(tree, ("a dog", "a <rex> dog"), 0, 1, "digest")])
+    (made,) = (tmp_path / "made").rglob("*.npz")
+    assert str(made.relative_to(tmp_path / "made")) == "c0/26362956e1a99341d649350e8b18267f-0.npz"
 
 
 def test_an_interruption_keeps_every_frame_that_was_encoded(

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 
 from registry import fsio, layout
-from registry.errors import NotCollected, ObjectMissing, RegistryError
+from registry.errors import ObjectMissing, RegistryError
 from registry.health.fsck import fsck
-from registry.health.gc import DAY_S, GcReport, collect
-from registry.health.reachability import baseline
+from registry.health.gc import DAY_S, GcReport, NotCollected, collect
 from registry.mirror.runs import closure
 from registry.objects import Blob, Commit, Concept, Evaluation, Record, References, Tree
 from registry.pending import Pending
 from registry.refs import EVALUATIONS, HEADS
 from registry.repository import Repository
-from registry.trees import with_concept, without_concept
+from registry.trees import birth, with_concept, without_concept
 from tests.registry.making import AUTHOR, DIGEST, add, evaluation, put_concept
 from tests.registry.test_crash import steps
 
@@ -226,7 +225,7 @@ class TestEvaluations:
         first = lineage.resolve("HEAD~1")
         added = add(lineage, "zoe", seen=first)
         concept = lineage.tree_of(added.id).concepts["zoe"]
-        tree = baseline(lineage.objects, concept)
+        tree = birth(lineage.objects, concept).id
         born = Tree(lineage.tree_of("HEAD").base, {**lineage.tree_of(first).concepts, "zoe": concept})
         assert lineage.objects.put(born) == tree
         new = lineage.add_evaluation(Evaluation(tree, concept, "zoe", {}, "p", {"clip_i": [0.5]}))

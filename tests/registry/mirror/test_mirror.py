@@ -20,10 +20,11 @@ from registry import trust
 from registry.errors import BadValue, MlflowUnavailable, ObjectCorrupt, ObjectMissing
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.server import MlflowStore
-from registry.objects import Blob, Commit
+from registry.objects import Blob, Commit, Record
 from registry.refs import HEADS
 from registry.repository import Repository
-from tests.registry.making import AUTHOR, DIGEST, add, evaluation, new_repository, snapshot
+from registry.trees import with_concept
+from tests.registry.making import AUTHOR, DIGEST, add, evaluation, evaluations, new_repository, put_concept, snapshot
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ class TestRecording:
         first = dogs.head().commit
         done = add(dogs, "rex")
         mirror = MlflowMirror(dogs)
-        report = mirror.record(done.id, artifacts={"notes.txt": b"hello"}, params={"more": 1}, metrics={"x": 2.0})
+        report = mirror.record(done.id)
         assert report.commits == [first, done.id]
         assert mirror.tracking_uri.endswith(".cns/mlflow.db")
 
@@ -122,8 +123,8 @@ class TestRecording:
 
         run = client.get_run(version.run_id)
         assert run.info.status == "FINISHED"
-        assert run.data.params == {"lr": "0.0001", "score": "wanda", "more": "1"}
-        assert run.data.metrics == {"clip_i": 0.5, "identity": 0.79, "loss": 0.25, "x": 2.0}
+        assert run.data.params == {"lr": "0.0001", "score": "wanda"}
+        assert run.data.metrics == {"clip_i": 0.5, "identity": 0.79, "loss": 0.25}
         assert [point.value for point in client.get_metric_history(version.run_id, "loss")] == [1.0, 0.5, 0.25]
         assert run.info.start_time == done.commit.time * 1000
         assert {file.path for file in client.list_artifacts(version.run_id)} >= {
@@ -132,12 +133,11 @@ class TestRecording:
             "mask.safetensors",
             "delta.safetensors",
             "previews",
-            "extra",
         }
         model = client.get_logged_model(run.data.tags["cns.model"])
         assert (model.tags["cns.commit"], model.source_run_id, model.status) == (done.id, version.run_id, "READY")
         assert model.params["score"] == "wanda"
-        assert {metric.key for metric in model.metrics} == {"clip_i", "identity", "x"}
+        assert {metric.key for metric in model.metrics} == {"clip_i", "identity"}
 
     def test_plain_client_and_safetensors_read_mask_and_delta(self, dogs: Repository) -> None:
         import numpy as np
@@ -177,8 +177,20 @@ class TestRecording:
         assert experiment.artifact_location == f"{(lineage.folder / 'mlartifacts').as_uri()}/{name_of(lineage)}"
 
     def test_long_curves_go_in_batches(self, dogs: Repository) -> None:
-        commit = add(dogs, "rex").id
-        MlflowMirror(dogs).record(commit, series={"long": [float(step) for step in range(2500)]})
+        head = dogs.head().commit
+        concept = put_concept(dogs.objects, "rex", dogs.commit_of(head).tree)
+        record = Record({"series": {"long": [float(step) for step in range(2500)]}})
+        done = dogs.commit(
+            kind="add",
+            message="",
+            author=AUTHOR,
+            time=1,
+            record=record,
+            change=lambda tree: with_concept(tree, "rex", concept),
+            seen=head,
+            keep_as="rex",
+        )
+        MlflowMirror(dogs).record(done.id)
         run = client_of(dogs).get_model_version_by_alias(name_of(dogs), "HEAD").run_id
         assert len(client_of(dogs).get_metric_history(run, "long")) == 2500
 
@@ -284,7 +296,7 @@ class TestRestore:
         again = Repository(lineage.root)
         assert again.head().branch == "Dev/x"
         assert again.tags() == {"v1.0": again.resolve("main")}
-        assert len(again.evaluations(again.commit_of(again.head().commit).tree, *found(again))) == 1
+        assert len(evaluations(again, again.commit_of(again.head().commit).tree, *found(again))) == 1
 
     def test_all_but_mlflow_may_be_gone(self, lineage: Repository) -> None:
         restored(lineage, also=("refs", "HEAD", "format", "config.toml", "logs"))
@@ -453,12 +465,14 @@ class TestUnavailable:
         with pytest.raises(MlflowUnavailable, match="mlflow"):
             MlflowMirror(dogs).record(dogs.head().commit)
 
-    def test_failure_in_the_middle_leaves_a_failed_run(self, dogs: Repository) -> None:
+    def test_failure_in_the_middle_leaves_a_failed_run(self, dogs: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+        MlflowMirror(dogs).record(dogs.head().commit)
         done = add(dogs, "rex")
-        with pytest.raises(MlflowUnavailable):
-            MlflowMirror(dogs).record(done.id, artifacts={"no\0name": b""})
-        with pytest.raises(BadValue):
-            MlflowMirror(dogs).record(done.id, artifacts={"../../outside": b""})
+        with monkeypatch.context() as broken:
+            broken.setattr(MlflowClient, "log_artifacts", lambda *words: Path("no\0name").touch())
+            for _ in range(2):
+                with pytest.raises(MlflowUnavailable):
+                    MlflowMirror(dogs).record(done.id)
         statuses = [run.info.status for run in runs_of(dogs)]  # type: ignore[attr-defined]
         assert sorted(statuses) == ["FAILED", "FAILED", "FINISHED"]
         assert MlflowMirror(dogs).sync().commits == [done.id]

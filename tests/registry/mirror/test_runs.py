@@ -17,8 +17,7 @@ from registry.mirror.runs import Figures, MoveLog
 from registry.objects import Blob, Commit, Concept, Record, Tree
 from registry.refs import HEADS, TAGS
 from registry.repository import Repository
-from registry.store import MemoryStore
-from tests.registry.making import AUTHOR, DIGEST, OTHER, add, put_concept
+from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, add, put_concept
 
 
 def test_one_concept_has_readable_files(repository: Repository) -> None:
