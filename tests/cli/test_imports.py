@@ -14,7 +14,10 @@ import pytest
 
 from tests.cli.conftest import ROOT, modules_after
 
-HEAVY = ("torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic")
+HEAVY = (
+    "torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic",
+    "jinja2",
+)  # fmt: skip
 PACKAGES = ("cns", "registry", "cns_cli")
 
 # Who may import whom. Porcelain is the only place where the method and the memory meet.

@@ -6,11 +6,14 @@ told by colour alone: lines differ in their dashes, points in their shapes, and 
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from cns_cli.porcelain.reporting.markup import EMPTY, Markup, el, join
+from markupsafe import Markup
+
+from cns_cli.output import safe
 
 LANE, ROW, DOT = 16, 52, 5
 
@@ -63,7 +66,7 @@ class Frame:
 def icon(outcome: str) -> Markup:
     """The mark of an outcome: a tick, a cross, a question mark or a bar, in a disc."""
     return _svg(
-        24, 24, el("circle", cx=12, cy=12, r=11, cls="disc"), el("path", d=_ICONS[outcome], cls="mark"),
+        24, 24, _el("circle", cx=12, cy=12, r=11, cls="disc"), _el("path", d=_ICONS[outcome], cls="mark"),
         cls=f"icon {outcome}", aria_hidden="true",
     )  # fmt: skip
 
@@ -85,7 +88,7 @@ def panel(frame: Frame, points: Sequence[Point], base: float | None, ceiling: fl
         ceiling: Level of the references; None draws none.
         label: The whole drawing in words.
     """
-    lines = [el("path", d=_line(frame, a, b), cls="curve" if b.row - a.row == 1 else "curve gap")
+    lines = [_el("path", d=_line(frame, a, b), cls="curve" if b.row - a.row == 1 else "curve gap")
              for a, b in pairwise(points)]  # fmt: skip
     levels = [("ceiling", ceiling), ("score", points[-1].value if points else None), ("base", base)]
     return _svg(
@@ -105,11 +108,11 @@ def forest(low: float, mean: float, high: float, limit: float, outcome: str) -> 
 
     return _svg(
         FOREST_WIDTH, FOREST_HEIGHT,
-        el("rect", x=_n(x(-span)), y=3, width=_n(x(limit) - x(-span)), height=FOREST_HEIGHT - 6, cls="allowed"),
-        el("line", x1=_n(x(0)), x2=_n(x(0)), y1=3, y2=FOREST_HEIGHT - 3, cls="zero"),
-        el("line", x1=_n(x(limit)), x2=_n(x(limit)), y1=1, y2=FOREST_HEIGHT - 1, cls="limit"),
-        el("line", x1=_n(x(low)), x2=_n(x(high)), y1=_n(middle), y2=_n(middle), cls="range"),
-        el("circle", cx=_n(x(mean)), cy=_n(middle), r=4, cls="mean"),
+        _el("rect", x=x(-span), y=3, width=x(limit) - x(-span), height=FOREST_HEIGHT - 6, cls="allowed"),
+        _el("line", x1=x(0), x2=x(0), y1=3, y2=FOREST_HEIGHT - 3, cls="zero"),
+        _el("line", x1=x(limit), x2=x(limit), y1=1, y2=FOREST_HEIGHT - 1, cls="limit"),
+        _el("line", x1=x(low), x2=x(high), y1=middle, y2=middle, cls="range"),
+        _el("circle", cx=x(mean), cy=middle, r=4, cls="mean"),
         cls=f"forest {outcome}", aria_hidden="true",
     )  # fmt: skip
 
@@ -126,23 +129,20 @@ def lane_row(lanes: Lanes, width: int, kind: str) -> Markup:
     paths = [_lane(one, 0, two, middle, one if one != lanes.lane else two) for one, two in lanes.above]
     paths += [_lane(one, middle, two, ROW, two if two != lanes.lane else one) for one, two in lanes.below]
     centre = _lane_x(lanes.lane)
-    dot = el("circle", cx=_n(centre), cy=_n(middle), r=DOT, cls=f"commit {kind}".strip())
-    ring = el("circle", cx=_n(centre), cy=_n(middle), r=DOT + 3.5, cls="ring") if kind == "head" else EMPTY
-    return _svg(_lane_width(width), ROW, *paths, ring, dot, cls="lanes", aria_hidden="true", fixed=True)
+    dot = _el("circle", cx=centre, cy=middle, r=DOT, cls=f"commit {kind}".strip())
+    ring = _el("circle", cx=centre, cy=middle, r=DOT + 3.5, cls="ring") if kind == "head" else ""
+    side = LANE * min(width, MAX_LANES) + 4
+    return _svg(side, ROW, *paths, ring, dot, width=side, height=ROW, cls="lanes", aria_hidden="true")
 
 
 def _lane(x1: int, y1: float, x2: int, y2: float, lane: int) -> Markup:
     one, two, bend = _lane_x(x1), _lane_x(x2), (y1 + y2) / 2
     way = f"V{_n(y2)}" if one == two else f"C{_n(one)} {_n(bend)} {_n(two)} {_n(bend)} {_n(two)} {_n(y2)}"
-    return el("path", d=f"M{_n(one)} {_n(y1)}{way}", cls=f"lane l{min(lane, MAX_LANES - 1) % 4}")
+    return _el("path", d=f"M{_n(one)} {_n(y1)}{way}", cls=f"lane l{min(lane, MAX_LANES - 1) % 4}")
 
 
 def _lane_x(lane: int) -> float:
     return LANE * (min(lane, MAX_LANES - 1) + 0.5) + 2
-
-
-def _lane_width(lanes: int) -> int:
-    return LANE * min(lanes, MAX_LANES) + 4
 
 
 def _grid(frame: Frame) -> list[Markup]:
@@ -153,19 +153,19 @@ def _grid(frame: Frame) -> list[Markup]:
     for step in range(0, steps + 1, stride):
         value = frame.low + step / 10
         y = frame.y(value)
-        marks.append(el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=_n(y), y2=_n(y), cls="grid"))
-        marks.append(el("text", f"{value:.1f}", x=LEFT - 6, y=_n(y + 4), cls="tick", text_anchor="end"))
+        marks.append(_el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=y, y2=y, cls="grid"))
+        marks.append(_el("text", f"{value:.1f}", x=LEFT - 6, y=y + 4, cls="tick", text_anchor="end"))
     for row in sorted({0, frame.last}):
         y = PANEL_HEIGHT - 6
-        marks.append(el("text", f"#{row + 1}", x=_n(frame.x(row)), y=y, cls="tick", text_anchor="middle"))
+        marks.append(_el("text", f"#{row + 1}", x=frame.x(row), y=y, cls="tick", text_anchor="middle"))
     return marks
 
 
 def _level(frame: Frame, value: float | None, name: str) -> list[Markup]:
     if value is None:
         return []
-    y = _n(frame.y(value))
-    return [el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=y, y2=y, cls=f"level {name}")]
+    y = frame.y(value)
+    return [_el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=y, y2=y, cls=f"level {name}")]
 
 
 def _line(frame: Frame, one: Point, two: Point) -> str:
@@ -175,10 +175,10 @@ def _line(frame: Frame, one: Point, two: Point) -> str:
 def _dot(frame: Frame, point: Point) -> Markup:
     """A disc; at birth a square."""
     x, y = frame.x(point.row), frame.y(point.value)
-    title = el("title", point.what)
+    title = _el("title", point.what)
     if point.born:
-        return el("rect", title, x=_n(x - 4), y=_n(y - 4), width=8, height=8, cls="point born")
-    return el("circle", title, cx=_n(x), cy=_n(y), r=3.5, cls="point")
+        return _el("rect", title, x=x - 4, y=y - 4, width=8, height=8, cls="point born")
+    return _el("circle", title, cx=x, cy=y, r=3.5, cls="point")
 
 
 def _notes(frame: Frame, levels: Sequence[tuple[str, float | None]]) -> list[Markup]:
@@ -188,14 +188,27 @@ def _notes(frame: Frame, levels: Sequence[tuple[str, float | None]]) -> list[Mar
     lowest = PANEL_HEIGHT - BOTTOM - NOTE * (len(known) - 1) + 4
     for place, (y, name, value) in enumerate(known):
         free = min(max(y + 4, free), lowest + NOTE * place)
-        notes.append(el("text", f"{name} {value:.3f}", x=PANEL_WIDTH - RIGHT + 8, y=_n(free), cls=f"note {name}"))
+        notes.append(_el("text", f"{name} {value:.3f}", x=PANEL_WIDTH - RIGHT + 8, y=free, cls=f"note {name}"))
         free += NOTE
     return notes
 
 
-def _svg(width: float, height: float, *children: str, fixed: bool = False, **attributes: str) -> Markup:
-    size = {"width": width, "height": height} if fixed else {}
-    return el("svg", join(children), viewBox=f"0 0 {width} {height}", **size, **attributes)
+def text(value: object) -> Markup:
+    """Return anything as text of a page, escaped, control and bidi characters made visible; markup stays as it is."""
+    return value if isinstance(value, Markup) else Markup(html.escape(safe(value)))
+
+
+def _svg(width: float, height: float, /, *children: str, **attributes: object) -> Markup:
+    return _el("svg", *children, viewBox=f"0 0 {width} {height}", **attributes)
+
+
+def _el(tag: str, *children: str, **attributes: object) -> Markup:
+    """Return an element of text, markup and attributes: `cls` means class, an underscore a hyphen."""
+    written = "".join(
+        f' {name.replace("cls", "class").replace("_", "-")}="{_n(value) if isinstance(value, float) else text(value)}"'
+        for name, value in attributes.items()
+    )
+    return Markup(f"<{tag}{written}>{''.join(map(text, children))}</{tag}>")  # noqa: S704 (all of it is escaped)
 
 
 def _n(value: float) -> str:
