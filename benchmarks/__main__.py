@@ -23,7 +23,7 @@ BENCHMARKS = {
     "summary": "summary",
 }
 ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
-# Parts of the paper's tables, in `benchmarks/paper.py`: on request, hours, in several processes if asked.
+# Parts of the paper's tables, of `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "singles", "stream", "multi")
 
 
@@ -51,13 +51,15 @@ def _reports(name: str, options: argparse.Namespace) -> Sequence[Report]:
     """Run one benchmark. Imported one at a time: timings of the registry should not share a process with torch."""
     if name not in PAPER:
         return [importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").run(options.quick)]
-    from benchmarks import paper
     from benchmarks.lab import FULL
+    from benchmarks.paper import Paper
+    from benchmarks.paper_run import run_part
+    from benchmarks.paper_tables import reports
 
     if options.tables:
-        return paper.reports(paper.Paper.of_size(FULL), name)
-    done = paper.run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
-    return [] if options.worker else paper.reports(done, name)
+        return reports(Paper.of_size(FULL), name)
+    done = run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
+    return [] if options.worker else reports(done, name)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,22 @@
-"""The paper's figures and tables on the embedded base: which cells, in which order, by how many processes.
+"""The cells of the paper's figures and tables on the embedded base: which are wanted, in which order, which exist.
 
-    python -m benchmarks paper --jobs 2 --minutes 480
-
-`figure3`, `tuning`, `singles`, `stream` run one of its parts; `multi` and `frontier` are tables of the cells of
-`stream` and `tuning`. The order makes a part of the run useful: settings first, then every method in the first order,
-then the next. Cells are kept one by one; the same command goes on where it was stopped.
+`multi` and `frontier` are tables of the cells of `stream` and `tuning`. The order makes a part of a run useful:
+settings first, then every method in the first order, then the next. Knows neither tables nor processes.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import torch
-
-from benchmarks import figure3, paper_tables, singles, stream, tuning
+from benchmarks import figure3, singles, stream, tuning
 from benchmarks.cells import Cells
-from benchmarks.lab import FULL, QUICK, Lab, Size
+from benchmarks.lab import Lab, Size
 from benchmarks.lineup import BY_NAME, OURS, PEERS, ROWS, Contender, is_available, row_method
 from benchmarks.method import Method
-from benchmarks.report import Report
 from benchmarks.tuning import Tuning
-from benchmarks.work import FAILED, Job, cells_of, finished, work
+from benchmarks.work import FAILED, Job, cells_of, finished
 
 PARTS = {
     "figure3": (figure3.EXPERIMENT,),
@@ -39,12 +29,10 @@ PARTS = {
 }
 """Name on the command line -> experiments whose cells it needs."""
 
-REPORTS = ("figure3", "frontier", "singles", "stream", "multi")
 
-
-@dataclass
+@dataclass(frozen=True)
 class Paper:
-    """One run.
+    """The cells of one run.
 
     Attributes:
         lab: The base and the size.
@@ -131,43 +119,3 @@ def _each(experiment: str, jobs: Iterable[Job | None]) -> Iterator[tuple[str, Jo
 def experiment_of(job: Job) -> str:
     """The experiment of a job: the first word of its name."""
     return job.name.replace(":", " ").split()[0]
-
-
-def run_part(part: str, *, quick: bool, minutes: float | None, jobs: int) -> Paper:
-    """Compute the missing cells of a part.
-
-    Args:
-        part: Of `PARTS`.
-        quick: Tiny sizes; nothing is kept.
-        minutes: Begin no cell after that.
-        jobs: Processes; each computes with one thread.
-    """
-    torch.set_num_threads(1)  # two processes of one thread get more done than one of two
-    paper = Paper.of_size(QUICK if quick else FULL, keeps=not quick)
-    for name in ROWS:
-        if not is_available(name):
-            print(f"  {name}: this version has no such regularizer; skipped", flush=True)
-    limit = ["--minutes", str(minutes)] if minutes else []
-    command = [sys.executable, "-m", "benchmarks", part, "--worker", *limit]
-    others = (
-        []
-        if quick
-        else [subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) for _ in range(jobs - 1)]
-    )
-    try:
-        work(partial(paper.plan, part), paper.store, minutes, jobs)
-        for other in others:
-            other.wait()
-    finally:
-        for other in others:
-            if other.poll() is None:
-                other.terminate()
-    for cells in paper.stores.values():
-        cells.read()
-    return paper
-
-
-def reports(paper: Paper, part: str) -> list[Report]:
-    """The tables of a part, of the cells that there are."""
-    names = REPORTS if part == "paper" else ("frontier",) if part == "tuning" else (part,)
-    return [paper_tables.REPORTS[name](paper) for name in names]

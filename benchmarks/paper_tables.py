@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +13,11 @@ from benchmarks import figure3, paper_plots, singles, stream
 from benchmarks.lab import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
 from benchmarks.lineup import ABLATIONS, OURS, PEERS, ROWS, TUNED
+from benchmarks.paper import Paper
 from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown
 from benchmarks.report import Cell, Report, Table
 from benchmarks.stream_tables import IMAGE_NAMES, TOGETHER_NAMES, intervals, stream_report
 from benchmarks.tuning import MARGIN
-
-if TYPE_CHECKING:
-    from benchmarks.paper import Paper
 
 # x100, from the paper's table of results: single CLIP-I, single CLIP-T (CLIPScore), multi CLIP-I, multi CLIP-T, MB, s.
 PAPER = {
@@ -210,3 +208,9 @@ REPORTS: dict[str, Callable[[Paper], Report]] = {
     "stream": stream_report,
     "multi": multi_report,
 }
+
+
+def reports(paper: Paper, part: str) -> list[Report]:
+    """The tables of a part (of `paper.PARTS`), of the cells that there are."""
+    names = tuple(REPORTS) if part == "paper" else ("frontier",) if part == "tuning" else (part,)
+    return [REPORTS[name](paper) for name in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from benchmarks import figure3, paper_plots, stream
 from benchmarks.lab import DEFAULTS
 from benchmarks.lineage_figures import GAINS, first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
 from benchmarks.lineup import ABLATIONS, OURS, ROWS
+from benchmarks.paper import Paper
 from benchmarks.paper_stats import (
     LEAST_ORDERS,
     MISSING,
@@ -25,9 +26,6 @@ from benchmarks.paper_stats import (
     shown,
 )
 from benchmarks.report import Cell, Report, Table
-
-if TYPE_CHECKING:
-    from benchmarks.paper import Paper
 
 IMAGE_NAMES = {"identity": "identity", "clip_i": "CLIP-I", "lite_i": "EfficientNet", "clip_t": "CLIP-T"}
 TOGETHER_NAMES = {"identity": "identity", "all_there": "all there", **IMAGE_NAMES}

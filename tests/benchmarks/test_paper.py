@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import left_out, paper_tables
+from benchmarks import left_out
 from benchmarks.cells import Cells
 from benchmarks.figure3 import shared, single_concepts
 from benchmarks.lab import FULL, Lab
 from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
 from benchmarks.lineup import BY_NAME, PEERS, ROWS
-from benchmarks.paper import PARTS, Paper, experiment_of, reports
+from benchmarks.paper import PARTS, Paper, experiment_of
 from benchmarks.paper_stats import MISSING, best_and_below, is_below, marked, on_common_orders, shown
+from benchmarks.paper_tables import REPORTS, reports
 from benchmarks.singles import SAME_AS
 from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
@@ -230,7 +231,7 @@ def test_a_plan_runs_to_its_end_and_fills_its_rows(lab: Lab, tmp_path: Path) -> 
     stores = {name: Cells(tmp_path / f"{name}.json") for name in PARTS["paper"]}
     paper = Paper(lab, stores, keeps=False, rows=rows)
     assert work(lambda: paper.plan("paper"), paper.store)
-    made = {name: paper_tables.REPORTS[name](paper) for name in paper_tables.REPORTS}
+    made = {name: REPORTS[name](paper) for name in REPORTS}
     for table in (made["singles"].tables[0], made["stream"].tables[0]):
         assert {line[0] for line in table.rows if MISSING not in line[:2]} - set(SAME_AS) == set(rows)
     assert all(experiment_of(job) in stores for job in paper.plan("paper") if job)
