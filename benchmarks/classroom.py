@@ -23,8 +23,8 @@ from torch import Tensor
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
+from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
-from cns.loading import describe_base, resolve_base
 from cns.regularizers import PastConcept
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates

@@ -30,7 +30,7 @@ from benchmarks.report import FOLDER, Cell, Report, Table
 from cns.compose import ConceptWeights
 from cns.drift import kv_drift
 from cns.families import EMOJI_64
-from cns.metrics import paired_drop
+from cns.gate import paired_drop
 from cns_cli.porcelain.learning.past import judged_moments
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images, score_images

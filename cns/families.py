@@ -39,7 +39,7 @@ class Defaults:
             of the two shares is set.
         general_ratio: Share of each row that one calibration prompt marks as its strongest.
         general_vote: Share of the calibration prompts that must mark a weight before it counts as general.
-        resolution: Side of training and generated images, pixels; a base may name its own (`native_resolution`).
+        resolution: Side of training and generated images, pixels; a base may name its own (`resolution_of`).
         guidance: Classifier-free guidance scale.
         sampler_steps: Denoising steps of one image.
         check_images: Images for each judge prompt.

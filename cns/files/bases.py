@@ -250,6 +250,6 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def resolution_of(folder: Path) -> int:
-    """Side in pixels of the images that a base makes, from its configs; `cns.loading.native_resolution` agrees."""
+    """Side in pixels of the images that a base makes, by its configs, whatever its family."""
     blocks = read_json(folder / "vae" / "config.json")["block_out_channels"]
     return int(read_json(folder / "unet" / "config.json")["sample_size"] * 2 ** (len(blocks) - 1))

@@ -22,20 +22,9 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from cns.errors import ImageError
-from cns.files.captions import class_noun_in, fill_caption, read_captions
+from cns.files.captions import read_captions
 from cns.files.decoding import DECODE_ERRORS, FORMATS, OTHER_COST, decode_square
 from cns.files.plain import read_regular_file, reason_of
-
-__all__ = [
-    "ImageSet",
-    "TrainingImage",
-    "check_images",
-    "class_noun_in",
-    "decode_square",
-    "fill_caption",
-    "load_images",
-    "scan_folder",
-]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
 OTHER_IMAGE_SUFFIXES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")

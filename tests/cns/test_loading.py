@@ -17,8 +17,9 @@ from cns import grid
 from cns.errors import BaseModelError, SettingsError
 from cns.families import FAMILIES
 from cns.files import bases
+from cns.files.bases import check_base, describe_base, resolution_of, resolve_base
 from cns.files.tensors import read_header, read_tensor
-from cns.loading import check_base, describe_base, load_pipeline, native_resolution, pick_device, resolve_base
+from cns.loading import load_pipeline, pick_device
 from tests.tiny import POSITIONS, VARIANTS, tiny_sd, tiny_tokenizer
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
@@ -52,7 +53,7 @@ def test_every_variant_loads_and_generates_silently(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipeline = load_pipeline(folder)
-    assert native_resolution(pipeline) == 64
+    assert resolution_of(folder) == pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor == 64
     assert pipeline.tokenizer.model_max_length == POSITIONS
     assert pipeline.safety_checker is None
     image = pipeline(["a dog"], num_inference_steps=2).images[0]
@@ -312,6 +313,6 @@ def test_embedded_base_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert facts.family == "emoji-64"
     check_base(folder, facts)
     pipeline = load_pipeline(folder)
-    assert native_resolution(pipeline) == 64
+    assert resolution_of(folder) == pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor == 64
     assert pipeline.tokenizer.model_max_length == 32
     assert capfd.readouterr() == ("", "")

@@ -18,7 +18,8 @@ import transformers
 from PIL import Image
 
 from cns.capacity import Capacity, capacity
-from cns.metrics import ceiling, is_learned
+from cns.continual import is_learned
+from cns.metrics import ceiling
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template

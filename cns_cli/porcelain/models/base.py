@@ -14,10 +14,10 @@ import torch
 
 from cns.compose import Model
 from cns.families import Family, family_named
-from cns.files.bases import BaseFacts
+from cns.files.bases import BaseFacts, resolution_of
 from cns.judges.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.judges.files import find_judges
-from cns.loading import load_pipeline, native_resolution, pick_device
+from cns.loading import load_pipeline, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
 
@@ -87,10 +87,10 @@ class LoadedBase:
         """Phrases for backgrounds that this base knows; empty for most."""
         return backgrounds_of(self.family, self.folder)
 
-    @property
+    @cached_property
     def resolution(self) -> int:
         """Side of the images that the base makes, pixels."""
-        return native_resolution(self.model.pipeline)
+        return resolution_of(self.folder)
 
     def images(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Images by the family's default sampler settings, shape (N, R, R, 3), uint8."""
