@@ -70,6 +70,11 @@ def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
     assert one == other
 
 
+@pytest.mark.parametrize("kind", ["object", "style"])
+def test_what_is_learned_is_of_the_kind_that_was_asked_for(model, kind):
+    assert learn(model, what=dataclasses.replace(task(), kind=kind)).weights.kind == kind
+
+
 def test_another_seed_gives_other_bytes(tiny_folders):
     from tests.cns.conftest import tiny_model
 
