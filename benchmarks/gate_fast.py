@@ -129,7 +129,7 @@ class Room:
         now = base.model.set_concepts(list(concepts.values()))
         found: Found = []
         for name, concept_id in old.items():
-            moments = judged_moments(base, concepts[name].phrase)
+            moments = judged_moments(base, concepts[name])
             pair = {"drift": kv_drift(now, self.session.birth_weights(concept_id), moments)}
             if scored:
                 after, before = self._scores(concept_id), births[name]
