@@ -81,7 +81,7 @@ class Classroom:
         defaults: Defaults | None = None,
     ) -> None:
         folder = folder or resolve_base("emoji-64")
-        self.base = LoadedBase.of_facts(folder, describe_base(folder), device)
+        self.base = LoadedBase.open(folder, describe_base(folder), device)
         self.model = self.base.model
         self.defaults = defaults or self.base.family.defaults
         self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}

@@ -72,7 +72,7 @@ def _opened(options: AddOptions, repo: Repository | None) -> tuple[LoadedBase, P
     """The base, loaded, its registry's cache, and its id; without a registry the embedded base, which has neither."""
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
-        return LoadedBase.of_facts(folder, describe_base(folder), options.device), None, ""
+        return LoadedBase.open(folder, describe_base(folder), options.device), None, ""
     session = Session.open(repo, options.device)
     return session.base, session.cache, repo.tree_of(repo.head().commit).base
 

@@ -20,6 +20,7 @@ from cns.judges.files import find_judges
 from cns.loading import load_pipeline, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
+from registry.objects import Base
 
 
 @dataclass
@@ -41,23 +42,17 @@ class LoadedBase:
     encoder: str | None = None
 
     @classmethod
-    def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> LoadedBase:
-        """Load a base that has been checked already.
+    def open(cls, folder: Path, facts: BaseFacts | Base, device: str) -> LoadedBase:
+        """Load a base.
 
         Args:
             folder: A diffusers folder.
-            family: Name of its family.
-            exponents: Grid exponents, by matrix.
+            facts: What the base is: what `describe_base` found, or the registry's object, where it has been checked.
             device: auto, cpu, cuda or mps.
         """
         where = pick_device(device)
-        return cls(folder, family_named(family), Model(load_pipeline(folder, where), exponents), where)
-
-    @classmethod
-    def of_facts(cls, folder: Path, facts: BaseFacts, device: str) -> LoadedBase:
-        """Load a base from what `describe_base` found."""
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
-        return cls.open(folder, facts.family, exponents, device)
+        return cls(folder, family_named(facts.family), Model(load_pipeline(folder, where), exponents), where)
 
     @cached_property
     def encoders(self) -> Mapping[str, ImageEncoder]:

@@ -50,8 +50,7 @@ class Session:
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
         folder = base_folder(repo)
         check_base(folder, base.components)
-        exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
-        return cls(repo, LoadedBase.open(folder, base.family, exponents, device)).judged_by(encoder)
+        return cls(repo, LoadedBase.open(folder, base, device)).judged_by(encoder)
 
     def judged_by(self, encoder: str | None) -> Session:
         """This session, with the same live model, under other judges."""
