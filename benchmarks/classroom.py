@@ -23,8 +23,8 @@ from torch import Tensor
 from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, prompt_moments
 from cns.families import Defaults
+from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
-from cns.loading import describe_base, resolve_base
 from cns.regularizers import PastConcept
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
@@ -81,7 +81,7 @@ class Classroom:
         defaults: Defaults | None = None,
     ) -> None:
         folder = folder or resolve_base("emoji-64")
-        self.base = LoadedBase.of_facts(folder, describe_base(folder), device)
+        self.base = LoadedBase.open(folder, describe_base(folder), device)
         self.model = self.base.model
         self.defaults = defaults or self.base.family.defaults
         self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}
@@ -177,7 +177,7 @@ class Classroom:
         # The token must exist before prompts that hold it beside an earlier one are encoded.
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
-        past = [self._past(one, earlier, subject.phrase) for one in earlier] if settings.reg != "none" else []
+        past = [self._past(one, earlier, subject) for one in earlier] if settings.reg != "none" else []
         prompts = training_prompts(self.base, subject)
         task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
         constraints = TrainingConstraints(past, self._calibrated(), general)
@@ -234,10 +234,10 @@ class Classroom:
             self._calibration = calibration_moments(self.base)
         return self._calibration
 
-    def _past(self, one: Taught, earlier: Sequence[Taught], new_phrase: str) -> PastConcept:
+    def _past(self, one: Taught, earlier: Sequence[Taught], new: Subject) -> PastConcept:
         """Return an earlier concept as the regularizer of a new one sees it."""
-        others = [other.weights.phrase for other in earlier if other is not one]
-        prompts = protected_prompts(self.base, one.weights.phrase, [*others, new_phrase])
+        others = [other.weights for other in earlier if other is not one]
+        prompts = protected_prompts(self.base, one.weights, [*others, new])
         return PastConcept(one.birth, prompt_moments(self.model.pipeline, prompts), one.masks)
 
 

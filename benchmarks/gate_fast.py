@@ -30,7 +30,7 @@ from benchmarks.report import FOLDER, Cell, Report, Table
 from cns.compose import ConceptWeights
 from cns.drift import kv_drift
 from cns.families import EMOJI_64
-from cns.metrics import paired_drop
+from cns.gate import paired_drop
 from cns_cli.porcelain.learning.past import judged_moments
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images, score_images
@@ -129,7 +129,7 @@ class Room:
         now = base.model.set_concepts(list(concepts.values()))
         found: Found = []
         for name, concept_id in old.items():
-            moments = judged_moments(base, concepts[name].phrase)
+            moments = judged_moments(base, concepts[name])
             pair = {"drift": kv_drift(now, self.session.birth_weights(concept_id), moments)}
             if scored:
                 after, before = self._scores(concept_id), births[name]

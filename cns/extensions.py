@@ -45,6 +45,45 @@ METRICS = Point("cns.metrics", "metric", "cns check --metric")
 POINTS = (SCORES, REGULARIZERS, METRICS)
 
 
+@dataclass(frozen=True)
+class Plugin:
+    """What another package adds at a point.
+
+    Attributes:
+        point: Where.
+        name: Its name there.
+        package: Name and version of the package, "my-package 1.2"; of several packages, all of them.
+    """
+
+    point: Point
+    name: str
+    package: str
+
+    def error(self, message: str, hint: str) -> ExtensionError:
+        """The error of this plugin."""
+        return ExtensionError(message, hint, name=self.name, package=self.package)
+
+    def unusable(self, problem: str) -> ExtensionError:
+        """What to raise where it does not do what one of its kind must."""
+        what = self.point.what
+        message = f"the {what} {self.name!r} of the package {self.package} {problem}"
+        return self.error(message, f"docs/extending.md says what a {what} must do")
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Within the context, whatever goes wrong is said to be the plugin's fault.
+
+        Raises:
+            ExtensionError: In the place of every exception that is none of the method's own.
+        """
+        try:
+            yield
+        except MethodError:
+            raise
+        except Exception as error:
+            raise self.unusable(f"failed: {type(error).__name__}: {error}") from error
+
+
 def plugin_names(point: Point) -> tuple[str, ...]:
     """Names that installed packages add, sorted; nothing is imported."""
     return tuple(sorted({found.name for found in entry_points(group=point.group)}))
@@ -84,64 +123,34 @@ def find(point: Point, name: str, built_in: Mapping[str, T], valid: Callable[[An
     entry = _entry(point, name, tuple(built_in))
     if entry is None:
         return built_in[name]
-    package = _package(entry)
+    plugin = Plugin(point, name, _package(entry))
     try:
         loaded = entry.load()
     except Exception as error:
-        raise ExtensionError(
-            f"the {point.what} {name!r} comes from the package {package}, which fails to import: "
+        raise plugin.error(
+            f"the {point.what} {name!r} comes from the package {plugin.package}, which fails to import: "
             f"{type(error).__name__}: {error}",
             f'python -c "import {entry.module}"',
-            name=name,
-            package=package,
         ) from error
     if not valid(loaded):
-        raise ExtensionError(
-            f"the package {package} gives {entry.value} as the {point.what} {name!r}, which is a "
+        raise plugin.error(
+            f"the package {plugin.package} gives {entry.value} as the {point.what} {name!r}, which is a "
             f"{type(loaded).__name__} and cannot be one",
             f"docs/extending.md says what a {point.what} is",
-            name=name,
-            package=package,
         )
     return loaded
-
-
-@contextmanager
-def blamed(point: Point, name: str, package: str) -> Iterator[None]:
-    """Within the context, whatever goes wrong in a plugin is said to be the plugin's fault.
-
-    Raises:
-        ExtensionError: In the place of every exception that is none of the method's own.
-    """
-    try:
-        yield
-    except MethodError:
-        raise
-    except Exception as error:
-        raise unusable(point, name, package, f"failed: {type(error).__name__}: {error}") from error
-
-
-def unusable(point: Point, name: str, package: str, problem: str) -> ExtensionError:
-    """What to raise where a plugin does not do what one of its kind must."""
-    return ExtensionError(
-        f"the {point.what} {name!r} of the package {package} {problem}",
-        f"docs/extending.md says what a {point.what} must do",
-        name=name,
-        package=package,
-    )
 
 
 def _entry(point: Point, name: str, built_in: tuple[str, ...]) -> EntryPoint | None:
     """The one entry point of a name, or None for a built-in name."""
     found = list(entry_points(group=point.group, name=name))
     packages = ", ".join(sorted(_package(one) for one in found))
+    plugin, remedy = Plugin(point, name, packages), f"pip uninstall {packages.partition(' ')[0]}"
     if name in built_in and found:
-        raise ExtensionError(
+        raise plugin.error(
             f"the package {packages} brings a {point.what} {name!r}, which is the name of a built-in one: expected "
             "another name",
-            f"pip uninstall {packages.split()[0]}",
-            name=name,
-            package=packages,
+            remedy,
         )
     if name in built_in:
         return None
@@ -154,12 +163,7 @@ def _entry(point: Point, name: str, built_in: tuple[str, ...]) -> EntryPoint | N
             value=name,
         )
     if len(found) > 1:
-        raise ExtensionError(
-            f"more than one package brings a {point.what} {name!r}: {packages}",
-            f"pip uninstall {packages.split()[0]}",
-            name=name,
-            package=packages,
-        )
+        raise plugin.error(f"more than one package brings a {point.what} {name!r}: {packages}", remedy)
     return found[0]
 
 

@@ -1,9 +1,8 @@
 """The lines of base models that the method supports: one `Family` row each.
 
 A family holds what the method must know about a base and cannot read from its weights: default settings, prompt
-templates, calibration prompts and which judges score its pictures. Three disjoint sets of templates exist, because a
-concept must not be judged on the prompts that protected it: `training_templates` teach the concept,
-`regularization_templates` say where old concepts must not drift, `judge_templates` are only ever generated and scored.
+templates (what the three sets are for is said in `templates.py`), calibration prompts and which judges score its
+pictures.
 
 The module knows no tensor and no file; `prompts.py` reads the lists that it names. Adding a family is one row here and
 a tiny random config in `tests/tiny.py`.
@@ -39,7 +38,7 @@ class Defaults:
             of the two shares is set.
         general_ratio: Share of each row that one calibration prompt marks as its strongest.
         general_vote: Share of the calibration prompts that must mark a weight before it counts as general.
-        resolution: Side of training and generated images, pixels; a base may name its own (`native_resolution`).
+        resolution: Side of training and generated images, pixels; a base may name its own (`resolution_of`).
         guidance: Classifier-free guidance scale.
         sampler_steps: Denoising steps of one image.
         check_images: Images for each judge prompt.
@@ -96,9 +95,7 @@ class Family:
         calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
             `cns/calibration`.
         nouns: File of the class nouns among which a concept's is looked for, found likewise.
-        training_templates: Prompts that teach a concept; `{}` stands for "<token> noun".
-        regularization_templates: At least 32 prompts whose features old concepts and the base are anchored on.
-        judge_templates: Prompts that are generated and scored.
+        training_templates, regularization_templates, judge_templates: The sets of a `TemplateSet`, for objects.
         style: The same three sets for styles.
         clip: Hub id of the CLIP that judges, where the base ships none in `clip/`; None = it must ship one.
         identity: Hub id of the identity judge, where the base ships none in `identity/`; None = none but the base's.

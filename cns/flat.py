@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cns.errors import MethodError
+from cns.masks import positions_of
 
 
 class Flat:
@@ -24,8 +25,7 @@ class Flat:
 
     def __init__(self, live: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
         self.live = live
-        places = {name: masks[name].reshape(-1).nonzero().squeeze(1) for name in live}
-        self.places = {name: place.to(live[name].device) for name, place in places.items()}
+        self.places = {name: positions_of(masks[name]).to(one.device) for name, one in live.items()}
         self.values = torch.cat([one.detach().reshape(-1)[self.places[name]] for name, one in live.items()])
         self.start = self.values.detach().clone()
 
@@ -36,10 +36,8 @@ class Flat:
 
     def dense(self, values: Tensor) -> dict[str, Tensor]:
         """Matrix name -> shape (O, I): values in the order of the flat tensor at their places, zero elsewhere."""
-        parts = values.split([len(place) for place in self.places.values()])
         matrices = {name: torch.zeros_like(self.live[name], requires_grad=False) for name in self.places}
-        for (name, place), part in zip(self.places.items(), parts, strict=True):
-            matrices[name].view(-1)[place] = part
+        self._put(values, matrices)
         return matrices
 
     def pick(self, matrices: Mapping[str, Tensor]) -> Tensor:
@@ -54,9 +52,12 @@ class Flat:
     @torch.no_grad()
     def scatter(self) -> None:
         """Write the values into the live matrices."""
-        parts = self.values.split([len(place) for place in self.places.values()])
+        self._put(self.values, self.live)
+
+    def _put(self, values: Tensor, matrices: Mapping[str, Tensor]) -> None:
+        parts = values.split([len(place) for place in self.places.values()])
         for (name, place), part in zip(self.places.items(), parts, strict=True):
-            self.live[name].view(-1)[place] = part
+            matrices[name].view(-1)[place] = part
 
 
 def learning_rate(step: int, steps: int) -> float:

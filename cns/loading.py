@@ -5,7 +5,7 @@ that are loaded are written down in this file. No pickle, no code from the folde
 weights come up in float32 whatever their file holds: these are the masters that deltas are added to; casting for speed
 is the caller's.
 
-Which folder it is and whether it is still the same base is the part of `cns.files.bases`, re-exported here.
+Which folder it is and whether it is still the same base is the part of `cns.files.bases`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
-from cns.files.bases import COMPONENTS, BaseFacts, check_base, describe_base, resolve_base
+from cns.files.bases import COMPONENTS, resolve_base
 from cns.files.models import check_part, read_json, tensors_of, weight_files
 from cns.files.plain import reason_of
 from cns.quiet import quiet_libraries
@@ -27,15 +27,7 @@ with quiet_libraries():
     from diffusers import AutoencoderKL, ModelMixin, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-__all__ = [
-    "BaseFacts",
-    "check_base",
-    "describe_base",
-    "load_pipeline",
-    "native_resolution",
-    "pick_device",
-    "resolve_base",
-]
+__all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
 PIPELINES = ("StableDiffusionPipeline",)
 CLASSES = {
@@ -136,11 +128,6 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
     fix_end_of_text(modules["text_encoder"], tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def native_resolution(pipeline: StableDiffusionPipeline) -> int:
-    """Side in pixels of the images that a base was trained on: what its config says, whatever its family."""
-    return int(pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor)
 
 
 def check_index(folder: Path) -> type[Any]:

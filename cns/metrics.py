@@ -4,7 +4,7 @@ Features are unit rows from `encoders.py`, so a product is a cosine. All cosines
 papers print CLIP-T as CLIPScore, 100 * 2.5 * max(cosine, 0), which is `clip_score` here and nothing else.
 
 What follows from scores over a lineage (backward transfer, forgetting, plasticity) is in `continual.py`, whether a drop
-is real in `gate.py`; both are re-exported here. numpy alone: no torch, no images.
+is real in `gate.py`. numpy alone: no torch, no images.
 """
 
 from __future__ import annotations
@@ -16,49 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cns import extensions
-from cns.continual import (
-    bwt,
-    bwt_per_prompt,
-    forgetting,
-    is_learned,
-    learned_gain,
-    plasticity,
-    retention,
-)
 from cns.errors import MetricError
-from cns.gate import Outcome, Verdict, decide, paired_drop, standard_error, studentised_interval, worst
-
-__all__ = [
-    "METRICS",
-    "Metric",
-    "Outcome",
-    "Verdict",
-    "bwt",
-    "bwt_per_prompt",
-    "ceiling",
-    "class_drift",
-    "clip_score",
-    "clip_t",
-    "confusion_margin",
-    "confusion_margins",
-    "copying",
-    "decide",
-    "diversity",
-    "forgetting",
-    "image_similarities",
-    "image_similarity",
-    "is_learned",
-    "learned_gain",
-    "metric_named",
-    "paired_drop",
-    "plasticity",
-    "retention",
-    "standard_error",
-    "studentised_interval",
-    "text_similarities",
-    "worst",
-    "zero_shot_drift",
-]
 
 Floats = NDArray[np.floating]
 

@@ -216,30 +216,29 @@ def regularizer_named(name: str) -> Regularizer:
     build = extensions.find(extensions.REGULARIZERS, name, REGULARIZERS)
     if name in REGULARIZERS:
         return build
-    return partial(_of_plugin, build, name, extensions.origin(extensions.REGULARIZERS, name, REGULARIZERS))
+    package = extensions.origin(extensions.REGULARIZERS, name, REGULARIZERS)
+    return partial(_of_plugin, build, extensions.Plugin(extensions.REGULARIZERS, name, package))
 
 
 def _of_plugin(
-    build: Regularizer, name: str, package: str, history: History, strength: float, anchor: float
+    build: Regularizer, plugin: extensions.Plugin, history: History, strength: float, anchor: float
 ) -> Penalty | Ties:
     """Build a plugin's regularizer; what goes wrong in it, then or in a step, is said to be its fault.
 
     Raises:
         ExtensionError: It failed, or gave nothing that ties an update.
     """
-    point = extensions.REGULARIZERS
-    with extensions.blamed(point, name, package):
+    with plugin.blamed():
         built = build(history, strength, anchor)
     if not callable(built):
-        raise extensions.unusable(point, name, package, f"gave {type(built).__name__}: expected a penalty, or Ties")
+        raise plugin.unusable(f"gave {type(built).__name__}: expected a penalty, or Ties")
     ties = built if isinstance(built, Ties) else Ties(built)
 
     def penalty(weights: Mapping[str, Tensor]) -> Tensor:
-        with extensions.blamed(point, name, package):
+        with plugin.blamed():
             loss = ties.penalty(weights)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            problem = f"gave a penalty that is {type(loss).__name__}: expected a tensor of one number"
-            raise extensions.unusable(point, name, package, problem)
+            raise plugin.unusable(f"gave a penalty that is {type(loss).__name__}: expected a tensor of one number")
         return loss.reshape(())
 
     def guarded(projection: Projection | None) -> Projection | None:
@@ -247,7 +246,7 @@ def _of_plugin(
             return None
 
         def project(change: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-            with extensions.blamed(point, name, package):
+            with plugin.blamed():
                 return projection(change)
 
         return project

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from cns.errors import CodecError
+from cns.masks import pack, unpack
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
@@ -99,7 +99,7 @@ def encode(state: TrainingState) -> bytes:
     """The bytes of a state: a safetensors file whose metadata hold its figures."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
     for name, mask in state.masks.items():
-        tensors[MASK + name] = torch.from_numpy(np.packbits(mask.numpy()))
+        tensors[MASK + name] = torch.from_numpy(pack(mask))
     facts = {
         "format": FORMAT,
         "stage": state.stage,
@@ -122,35 +122,20 @@ def decode(data: bytes) -> TrainingState:
         if facts["format"] != FORMAT:
             raise CodecError(f"the training state has format {facts['format']!r}: this version reads {FORMAT}")
         tensors = load(data)
-        masks = {name: _unpacked(tensors.pop(MASK + name), shape) for name, shape in facts["shapes"].items()}
+        masks = {name: unpack(tensors.pop(MASK + name).numpy(), shape) for name, shape in facts["shapes"].items()}
         general_share, overlap = facts["shares"]
         stage: Stage = facts["stage"]
         if stage not in get_args(Stage):
             raise CodecError(f"the training state is of the stage {stage!r}: expected one of {get_args(Stage)}")
         series = {str(name): [float(value) for value in values] for name, values in facts["series"].items()}
         return TrainingState(stage, int(facts["step"]), tensors, series, masks, (float(general_share), float(overlap)))
-    except (
-        SafetensorError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        RuntimeError,
-    ) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise CodecError(f"the training state cannot be read: {error}") from error
 
 
 def _metadata(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
-    facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
-    return dict(facts)
-
-
-def _unpacked(packed: Tensor, shape: list[int]) -> Tensor:
-    rows, columns = (int(side) for side in shape)
-    return torch.from_numpy(np.unpackbits(packed.numpy(), count=rows * columns).astype(bool).reshape(rows, columns))
+    return dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"]))
 
 
 def _of(state: TrainingState, name: str, shape: torch.Size) -> Tensor:

@@ -100,13 +100,13 @@ def score_named(name: str) -> Score:
     score = extensions.find(extensions.SCORES, name, SCORES)
     if name in SCORES:
         return score
-    return partial(_of_plugin, score, name, extensions.origin(extensions.SCORES, name, SCORES))
+    package = extensions.origin(extensions.SCORES, name, SCORES)
+    return partial(_of_plugin, score, extensions.Plugin(extensions.SCORES, name, package))
 
 
 def _of_plugin(
     score: Score,
-    name: str,
-    package: str,
+    plugin: extensions.Plugin,
     denoiser: Denoiser,
     prompts: Sequence[str],
     batches: Sequence[NoisedBatch],
@@ -116,7 +116,7 @@ def _of_plugin(
     Raises:
         ExtensionError: It failed, or they are none.
     """
-    with extensions.blamed(extensions.SCORES, name, package):
+    with plugin.blamed():
         scores = score(denoiser, prompts, batches)
     shapes = {matrix: weight.shape for matrix, weight in denoiser.model.base.items()}
     problem = ""
@@ -127,7 +127,7 @@ def _of_plugin(
     elif not all(bool(one.isfinite().all()) and bool((one >= 0).all()) for one in scores.values()):
         problem = "gave scores that are negative or not finite: expected numbers from 0 on"
     if problem:
-        raise extensions.unusable(extensions.SCORES, name, package, problem)
+        raise plugin.unusable(problem)
     return {matrix: scores[matrix].detach().float().cpu() for matrix in shapes}
 
 

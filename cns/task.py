@@ -16,6 +16,7 @@ from cns.drift import Moments
 from cns.errors import SettingsError
 from cns.regularizers import REGULARIZERS, PastConcept, regularizer_named
 from cns.selection import SCORES, Selection, score_named
+from cns.templates import Kind
 
 MAX_VECTORS = 16
 """Of 77 positions a prompt has; the registry takes 64 (chosen)."""
@@ -119,6 +120,7 @@ class TrainingTask:
         prompts: For each image, the prompts that may describe it; they contain the token.
         prior: Images of the class noun as the base draws it, shape (P, R, R, 3), uint8, for `Settings.prior`; or None.
         prior_prompts: One for each of them.
+        kind: An object or a style.
     """
 
     name: str
@@ -128,6 +130,7 @@ class TrainingTask:
     prompts: Sequence[Sequence[str]]
     prior: NDArray[np.uint8] | None = None
     prior_prompts: Sequence[str] = ()
+    kind: Kind = "object"
 
 
 @dataclass(frozen=True)

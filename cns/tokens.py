@@ -21,7 +21,7 @@ from tokenizers import AddedToken
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from cns.errors import TokenError
+from cns.errors import SettingsError, TokenError
 from cns.templates import is_further_vector, vector_tokens, whole_token
 
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
@@ -71,10 +71,20 @@ def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: 
             weight[tokenizer.convert_tokens_to_ids(token)] = row.to(weight)
 
 
-def unread_prompts(tokenizer: CLIPTokenizer, prompts: Iterable[str], token: str) -> list[str]:
-    """The prompts in which a token of the vocabulary does not stand, or only beyond what the text encoder reads."""
+def check_read(tokenizer: CLIPTokenizer, prompts: Iterable[str], token: str) -> None:
+    """Refuse prompts in which a token of the vocabulary does not stand, or only beyond what the text encoder reads.
+
+    Raises:
+        SettingsError: One is such; the message shows it.
+    """
     wanted = tokenizer.convert_tokens_to_ids(token)
-    return [prompt for prompt in prompts if wanted not in tokenizer(prompt, truncation=True).input_ids]
+    for prompt in prompts:
+        if wanted not in tokenizer(prompt, truncation=True).input_ids:
+            raise SettingsError(
+                f"{token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
+                f"prompt {prompt[:60]!r}…",
+                "Shorten the caption, or mark the place of the token near its beginning by [trigger]",
+            )
 
 
 def _added(token: str) -> AddedToken:

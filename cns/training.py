@@ -15,7 +15,8 @@ so there it ends in the last digits nearby. The module stores nothing and prints
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,15 +25,16 @@ from cns import grid
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
-from cns.errors import CodecError, SettingsError
+from cns.errors import CodecError
 from cns.flat import Flat, finite, learning_rate
+from cns.masks import positions_of
 from cns.regularizers import History, Projection, Ties, regularizer_named
 from cns.report import Report
 from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
 from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
-from cns.tokens import class_noun_row, keep_norm, norm_band, trainable_rows, unread_prompts
+from cns.tokens import check_read, class_noun_row, keep_norm, norm_band, trainable_rows
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
@@ -70,35 +72,22 @@ def learn_concept(
         CodecError: The state is not one of such a training.
     """
     settings.check()
-    denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    row = first_rows(model, task, settings)
-    tokenizer = model.pipeline.tokenizer
-    if unread := unread_prompts(tokenizer, itertools.chain.from_iterable(task.prompts), task.token):
-        raise SettingsError(
-            f"{task.token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
-            f"prompt {unread[0][:60]!r}…",
-            "Shorten the caption, or mark the place of the token near its beginning by [trigger]",
-        )
-    latents = encode_images(model.pipeline, task.images)
-    row = row.to(model.pipeline.device).requires_grad_()
+    run = _Run(model, task, settings, report, checkpoint, state)
     model.freeze()
     try:
-        with recomputing(model.pipeline, latents.shape[-1]):
-            run = _Run(denoiser, task, latents, row, settings, report, checkpoint, state)
-            if task.prior is not None and settings.prior:
-                run.prior = encode_images(model.pipeline, task.prior)
+        with recomputing(model.pipeline, run.latents.shape[-1]):
             run.warm_up()
             selection = run.select(constraints)
             device = model.pipeline.device
             history = History(model.base, parent, selection.masks, constraints.past, constraints.calibration, device)
-            trained = run.finetune(selection, history)
+            trained = run.finetune(history)
     finally:
         model.write(parent)
         model.freeze()
     delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}
     rows = {token: one.detach().float().cpu() for token, one in run.rows().items()}
     model.add_tokens(rows)
-    weights = ConceptWeights(task.name, task.class_noun, rows, delta)
+    weights = ConceptWeights(task.name, task.class_noun, rows, delta, task.kind)
     return Learned(weights, selection, run.series, settings.plain(), settings.plugins)
 
 
@@ -114,35 +103,46 @@ def first_rows(model: Model, task: TrainingTask, settings: Settings) -> Tensor:
 
 
 class _Run:
-    """One training: what warm-up, selection and finetuning share."""
+    """One training: what warm-up, selection and finetuning share. Made, it has installed the token.
+
+    Attributes:
+        latents: Of the concept's images.
+        prior: Of the class noun's images, see `Settings.prior`; None without any.
+        row: The token's row, shape (D,), or of several vectors (V, D), float32: what is trained.
+        selection: The concept neurons; None during the warm-up.
+        series: Figures of each step so far.
+    """
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        model: Model,
         task: TrainingTask,
-        latents: Tensor,
-        row: Tensor,
         settings: Settings,
         report: Report,
         checkpoint: Checkpoint,
         state: TrainingState | None,
     ) -> None:
-        self.denoiser, self.task, self.latents, self.row = denoiser, task, latents, row
-        self.settings, self.report, self.checkpoint, self.state = settings, report, checkpoint, state
-        self.text_encoder = denoiser.pipeline.text_encoder
+        self.task, self.settings, self.report, self.checkpoint, self.state = task, settings, report, checkpoint, state
+        pipeline = model.pipeline
+        self.denoiser = Denoiser(model, autocast_dtype(pipeline.device))
+        self.text_encoder = pipeline.text_encoder
+        row = first_rows(model, task, settings)
+        check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), task.token)
+        self.latents = encode_images(pipeline, task.images)
+        self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
+        self.row = row.to(pipeline.device).requires_grad_()
         self.tokens = vector_tokens(task.token, settings.vectors)
-        self.ids = denoiser.pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
-        self.band = norm_band(denoiser.pipeline.tokenizer, self.text_encoder, row) if settings.norm_guard else None
+        self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
+        self.band = norm_band(pipeline.tokenizer, self.text_encoder, self.row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)
+        self.selection: Selection | None = None
         self.series = {name: list(values) for name, values in state.series.items()} if state else {}
-        self.prior: Tensor | None = None
-        """Latents of images of the class noun, see `Settings.prior`."""
         if state is not None:
             self._set_generator(state)
 
-    def draw(self) -> NoisedBatch:
+    def draw(self, latents: Tensor, prompts: Sequence[Sequence[str]]) -> NoisedBatch:
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        return draw_batch(self.latents, self.task.prompts, size, steps, self.generator)
+        return draw_batch(latents, prompts, size, steps, self.generator)
 
     def rows(self) -> dict[str, Tensor]:
         """The row of each of the token's vectors, views of the one that is trained."""
@@ -152,7 +152,7 @@ class _Run:
         """The denoising loss of a batch, the token's rows in their places."""
         rows = self.rows().values() if len(self.tokens) > 1 else [self.row]
         with trainable_rows(self.text_encoder, dict(zip(self.ids, rows, strict=True))):
-            return self.denoiser.loss(self.draw())
+            return self.denoiser.loss(self.draw(self.latents, self.task.prompts))
 
     def prior_loss(self) -> Tensor:
         """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.
@@ -160,9 +160,7 @@ class _Run:
         Source: Ruiz et al., "DreamBooth" (CVPR 2023), eq. 2, lambda = 1.
         """
         assert self.prior is not None
-        size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        prompts = [[prompt] for prompt in self.task.prior_prompts]
-        return self.denoiser.loss(draw_batch(self.prior, prompts, size, steps, self.generator))
+        return self.denoiser.loss(self.draw(self.prior, [[prompt] for prompt in self.task.prior_prompts]))
 
     def guard(self) -> None:
         """Keep the rows' lengths within the band, where that was asked for."""
@@ -171,7 +169,7 @@ class _Run:
 
     def warm_up(self) -> None:
         """Train the token's row alone."""
-        if self._goes_on("finetuning"):
+        if self._saved("finetuning"):
             return
         optimizer = torch.optim.AdamW([self.row], lr=WARMUP_RATE * self.settings.token_lr, weight_decay=0.0)
         losses, steps = self.series.setdefault("warmup_loss", []), self.settings.warmup_steps
@@ -181,68 +179,68 @@ class _Run:
             optimizer.step()
             self.guard()
             losses.append(finite(loss))
-            self.checkpoint(self._state("token warm-up", step + 1, {"row": self.row}, optimizer), due=step + 1 == steps)
+            self._keep("token warm-up", step + 1, {"row": self.row}, optimizer, due=step + 1 == steps)
             self.report("token warm-up", step + 1, steps, loss=losses[-1])
 
     def select(self, constraints: TrainingConstraints) -> Selection:
         """Score the concept's weights and fill the budget; or take the masks of a state that has them."""
         for parameter in kv_parameters(self.denoiser.pipeline).values():
             parameter.requires_grad_(True)
-        if self.state is not None and self.state.stage == "finetuning":
-            return self._selected(self.state, constraints.general)
+        if saved := self._saved("finetuning"):
+            self.selection = self._selected(saved, constraints.general)
+            return self.selection
         self.denoiser.model.add_tokens({token: row.detach() for token, row in self.rows().items()})
         prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
-        batches = [self.draw() for _ in range(SCORE_BATCHES)]
+        batches = [self.draw(self.latents, self.task.prompts) for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
         scores = score_named(self.settings.score)(self.denoiser, prompts, batches)
         vote = self.settings.past_vote
         held = None if vote is None or not constraints.masks else voted(constraints.masks, vote)
         budget, ratio = self.settings.budget, self.settings.general_ratio
-        selection = select_concept_neurons(scores, constraints.general, budget, ratio, held)
-        self.report("selection", 1, 1, neurons=selection.count)
-        return selection
+        self.selection = select_concept_neurons(scores, constraints.general, budget, ratio, held)
+        self.report("selection", 1, 1, neurons=self.selection.count)
+        return self.selection
 
-    def finetune(self, selection: Selection, history: History) -> Weights:
-        """Train the masked weights and the token's row; return all K/V weights, float32, CPU."""
+    def finetune(self, history: History) -> Weights:
+        """Train the weights in the history's mask and the token's row; return all K/V weights, float32, CPU."""
         settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
-        penalty = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
-        project, finish = (penalty.project, penalty.finish) if isinstance(penalty, Ties) else (None, None)
-        flat = Flat(live, selection.masks)
+        built = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
+        ties = built if isinstance(built, Ties) else Ties(built)
+        flat = Flat(live, history.masks)
         trained = {"flat": flat.values, "row": self.row}
         groups = [{"params": [flat.values]}, {"params": [self.row]}]
         optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
         losses, penalties = self.series.setdefault("loss", []), self.series.setdefault("penalty", [])
         first = self._begin("finetuning", trained, optimizer)
-        if self._goes_on("finetuning"):
+        if self._saved("finetuning"):
             flat.scatter()
         else:
-            self.checkpoint(self._state("finetuning", 0, trained, optimizer, selection), due=True)
+            self._keep("finetuning", 0, trained, optimizer, due=True)
         for step in range(first, settings.steps):
             factor = learning_rate(step, settings.steps)
             for group, rate in zip(optimizer.param_groups, (settings.lr, settings.token_lr), strict=True):
                 group["lr"] = rate * factor
             loss = self.loss() + self.prior_loss() if self.prior is not None else self.loss()
-            extra = penalty(live)
+            extra = ties(live)
             *slopes, self.row.grad = torch.autograd.grad(loss + extra, [*live.values(), self.row])
             flat.gather(slopes)
-            self._step(optimizer, flat, project)
+            self._step(optimizer, flat, ties.project)
             flat.scatter()
             losses.append(finite(loss))
             penalties.append(float(extra.detach()))
-            state = self._state("finetuning", step + 1, trained, optimizer, selection)
-            self.checkpoint(state, due=step + 1 == settings.steps)
+            self._keep("finetuning", step + 1, trained, optimizer, due=step + 1 == settings.steps)
             self.report("finetuning", step + 1, settings.steps, loss=losses[-1], penalty=penalties[-1])
-        if finish is not None:
-            flat.become(flat.start + flat.pick(finish(flat.dense(flat.values.detach() - flat.start))))
+        if ties.finish is not None:
+            flat.become(flat.start + flat.pick(ties.finish(flat.dense(flat.values.detach() - flat.start))))
             flat.scatter()
         return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in live.items()}
 
     def _step(self, optimizer: torch.optim.Optimizer, flat: Flat, project: Projection | None) -> None:
         """Take the optimizer's step, or what a projection leaves of it."""
-        before = None if project is None else flat.values.detach().clone()
+        before = flat.values.detach().clone()
         optimizer.step()
         self.guard()
-        if project is None or before is None:
+        if project is None:
             return
         step = flat.values.detach() - before
         applied = flat.pick(project(flat.dense(step)))
@@ -250,31 +248,28 @@ class _Run:
         left = float(applied.square().sum() / step.square().sum().clamp_min(1e-30))
         self.series.setdefault("energy_left", []).append(left)
 
-    def _goes_on(self, stage: Stage) -> bool:
-        """Whether the state to go on from is of this stage."""
-        return self.state is not None and self.state.stage == stage
+    def _saved(self, stage: Stage) -> TrainingState | None:
+        """The state to go on from, if it is of this stage."""
+        return self.state if self.state is not None and self.state.stage == stage else None
 
     def _begin(self, stage: Stage, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
         """Set everything to the state to go on from, if it is of this stage; return the first step to take."""
-        if self.state is None or self.state.stage != stage:
+        saved = self._saved(stage)
+        if saved is None:
             return 0
-        put_back(self.state, trained, optimizer)
-        return self.state.step
+        put_back(saved, trained, optimizer)
+        return saved.step
 
-    def _state(
-        self,
-        stage: Stage,
-        step: int,
-        trained: Mapping[str, Tensor],
-        optimizer: torch.optim.Optimizer,
-        selection: Selection | None = None,
-    ) -> TrainingState:
+    def _keep(
+        self, stage: Stage, step: int, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, *, due: bool
+    ) -> None:
+        """Hand over the state after `step` steps of a stage."""
         tensors = {"generator": self.generator.get_state(), **take(trained, optimizer)}
-        series = {name: list(values) for name, values in self.series.items()}
-        if selection is None:
-            return TrainingState(stage, step, tensors, series)
-        shares = (selection.general_share, selection.general_overlap)
-        return TrainingState(stage, step, tensors, series, selection.masks, shares)
+        state = TrainingState(stage, step, tensors, {name: list(values) for name, values in self.series.items()})
+        if self.selection is not None:
+            shares = (self.selection.general_share, self.selection.general_overlap)
+            state = replace(state, masks=self.selection.masks, shares=shares)
+        self.checkpoint(state, due=due)
 
     def _set_generator(self, state: TrainingState) -> None:
         try:
@@ -290,7 +285,7 @@ class _Run:
 
 
 def _to_grid(model: Model, name: str, trained: Tensor, parent: Tensor, mask: Tensor) -> SparseDelta:
-    positions = mask.reshape(-1).nonzero().squeeze(1).numpy()
+    positions = positions_of(mask).numpy()
     change = (trained - parent).reshape(-1).numpy()[positions]
     exponent = model.exponents[name]
     rows, columns = trained.shape

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cns import grid
 from cns.errors import BaseModelError
@@ -74,15 +74,6 @@ class BaseFacts:
     def kv_weights(self) -> int:
         """Number of K/V weights, of which a concept may change a share."""
         return sum(math.prod(facts["shape"]) for facts in self.matrices.values())
-
-
-class KnowsComponents(Protocol):
-    """Anything that records the digests of a base's files."""
-
-    @property
-    def components(self) -> Mapping[str, Mapping[str, str]]:
-        """{component: {file name: SHA-256 hex}}."""
-        ...
 
 
 def resolve_base(
@@ -208,20 +199,20 @@ def describe_base(folder: Path) -> BaseFacts:
     return BaseFacts(family.name, file_digests(folder), dict(sorted(matrices.items())), parameters)
 
 
-def check_base(folder: Path, facts: KnowsComponents) -> None:
+def check_base(folder: Path, components: Mapping[str, Mapping[str, str]]) -> None:
     """Make sure that a folder still holds the base it is said to hold.
 
     Args:
         folder: A diffusers folder.
-        facts: What was recorded when the base was first described.
+        components: What `BaseFacts.components` was when the base was first described.
 
     Raises:
         BaseModelError: a file differs, is missing or is new; `changed` lists each with both digests.
     """
     found = file_digests(folder)
     changed = []
-    for component in sorted({*facts.components, *found}):
-        expected_files, found_files = facts.components.get(component, {}), found.get(component, {})
+    for component in sorted({*components, *found}):
+        expected_files, found_files = components.get(component, {}), found.get(component, {})
         for name in sorted({*expected_files, *found_files}):
             expected, actual = expected_files.get(name, "absent"), found_files.get(name, "absent")
             if expected != actual:
@@ -250,6 +241,6 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def resolution_of(folder: Path) -> int:
-    """Side in pixels of the images that a base makes, from its configs; `cns.loading.native_resolution` agrees."""
+    """Side in pixels of the images that a base makes, by its configs, whatever its family."""
     blocks = read_json(folder / "vae" / "config.json")["block_out_channels"]
     return int(read_json(folder / "unet" / "config.json")["sample_size"] * 2 ** (len(blocks) - 1))

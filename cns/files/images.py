@@ -22,19 +22,9 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from cns.errors import ImageError
-from cns.files.captions import class_noun_in, fill_caption, read_captions
+from cns.files.captions import read_captions
 from cns.files.decoding import DECODE_ERRORS, FORMATS, OTHER_COST, decode_square
 from cns.files.plain import read_regular_file, reason_of
-
-__all__ = [
-    "ImageSet",
-    "TrainingImage",
-    "class_noun_in",
-    "decode_square",
-    "fill_caption",
-    "load_images",
-    "scan_folder",
-]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
 OTHER_IMAGE_SUFFIXES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
@@ -53,13 +43,11 @@ class TrainingImage:
 
     Attributes:
         name: File name.
-        pixels: Shape (R, R, 3), uint8, sRGB.
         caption: Its caption, placeholders not filled; None if there is none.
         sha256: Hex digest of the file's bytes.
     """
 
     name: str
-    pixels: NDArray[np.uint8]
     caption: str | None
     sha256: str
 
@@ -70,18 +58,15 @@ class ImageSet:
 
     Attributes:
         images: At least one.
+        pixels: All of them, shape (N, R, R, 3), uint8, sRGB.
         skipped: (file name, reason) of files that look like images and were not taken.
         warning: What makes these images a poor set, or None.
     """
 
     images: tuple[TrainingImage, ...]
+    pixels: NDArray[np.uint8]
     skipped: tuple[tuple[str, str], ...]
     warning: str | None
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """All images, shape (N, R, R, 3), uint8."""
-        return np.stack([image.pixels for image in self.images])
 
     @property
     def captions(self) -> tuple[str | None, ...]:
@@ -144,12 +129,13 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
         raise _too_much(folder, f"{len(paths)} images of {resolution}x{resolution} pixels are more than a set may have")
     captions = read_captions(folder, paths)
     budget = _Budget(folder)
+    pixels = np.empty((len(paths), resolution, resolution, 3), np.uint8)
     images, bad = [], []
-    for path in paths:
+    for place, path in enumerate(paths):
         try:
             data = read_regular_file(path, MAX_FILE_BYTES)
             budget.read(len(data))
-            pixels = decode_square(data, resolution, budget.decode)
+            pixels[place] = decode_square(data, resolution, budget.decode)
         except UnidentifiedImageError:
             bad.append((path.name, f"no image, or not one of {', '.join(FORMATS)}"))
             continue
@@ -157,7 +143,7 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
             bad.append((path.name, reason_of(error)))
             continue
         name = path.name.encode("utf-8", "backslashreplace").decode("utf-8")  # a record holds no broken UTF-8
-        images.append(TrainingImage(name, pixels, captions.get(path.name), hashlib.sha256(data).hexdigest()))
+        images.append(TrainingImage(name, captions.get(path.name), hashlib.sha256(data).hexdigest()))
     if bad:
         listed = "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -167,7 +153,7 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
             folder=folder,
             bad=bad,
         )
-    return ImageSet(tuple(images), _skipped(folder), _warning(images))
+    return ImageSet(tuple(images), pixels, _skipped(folder), _warning(images))
 
 
 class _Budget:

@@ -55,7 +55,6 @@ def infer_class_noun(
     min_probability: float,
     *,
     folder_name: str = "",
-    templates: Sequence[str] = ("a {}",),
 ) -> ClassNoun:
     """Find the class noun of a set of images.
 
@@ -66,7 +65,6 @@ def infer_class_noun(
         labeller: The base's CLIP.
         min_probability: What the best label must reach to be taken.
         folder_name: Name of the folder that the images are in; empty if it says nothing.
-        templates: Texts with one `{}` that a noun is averaged over.
 
     Raises:
         ClassNounError: no label is probable enough; `candidates` holds the best three.
@@ -75,7 +73,7 @@ def infer_class_noun(
         return ClassNoun(noun, "captions", 1.0)
     if noun := class_noun_in([re.sub(r"[\W_]+", " ", folder_name)], nouns):
         return ClassNoun(noun, "folder", 1.0)
-    probabilities = labeller.label(images, nouns, templates)
+    probabilities = labeller.label(images, nouns)
     best = np.argsort(-probabilities, kind="stable")[:CANDIDATES]
     candidates = [(nouns[place], float(probabilities[place])) for place in best]
     if candidates[0][1] < min_probability:

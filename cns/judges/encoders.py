@@ -11,9 +11,10 @@ batch nor on a library's image processor. The module makes features; what is mad
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,9 +23,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cns.errors import BaseModelError, MetricError
-from cns.families import Family
 from cns.files.models import check_part
-from cns.judges.files import WEIGHTS_NAME, find_judge, folder_digest, is_dino, missing
+from cns.judges.files import WEIGHTS_NAME, folder_digest, is_dino, missing
 from cns.judges.identity import IdentityEncoder
 from cns.judges.preparation import Preparation
 from cns.loading import check_size, fix_end_of_text
@@ -34,48 +34,61 @@ from cns.templates import fill_template
 with quiet_libraries():
     from transformers import CLIPModel, CLIPTokenizer
 
-if TYPE_CHECKING:
-    from transformers import Dinov2Model
-
 BATCH = 64
-ENCODERS = ("clip", "identity")
 
 
-class ImageEncoder(Protocol):
-    """What every judge of pictures offers."""
+class ImageEncoder(ABC):
+    """What every judge of pictures is and offers.
 
-    @property
-    def name(self) -> str:
-        """Short name, as in the protocol of an evaluation."""
-        ...
+    Args:
+        model: In float32, on its device.
+        preparation: How its pictures are prepared.
+        digest: SHA-256 hex over its files: scores of two digests are never compared.
+    """
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 hex over the encoder's files: scores of two digests are never compared."""
-        ...
+    name: str
+    """Short name, as in the protocol of an evaluation."""
+
+    def __init__(self, model: Any, preparation: Preparation, digest: str) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.preparation = preparation
+        self.digest = digest
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed N pictures, shape (N, H, W, 3), uint8, sRGB, as unit rows, shape (N, D), float32."""
-        ...
+        if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0 or images.dtype != np.uint8:
+            raise MetricError(
+                f"pictures of shape {images.shape} and type {images.dtype}: expected (N, H, W, 3) of uint8, N >= 1",
+                metric="image features",
+            )
+        device = next(self.model.parameters()).device
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(images), BATCH):
+                pixels = torch.from_numpy(self.preparation.prepare(images[start : start + BATCH]))
+                parts.append(self._embedded(pixels.to(device)))
+        return _unit_rows(torch.cat(parts))
+
+    @abstractmethod
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        """Prepared pictures, shape (B, 3, S, S), to rows of any length, shape (B, D)."""
 
 
-class ClipEncoder:
+class ClipEncoder(ImageEncoder):
     """A CLIP as judge of pictures and of pictures against text.
 
     Args:
         model: In float32, on its device.
-        tokenizer: The CLIP's own, which knows no special token of any concept.
         preparation: How its pictures are prepared.
         digest: SHA-256 hex over its files.
+        tokenizer: The CLIP's own, which knows no special token of any concept.
     """
 
     name = "clip"
 
-    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, preparation: Preparation, digest: str) -> None:
-        self.model = model.requires_grad_(False).eval()
+    def __init__(self, model: CLIPModel, preparation: Preparation, digest: str, tokenizer: CLIPTokenizer) -> None:
+        super().__init__(model, preparation, digest)
         self.tokenizer = tokenizer
-        self.preparation = preparation
-        self.digest = digest
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
@@ -87,13 +100,10 @@ class ClipEncoder:
         tokenizer = _load(CLIPTokenizer, folder)
         model = _load(CLIPModel, folder, dtype=torch.float32, use_safetensors=True).to(device)
         fix_end_of_text(model, tokenizer)
-        return cls(model, tokenizer, Preparation.from_folder(folder), folder_digest(folder))
+        return cls(model, Preparation.from_folder(folder), folder_digest(folder), tokenizer)
 
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
-        return _in_batches(
-            images, lambda part: self.model.get_image_features(pixel_values=self._pixels(part)).pooler_output
-        )
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        return self.model.get_image_features(pixel_values=pixels).pooler_output
 
     def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts as unit rows, shape (N, D), float32; each is cut at the tokenizer's length.
@@ -135,25 +145,11 @@ class ClipEncoder:
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return (weights / weights.sum(1, keepdims=True)).mean(0).astype(np.float32)
 
-    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(self.preparation.prepare(images)).to(self.model.device)
 
-
-class DinoEncoder:
-    """DINOv2 as judge of identity: the class token after the last norm.
-
-    Args:
-        model: In float32, on its device.
-        preparation: How its pictures are prepared.
-        digest: SHA-256 hex over its files.
-    """
+class DinoEncoder(ImageEncoder):
+    """DINOv2 as judge of identity: the class token after the last norm."""
 
     name = "identity"
-
-    def __init__(self, model: Dinov2Model, preparation: Preparation, digest: str) -> None:
-        self.model = model.requires_grad_(False).eval()
-        self.preparation = preparation
-        self.digest = digest
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
@@ -167,30 +163,14 @@ class DinoEncoder:
         model = _load(Dinov2Model, folder, dtype=torch.float32, use_safetensors=True).to(device)
         return cls(model, Preparation.from_folder(folder), folder_digest(folder))
 
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
-
-        def embed(part: NDArray[np.uint8]) -> Tensor:
-            pixels = torch.from_numpy(self.preparation.prepare(part)).to(self.model.device)
-            return self.model(pixel_values=pixels).last_hidden_state[:, 0]
-
-        return _in_batches(images, embed)
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        return self.model(pixel_values=pixels).last_hidden_state[:, 0]
 
 
-class IdentityJudge:
-    """The embedded base's own identity encoder (`identity.py`), which tells single drawings apart.
-
-    Args:
-        model: In float32, on its device.
-        digest: SHA-256 hex over its files.
-    """
+class IdentityJudge(ImageEncoder):
+    """The embedded base's own identity encoder (`identity.py`), which tells single drawings apart."""
 
     name = "identity"
-
-    def __init__(self, model: IdentityEncoder, digest: str) -> None:
-        self.model = model.requires_grad_(False).eval()
-        self.digest = digest
-        self.preparation = Preparation(size=64, crop=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # to [-1, 1]
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
@@ -203,38 +183,11 @@ class IdentityJudge:
             model = IdentityEncoder.from_pretrained(folder).to(device)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, BaseModelError) as error:
             raise missing(folder, error) from error
-        return cls(model, folder_digest(folder))
+        to_one = Preparation(size=64, crop=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # to [-1, 1]
+        return cls(model, to_one, folder_digest(folder))
 
-    def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
-        device = next(self.model.parameters()).device
-        return _in_batches(images, lambda part: self.model(torch.from_numpy(self.preparation.prepare(part)).to(device)))
-
-
-def load_encoders(
-    family: Family, base_folder: Path, device: torch.device | str = "cpu", names: Sequence[str] = ENCODERS
-) -> dict[str, Any]:
-    """Load the judges of a base.
-
-    Args:
-        family: The base's family.
-        base_folder: Where the base is; judges in its `clip/` and `identity/` win over the family's hub models.
-        device: Where they compute.
-        names: Which of "clip" and "identity".
-
-    Returns:
-        {"clip": ClipEncoder, "identity": IdentityJudge, DinoEncoder or None}: None where the base has no such judge.
-
-    Raises:
-        EncoderMissingError: a judge is neither in the base's folder nor on this machine nor to be fetched.
-    """
-    return {name: load_encoder(name, family, base_folder, device) for name in names}
-
-
-def load_encoder(name: str, family: Family, base_folder: Path, device: torch.device | str = "cpu") -> Any:
-    """Load one judge, "clip" or "identity"; None if the base has no identity judge. See `load_encoders`."""
-    folder = find_judge(name, family, base_folder)
-    return None if folder is None else load_judge(name, folder, device)
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        return self.model(pixels)
 
 
 def load_judge(name: str, folder: Path, device: torch.device | str = "cpu") -> ImageEncoder:
@@ -258,18 +211,6 @@ def _load(model_class: Any, folder: Path, **options: Any) -> Any:
             return model_class.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:
         raise missing(folder, error) from error
-
-
-def _in_batches(images: NDArray[np.uint8], embed: Any) -> NDArray[np.float32]:
-    """Features of any number of pictures as unit rows, `BATCH` pictures at a time."""
-    if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0 or images.dtype != np.uint8:
-        raise MetricError(
-            f"pictures of shape {images.shape} and type {images.dtype}: expected (N, H, W, 3) of uint8, N >= 1",
-            metric="image features",
-        )
-    with torch.no_grad():
-        parts = [embed(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
-    return _unit_rows(torch.cat(parts))
 
 
 def _unit_rows(features: Tensor) -> NDArray[np.float32]:

@@ -187,7 +187,7 @@ def _base(folder: Path) -> Iterator[Sign]:
         return
     try:
         place = resolve_base(source, local_files_only=True)
-        check_base(place, base)
+        check_base(place, base.components)
     except MethodError as error:
         yield Sign(level="bad", about="base model", found=error.message, fix=error.hint)
         return

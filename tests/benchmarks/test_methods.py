@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept
+from benchmarks.judging import without_tokens
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
 from benchmarks.peers.loop import Recipe
@@ -147,3 +148,17 @@ def test_a_random_mask_has_the_size_of_ours_and_other_places(room: Classroom, co
     sizes = [sum(int(mask.sum()) for mask in masks.values()) for masks in (ours, random)]
     both = sum(int((ours[name] & random[name]).sum()) for name in ours)
     assert sizes[0] == sizes[1] > both
+
+
+@pytest.mark.parametrize(
+    ("prompt", "plain"),
+    [
+        ("a <rex> dog on the grass", "a dog on the grass"),
+        ("a <Rex> apple and a <fay>, red", "an apple and a , red"),
+        ("an <x.1> dog", "a dog"),
+        ("a rexen dog", "a rexen dog"),
+        ("a", "a"),
+    ],
+)
+def test_judge_reads_no_special_token(prompt: str, plain: str) -> None:
+    assert without_tokens(prompt, ["<rex>", "<fay>", "<x.1>", "rex"]) == plain

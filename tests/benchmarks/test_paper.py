@@ -22,7 +22,7 @@ from benchmarks.singles import SAME_AS
 from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
 from benchmarks.work import work
-from cns.loading import describe_base, resolve_base
+from cns.files.bases import describe_base, resolve_base
 
 
 def row(identity: float, text: float = 0.5) -> dict[str, float]:

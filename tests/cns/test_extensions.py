@@ -83,9 +83,9 @@ def test_a_plugin_of_the_wrong_kind_is_refused(monkeypatch, tmp_path):
 def test_what_fails_in_a_plugin_is_its_own_fault():
     with (
         pytest.raises(ExtensionError, match=r"the score 'odd' of the package odd 1 failed: KeyError: 'attn'") as caught,
-        extensions.blamed(extensions.SCORES, "odd", "odd 1"),
+        extensions.Plugin(extensions.SCORES, "odd", "odd 1").blamed(),
     ):
         raise KeyError("attn")
     assert (caught.value.name, caught.value.package) == ("odd", "odd 1")
-    with pytest.raises(SettingsError), extensions.blamed(extensions.SCORES, "odd", "odd 1"):
+    with pytest.raises(SettingsError), extensions.Plugin(extensions.SCORES, "odd", "odd 1").blamed():
         raise SettingsError("our own")

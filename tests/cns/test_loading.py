@@ -17,8 +17,9 @@ from cns import grid
 from cns.errors import BaseModelError, SettingsError
 from cns.families import FAMILIES
 from cns.files import bases
+from cns.files.bases import check_base, describe_base, resolution_of, resolve_base
 from cns.files.tensors import read_header, read_tensor
-from cns.loading import check_base, describe_base, load_pipeline, native_resolution, pick_device, resolve_base
+from cns.loading import load_pipeline, pick_device
 from tests.tiny import POSITIONS, VARIANTS, tiny_sd, tiny_tokenizer
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
@@ -52,7 +53,7 @@ def test_every_variant_loads_and_generates_silently(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipeline = load_pipeline(folder)
-    assert native_resolution(pipeline) == 64
+    assert resolution_of(folder) == pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor == 64
     assert pipeline.tokenizer.model_max_length == POSITIONS
     assert pipeline.safety_checker is None
     image = pipeline(["a dog"], num_inference_steps=2).images[0]
@@ -93,7 +94,7 @@ def test_facts_are_those_of_the_loaded_weights(shared: Path) -> None:
 def test_no_location_participates(shared: Path, own: Path) -> None:
     (own / "unet" / "README.md").write_text("not loaded, so not part of the base")
     assert describe_base(own) == describe_base(shared)
-    check_base(own, describe_base(shared))
+    check_base(own, describe_base(shared).components)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -108,7 +109,7 @@ def test_half_precision_file_is_another_base_and_loads_as_float32(shared: Path, 
     assert facts.matrices[name]["sha256"] == hashlib.sha256(weight.astype("<f4").tobytes()).hexdigest()
     assert facts.denoiser_parameters == original.denoiser_parameters
     with pytest.raises(BaseModelError) as caught:
-        check_base(own, original)
+        check_base(own, original.components)
     (name, expected, found), *others = caught.value.changed
     assert not others
     assert name == str(UNET)
@@ -127,14 +128,14 @@ def test_fp16_variant_is_used_where_there_is_no_other(own: Path) -> None:
 def test_one_changed_byte_is_another_base(shared: Path, own: Path, file: str) -> None:
     (own / file).write_bytes((own / file).read_bytes() + b"\n")
     with pytest.raises(BaseModelError) as caught:
-        check_base(own, describe_base(shared))
+        check_base(own, describe_base(shared).components)
     assert [name for name, _, _ in caught.value.changed] == [file]
 
 
 def test_new_file_is_named_as_absent_before(shared: Path, own: Path) -> None:
     (own / "tokenizer" / "extra.json").write_text("{}")
     with pytest.raises(BaseModelError) as caught:
-        check_base(own, describe_base(shared))
+        check_base(own, describe_base(shared).components)
     assert caught.value.changed[0][:2] == ("tokenizer/extra.json", "absent")
 
 
@@ -310,8 +311,8 @@ def test_embedded_base_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     folder = resolve_base("emoji-64")
     facts = describe_base(folder)
     assert facts.family == "emoji-64"
-    check_base(folder, facts)
+    check_base(folder, facts.components)
     pipeline = load_pipeline(folder)
-    assert native_resolution(pipeline) == 64
+    assert resolution_of(folder) == pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor == 64
     assert pipeline.tokenizer.model_max_length == 32
     assert capfd.readouterr() == ("", "")

@@ -11,33 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cns.continual import bwt, bwt_per_prompt, forgetting, is_learned, learned_gain, plasticity, retention
 from cns.errors import MetricError
-from cns.gate import incomplete_beta, student_t_cdf, student_t_quantile
+from cns.gate import (
+    Outcome,
+    decide,
+    incomplete_beta,
+    paired_drop,
+    standard_error,
+    student_t_cdf,
+    student_t_quantile,
+    studentised_interval,
+    worst,
+)
 from cns.metrics import (
     METRICS,
-    Outcome,
-    bwt,
-    bwt_per_prompt,
     ceiling,
     class_drift,
     clip_score,
     clip_t,
     confusion_margin,
     copying,
-    decide,
     diversity,
-    forgetting,
     image_similarities,
     image_similarity,
-    is_learned,
-    learned_gain,
-    paired_drop,
-    plasticity,
-    retention,
-    standard_error,
-    studentised_interval,
     text_similarities,
-    worst,
     zero_shot_drift,
 )
 

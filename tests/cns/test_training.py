@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cns import codec
-from cns.compose import kv_parameters, weights_digest
+from cns.compose import kv_parameters
 from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.drift import prompt_moments
 from cns.errors import GridError, MethodError, SettingsError
@@ -21,6 +21,7 @@ from cns.selection import SCORES
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.timing import time_steps
 from cns.training import learn_concept
+from tests.weights import weights_digest
 
 SETTINGS = Settings(
     score="wanda",
@@ -68,6 +69,11 @@ def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
     settings = dataclasses.replace(SETTINGS, score=score, reg=reg)
     one, other = (stored(learn(tiny_model(tiny_folders["sd-1"]), settings)) for _ in range(2))
     assert one == other
+
+
+@pytest.mark.parametrize("kind", ["object", "style"])
+def test_what_is_learned_is_of_the_kind_that_was_asked_for(model, kind):
+    assert learn(model, what=dataclasses.replace(task(), kind=kind)).weights.kind == kind
 
 
 def test_another_seed_gives_other_bytes(tiny_folders):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from cns.families import FAMILIES
 from cns.files.captions import fill_style_caption
-from cns.templates import fill_template
+from cns.templates import Kind, fill_template
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.learning.past import protected_prompts
 from cns_cli.porcelain.models.session import Session
@@ -18,6 +20,12 @@ from registry.objects import Concept, Evaluation, Record
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add
+
+
+@dataclass
+class Name:
+    phrase: str
+    kind: Kind = "object"
 
 
 @pytest.fixture
@@ -95,14 +103,15 @@ def test_a_later_object_protects_the_style_in_front_of_it(styled):
     session = Session.open(Repository(styled), "cpu")
     base = session.base
     alone = [one.replace("{}", "<mona> style") for one in base.family.style.regularization]
-    found = protected_prompts(base, "<mona> style", ["<rex> dog"], ["<fx> style"], "style")
+    mona, fx = Name("<mona> style", "style"), Name("<fx> style", "style")
+    found = protected_prompts(base, mona, [Name("<rex> dog"), fx])
     assert found == [
         *alone,
         "a <mona> style <rex> dog",
         "a <mona> style <fx> style picture",
         "a <fx> style <mona> style picture",
     ]
-    of_rex = protected_prompts(base, "<rex> dog", ["<tom> cat"], ["<mona> style"])
+    of_rex = protected_prompts(base, Name("<rex> dog"), [Name("<tom> cat"), mona])
     assert of_rex[-1] == "a <mona> style <rex> dog"
     assert "a <rex> dog and a <tom> cat" in of_rex
 

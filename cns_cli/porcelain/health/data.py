@@ -20,6 +20,7 @@ from safetensors.numpy import load
 from cns import codec
 from cns.errors import MethodError
 from cns.grid import MAX_CHANGE, MAX_TOTAL
+from cns_cli.porcelain.models.deltas import delta_of
 from registry.errors import RegistryError
 from registry.health.findings import Finding, Graph
 from registry.objects import Base, Blob, Concept, Evaluation, References, Tree
@@ -86,7 +87,7 @@ class _Data:
         stored = self.store.get(known, Concept)
         base_id = self.store.get(stored.trained_on, Tree).base
         matrices = self._base(base_id).matrices
-        delta = codec.decode(self._blob(stored.mask), self._blob(stored.delta))
+        delta = delta_of(self.store, stored)
         peaks = dict.fromkeys(sorted(matrices), 0)
         for name, sparse in delta.items():
             facts = matrices.get(name)
@@ -132,8 +133,7 @@ class _Data:
                 yield f"its score '{name}' holds what is no finite number"
 
     def _exact(self, stored: Tree) -> Iterator[str]:
-        concepts = [self.store.get(concept, Concept) for concept in stored.concepts.values()]
-        deltas = [codec.decode(self._blob(one.mask), self._blob(one.delta)) for one in concepts]
+        deltas = [delta_of(self.store, self.store.get(concept, Concept)) for concept in stored.concepts.values()]
         for name, facts in self._base(stored.base).matrices.items():
             rows, columns = facts["shape"]
             total = codec.total_steps([delta[name] for delta in deltas if name in delta], (rows, columns))

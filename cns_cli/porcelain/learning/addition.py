@@ -11,19 +11,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
-import torch
-import transformers
 from PIL import Image
 
 from cns.capacity import Capacity, capacity
-from cns.metrics import ceiling, is_learned
+from cns.codec import Delta, overlap
+from cns.continual import is_learned
+from cns.metrics import ceiling
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.interrupted import command_of
+from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
@@ -39,6 +39,14 @@ from registry.trees import with_concept
 PREVIEW_IMAGES = 8
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Images of the judge's prompts, prompt by prompt, shape (P * n, R, R, 3), uint8, and what they score."""
+
+    pictures: Pixels
+    scores: Scores
+
+
 @dataclass
 class Addition:
     """A learned and judged concept whose objects are stored, but which is not committed.
@@ -50,12 +58,10 @@ class Addition:
         learned: Weights, selection, losses.
         concept_id: Id of the stored concept.
         references: Features of the training images, by encoder.
-        before: Scores of the class noun alone on the parent.
-        after: Scores of the concept on its own tree.
-        pictures: The images behind `before` and `after`.
+        before: The class noun alone on the parent.
+        after: The concept on its own tree.
         drift: K/V drift of each old concept since its birth (relative, squared).
         others: Name -> id of each old concept.
-        overlap: Share of this concept's neurons that each old concept's mask holds too.
     """
 
     options: AddOptions
@@ -64,12 +70,10 @@ class Addition:
     learned: Learned
     concept_id: str
     references: Features
-    before: Scores
-    after: Scores
-    pictures: tuple[Pixels, Pixels]
+    before: Judged
+    after: Judged
     drift: Mapping[str, float]
     others: Mapping[str, str]
-    overlap: Mapping[str, float]
 
     def commit(self, seen: str) -> Committed:
         """Commit the concept on top of `seen`, or of what HEAD's branch has become meanwhile."""
@@ -138,13 +142,13 @@ class Addition:
     @property
     def was_learned(self) -> bool:
         """The gain over the class noun is at least three standard errors, over prompts."""
-        after, before = self.after.main, self.before.main
-        return is_learned((after - before).mean(1))
+        return is_learned((self.after.scores.main - self.before.scores.main).mean(1))
 
     @cached_property
     def figures(self) -> dict[str, float]:
         """The figures that log, status and MLflow show; all floats."""
         model, selection = self.session.base.model, self.learned.selection
+        before, after = self.before.scores, self.after.scores
         stored = self.session.repo.objects
         concept = stored.get(self.concept_id, Concept)
         parts = (concept.mask, concept.delta)
@@ -158,23 +162,26 @@ class Addition:
             "general_overlap": selection.general_overlap,
             **self.capacity.figures(),
             "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
-            "identity_before": _mean(self.before.identity),
-            "identity_after": _mean(self.after.identity),
+            "identity_before": _mean(before.identity),
+            "identity_after": _mean(after.identity),
             "identity_ceiling": self._ceiling("identity"),
-            "clip_i_before": _mean(self.before.clip_i),
-            "clip_i_after": _mean(self.after.clip_i),
+            "clip_i_before": _mean(before.clip_i),
+            "clip_i_after": _mean(after.clip_i),
             "clip_i_ceiling": self._ceiling("clip"),
-            "clip_t_before": _mean(self.before.clip_t),
-            "clip_t_after": _mean(self.after.clip_t),
+            "clip_t_before": _mean(before.clip_t),
+            "clip_t_after": _mean(after.clip_t),
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
     @cached_property
     def capacity(self) -> Capacity:
         """How much of the key and value weights concepts hold now."""
-        earlier = [self.session.concept(one).delta for one in self.others.values()]
         general = {name: mask.numpy() for name, mask in self.learned.selection.general.items()}
-        return capacity(self.learned.weights.delta, earlier, general)
+        return capacity(self.learned.weights.delta, list(self._earlier.values()), general)
+
+    @property
+    def _earlier(self) -> dict[str, Delta]:
+        return {name: self.session.concept(one).delta for name, one in self.others.items()}
 
     @cached_property
     def preview(self) -> Path | None:
@@ -192,14 +199,15 @@ class Addition:
 
     @cached_property
     def _sheet(self) -> bytes:
-        before, after = (_spread(pictures) for pictures in self.pictures)
-        rows = [
-            (f"training images of {self.subject.name}", _pictures(self.subject.images.pixels[:PREVIEW_IMAGES])),
-            (f"{fill_template('a {}', self.subject.class_noun)} …, before", _pictures(before)),
-            (f"a {self.subject.phrase} …, after", _pictures(after)),
-        ]
+        subject = self.subject
+        rows = {
+            f"training images of {subject.name}": subject.images.pixels[:PREVIEW_IMAGES],
+            f"{fill_template('a {}', subject.class_noun)} …, before": _spread(self.before.pictures),
+            f"a {subject.phrase} …, after": _spread(self.after.pictures),
+        }
         buffer = BytesIO()
-        contact_sheet(rows).save(buffer, format="PNG", optimize=True)
+        sheet = contact_sheet([(title, [*map(Image.fromarray, pictures)]) for title, pictures in rows.items()])
+        sheet.save(buffer, format="PNG", optimize=True)
         return buffer.getvalue()
 
     def _ceiling(self, encoder: str) -> float | None:
@@ -207,34 +215,27 @@ class Addition:
         return None if features is None or len(features) < 2 else ceiling(features)
 
     def _record(self) -> dict[str, Any]:
-        base = self.session.base
-        per_matrix = {name: int(mask.sum()) for name, mask in self.learned.selection.masks.items()}
+        base, learned = self.session.base, self.learned
         return {
             "params": {
-                **self.learned.settings,
+                **learned.settings,
                 "class_noun": self.subject.class_noun,
                 "token": self.subject.token,
-                **({} if self.subject.kind == "object" else {"kind": self.subject.kind}),
+                **self.subject.kind_of_style,
             },
             "metrics": self.figures,
-            "series": self.learned.series,
+            "series": learned.series,
             "previews": {"sheet": self.session.repo.objects.put(Blob(self._sheet))},
             "drift": dict(self.drift),
-            "overlap": dict(self.overlap),
-            "neurons": per_matrix,
+            "overlap": {name: overlap(learned.weights.delta, earlier) for name, earlier in self._earlier.items()},
+            "neurons": {name: int(mask.sum()) for name, mask in learned.selection.masks.items()},
             "captions": list(self.subject.images.captions),
             "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,
             "device": str(base.device),
             "dtype": str(base.model.pipeline.unet.dtype),
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "diffusers": diffusers.__version__,
-                "transformers": transformers.__version__,
-                **{f"plugin {what}": package for what, package in self.learned.plugins.items()},
-            },
+            "versions": {"python": platform.python_version(), **library_versions(learned.plugins)},
         }
 
 
@@ -245,7 +246,3 @@ def _mean(scores: np.ndarray | None) -> float | None:
 def _spread(pictures: Pixels) -> Pixels:
     """As many pictures as a sheet has room for, from all prompts."""
     return pictures[:: max(1, len(pictures) // PREVIEW_IMAGES)][:PREVIEW_IMAGES]
-
-
-def _pictures(pixels: Pixels) -> list[Image.Image]:
-    return [Image.fromarray(image) for image in pixels]

@@ -6,6 +6,7 @@ import math
 import resource
 import sys
 import time
+from pathlib import Path
 
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
@@ -27,6 +28,9 @@ from registry.repository import Repository
 MASK_AND_VALUE_BITS = 15
 """Bits that a changed weight costs at most (docs/benchmarks.md)."""
 
+Nouns = tuple[tuple[str, float], ...]
+"""Class nouns with their probabilities, the likeliest first."""
+
 
 def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
     """Measure what `cns add` would take; nothing is written.
@@ -35,32 +39,18 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     """
     began = time.monotonic()
     progress.stage("load the model")
-    if repo is None:
-        folder = resolve_base(DEFAULT_BASE)
-        base, cache, base_id = LoadedBase.of_facts(folder, describe_base(folder), options.device), None, ""
-    else:
-        session = Session.open(repo, options.device)
-        base, cache, base_id = session.base, session.cache, repo.tree_of(repo.head().commit).base
+    base, cache, base_id = _opened(options, repo)
     settings = settings_for(base, options)
     settings.check()
-    nouns: tuple[tuple[str, float], ...] = ()
-    warnings = [photos.warning] if photos.warning else []
-    if options.class_noun is None and options.kind == "object":
-        try:
-            found = class_noun_of(base, options, photos)
-            nouns = ((found.noun, found.probability),)
-        except ClassNounError as unclear:  # which the training would refuse
-            nouns = tuple(unclear.candidates)
-            warnings.append(f"{unclear.message}; {unclear.hint}")
+    nouns, unclear = _class_nouns(base, options, photos)
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
     noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
     per_step = time_steps(base.model, photos.pixels, noun, settings)
-    prompts = base.family.templates(options.kind).judge
     start = time.monotonic()
     base.images([f"a {noun}"] * 4, range(4))
     per_image = (time.monotonic() - start) / 4
-    drawn = (2 * JUDGED_IMAGES * len(prompts) + settings.prior) * per_image
+    drawn = (2 * JUDGED_IMAGES * len(base.family.templates(options.kind).judge) + settings.prior) * per_image
     if not general_neurons_known(base, settings, cache, base_id):
         drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
     return DryRun(
@@ -73,8 +63,28 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
         + (photos.pixels.nbytes if options.keep_images else 0),
         device=str(base.device),
         class_nouns=nouns,
-        warnings=tuple(warnings),
+        warnings=tuple(warning for warning in (photos.warning, unclear) if warning),
     )
+
+
+def _opened(options: AddOptions, repo: Repository | None) -> tuple[LoadedBase, Path | None, str]:
+    """The base, loaded, its registry's cache, and its id; without a registry the embedded base, which has neither."""
+    if repo is None:
+        folder = resolve_base(DEFAULT_BASE)
+        return LoadedBase.open(folder, describe_base(folder), options.device), None, ""
+    session = Session.open(repo, options.device)
+    return session.base, session.cache, repo.tree_of(repo.head().commit).base
+
+
+def _class_nouns(base: LoadedBase, options: AddOptions, images: ImageSet) -> tuple[Nouns, str | None]:
+    """What the images would be taken for, where the user does not say it; and why the training would refuse it."""
+    if options.class_noun is not None or options.kind == "style":
+        return (), None
+    try:
+        found = class_noun_of(base, options, images)
+    except ClassNounError as unclear:
+        return tuple(unclear.candidates), f"{unclear.message}; {unclear.hint}"
+    return ((found.noun, found.probability),), None
 
 
 def loss_passes(settings: Settings) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cns.compose import Weights
 from cns.general import Vote, find_general_neurons
+from cns.masks import pack, unpack
 from cns.report import Report
 from cns.task import Settings
 from cns_cli.porcelain.models.base import LoadedBase
@@ -45,7 +46,7 @@ def general_neurons_cached(
     general = find_general_neurons(base.model, base.calibration.selection, how, report)
     if path is not None:
         buffer = BytesIO()
-        np.savez(buffer, **{name: np.packbits(mask.numpy()) for name, mask in general.items()})  # type: ignore[arg-type]
+        np.savez(buffer, **{name: pack(mask) for name, mask in general.items()})  # type: ignore[arg-type]
         fsio.make_folder(path.parent)
         fsio.replace(path, buffer.getvalue())
     return general
@@ -82,11 +83,6 @@ def _read_masks(path: Path, base: Weights) -> dict[str, Tensor] | None:
             if sum(entry.file_size for entry in packed.infolist()) > most:
                 return None
         with np.load(path, allow_pickle=False) as stored:
-            return {
-                name: torch.from_numpy(
-                    np.unpackbits(stored[name], count=weight.numel()).astype(bool).reshape(weight.shape)
-                )
-                for name, weight in base.items()
-            }
+            return {name: unpack(stored[name], weight.shape) for name, weight in base.items()}
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error):
         return None

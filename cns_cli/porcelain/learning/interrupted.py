@@ -18,7 +18,8 @@ from registry.objects import Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
 
-_NOT_TYPED = {"name", "images", "dry_run", "resume", "typed", *(option.name for option in fields(Request))}
+# Fields of `AddOptions` that are no option of a training.
+NOT_TYPED = {"name", "images", "dry_run", "resume", "typed", *(option.name for option in fields(Request))}
 _ESCAPED = "file:"  # no whole path begins so
 
 
@@ -102,7 +103,7 @@ def command_of(options: AddOptions) -> str:
     words = []
     for option in fields(AddOptions):
         value = getattr(options, option.name)
-        if option.name not in _NOT_TYPED and value != option.default:
+        if option.name not in NOT_TYPED and value != option.default:
             words += [flag_of(option.name, value)] if isinstance(value, bool) else [flag_of(option.name), str(value)]
     return " ".join((add_command(options.name, options.images), *map(shlex.quote, words)))
 

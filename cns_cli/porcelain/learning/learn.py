@@ -15,28 +15,15 @@ from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.training import first_rows, learn_concept
-from cns_cli.porcelain.learning.addition import Addition
-from cns_cli.porcelain.learning.general import (
-    general_neurons_cached,
-)
-from cns_cli.porcelain.learning.past import (
-    _masks,
-    calibration_moments,
-    drift_since_birth,
-    past_concepts,
-)
+from cns_cli.porcelain.learning.addition import Addition, Judged
+from cns_cli.porcelain.learning.general import general_neurons_cached
+from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
 from cns_cli.porcelain.learning.saving import Saver, request_of
-from cns_cli.porcelain.learning.subject import (
-    Subject,
-    _own_token,
-    recipe,
-    settle_subject,
-    training_prompts,
-)
+from cns_cli.porcelain.learning.subject import Subject, own_token, recipe, settle_subject, training_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import judge_images, score_images, store_scores
+from cns_cli.porcelain.scoring.judging import Features, judge_images, score_images, store_scores
 from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
 from registry.pending import Pending, State
@@ -67,7 +54,7 @@ def learn(
     session = Session.open(repo, options.device)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
-    subject = settle_subject(base, options, photos, _own_token(session, tree, options))
+    subject = settle_subject(base, options, photos, own_token(session, tree, options))
     settings = settings_for(base, options)
     settings.check()
     others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
@@ -80,40 +67,26 @@ def learn(
     session.set_tree(parent)
 
     progress.stage("judge the class noun")
-    pixels = subject.images.pixels
-    references = {name: encoder.image_features(pixels) for name, encoder in base.encoders.items()}
-    kind = subject.kind
-    pictures_before = judge_images(base, subject.class_noun, 0, JUDGED_IMAGES, options.seed, kind)
-    before = score_images(base, pictures_before, subject.class_noun, references, kind)
+    references = {name: encoder.image_features(subject.images.pixels) for name, encoder in base.encoders.items()}
+    before = _judged(base, subject, subject.class_noun, references, options.seed)
 
     with saver:
         learned = teach(session, subject, others, general, settings, report, saver, state)
 
     progress.stage("judge the concept")
-    concept_id = repo.objects.put(
-        store_concept(session, subject, learned, repo.objects.put(parent), options.keep_images)
-    )
+    concept_id = store_concept(session, subject, learned, parent, options.keep_images)
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
-    pictures_after = judge_images(base, subject.phrase, 0, JUDGED_IMAGES, options.seed, kind)
-    after = score_images(base, pictures_after, subject.class_noun, references, kind)
-    store_scores(session, born, concept_id, options.seed, after)
-    return Addition(
-        options=options,
-        session=session,
-        subject=subject,
-        learned=learned,
-        concept_id=concept_id,
-        references=references,
-        before=before,
-        after=after,
-        pictures=(pictures_before, pictures_after),
-        drift=drift_since_birth(session, others, now),
-        others=others,
-        overlap={
-            name: codec.overlap(learned.weights.delta, session.concept(one).delta) for name, one in others.items()
-        },
-    )
+    after = _judged(base, subject, subject.phrase, references, options.seed)
+    store_scores(session, born, concept_id, options.seed, after.scores)
+    drift = drift_since_birth(session, others, now)
+    return Addition(options, session, subject, learned, concept_id, references, before, after, drift, others)
+
+
+def _judged(base: LoadedBase, subject: Subject, words: str, references: Features, seed: int) -> Judged:
+    """Images of the judge's prompts with these words, by the live model, and their scores."""
+    pictures = judge_images(base, words, 0, JUDGED_IMAGES, seed, subject.kind)
+    return Judged(pictures, score_images(base, pictures, subject.class_noun, references, subject.kind))
 
 
 def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
@@ -163,17 +136,23 @@ def teach(
     if settings.prior:
         base.model.write(parent)
     first_rows(base.model, task, settings)  # the new token must exist before pair prompts are encoded
-    past = past_concepts(session, others, subject.phrase, subject.kind) if settings.reg != "none" else []
+    past = past_concepts(session, others, subject) if settings.reg != "none" else []
     voters = others.values() if settings.past_vote is not None else ()
-    masks = [_masks(session.concept(concept_id)) for concept_id in voters]
+    masks = [masks_of(session.concept(concept_id)) for concept_id in voters]
     constraints = TrainingConstraints(past, calibration_moments(base), general, masks)
     return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state)
 
 
 def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingTask:
     """What is to be learned, as the method takes it; where prior images are made, the live model is the base then."""
-    prompts = training_prompts(base, subject)
-    task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
+    task = TrainingTask(
+        name=subject.name,
+        class_noun=subject.class_noun,
+        token=subject.token,
+        images=subject.images.pixels,
+        prompts=training_prompts(base, subject),
+        kind=subject.kind,
+    )
     if settings.prior == 0:
         return task
     base.model.write(base.model.base)
@@ -183,22 +162,24 @@ def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingT
     return replace(task, prior=images, prior_prompts=texts)
 
 
-def store_concept(session: Session, subject: Subject, learned: Learned, parent: str, keep_images: bool) -> Concept:
-    """Put a learned concept's blobs and references into the store and return the concept that names them."""
+def store_concept(session: Session, subject: Subject, learned: Learned, parent: Tree, keep_images: bool) -> str:
+    """Put a learned concept, its blobs, its references and the tree it was learned on into the store; return its id."""
     put = session.repo.objects.put
     mask, delta = codec.encode(learned.weights.delta)
     rows = {token: row.numpy() for token, row in learned.weights.rows.items()}
     references = session.store_references(subject.images.pixels, subject.images.captions, keep_images)
-    return Concept(
-        name=subject.name,
-        class_noun=subject.class_noun,
-        tokens=tuple(rows),
-        embedding=put(Blob(codec.encode_rows(rows))),
-        mask=put(Blob(mask)),
-        delta=put(Blob(delta)),
-        recipe=recipe(session.base, subject.images, subject.kind),
-        references=put(references),
-        trained_on=parent,
+    return put(
+        Concept(
+            name=subject.name,
+            class_noun=subject.class_noun,
+            tokens=tuple(rows),
+            embedding=put(Blob(codec.encode_rows(rows))),
+            mask=put(Blob(mask)),
+            delta=put(Blob(delta)),
+            recipe=recipe(session.base, subject),
+            references=put(references),
+            trained_on=put(parent),
+        )
     )
 
 

@@ -18,6 +18,7 @@ from cns.errors import MethodError
 from cns.files.images import MAX_FILE_BYTES, scan_folder
 from cns.files.plain import read_regular_file, reason_of
 from cns_cli.porcelain.learning.interrupted import (
+    NOT_TYPED,
     add_command,
     command_of,
     flag_of,
@@ -34,9 +35,7 @@ from registry.repository import Repository
 
 # What a training does not hang on: may be given anew with --resume.
 FREE = ("check", "message", "keep_images")
-SHAPING = ("class_noun", "token", "steps", "lr", "score", "reg", "reg_strength", "budget", "seed", "resolution",
-           "anchor", "warmup", "past_vote", "vectors", "init", "norm_guard", "kind", "prior", "device",
-           "replace")  # fmt: skip
+SHAPING = tuple(option.name for option in fields(AddOptions) if option.name not in {*NOT_TYPED, *FREE})
 
 
 def key_of(request: Mapping[str, Any]) -> str:
@@ -47,8 +46,8 @@ def key_of(request: Mapping[str, Any]) -> str:
 def facts_of(options: AddOptions, request: Mapping[str, Any], done: int, total: int) -> dict[str, Any]:
     """What is saved beside a state, so that it can be listed and checked without torch."""
     given = {name: getattr(options, name) for name in (*SHAPING, *FREE)}
-    return {"options": {**given, "images": text_of(options.images.resolve())}, "request": dict(request), "done": done,
-            "total": total}  # fmt: skip
+    saved = {**given, "images": text_of(options.images.resolve())}
+    return {"options": saved, "request": dict(request), "done": done, "total": total}
 
 
 def continued(options: AddOptions, repo: Repository) -> tuple[AddOptions, State]:
@@ -62,8 +61,8 @@ def continued(options: AddOptions, repo: Repository) -> tuple[AddOptions, State]
     for state in found:
         if not unusable(state) and is_committed(repo, state):
             Pending(repo.folder).remove(state.name)
-            raise RegistryError(f"the training of '{state.name}' is over and committed: expected nothing more to do",
-                                "cns status")  # fmt: skip
+            over = f"the training of '{state.name}' is over and committed: expected nothing more to do"
+            raise RegistryError(over, "cns status")
     names = sorted({state.name for state in found})
     if not found:
         whose = f" of '{options.name}'" if options.name else ""

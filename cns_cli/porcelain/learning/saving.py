@@ -140,7 +140,7 @@ def request_of(
         "images": {image.name: image.sha256 for image in images.images},
         "captions": list(images.captions),
         "resolution": int(images.pixels.shape[1]),
-        **({} if subject.kind == "object" else {"kind": subject.kind}),
+        **subject.kind_of_style,
         "settings": settings.plain(),
         "base": parent.base,
         "concepts": dict(parent.concepts),
@@ -148,9 +148,13 @@ def request_of(
         "device": str(session.base.device),
         "versions": {
             "cns": __version__,
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            **{f"plugin {what}": package for what, package in settings.plugins.items()},
+            **library_versions(settings.plugins),
         },
     }
+
+
+def library_versions(plugins: Mapping[str, str]) -> dict[str, str]:
+    """Versions of the libraries that a training's bits hang on, and of the packages that gave parts of the method."""
+    libraries = {"torch": torch, "diffusers": diffusers, "transformers": transformers}
+    versions = {name: str(library.__version__) for name, library in libraries.items()}
+    return versions | {f"plugin {what}": package for what, package in plugins.items()}

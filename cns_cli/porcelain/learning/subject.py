@@ -42,6 +42,11 @@ class Subject:
         """How prompts call it: "<rex> dog"."""
         return f"{self.token} {self.class_noun}"
 
+    @property
+    def kind_of_style(self) -> dict[str, str]:
+        """The kind as records have it: none of an object, as before there were styles."""
+        return {} if self.kind == "object" else {"kind": self.kind}
+
 
 def settle_subject(base: LoadedBase, options: AddOptions, photos: ImageSet, own_token: str | None) -> Subject:
     """Choose the token and the class noun, caption what has no caption.
@@ -86,17 +91,18 @@ def training_prompts(base: LoadedBase, subject: Subject) -> list[list[str]]:
     ]
 
 
-def recipe(base: LoadedBase, images: ImageSet, kind: Kind = "object") -> dict[str, str | None]:
+def recipe(base: LoadedBase, subject: Subject) -> dict[str, str | None]:
     """Digests of what the prompts of a concept are made of, and that it is a style; part of the concept's identity."""
-    captions = [image.caption or "" for image in images.images]
-    digests = {
-        "templates": prompts_digest(base.family.templates(kind).training),
+    captions = [caption or "" for caption in subject.images.captions]
+    return {
+        "templates": prompts_digest(base.family.templates(subject.kind).training),
         "captions": prompts_digest(captions) if any(captions) else None,
+        **subject.kind_of_style,
     }
-    return digests if kind == "object" else {**digests, "kind": kind}
 
 
-def _own_token(session: Session, tree: Tree, options: AddOptions) -> str | None:
+def own_token(session: Session, tree: Tree, options: AddOptions) -> str | None:
+    """The token of the concept whose name is to be taught anew; None where the name is new."""
     if options.name not in tree.concepts:
         return None
     return session.repo.objects.get(tree.concepts[options.name], Concept).tokens[0]

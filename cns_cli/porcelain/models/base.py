@@ -14,12 +14,13 @@ import torch
 
 from cns.compose import Model
 from cns.families import Family, family_named
-from cns.files.bases import BaseFacts
+from cns.files.bases import BaseFacts, resolution_of
 from cns.judges.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.judges.files import find_judges
-from cns.loading import load_pipeline, native_resolution, pick_device
+from cns.loading import load_pipeline, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
+from registry.objects import Base
 
 
 @dataclass
@@ -41,23 +42,17 @@ class LoadedBase:
     encoder: str | None = None
 
     @classmethod
-    def open(cls, folder: Path, family: str, exponents: Mapping[str, int], device: str) -> LoadedBase:
-        """Load a base that has been checked already.
+    def open(cls, folder: Path, facts: BaseFacts | Base, device: str) -> LoadedBase:
+        """Load a base.
 
         Args:
             folder: A diffusers folder.
-            family: Name of its family.
-            exponents: Grid exponents, by matrix.
+            facts: What the base is: what `describe_base` found, or the registry's object, where it has been checked.
             device: auto, cpu, cuda or mps.
         """
         where = pick_device(device)
-        return cls(folder, family_named(family), Model(load_pipeline(folder, where), exponents), where)
-
-    @classmethod
-    def of_facts(cls, folder: Path, facts: BaseFacts, device: str) -> LoadedBase:
-        """Load a base from what `describe_base` found."""
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
-        return cls.open(folder, facts.family, exponents, device)
+        return cls(folder, family_named(facts.family), Model(load_pipeline(folder, where), exponents), where)
 
     @cached_property
     def encoders(self) -> Mapping[str, ImageEncoder]:
@@ -87,10 +82,10 @@ class LoadedBase:
         """Phrases for backgrounds that this base knows; empty for most."""
         return backgrounds_of(self.family, self.folder)
 
-    @property
+    @cached_property
     def resolution(self) -> int:
         """Side of the images that the base makes, pixels."""
-        return native_resolution(self.model.pipeline)
+        return resolution_of(self.folder)
 
     def images(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Images by the family's default sampler settings, shape (N, R, R, 3), uint8."""

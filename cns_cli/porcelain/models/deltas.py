@@ -5,13 +5,18 @@ from __future__ import annotations
 from cns import codec
 from registry.objects import Blob, Concept
 from registry.repository import Repository
+from registry.store import ObjectStore
 
 
 def stored_delta(repo: Repository, concept_id: str) -> codec.Delta:
-    """Mask and integers of a concept.
+    """Mask and integers of a concept; raises as `delta_of`."""
+    return delta_of(repo.objects, repo.objects.get(concept_id, Concept))
+
+
+def delta_of(objects: ObjectStore, concept: Concept) -> codec.Delta:
+    """Mask and integers that a concept names.
 
     Raises:
         ObjectMissing, ObjectCorrupt, CodecError: They cannot be read.
     """
-    concept = repo.objects.get(concept_id, Concept)
-    return codec.decode(repo.objects.get(concept.mask, Blob).data, repo.objects.get(concept.delta, Blob).data)
+    return codec.decode(objects.get(concept.mask, Blob).data, objects.get(concept.delta, Blob).data)

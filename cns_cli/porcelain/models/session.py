@@ -15,6 +15,7 @@ from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
 from cns.files.bases import check_base
 from cns_cli.porcelain.models.base import LoadedBase
+from cns_cli.porcelain.models.deltas import delta_of
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.stored import kind_of
 from registry.objects import Base, Blob, Concept, References, Tree
@@ -49,9 +50,8 @@ class Session:
         """
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
         folder = base_folder(repo)
-        check_base(folder, base)
-        exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
-        return cls(repo, LoadedBase.open(folder, base.family, exponents, device)).judged_by(encoder)
+        check_base(folder, base.components)
+        return cls(repo, LoadedBase.open(folder, base, device)).judged_by(encoder)
 
     def judged_by(self, encoder: str | None) -> Session:
         """This session, with the same live model, under other judges."""
@@ -73,7 +73,7 @@ class Session:
                 stored.name,
                 stored.class_noun,
                 {token: torch.from_numpy(rows[token].copy()) for token in stored.tokens},
-                codec.decode(self._blob(stored.mask), self._blob(stored.delta)),
+                delta_of(self.repo.objects, stored),
                 kind_of(stored),
             )
         return self._decoded[concept_id]

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from cns.errors import EncoderMissingError, MethodError
 from cns.families import FAMILIES
 from cns.files.bases import check_base, describe_base
-from cns.judges.encoders import load_encoders
 from cns.loading import load_pipeline
 from cns.prompts import calibration_of, nouns_of
+from tests.cns.judges.loading import load_encoders
 from tests.tiny import tiny_sd
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -123,7 +123,7 @@ def test_weights_that_are_loaded_are_those_whose_digests_were_compared(own: Path
     index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "diffusion_pytorch_model-00001-of-00001.safetensors")}
     (own / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(MethodError, match="unchecked"):
-        check_base(own, before)
+        check_base(own, before.components)
 
 
 def test_nan_in_a_matrix_that_concepts_change_is_refused(own: Path) -> None:

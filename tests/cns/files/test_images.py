@@ -19,8 +19,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from cns.errors import ImageError
-from cns.files.captions import fill_style_caption
-from cns.files.images import class_noun_in, fill_caption, load_images, scan_folder
+from cns.files.captions import class_noun_in, fill_caption, fill_style_caption
+from cns.files.images import load_images, scan_folder
 
 R = 16
 
