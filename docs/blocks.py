@@ -92,6 +92,23 @@ def families() -> str:
     return table(["setting", *heads], rows)
 
 
+def rooms(*packages: str) -> str:
+    """Return the sub-packages of some packages: files, what each knows and does not know, as its docstring says."""
+    rows = []
+    for package in packages:
+        for room in sorted(folder for folder in (ROOT / package).iterdir() if (folder / "__init__.py").exists()):
+            about, told = (inspect.getdoc(find(".".join(room.relative_to(ROOT).parts))) or "").split("\n\n", 1)
+            knows, _, blind = told.replace("\n", " ").partition("Does not know")
+            files = ", ".join(file.name for file in sorted(room.iterdir()) if file.is_file() and file.stem != "__init__")
+            name = f"[`{room.relative_to(ROOT)}/`](../{room.relative_to(ROOT)}/)"
+            rows.append((name, about.replace("\n", " "), files, _after(knows, "Knows"), _after(blind, "")))
+    return table(["room", "what it is", "files", "knows", "does not know"], rows)
+
+
+def _after(text: str, word: str) -> str:
+    return text.strip().removeprefix(word).strip().rstrip(".")
+
+
 def source(file: str, first: str, last: str = "") -> str:
     """Return the lines of a file from the one that begins with `first` up to the one that begins with `last`."""
     text = (ROOT / file).read_text(encoding="utf-8")
