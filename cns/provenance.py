@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cns.scores import BUILT_IN
+
 Whose = Literal["paper", "ours", "standard"]
 
 PAGE = "docs/method.md"
@@ -62,11 +64,7 @@ CHOICES: dict[str, Choice] = {
     "score": Choice(
         "how weights are scored", "ours", "the paper says that base neurons respond strongly, not by which formula",
         "choosing-the-weights",
-        values={
-            "gradient": ("ours", "after Molchanov et al. 2019"),
-            "wanda": ("ours", "after Sun et al. 2024"),
-            "fisher": ("ours", "after Theis et al. 2018"),
-        },
+        values={name: (score.whose, score.note) for name, score in BUILT_IN.items()},
     ),
     "budget": Choice(
         "how many weights may change", "ours",

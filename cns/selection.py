@@ -12,13 +12,13 @@ calibration prompt.
 The paper takes "base and not general"; we fill a budget instead, so that the number of changed weights is chosen and
 not an accident of the overlap. The overlap is measured and reported (`Selection.general_overlap`).
 
-Add a score by writing a function with the signature of `Score` and naming it in `SCORES`, or in another package by an
-entry point (`cns.extensions`).
+Add a score by writing a function with the signature of `Score` and a row of `cns.scores.BUILT_IN`, or in another
+package by an entry point (`cns.extensions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -27,10 +27,12 @@ import torch
 from torch import Tensor
 
 from cns import extensions
-from cns.compose import kv_parameters
 from cns.denoising import Denoiser, NoisedBatch
 from cns.errors import SettingsError
-from cns.tokens import content_positions, encode_prompts
+from cns.scores import BUILT_IN
+from cns.scores import fisher as fisher
+from cns.scores import gradient as gradient
+from cns.scores import wanda as wanda
 
 Scores = dict[str, Tensor]
 """Matrix name -> score, shape (O, I), float32, finite, >= 0, CPU.
@@ -53,45 +55,7 @@ class Score(Protocol):
         ...
 
 
-def wanda(denoiser: Denoiser, prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
-    """Size of a weight times the size of what flows into it: S[o, i] = |W_base[o, i]| * ||x_i||_2.
-
-    The norm runs over the content positions of all prompts: the constant BOS vector and padding would dominate. It is
-    taken on the base weights, so the neurons of a concept do not depend on the concepts before it.
-
-    Source: the score of Sun et al., "A Simple and Effective Pruning Approach for LLMs" (ICLR 2024), section 3, eq. 1,
-    used here to select and not to prune.
-    """
-    with torch.no_grad():
-        features = encode_prompts(denoiser.pipeline.tokenizer, denoiser.pipeline.text_encoder, prompts).float().cpu()
-    norm = features[content_positions(denoiser.pipeline.tokenizer, prompts)].square().sum(0).sqrt()  # (I,)
-    return {name: weight.abs() * norm for name, weight in denoiser.model.base.items()}
-
-
-def gradient(denoiser: Denoiser, _prompts: Sequence[str], batches: Sequence[NoisedBatch]) -> Scores:
-    """First-order effect of a weight on the denoising loss: S[o, i] = sum over batches of |W[o, i] * dL/dW[o, i]|.
-
-    Source: the saliency of Molchanov et al., "Importance Estimation for Neural Network Pruning" (CVPR 2019), eq. 8,
-    without the square; accumulated over images, timesteps and noise, deterministic under the batches' seeds.
-    """
-    return _accumulated(denoiser, batches, lambda weight, slope: (weight * slope).abs())
-
-
-def fisher(denoiser: Denoiser, _prompts: Sequence[str], batches: Sequence[NoisedBatch]) -> Scores:
-    """Second-order effect of a weight on the denoising loss: S[o, i] = W[o, i]^2 * sum over batches of (dL/dW[o, i])^2.
-
-    Half of W^2 F is what the loss would rise by if a trained network lost the weight, F being the diagonal of the
-    Fisher information, here its empirical estimate. Beside `gradient` it counts a weight that matters much for few
-    batches higher than one that matters a little for all.
-
-    Source: the saliency of LeCun, Denker & Solla, "Optimal Brain Damage" (NIPS 1989), eq. 5, with the empirical Fisher
-    in the place of the Hessian, as in Theis et al., "Faster gaze prediction with dense networks and Fisher pruning"
-    (2018), eq. 9; gradients are those of batches and not of single images, which costs one backward pass a batch.
-    """
-    return _accumulated(denoiser, batches, lambda weight, slope: (weight * slope).square())
-
-
-SCORES: dict[str, Score] = {"gradient": gradient, "wanda": wanda, "fisher": fisher}
+SCORES: dict[str, Score] = {name: score.function for name, score in BUILT_IN.items()}
 """Name on the command line -> score."""
 
 
@@ -277,17 +241,3 @@ def top_of_row(score: Tensor, ratio: float) -> Tensor:
     keep = max(1, round(score.shape[1] * ratio))
     order = score.sort(dim=1, descending=True, stable=True).indices[:, :keep]
     return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
-
-
-def _accumulated(
-    denoiser: Denoiser, batches: Sequence[NoisedBatch], saliency: Callable[[Tensor, Tensor], Tensor]
-) -> Scores:
-    """Sum over batches of a function of each weight and its slope."""
-    parameters = kv_parameters(denoiser.pipeline)
-    scores = {name: torch.zeros_like(denoiser.model.base[name]) for name in parameters}
-    for batch in batches:
-        loss = denoiser.loss(batch, mixed_precision=False)
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
-        for (name, parameter), slope in zip(parameters.items(), gradients, strict=True):
-            scores[name] += saliency(parameter.detach(), slope).float().cpu()
-    return scores

@@ -99,7 +99,9 @@ def rooms(*packages: str) -> str:
         for room in sorted(folder for folder in (ROOT / package).iterdir() if (folder / "__init__.py").exists()):
             about, told = (inspect.getdoc(find(".".join(room.relative_to(ROOT).parts))) or "").split("\n\n", 1)
             knows, _, blind = told.replace("\n", " ").partition("Does not know")
-            files = ", ".join(file.name for file in sorted(room.iterdir()) if file.is_file() and file.stem != "__init__")
+            files = ", ".join(
+                file.name for file in sorted(room.iterdir()) if file.is_file() and file.stem != "__init__"
+            )
             name = f"[`{room.relative_to(ROOT)}/`](../{room.relative_to(ROOT)}/)"
             rows.append((name, about.replace("\n", " "), files, _after(knows, "Knows"), _after(blind, "")))
     return table(["room", "what it is", "files", "knows", "does not know"], rows)

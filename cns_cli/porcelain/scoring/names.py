@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from cns import extensions
 from cns.errors import ExtensionError
+from cns.scores import BUILT_IN
 from cns_cli.porcelain.metrics import METRIC_NAMES, METRICS
 
 STORED = ("others", *(metric.stored for metric in METRICS.values() if metric.stored))
@@ -19,9 +20,9 @@ POINTS = {"score": extensions.SCORES, "reg": extensions.REGULARIZERS, "metric": 
 """Option -> what its names stand for."""
 
 
-SCORE_NAMES = ("gradient", "wanda", "fisher")
+SCORE_NAMES = tuple(BUILT_IN)
 REGULARIZER_NAMES = ("features", "weights", "none", "project", "project-hard", "features-parent")
-"""The built-in ones, as `cns.selection.SCORES` and `cns.regularizers.REGULARIZERS` name them, which need torch."""
+"""The built-in ones, as `cns.regularizers.REGULARIZERS` names them, which needs torch."""
 
 
 def check_names(score: str | None, reg: str | None) -> None:
