@@ -14,7 +14,7 @@ from cns.errors import SettingsError
 from cns.families import Family, family_named
 from cns_cli import __version__, figures
 from cns_cli.porcelain.gate.limits import LimitSource, Thresholds, sources, thresholds_of
-from cns_cli.porcelain.models.stored import kind_of
+from cns_cli.porcelain.models.stored import birth_tree, kind_of, tree_id
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.reporting.data import METRICS, NAMES, CommitLine, ConceptFacts, ReportData
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
@@ -22,7 +22,7 @@ from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_sco
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
 from cns_cli.porcelain.views.concepts import training_context
 from registry.errors import RegistryError
-from registry.objects import Base, Commit, Concept, References, Tree, object_id
+from registry.objects import Base, Commit, Concept, References, Tree
 from registry.repository import Repository
 
 MAX_ROWS = 100
@@ -66,8 +66,9 @@ class Collector:
         rows = self._rows(history)
         columns = self._columns(rows, history, tree)
         axes = axes_of(rows, columns)
-        pairs = [*axes_pairs(axes), *zip(axes.births, axes.concepts, strict=True)]
-        scores = read_scores(repo, pairs, object_id("tree", Tree(tree.base, {}).payload()), digest)
+        pairs = [(row.tree, one.id) for row in rows for one in columns if one.id in row.concepts.values()]
+        pairs += [(one.birth_tree, one.id) for one in columns]
+        scores = read_scores(repo, pairs, tree_id(Tree(tree.base, {})), digest)
         limits = self._limits(base.family, scores)
         tables = metric_tables(axes, scores, self._levels(columns, "before"), self._levels(columns, "ceiling"), limits)
         worst = worst_steps(tables[0], [row.id for row in rows], axes) if tables else (None,) * len(columns)
@@ -149,13 +150,11 @@ class Collector:
     def _concept(self, concept_id: str, commit: str, current: bool, tree: Tree) -> ConceptFacts | None:
         try:
             concept = self.repo.objects.get(concept_id, Concept)
-            trained_on = self.repo.objects.get(concept.trained_on, Tree)
+            birth = birth_tree(self.repo, concept_id)
         except RegistryError as error:
             self.warnings.append(f"a concept is left out: {error.message}")
             return None
         references = self._quietly(lambda: self.repo.objects.get(concept.references, References))
-        others = {name: other for name, other in trained_on.concepts.items() if name != concept.name}
-        birth = Tree(trained_on.base, {**others, concept.name: concept_id})
         metrics = numbers(self._records.get(commit, {}).get("metrics"))
         return ConceptFacts(
             id=concept_id,
@@ -164,7 +163,7 @@ class Collector:
             tokens=concept.tokens,
             kind=kind_of(concept),
             commit=commit,
-            birth_tree=object_id("tree", birth.payload()),
+            birth_tree=tree_id(birth),
             current=current,
             neurons=_whole(metrics.get("neurons")),
             share_kv=metrics.get("share_kv"),
@@ -233,11 +232,11 @@ class Collector:
             self.left_out.append(f"the lineage shows the newest {MAX_GRAPH} commits")
         return tuple(found.values())[:MAX_GRAPH]
 
-    def _tree(self, tree_id: str) -> Mapping[str, str]:
-        if tree_id not in self._trees:
-            found = self._quietly(lambda: self.repo.objects.get(tree_id, Tree))
-            self._trees[tree_id] = found.concepts if found else {}
-        return self._trees[tree_id]
+    def _tree(self, wanted: str) -> Mapping[str, str]:
+        if wanted not in self._trees:
+            found = self._quietly(lambda: self.repo.objects.get(wanted, Tree))
+            self._trees[wanted] = found.concepts if found else {}
+        return self._trees[wanted]
 
     def _record(self, commit: Commit) -> Mapping[str, Any]:
         return self._quietly(lambda: record_data(self.repo, commit)) or {}
@@ -264,14 +263,6 @@ def axes_of(rows: Sequence[CommitLine], columns: Sequence[ConceptFacts]) -> Axes
         concepts=tuple(column.id for column in columns),
         births=tuple(column.birth_tree for column in columns),
     )
-
-
-def axes_pairs(axes: Axes) -> list[tuple[str, str]]:
-    """Return every (tree, concept) that the matrix has a cell for, in order, each once."""
-    pairs = [
-        (tree, one) for tree, held in zip(axes.trees, axes.holds, strict=True) for one in axes.concepts if one in held
-    ]
-    return list(dict.fromkeys(pairs))
 
 
 def known_family(name: str) -> Family | None:
