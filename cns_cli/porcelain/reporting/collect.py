@@ -67,7 +67,8 @@ class Collector:
         rows = self._rows(history)
         columns = self._columns(rows, history, tree)
         axes = axes_of(rows, columns)
-        pairs = [*axes_pairs(axes), *zip(axes.births, axes.concepts, strict=True)]
+        pairs = [(row.tree, one.id) for row in rows for one in columns if one.id in row.concepts.values()]
+        pairs += [(one.birth_tree, one.id) for one in columns]
         scores = read_scores(repo, pairs, Tree(tree.base, {}).id, digest)
         limits = self._limits(base.family, scores)
         tables = metric_tables(axes, scores, self._levels(columns, "before"), self._levels(columns, "ceiling"), limits)
@@ -232,11 +233,11 @@ class Collector:
             self.left_out.append(f"the lineage shows the newest {MAX_GRAPH} commits")
         return tuple(found.values())[:MAX_GRAPH]
 
-    def _tree(self, tree_id: str) -> Mapping[str, str]:
-        if tree_id not in self._trees:
-            found = self._quietly(lambda: self.repo.objects.get(tree_id, Tree))
-            self._trees[tree_id] = found.concepts if found else {}
-        return self._trees[tree_id]
+    def _tree(self, wanted: str) -> Mapping[str, str]:
+        if wanted not in self._trees:
+            found = self._quietly(lambda: self.repo.objects.get(wanted, Tree))
+            self._trees[wanted] = found.concepts if found else {}
+        return self._trees[wanted]
 
     def _record(self, commit: Commit) -> Mapping[str, Any]:
         return self._quietly(lambda: record_data(self.repo, commit)) or {}
@@ -263,14 +264,6 @@ def axes_of(rows: Sequence[CommitLine], columns: Sequence[ConceptFacts]) -> Axes
         concepts=tuple(column.id for column in columns),
         births=tuple(column.birth_tree for column in columns),
     )
-
-
-def axes_pairs(axes: Axes) -> list[tuple[str, str]]:
-    """Return every (tree, concept) that the matrix has a cell for, in order, each once."""
-    pairs = [
-        (tree, one) for tree, held in zip(axes.trees, axes.holds, strict=True) for one in axes.concepts if one in held
-    ]
-    return list(dict.fromkeys(pairs))
 
 
 def known_family(name: str) -> Family | None:

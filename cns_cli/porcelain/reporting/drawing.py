@@ -16,15 +16,10 @@ from markupsafe import Markup
 from cns_cli.output import safe
 
 LANE, ROW, DOT = 16, 52, 5
-
 MAX_LANES = 12
-
 PANEL_WIDTH, PANEL_HEIGHT = 320, 168
-
 LEFT, RIGHT, TOP, BOTTOM = 34, 80, 12, 22
-
 NOTE = 13
-
 FOREST_WIDTH, FOREST_HEIGHT = 180, 26
 
 _ICONS = {

@@ -7,8 +7,8 @@ checksum is made again. What cannot be made (a damaged concept, a base that is n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,11 +20,13 @@ from cns.errors import MethodError
 from cns.families import Family
 from cns.templates import Kind, fill_template
 from cns_cli import figures
+from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.reporting.data import ConceptFacts, ReportData, Sheet, SheetRow, Tile
 from cns_cli.porcelain.scoring.protocol import image_seed, library_versions
 from cns_cli.progress import Progress
-from registry.errors import RegistryError
-from registry.objects import Blob, Concept, References, Tree, object_id
+from registry import fsio
+from registry.errors import DiskFailed, RegistryError
+from registry.objects import Blob, Concept, References, Tree
 from registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Sheets:
 
     def _plan(self, data: ReportData, concept: ConceptFacts, images: int) -> SheetPlan:
         """The class noun on the base, then the states, oldest first."""
-        empty = object_id("tree", Tree(data.base, {}).payload())
+        empty = tree_id(Tree(data.base, {}))
         base = SheetRow("base", fill_template("a {} …", concept.class_noun))
         rows = [(base, self._row(data, empty, concept.class_noun, images, concept.kind))]
         for place in _chosen_states(data, concept):
@@ -133,11 +135,11 @@ class Sheets:
             return made, dict.fromkeys(missing, f"no pictures: {error.message}")
         failed: dict[str, str] = {}
         self.progress.stage("make pictures", sum(map(len, missing.values())))
-        for tree_id, jobs in missing.items():
+        for tree, jobs in missing.items():
             try:
-                session.set_tree(_tree(self.repo, tree_id))
+                session.set_tree(_tree(self.repo, tree))
             except (MethodError, RegistryError) as error:
-                failed[tree_id] = f"no pictures of the tree {figures.short_id(tree_id)}: {error.message}"
+                failed[tree] = f"no pictures of the tree {figures.short_id(tree)}: {error.message}"
                 continue
             pixels = session.base.images([one.prompt for one in jobs.values()], [one.seed for one in jobs.values()])
             for key, picture in zip(jobs, pixels, strict=True):
@@ -181,15 +183,10 @@ class Sheets:
         return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
 
     def _keep(self, key: str, data: bytes) -> None:
-        """Write a picture beside its place and move it in; a cache that cannot be written is done without."""
-        place = self._folder / f"{key}.webp"
-        beside = place.with_suffix(f".{os.getpid()}")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(hashlib.sha256(data).digest() + data)
-            beside.replace(place)
-        except OSError:
-            beside.unlink(missing_ok=True)
+        """Keep a picture; a cache that cannot be written is done without."""
+        with contextlib.suppress(DiskFailed):
+            fsio.make_folder(self._folder)
+            fsio.replace(self._folder / f"{key}.webp", hashlib.sha256(data).digest() + data)
 
     @cached_property
     def _how(self) -> str:
@@ -229,10 +226,10 @@ def _tile(data: bytes, what: str) -> Tile:
         return Tile(data, max(picture.size), what)
 
 
-def _tree(repo: Repository, tree_id: str) -> Tree:
+def _tree(repo: Repository, wanted: str) -> Tree:
     """A stored tree; the empty one need not be stored."""
     empty = Tree(repo.tree_of(repo.head().commit).base, {})
-    return empty if object_id("tree", empty.payload()) == tree_id else repo.objects.get(tree_id, Tree)
+    return empty if tree_id(empty) == wanted else repo.objects.get(wanted, Tree)
 
 
 def _prompts(family: Family, kind: Kind) -> list[tuple[int, str]]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.scoring.judging import Features
 from cns_cli.porcelain.scoring.protocol import image_seed
 from cns_cli.progress import Stages
+from registry import fsio
+from registry.errors import DiskFailed
 from registry.objects import Tree
 
 CHUNK = 64
@@ -129,13 +131,11 @@ class FeatureCache:
 
     def _keep(self, key: str, image: int, found: Features) -> None:
         self._features[key, image] = found
-        path = self._path(key, image)
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the answer
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            with temporary.open("wb") as file:
-                np.savez(file, **found)  # type: ignore[arg-type]
-            os.replace(temporary, path)
+        path, buffer = self._path(key, image), BytesIO()
+        np.savez(buffer, **found)  # type: ignore[arg-type]
+        with contextlib.suppress(DiskFailed):  # a cache that cannot be written costs time, not the answer
+            fsio.make_folder(path.parent)
+            fsio.replace(path, buffer.getvalue())
 
     def _path(self, key: str, image: int) -> Path:
         return self._folder / key[:2] / f"{key[2:34]}-{image}.npz"
