@@ -16,7 +16,7 @@ from cns_cli import __version__, figures
 from cns_cli.porcelain.gate.limits import LimitSource, Thresholds, sources, thresholds_of
 from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.reporting.data import METRICS, NAMES, CommitLine, ConceptFacts, ReportData
+from cns_cli.porcelain.reporting.data import NAMES, CommitLine, ConceptFacts, ReportData
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
 from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_scores
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
@@ -207,7 +207,7 @@ class Collector:
     def _levels(self, columns: Sequence[ConceptFacts], what: str) -> dict[str, tuple[float | None, ...]]:
         """A level of each concept as its commit recorded it: `before` (class noun alone) or `ceiling`."""
         metrics = [numbers(self._records.get(column.commit, {}).get("metrics")) for column in columns]
-        return {metric: tuple(one.get(f"{metric}_{what}") for one in metrics) for metric, _ in METRICS}
+        return {metric: tuple(one.get(f"{metric}_{what}") for one in metrics) for metric in NAMES}
 
     def _drift(
         self, rows: Sequence[CommitLine], columns: Sequence[ConceptFacts], scores: LineageScores

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cns.templates import Kind, phrase_of
+from cns_cli.porcelain.metrics import METRICS
 
 CellVerdict = Literal["kept", "forgot", "inconclusive", "unmeasured"]
-METRICS = (("identity", "Identity"), ("clip_i", "CLIP-I"), ("clip_t", "CLIP-T"))
-"""(key in a stored evaluation, name on the page); the first that was measured is the main score."""
-
-NAMES = {"identity": "id", "clip_i": "clip-i", "clip_t": "clip-t"}
-"""Key in a stored evaluation -> name in `cns check`."""
+NAMES = {metric.stored: name for name, metric in METRICS.items() if metric.stored and not metric.grows}
+"""Key in a stored evaluation -> name in `cns check`; the first that was measured is the main score."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class MetricTable:
     """The matrix R of one metric, with the levels that it is read against.
 
     Attributes:
-        metric: Key of `METRICS`.
+        metric: Key of `NAMES`.
         cells: One row a commit, one cell a concept; None = not measured, or the commit does not hold the concept.
         base: b_j, the base model with the class noun alone.
         ceiling: r_j, the references against each other.

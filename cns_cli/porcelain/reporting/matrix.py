@@ -18,7 +18,8 @@ from cns.gate import studentised_interval
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.gate.verdicts import Case, judge
-from cns_cli.porcelain.reporting.data import METRICS, NAMES, Cell, CellVerdict, Drop, MetricTable, Step, Summary
+from cns_cli.porcelain.metrics import label_of
+from cns_cli.porcelain.reporting.data import NAMES, Cell, CellVerdict, Drop, MetricTable, Step, Summary
 from cns_cli.porcelain.reporting.scores import Array, LineageScores
 from cns_cli.porcelain.scoring.scores import Scores
 
@@ -63,8 +64,8 @@ def metric_tables(
         ceiling: r_j.
         limits: What decides, and by which limits.
     """
-    measured = [metric for metric in METRICS if any(metric[0] in found for found in scores.by_pair.values())]
-    return tuple(_table(axes, scores, metric, label, base, ceiling, limits) for metric, label in measured)
+    measured = [metric for metric in NAMES if any(metric in found for found in scores.by_pair.values())]
+    return tuple(_table(axes, scores, metric, base, ceiling, limits) for metric in measured)
 
 
 def outcomes(tables: Sequence[MetricTable], axes: Axes) -> tuple[CellVerdict, ...]:
@@ -99,9 +100,10 @@ def worst_steps(table: MetricTable, commits: Sequence[str], axes: Axes) -> tuple
 
 
 def _table(
-    axes: Axes, scores: LineageScores, metric: str, label: str, base: Levels, ceiling: Levels, limits: Thresholds
+    axes: Axes, scores: LineageScores, metric: str, base: Levels, ceiling: Levels, limits: Thresholds
 ) -> MetricTable:
     columns = range(len(axes.concepts))
+    label = label_of(NAMES[metric])
     born = [_array(scores, axes.births[j], axes.concepts[j], metric) for j in columns]
     nouns = [scores.by_noun.get(axes.concepts[j], {}).get(metric) for j in columns]
     levels = tuple(float(noun.mean()) if noun is not None else _level(base, metric, j) for j, noun in enumerate(nouns))
@@ -114,7 +116,7 @@ def _table(
     )
     return MetricTable(
         metric=metric,
-        label=label,
+        label=label[0].upper() + label[1:],
         cells=cells,
         base=levels,
         ceiling=tuple(_level(ceiling, metric, j) for j in columns),

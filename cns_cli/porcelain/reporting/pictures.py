@@ -20,7 +20,6 @@ from cns.errors import MethodError
 from cns.families import Family
 from cns.templates import Kind, fill_template
 from cns_cli import figures
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.reporting.data import ConceptFacts, ReportData, Sheet, SheetRow, Tile
 from cns_cli.porcelain.scoring.protocol import image_seed, library_versions
 from cns_cli.progress import Progress
@@ -100,7 +99,7 @@ class Sheets:
 
     def _plan(self, data: ReportData, concept: ConceptFacts, images: int) -> SheetPlan:
         """The class noun on the base, then the states, oldest first."""
-        empty = tree_id(Tree(data.base, {}))
+        empty = Tree(data.base, {}).id
         base = SheetRow("base", fill_template("a {} …", concept.class_noun))
         rows = [(base, self._row(data, empty, concept.class_noun, images, concept.kind))]
         for place in _chosen_states(data, concept):
@@ -229,7 +228,7 @@ def _tile(data: bytes, what: str) -> Tile:
 def _tree(repo: Repository, wanted: str) -> Tree:
     """A stored tree; the empty one need not be stored."""
     empty = Tree(repo.tree_of(repo.head().commit).base, {})
-    return empty if tree_id(empty) == wanted else repo.objects.get(wanted, Tree)
+    return empty if empty.id == wanted else repo.objects.get(wanted, Tree)
 
 
 def _prompts(family: Family, kind: Kind) -> list[tuple[int, str]]:
