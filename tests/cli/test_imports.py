@@ -11,7 +11,19 @@ import pytest
 
 from tests.cli.conftest import ROOT, modules_after
 
-HEAVY = ("torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic")
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "mlflow",
+    "pandas",
+    "numpy",
+    "PIL",
+    "sqlite_utils",
+    "rich",
+    "pydantic",
+    "tomlkit",
+)
 PACKAGES = ("cns", "registry", "cns_cli")
 
 # Who may import whom. Porcelain is the only place where the method and the memory meet.
