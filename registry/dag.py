@@ -1,12 +1,16 @@
 """Graphs without circles, such as commits and their parents: everything that some nodes need, each node once.
 
-A node is an id; whoever walks says what one needs. No recursion, since a history is as deep as it is long. Of starts,
-and of what a node needs, the last is followed first.
+A node is an id; whoever walks says what one needs, so that the index, a store or a dict can serve. No recursion: a
+history is as deep as it is long. Of starts, and of what a node needs, the last is followed first.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+
+from registry.objects import Commit
 
 Needs = Callable[[str], Iterable[str]]
 
@@ -43,3 +47,28 @@ def needed_first(
             seen.add(current)
             waiting.append((current, True))
             waiting += [(needed, False) for needed in needs(current) if needed not in seen]
+
+
+def newest_first(starts: Iterable[str], read: Callable[[str], Commit]) -> Iterator[tuple[str, Commit]]:
+    """Yield (id, commit) of all commits that are reachable from starts, newest first.
+
+    "Newest" is by commit time; of equal times, the one that was reached first. In a line of commits a child comes
+    before its parent whatever their clocks said.
+    """
+    order = itertools.count()
+    waiting: list[tuple[int, int, str, Commit]] = []
+
+    def reach(current: str) -> None:
+        commit = read(current)
+        heapq.heappush(waiting, (-commit.time, next(order), current, commit))
+
+    seen = set(starts)
+    for start in sorted(seen):
+        reach(start)
+    while waiting:
+        _, _, current, commit = heapq.heappop(waiting)
+        yield current, commit
+        for parent in commit.parents:
+            if parent not in seen:
+                seen.add(parent)
+                reach(parent)

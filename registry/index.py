@@ -16,8 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import history
-from registry.dag import needed_first
+from registry.dag import needed_first, newest_first
 from registry.errors import RegistryError
 from registry.objects import Commit, Tree, object_id
 from registry.store import ObjectStore
@@ -62,8 +61,8 @@ class Index:
         return introduced_by(self.commit(wanted), self.store, self.commit)
 
     def log(self, starts: Iterable[str]) -> Iterator[tuple[str, Commit]]:
-        """Yield (id, commit) reachable from starts, newest first; see `history.walk`."""
-        return history.walk(starts, self.commit)
+        """Yield (id, commit) reachable from starts, newest first; see `registry.dag`."""
+        return newest_first(starts, self.commit)
 
     def read_ahead(self) -> None:
         """Read all rows at once, for a walk that needs most of them: one by one, SQLite locks the file each time."""

@@ -16,7 +16,7 @@ from tests.cli.conftest import ROOT, modules_after
 
 HEAVY = (
     "torch", "diffusers", "transformers", "mlflow", "pandas", "numpy", "PIL", "sqlite_utils", "rich", "pydantic",
-    "jinja2",
+    "jinja2", "tomlkit",
 )  # fmt: skip
 PACKAGES = ("cns", "registry", "cns_cli")
 
