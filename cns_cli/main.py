@@ -18,7 +18,7 @@ import typer.main
 
 from cns_cli import __version__
 from cns_cli.errors import ExitCode, answered, boundary
-from cns_cli.options import examples
+from cns_cli.options import examples, verb
 from cns_cli.quick import QuickCommand, quickened
 from cns_cli.settings import trusted_folders
 from cns_cli.signals import hush
@@ -61,7 +61,7 @@ class Verbs(Mapping[str, Any]):
         else:
             alone = typer.Typer(rich_markup_mode=None, add_completion=False)
             kind = getattr(module, "Command", QuickCommand)
-            alone.command(name, cls=kind, epilog=examples(module.EXAMPLES))(getattr(module, name))
+            verb(alone, *module.EXAMPLES, name=name, cls=kind)(getattr(module, name))
             command = typer.main.get_command(alone)
         command.name = name
         return command

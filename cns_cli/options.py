@@ -1,93 +1,116 @@
-"""Options that several commands share, each described once: the `Annotated` types of the command line.
+"""From what fields and parameters say of themselves to Typer's command line, and the options that commands share.
 
-A command module takes its parameter types from here, so that `--json` or `--device` reads the same everywhere. What an
-option may hold is checked here, before anything heavy is imported.
+A command's parameter, or the field of an options dataclass that it `takes`, says by an `Option` how it is typed. So an
+option reads the same everywhere, and what it may hold is checked before anything heavy is imported.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Annotated, Literal
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-MAX_SEED = 2**63 - 1  # what torch's generators and numpy's both take
+from cns_cli.optionfield import DEVICE, REV, Argument, Option
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-def _seed(value: int) -> int:
-    """Accept a whole number that every random generator takes as a seed."""
-    if not 0 <= value <= MAX_SEED:
-        raise typer.BadParameter(f"{value} is not between 0 and {MAX_SEED}")
-    return value
+JsonFlag = Annotated[bool, Option("Print the answer as JSON on stdout.", flags="--json")]
+DeviceOption = Annotated[str, DEVICE]
+Revision = Annotated[str, REV]
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")]
-DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where to compute; auto takes a GPU when there is one.", show_default=True)
-]
-SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="SEED", callback=_seed, help="Same seed, same result.", show_default=True)
-]
-Revision = Annotated[str, typer.Argument(metavar="REV", help="Commit, branch, tag, concept, HEAD~2, ...")]
-ConceptName = Annotated[str, typer.Argument(metavar="NAME", help="Name of a concept of HEAD.")]
+def takes(kind: type, **behind: str) -> Callable[[_Command], _Command]:
+    """Let a command take the options of a dataclass: they come as its `**given`, and its own parameters behind them.
 
-
-def share(text: str) -> float:
-    """Parse a share: `5.8%` or `0.058`.
-
-    Raises:
-        typer.BadParameter: it is no number, or not above 0 and at most 1.
+    Args:
+        kind: An options class of `cns_cli.porcelain.options`. A repeated option is given as a list of texts or None.
+        behind: Field -> the one that it stands behind on the help page, which else has the dataclass's order.
     """
-    bare = text.strip()
-    try:
-        value = float(Decimal(bare[:-1]) / 100) if bare.endswith("%") else float(bare)  # 5.8% is 0.058 to the bit
-    except (ValueError, InvalidOperation):
-        value = 0.0
-    if not 0 < value <= 1:
-        raise typer.BadParameter(f"{text!r} is not a share; expected 5.8% or 0.058, above 0 and at most 1")
-    return value
+
+    def taking(command: _Command) -> _Command:
+        made = typed_fields(kind)
+        names = [name for name in made if name not in behind]
+        for name, before in behind.items():
+            names.insert(names.index(before) + 1, name)
+        signature = inspect.signature(command, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        parameters = [*map(made.__getitem__, names), *(one.replace(kind=one.KEYWORD_ONLY) for one in own)]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return command
+
+    return taking
 
 
-def finite(value: float | None) -> float | None:
-    """Accept a number that is neither infinite nor NaN.
+def typed_fields(kind: type) -> dict[str, inspect.Parameter]:
+    """Return the fields of an options class that can be typed, as keyword parameters of a command."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in fields(kind):
+        option = _option(hint := hints[field.name])
+        if option is not None:
+            default = None if option.repeated else field.default if option.absent is ... else option.absent
+            default = inspect.Parameter.empty if default is MISSING else default
+            found[field.name] = inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+            )
+    return found
 
-    Raises:
-        typer.BadParameter: it is one of these.
+
+def verb(app: typer.Typer, *lines: str, **settings: Any) -> Callable[[_Command], _Command]:
+    """Let a function be a command of an app: its options are said in Typer's words, and examples end its help page.
+
+    Args:
+        app: The app.
+        lines: The examples.
+        settings: Of `typer.Typer.command`.
     """
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number")
-    return value
+
+    def naming(command: _Command) -> _Command:
+        signature = inspect.signature(command, eval_str=True)
+        parameters = [one.replace(annotation=_for_typer(one)) for one in signature.parameters.values()]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return app.command(epilog=examples(lines), **settings)(command)
+
+    return naming
 
 
-def positive(value: float | None) -> float | None:
-    """Accept a number above zero.
-
-    Raises:
-        typer.BadParameter: it is zero, negative, infinite or NaN.
-    """
-    if value is not None and not 0 < value < float("inf"):
-        raise typer.BadParameter(f"{value} is not above 0")
-    return value
-
-
-def file_to_write(path: Path | None) -> Path | None:
-    """Accept a file whose folder exists, so that no picture is computed for nowhere.
-
-    Raises:
-        typer.BadParameter: the folder does not exist, or the path is a folder.
-    """
-    if path is not None and path.is_dir():
-        raise typer.BadParameter(f"{str(path)!r} is a folder; expected a file name")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {str(path.parent)!r} to write into")
-    return path
+def verbs(help_text: str) -> typer.Typer:
+    """Return the app of a verb that has verbs of its own."""
+    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 def examples(lines: Sequence[str]) -> str:
     """Return the end of a help page; the mark keeps the lines as they are."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _option(annotation: Any) -> Option | None:
+    return next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)), None)
+
+
+def _for_typer(parameter: inspect.Parameter) -> Any:
+    """The annotation of a parameter, with Typer's words in the place of an `Option`."""
+    option = _option(parameter.annotation)
+    if option is None:
+        return parameter.annotation
+    same = ("help", "metavar", "min", "max", "parser", "exists", "file_okay", "dir_okay")
+    words: dict[str, Any] = {name: getattr(option, name) for name in same}
+    words["callback"] = option.check and _refusing(option.check)
+    flags = (option.flags or f"--{parameter.name.replace('_', '-')}").split()
+    kind = list[str] if option.repeated else option.choices or parameter.annotation.__origin__
+    return Annotated[kind, typer.Argument(**words) if isinstance(option, Argument) else typer.Option(*flags, **words)]
+
+
+def _refusing(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a check as Typer's callback: what it refuses was typed wrongly."""
+
+    def callback(value: Any) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return callback

@@ -11,13 +11,27 @@ from typing import Any
 
 import typer.core
 
+OPEN = ("--score", "--reg", "--metric")
+"""Options whose values other packages may add to, as `cns_cli.porcelain.scoring.names.POINTS` names them."""
+
 
 class QuickCommand(typer.core.TyperCommand):
-    """A command whose plain parameters are read without pydantic."""
+    """A command whose plain parameters are read without pydantic, and whose help names what installed packages add."""
 
     def get_params(self, ctx: Any) -> Any:
         """Return the parameters, each with a quick reader."""
         return quickened(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page; only here installed packages are looked through, which takes as long as `cns log`."""
+        params: list[Any] = self.params
+        for param in params:
+            if param.opts[0] in OPEN and "Installed:" not in param.help:
+                from cns_cli.porcelain.scoring.names import plugin_names
+
+                names = plugin_names(param.opts[0].removeprefix("--"))
+                param.help += f" Installed: {', '.join(names)}." if names else ""
+        super().format_help(ctx, formatter)
 
 
 def quickened(params: Any) -> Any:

@@ -6,6 +6,7 @@ measurement, never from a hand. A name that no longer exists makes the generator
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -126,7 +127,7 @@ def attributes(*dotted: str) -> str:
         kind = find(name)
         said = _attribute_docs(kind)
         rows = [
-            (f"`{field.name}`", f"`{field.type}`", _default(field), said.get(field.name, ""))
+            (f"`{field.name}`", f"`{_type(field)}`", _default(field), said.get(field.name, ""))
             for field in dataclasses.fields(kind)
         ]
         parts.append(f"#### `{kind.__name__}`\n\n{summary(kind)}\n\n" + table(["field", "type", "default", ""], rows))
@@ -234,6 +235,14 @@ def _signature(function: Any) -> str:
 
 def _value(value: object) -> str:
     return "—" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _type(field: dataclasses.Field[Any]) -> str:
+    """Return a field's annotation as it is written, without what `Annotated` adds for the command line."""
+    written = ast.parse(field.type, mode="eval").body
+    if isinstance(written, ast.Subscript) and ast.unparse(written.value) == "Annotated":
+        return ast.unparse(written.slice.elts[0])
+    return field.type
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
-from cns_cli.options import DeviceOption, JsonFlag, SeedOption, finite, positive, share
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Styled, facts, table
-from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.options import AddOptions, ConceptKind
+from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
@@ -29,122 +28,17 @@ EXAMPLES = (
 )
 
 
-class Command(PluginCommand):
-    """`cns add`, whose help names the scores and regularizers of installed packages."""
-
-    options_with_plugins = ("score", "reg")
-
-
-def add(
-    context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="What to call it; the special token becomes <NAME>.")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="IMAGES/", help="Folder of images, with captions if you have them.", exists=True, file_okay=False
-        ),
-    ] = None,
-    class_noun: Annotated[
-        str | None,
-        typer.Option("--class", metavar="NOUN", help="What kind of thing it is, e.g. dog. Inferred when not given."),
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option("--token", metavar="TOKEN", help="Special token to use in prompts instead of <NAME>.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Finetuning steps.")] = None,
-    lr: Annotated[
-        float | None, typer.Option("--lr", metavar="RATE", callback=positive, help="Learning rate of the K/V weights.")
-    ] = None,
-    score: Annotated[
-        str | None, typer.Option("--score", metavar="SCORE", help="How neurons are chosen: gradient, wanda or fisher.")
-    ] = None,
-    reg: Annotated[
-        str | None,
-        typer.Option(
-            "--reg",
-            metavar="REG",
-            help="What protects older concepts: features, weights, project, project-hard, features-parent or none.",
-        ),
-    ] = None,
-    reg_strength: Annotated[
-        float | None,
-        typer.Option("--reg-strength", metavar="X", min=0, callback=finite, help="Weight of that protection."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option("--budget", metavar="SHARE", parser=share, help="Share of the K/V weights to change, e.g. 5.8%."),
-    ] = None,
-    anchor: Annotated[
-        float | None,
-        typer.Option("--anchor", metavar="X", min=0, callback=finite, help="Weight of the pull toward the base."),
-    ] = None,
-    past_vote: Annotated[
-        float | None,
-        typer.Option(
-            "--past-vote", metavar="SHARE", parser=share, help="Leave out weights that this share of concepts hold."
-        ),
-    ] = None,
-    vectors: Annotated[
-        int,
-        typer.Option("--vectors", metavar="N", min=1, max=16, help="Embedding rows of the token.", show_default=True),
-    ] = 1,
-    init: Annotated[
-        str | None, typer.Option("--init", metavar="WORDS", help="Where the token starts instead of the class noun.")
-    ] = None,
-    warmup: Annotated[
-        int | None, typer.Option("--warmup", metavar="N", min=0, help="Steps that train the token alone, before.")
-    ] = None,
-    norm_guard: Annotated[
-        bool, typer.Option("--norm-guard", help="Keep the token's rows as long as the vocabulary's.")
-    ] = False,
-    kind: Annotated[
-        ConceptKind,
-        typer.Option("--kind", help='An object ("a <rex> dog") or a style ("a <mona> style dog").', show_default=True),
-    ] = "object",
-    prior: Annotated[
-        int,
-        typer.Option("--prior", metavar="N", min=0, max=1000, help="Also train on N images of the class noun."),
-    ] = 0,
-    seed: SeedOption = 0,
-    resolution: Annotated[
-        int | None, typer.Option("--resolution", metavar="PX", min=8, max=4096, help="Side of the training images.")
-    ] = None,
-    device: DeviceOption = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take (time, memory, disk); write nothing.")
-    ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Teach a name anew that is already taken.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Afterwards compare images of every older concept.")] = False,
-    keep_images: Annotated[
-        bool,
-        typer.Option(
-            "--keep-images/--no-keep-images",
-            help="Store the training images in the registry, or only features of them.",
-            show_default=True,
-        ),
-    ] = True,
-    message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted training; all else is as it was.")
-    ] = False,
-    as_json: JsonFlag = False,
-) -> None:
+@takes(AddOptions, seed="prior", resolution="seed", warmup="init")
+def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None:
     """Teach the model a concept from a folder of images.
 
     What it learned becomes a commit. Options that are not given take the defaults of the base model's family. Without a
     registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
     step and ends in the same concept, on a CPU bit for bit.
     """
-    _check_words(context, name, images, resume=resume, dry_run=dry_run)
-    options = AddOptions(
-        name=name or "", images=images or Path(), class_noun=class_noun, token=token, steps=steps, lr=lr, score=score,
-        reg=reg, reg_strength=reg_strength, budget=budget, anchor=anchor, past_vote=past_vote, vectors=vectors,
-        init=init, warmup=warmup, norm_guard=norm_guard, kind=kind, prior=prior, seed=seed, resolution=resolution,
-        device=device, dry_run=dry_run, replace=replace, check=check, keep_images=keep_images, message=message,
-        resume=resume, typed=_typed(context), **request_settings(),
-    )  # fmt: skip
+    _check_words(context, given)
+    given |= {"name": given["name"] or "", "images": given["images"] or Path()}
+    options = AddOptions(**given, typed=_typed(context), **request_settings())
     from cns_cli.porcelain.add import add_concept
     from cns_cli.porcelain.answers import DryRun
 
@@ -169,12 +63,12 @@ def _typed(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def _check_words(context: typer.Context, name: str | None, images: Path | None, *, resume: bool, dry_run: bool) -> None:
+def _check_words(context: typer.Context, given: Mapping[str, Any]) -> None:
     """Refuse what is missing: only --resume knows the name and the images by itself."""
-    if resume and dry_run:
+    if given["resume"] and given["dry_run"]:
         raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
-    if not resume and (name is None or images is None):
-        missing = "IMAGES/" if name is not None else "NAME"
+    if not given["resume"] and (given["name"] is None or given["images"] is None):
+        missing = "IMAGES/" if given["name"] is not None else "NAME"
         raise typer.BadParameter(f"missing argument {missing}; expected cns add NAME IMAGES/", ctx=context)
 
 

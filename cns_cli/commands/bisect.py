@@ -12,7 +12,8 @@ import typer.core
 from cns_cli import figures
 from cns_cli.errors import ExitCode
 from cns_cli.metricnames import is_metric
-from cns_cli.options import DeviceOption, JsonFlag, examples, finite
+from cns_cli.optionfield import Argument, Option, finite
+from cns_cli.options import DeviceOption, JsonFlag, verb, verbs
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.metrics import METRIC_NAMES
 from cns_cli.porcelain.options import Request
@@ -40,38 +41,25 @@ class ListCommand(typer.core.TyperCommand):
         return params
 
 
-app = typer.Typer(
-    help="Find the commit that broke a concept, by halving.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = verbs("Find the commit that broke a concept, by halving.")
 
-Revs = Annotated[list[str] | None, typer.Argument(metavar="REV", help="Commits; the one HEAD is at when absent.")]
+Revs = Annotated[list[str] | None, Argument("Commits; the one HEAD is at when absent.", "REV")]
 
 
-@app.command(
+@verb(
+    app,
+    "cns bisect start HEAD v1",
+    "cns bisect start --metric rex.clip_i --below 0.70",
+    "cns bisect start HEAD v1 --metric rex.id.drop --above 0.03",
     cls=ListCommand,
-    epilog=examples(
-        (
-            "cns bisect start HEAD v1",
-            "cns bisect start --metric rex.clip_i --below 0.70",
-            "cns bisect start HEAD v1 --metric rex.id.drop --above 0.03",
-        )
-    ),
 )
 def start(
-    revs: Annotated[list[str] | None, typer.Argument(metavar="REV", help="A bad commit, then good ones.")] = None,
+    revs: Annotated[list[str] | None, Argument("A bad commit, then good ones.", "REV")] = None,
     metric: Annotated[
-        str | None,
-        typer.Option("--metric", metavar="CONCEPT.METRIC[.drop]", help="Score that tells good from bad: rex.clip_i."),
+        str | None, Option("Score that tells good from bad: rex.clip_i.", "CONCEPT.METRIC[.drop]")
     ] = None,
-    below: Annotated[
-        float | None, typer.Option("--below", metavar="X", callback=finite, help="Bad where the score is below X.")
-    ] = None,
-    above: Annotated[
-        float | None, typer.Option("--above", metavar="X", callback=finite, help="Bad where the score is above X.")
-    ] = None,
+    below: Annotated[float | None, Option("Bad where the score is below X.", "X", check=finite)] = None,
+    above: Annotated[float | None, Option("Bad where the score is above X.", "X", check=finite)] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Begin a bisection.
@@ -85,36 +73,37 @@ def start(
     _answer(porcelain.start(Request(**request_settings()), revs or (), watch), as_json)
 
 
-@app.command(cls=ListCommand, epilog=examples(("cns bisect good", "cns bisect good v1")))
+@verb(app, "cns bisect good", "cns bisect good v1", cls=ListCommand)
 def good(revs: Revs = None, as_json: JsonFlag = False) -> None:
     """Say that a commit is good, and go on to the next."""
     _mark("good", revs, as_json)
 
 
-@app.command(epilog=examples(("cns bisect bad", "cns bisect bad HEAD~2")))
+@verb(app, "cns bisect bad", "cns bisect bad HEAD~2")
 def bad(
-    rev: Annotated[str | None, typer.Argument(metavar="REV", help="Commit; the one HEAD is at when absent.")] = None,
+    rev: Annotated[str | None, Argument("Commit; the one HEAD is at when absent.", "REV")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Say that a commit is bad, and go on to the next."""
     _mark("bad", [rev] if rev else None, as_json)
 
 
-@app.command(cls=ListCommand, epilog=examples(("cns bisect skip", "cns bisect skip HEAD~1")))
+@verb(app, "cns bisect skip", "cns bisect skip HEAD~1", cls=ListCommand)
 def skip(revs: Revs = None, as_json: JsonFlag = False) -> None:
     """Say that a commit cannot be judged, and go on to another."""
     _mark("skip", revs, as_json)
 
 
-@app.command(
+@verb(
+    app,
+    "cns bisect run cns check --bisect --concept rex",
+    "cns bisect run ./looks-right.sh",
     cls=ListCommand,
-    epilog=examples(("cns bisect run cns check --bisect --concept rex", "cns bisect run ./looks-right.sh")),
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run(
     command: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PROGRAM", help="What answers, with its arguments; absent: --metric of start."),
+        list[str] | None, Argument("What answers, with its arguments; absent: --metric of start.", "PROGRAM")
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
@@ -139,11 +128,9 @@ def run(
     return _answer(result, as_json)
 
 
-@app.command(epilog=examples(("cns bisect reset", "cns bisect reset main")))
+@verb(app, "cns bisect reset", "cns bisect reset main")
 def reset(
-    rev: Annotated[
-        str | None, typer.Argument(metavar="REV", help="Where HEAD goes; where it was at the start when absent.")
-    ] = None,
+    rev: Annotated[str | None, Argument("Where HEAD goes; where it was at the start when absent.", "REV")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """End the bisection and put HEAD back."""
@@ -158,7 +145,7 @@ def reset(
         out.hint(f"cns checkout {rev}", "HEAD did not move")
 
 
-@app.command(epilog=examples(("cns bisect log",)))
+@verb(app, "cns bisect log")
 def log(as_json: JsonFlag = False) -> None:
     """Print what was answered, as commands that repeat it."""
     from cns_cli.porcelain import bisect as porcelain

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cns_cli import figures
+from cns_cli.optionfield import Argument, Option
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from cns_cli.porcelain.refs import RefKind, RefsResult
 
 DeleteOption = Annotated[
-    str | None, typer.Option("-d", "--delete", metavar="NAME", help="Delete this one; its commits stay for a month.")
+    str | None, Option("Delete this one; its commits stay for a month.", "NAME", flags="-d --delete")
 ]
 EXAMPLES = ("cns branch", "cns branch winter", "cns branch before-rex HEAD~1", "cns branch -d winter")
 
 
 def branch(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Branch to make.")] = None,
+    name: Annotated[str | None, Argument("Branch to make.", "NAME")] = None,
     rev: Revision = "HEAD",
     delete: DeleteOption = None,
     as_json: JsonFlag = False,

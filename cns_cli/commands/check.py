@@ -13,12 +13,13 @@ import typer
 from cns_cli import figures, settings
 from cns_cli.errors import ExitCode, boundary
 from cns_cli.metricnames import largest_drop, least_score, metric_list
-from cns_cli.options import MAX_SEED, DeviceOption, JsonFlag, Revision, file_to_write
+from cns_cli.optionfield import Option, file_to_write
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Piece, Styled, table
-from cns_cli.plugincommand import PluginCommand
-from cns_cli.porcelain.metrics import METRIC_NAMES, grows, label_of
+from cns_cli.porcelain.metrics import grows, label_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.progress import open_progress
+from cns_cli.quick import QuickCommand
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
 
@@ -37,58 +38,13 @@ SKIP = 125
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
 
 
+@takes(CheckOptions)
 def check(
-    rev: Revision = "HEAD",
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="REV", help="Compare with this revision instead of each birth.")
-    ] = None,
-    concept: Annotated[
-        list[str] | None, typer.Option("--concept", metavar="NAME", help="Check only this one; may be repeated.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric", metavar="NAMES", help=f"{', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}, by commas."
-        ),
-    ] = None,
-    max_drop: Annotated[
-        list[str] | None,
-        typer.Option("--max-drop", metavar="[METRIC=]X", help="Largest drop (or growth) that still counts as kept."),
-    ] = None,
-    minimum: Annotated[
-        list[str] | None, typer.Option("--min", metavar="[METRIC=]X", help="Least mean score that counts as kept.")
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="Judge prompts, a line each; {} is the concept.",
-        ),
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", metavar="N", min=1, max=200, help="Images of each prompt, to begin with.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="SEED", min=0, max=MAX_SEED, help="Same seed, same images.")
-    ] = None,
-    device: DeviceOption = "auto",
-    fast: Annotated[bool, typer.Option("--fast", help="Weights and K/V drift only; makes no image.")] = False,
-    encoder: Annotated[
-        str | None, typer.Option("--encoder", metavar="E", help="Another CLIP or DINOv2 as judge: a folder or hub id.")
-    ] = None,
-    bisect: Annotated[
-        bool, typer.Option("--bisect", help="Exit code 0 if kept, 3 if forgot, 125 if it cannot be told.")
-    ] = False,
+    bisect: Annotated[bool, Option("Exit code 0 if kept, 3 if forgot, 125 if it cannot be told.")] = False,
     as_json: JsonFlag = False,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", callback=file_to_write, help="Also write JUnit XML.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", callback=file_to_write, help="Also write Markdown.")
-    ] = None,
+    junit: Annotated[Path | None, Option("Also write JUnit XML.", "FILE", check=file_to_write)] = None,
+    markdown: Annotated[Path | None, Option("Also write Markdown.", "FILE", check=file_to_write)] = None,
+    **given: Any,
 ) -> None:
     """Compare each concept with its own baseline: was it forgotten?
 
@@ -98,11 +54,13 @@ def check(
     it, and inconclusive in between. Exit code 0 means that all are kept, 3 that some are not.
     """
     with _told_to(bisect):
-        options = CheckOptions(
-            rev=rev, since=since, concepts=tuple(concept or ()), metrics=metric_list(metric),
-            max_drop=dict(map(largest_drop, max_drop or ())), minimum=dict(map(least_score, minimum or ())),
-            prompts=prompts, images=images, seed=seed, device=device, fast=fast, encoder=encoder, **request_settings(),
-        )  # fmt: skip
+        given |= {
+            "concepts": tuple(given["concepts"] or ()),
+            "metrics": metric_list(given["metrics"]),
+            "max_drop": dict(map(largest_drop, given["max_drop"] or ())),
+            "minimum": dict(map(least_score, given["minimum"] or ())),
+        }
+        options = CheckOptions(**given, **request_settings())
         out = Output(as_json=as_json)
         result = _answer(options)
         write_reports(result, out, junit, markdown)
@@ -129,10 +87,8 @@ def _told_to(bisect: bool) -> Iterator[None]:
         raise typer.Exit(told.exit_code if known else SKIP) from None
 
 
-class Command(PluginCommand):
+class Command(QuickCommand):
     """With `--bisect` a mistake on the command line is no verdict either: `git bisect run` reads exit code 2 as bad."""
-
-    options_with_plugins = ("metric",)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line."""
@@ -182,7 +138,7 @@ def _summarise(text: str, out: Output) -> None:
 
 
 def result_lines(result: CheckResult) -> Iterator[Line]:
-    """Shape the whole answer: what was checked, one block a concept, the limits, the verdict."""
+    """Shape the whole answer: what was one block a concept, the limits, the verdict."""
     if not result.rows:
         yield f"{figures.short_id(result.commit)} holds no concept; there is nothing to forget."
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cns_cli.optionfield import Argument, Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Output, Styled
 
@@ -21,15 +22,10 @@ EXAMPLES = (
 def config(
     key: Annotated[
         str | None,
-        typer.Argument(
-            metavar="KEY",
-            help="user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, or check.SETTING.",
-        ),
+        Argument("user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, or check.SETTING.", "KEY"),
     ] = None,
-    value: Annotated[
-        str | None, typer.Argument(metavar="VALUE", help="What to set it to; lists as in TOML: '[\"id\"]'.")
-    ] = None,
-    unset: Annotated[bool, typer.Option("--unset", help="Remove the key.")] = False,
+    value: Annotated[str | None, Argument("What to set it to; lists as in TOML: '[\"id\"]'.", "VALUE")] = None,
+    unset: Annotated[bool, Option("Remove the key.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List the settings in .cns/config.toml, print one, or set one."""

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from cns_cli import figures
+from cns_cli.optionfield import Argument, Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.progress import open_progress
@@ -21,16 +20,11 @@ EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dt
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; a new or empty folder.")],
-    kind: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="diffusers: a pipeline folder.", show_default=True)
-    ] = "diffusers",
-    at: Annotated[
-        str, typer.Option("--at", metavar="REV", help="Export the model of this revision.", show_default=True)
-    ] = "HEAD",
+    folder: Annotated[Path, Argument("Where to write; a new or empty folder.", "DIR")],
+    kind: Annotated[str, Option("diffusers: a pipeline folder.", "FORMAT", flags="--format")] = "diffusers",
+    at: Annotated[str, Option("Export the model of this revision.", "REV")] = "HEAD",
     dtype: Annotated[
-        Literal["fp32", "fp16", "bf16"],
-        typer.Option("--dtype", help="Number format of the weights; only fp32 keeps every bit.", show_default=True),
+        Literal["fp32", "fp16", "bf16"], Option("Number format of the weights; only fp32 keeps every bit.")
     ] = "fp32",
     as_json: JsonFlag = False,
 ) -> None:

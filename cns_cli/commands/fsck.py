@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cns_cli import figures
 from cns_cli.errors import ExitCode
-from cns_cli.options import JsonFlag
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Styled
+from cns_cli.porcelain.options import FsckOptions
 from cns_cli.progress import NullProgress, open_progress
 from cns_cli.settings import request_settings
 
@@ -25,25 +26,17 @@ SHOWN = 3
 _STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
-def fsck(
-    read_data: Annotated[
-        bool, typer.Option("--read-data", help="Also decode every mask, integer and image, and sum every model.")
-    ] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make index, MLflow record, damaged refs and logs again.")
-    ] = False,
-    as_json: JsonFlag = False,
-) -> None:
+@takes(FsckOptions)
+def fsck(as_json: JsonFlag = False, **given: Any) -> None:
     """Check that every object, ref and log is what was written.
 
     Says what is damaged, what needs it and what to do. Changes nothing without --rebuild. Exit code 4 for damage.
     """
-    from cns_cli.porcelain.fsck import FsckOptions
     from cns_cli.porcelain.fsck import fsck as check
 
     out = Output(as_json=as_json)
-    options = FsckOptions(**request_settings(config={}), read_data=read_data, rebuild=rebuild)
-    with open_progress() if read_data or rebuild else NullProgress() as progress:  # the rest is a blink
+    options = FsckOptions(**given, **request_settings(config={}))
+    with open_progress() if options.read_data or options.rebuild else NullProgress() as progress:  # the rest is a blink
         result = check(options, progress)
     out.answer({"schema": SCHEMA, **result.to_json()}, fsck_lines(result))
     if result.damaged:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from cns_cli import figures
-from cns_cli.options import JsonFlag
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output
+from cns_cli.porcelain.options import GcOptions
 from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
@@ -18,44 +16,20 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("cns gc --dry-run", "cns gc", "cns gc --prune 3d", "cns gc --prune now")
 
-_AGE = re.compile(r"(\d{1,6})([smhdw])")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
-
-def age(text: str) -> float:
-    """Parse an age: `now`, `90m`, `12h`, `14d`, `2w`.
-
-    Raises:
-        typer.BadParameter: it is none.
-    """
-    if text == "now":
-        return 0.0
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no age; expected now, or a number and s, m, h, d or w, such as 14d")
-    return int(match[1]) * _SECONDS[match[2]]
-
-
-def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    prune: Annotated[
-        float | None,
-        typer.Option("--prune", metavar="AGE", parser=age, help="Age at which they go, e.g. 3d; or now. Else 14d."),
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
+@takes(GcOptions)
+def gc(as_json: JsonFlag = False, **given: Any) -> None:
     """Remove objects that nothing has reached for two weeks.
 
     Branches, tags, HEAD and the reflogs of the last 90 days (30 days for moves to what no branch reaches any more) keep
     what they reach. Use `--prune now` only while no other cns command runs here.
     """
-    from cns_cli.porcelain.gc import GcOptions
     from cns_cli.porcelain.gc import gc as collect
 
     out = Output(as_json=as_json)
-    result = collect(GcOptions(**request_settings(), grace_s=prune, dry_run=dry_run))
+    result = collect(GcOptions(**given, **request_settings()))
     out.answer(result.to_json(), gc_lines(result))
-    if dry_run and (result.removed or result.temporaries):
+    if result.dry_run and (result.removed or result.temporaries):
         out.hint("cns gc", "remove them")
 
 

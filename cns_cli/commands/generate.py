@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from cns_cli import figures
-from cns_cli.options import DeviceOption, JsonFlag, SeedOption, file_to_write, finite
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Output
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.progress import open_progress
@@ -26,75 +23,14 @@ EXAMPLES = (
 )
 
 
-def _regions(values: list[str]) -> list[str]:
-    """Accept regions that have a box.
-
-    Raises:
-        typer.BadParameter: one has none.
-    """
-    for text in values or ():
-        from cns_cli.porcelain.pictures.plan import region_problem
-
-        if problem := region_problem(text):
-            raise typer.BadParameter(problem)
-    return values
-
-
-def generate(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to show; special tokens name concepts.")],
-    n: Annotated[int, typer.Option("-n", metavar="N", min=1, max=1000, help="How many images.", show_default=True)] = 1,
-    seed: SeedOption = 0,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, max=1000, help="Denoising steps.")] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option("--guidance", metavar="X", min=0, callback=finite, help="How strictly the prompt is followed."),
-    ] = None,
-    negative: Annotated[
-        str | None, typer.Option("--negative", metavar="PROMPT", help="What to keep away from.")
-    ] = None,
-    at: Annotated[
-        str,
-        typer.Option(
-            "--at",
-            metavar="REV",
-            help="Use this revision's model; A..B: a sheet of all from A to B.",
-            show_default=True,
-        ),
-    ] = "HEAD",
-    region: Annotated[
-        list[str],
-        typer.Option(
-            "--region",
-            metavar="NAME@BOX",
-            callback=_regions,
-            help="What is to be seen in x0,y0,x1,y1, fractions of the image; a prompt may stand for NAME.",
-        ),
-    ] = [],  # noqa: B006  typer's way to say "none"
-    grid: Annotated[bool, typer.Option("--grid", help="Write one sheet of all images instead of files.")] = False,
-    batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", min=1, max=256, help="Images at a time; memory grows.")
-    ] = None,
-    out_file: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            metavar="FILE",
-            callback=file_to_write,
-            help="Replaced if there; numbered for -n > 1. Else named after the prompt, never replacing.",
-        ),
-    ] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonFlag = False,
-) -> None:
+@takes(GenerateOptions, out="batch", device="out")
+def generate(as_json: JsonFlag = False, **given: Any) -> None:
     """Make images of a prompt; image i of n takes the seed plus i.
 
     Each picture says how it was made: see cns show PICTURE.
     """
-    options = GenerateOptions(
-        prompt=prompt, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative, at=at, out=out_file,
-        device=device, regions=tuple(region), grid=grid, batch=batch, **request_settings(),
-    )  # fmt: skip
+    given["regions"] = tuple(given["regions"] or ())
+    options = GenerateOptions(**given, **request_settings())
     from cns_cli.porcelain.generate import generate as generate_images
 
     out = Output(as_json=as_json)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
+from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.settings import request_settings
@@ -23,10 +22,7 @@ EXAMPLES = (
 
 
 def init(
-    base: Annotated[
-        str,
-        typer.Option("--base", metavar="BASE", help="emoji-64 (embedded), a folder, or a hub id.", show_default=True),
-    ] = "emoji-64",
+    base: Annotated[str, Option("emoji-64 (embedded), a folder, or a hub id.", "BASE")] = "emoji-64",
     as_json: JsonFlag = False,
 ) -> None:
     """Make a registry (.cns) in this folder, for one base model.

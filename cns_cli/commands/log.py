@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
+from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Line, Output, Piece, Styled
 
@@ -20,8 +19,8 @@ EXAMPLES = ("cns log", "cns log --oneline -n 10", "cns log rex", "cns log main~2
 
 def log(
     rev: Revision = "HEAD",
-    oneline: Annotated[bool, typer.Option("--oneline", help="One line a commit.")] = False,
-    limit: Annotated[int | None, typer.Option("-n", metavar="N", min=0, help="At most N commits.")] = None,
+    oneline: Annotated[bool, Option("One line a commit.")] = False,
+    limit: Annotated[int | None, Option("At most N commits.", "N", flags="-n", min=0)] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the commits that a revision reaches, newest first."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
-from cns_cli.options import JsonFlag, examples
+from cns_cli.optionfield import Option
+from cns_cli.options import JsonFlag, verb, verbs
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
@@ -17,15 +16,10 @@ from cns_cli.settings import request_settings
 if TYPE_CHECKING:
     from cns_cli.porcelain.mlflow import RestoreResult, SyncResult
 
-app = typer.Typer(
-    help="Record commits on MLflow, or restore the registry from it.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = verbs("Record commits on MLflow, or restore the registry from it.")
 
 
-@app.command(epilog=examples(("cns mlflow sync", "MLFLOW_TRACKING_URI=http://team:5000 cns mlflow sync")))
+@verb(app, "cns mlflow sync", "MLFLOW_TRACKING_URI=http://team:5000 cns mlflow sync")
 def sync(as_json: JsonFlag = False) -> None:
     """Record on MLflow what is not there yet; safe to repeat.
 
@@ -44,14 +38,9 @@ def sync(as_json: JsonFlag = False) -> None:
         out.note("the folder had moved, so the registry's own MLflow file was made anew")
 
 
-@app.command(epilog=examples(("cns mlflow restore", "cns mlflow restore --name my-registry-1179a2f7")))
+@verb(app, "cns mlflow restore", "cns mlflow restore --name my-registry-1179a2f7")
 def restore(
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", help="Which registry, where the server holds several.", show_default=False
-        ),
-    ] = None,
+    name: Annotated[str | None, Option("Which registry, where the server holds several.", "NAME")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Bring back every object and ref from MLflow.

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
+from cns_cli.optionfield import Argument
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, table
 
@@ -19,7 +18,7 @@ EXAMPLES = ("cns reflog", "cns reflog main", "cns show HEAD@{1}", "cns branch fo
 
 
 def reflog(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="HEAD, a branch, or a ref's full name.")] = "HEAD",
+    ref: Annotated[str, Argument("HEAD, a branch, or a ref's full name.", "REF")] = "HEAD",
     as_json: JsonFlag = False,
 ) -> None:
     """Show where HEAD or a branch was, newest first.

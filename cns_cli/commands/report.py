@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from cns_cli import figures
-from cns_cli.options import DeviceOption, JsonFlag, Revision, file_to_write
+from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Styled
+from cns_cli.porcelain.options import ReportOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
@@ -21,38 +19,25 @@ EXAMPLES = ("cns report", "cns report v1 -o v1.html", "cns report --fill --image
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow", "unmeasured": "yellow"}
 
 
-def report(
-    rev: Revision = "HEAD",
-    out_file: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", callback=file_to_write, help="The page.", show_default=True)
-    ] = Path("report.html"),
-    images: Annotated[
-        int, typer.Option("--images", metavar="N", min=1, max=8, help="Pictures of each prompt.", show_default=True)
-    ] = 2,
-    no_images: Annotated[bool, typer.Option("--no-images", help="Make no pictures; needs no base model.")] = False,
-    fill: Annotated[bool, typer.Option("--fill", help="Compute every score of the matrix that is missing.")] = False,
-    device: DeviceOption = "auto",
-    as_json: JsonFlag = False,
-) -> None:
+@takes(ReportOptions)
+def report(as_json: JsonFlag = False, **given: Any) -> None:
     """Write a self-contained HTML page about the lineage of a revision.
 
     Scores are taken from what is stored; what was never measured is said, with the command that measures it. Pictures
     are made once and kept in the registry's cache.
     """
-    from cns_cli.porcelain.report import ReportOptions
+    options = ReportOptions(**given, **request_settings())
     from cns_cli.porcelain.report import report as write_report
 
-    options = ReportOptions(
-        rev=rev, out=out_file, pictures=not no_images, images=images, fill=fill, device=device, **request_settings()
-    )
     out = Output(as_json=as_json)
     with open_progress() as progress:
         result = write_report(options, progress)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), result_lines(result))
-    if result.missing and not fill:
-        out.hint(f"cns report {'' if rev == 'HEAD' else rev + ' '}--fill", "compute what is missing")
+    if result.missing and not options.fill:
+        rev = "" if options.rev == "HEAD" else f"{options.rev} "
+        out.hint(f"cns report {rev}--fill", "compute what is missing")
 
 
 def result_lines(result: ReportResult) -> Iterator[Line]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
-from cns_cli.options import ConceptName, JsonFlag
+from cns_cli.optionfield import MESSAGE, Argument
+from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
@@ -21,8 +20,8 @@ EXAMPLES = ("cns rm rex", 'cns rm rex -m "rex has moved to another model"')
 
 
 def rm(
-    name: ConceptName,
-    message: Annotated[str | None, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.")] = None,
+    name: Annotated[str, Argument("Name of a concept of HEAD.", "NAME")],
+    message: Annotated[str | None, MESSAGE] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Take a concept out of the model, as a commit.

@@ -14,7 +14,8 @@ from cns_cli.commands.show_neurons import neurons_lines
 from cns_cli.commands.show_picture import picture_lines
 from cns_cli.commands.show_provenance import provenance_lines
 from cns_cli.commands.status import concept_lines
-from cns_cli.options import JsonFlag, file_to_write
+from cns_cli.optionfield import Argument, Option, file_to_write
+from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Piece, Styled, table
 
 if TYPE_CHECKING:
@@ -54,26 +55,14 @@ _METRICS = {
 
 
 def show(
-    rev: Annotated[
-        str, typer.Argument(metavar="REV", help="Commit, branch, tag, concept, HEAD~2, ...; or a generated picture.")
-    ] = "HEAD",
+    rev: Annotated[str, Argument("Commit, branch, tag, concept, HEAD~2, ...; or a generated picture.", "REV")] = "HEAD",
     preview: Annotated[
-        Path | None,
-        typer.Option(
-            "--preview", metavar="FILE", callback=file_to_write, help="Write the recorded contact sheet here."
-        ),
+        Path | None, Option("Write the recorded contact sheet here.", "FILE", check=file_to_write)
     ] = None,
-    neurons: Annotated[
-        bool, typer.Option("--neurons", help="Where the concept's neurons sit, and who shares them.")
-    ] = False,
-    provenance: Annotated[
-        bool, typer.Option("--provenance", help="Every choice behind the concept, and whose it is.")
-    ] = False,
+    neurons: Annotated[bool, Option("Where the concept's neurons sit, and who shares them.")] = False,
+    provenance: Annotated[bool, Option("Every choice behind the concept, and whose it is.")] = False,
     picture: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FILE", callback=file_to_write, help="With --neurons: draw them here, a PNG."
-        ),
+        Path | None, Option("With --neurons: draw them here, a PNG.", "FILE", flags="-o --out", check=file_to_write)
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from cns_cli.commands.branch import DeleteOption, delete_name, refs_lines
+from cns_cli.optionfield import Argument
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Output
 
@@ -15,7 +14,7 @@ EXAMPLES = ("cns tag", "cns tag v1", "cns tag before-rex HEAD~1", "cns tag -d v1
 
 
 def tag(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Tag to make.")] = None,
+    name: Annotated[str | None, Argument("Tag to make.", "NAME")] = None,
     rev: Revision = "HEAD",
     delete: DeleteOption = None,
     as_json: JsonFlag = False,

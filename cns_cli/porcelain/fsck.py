@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cns_cli.figures import plural
-from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.options import FsckOptions
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
 from registry import layout
@@ -22,19 +22,6 @@ from registry.health import repair
 from registry.health.findings import Finding, Findings, Graph
 from registry.health.fsck import fsck as check_registry
 from registry.repository import Repository
-
-
-@dataclass(frozen=True, kw_only=True)
-class FsckOptions(Request):
-    """Check a registry.
-
-    Attributes:
-        read_data: Also decode what concepts and evaluations hold.
-        rebuild: Afterwards make again what can be made again; nothing is changed otherwise.
-    """
-
-    read_data: bool = False
-    rebuild: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

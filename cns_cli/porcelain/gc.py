@@ -7,23 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.options import GcOptions
 from cns_cli.porcelain.result import Result
 from registry.health.gc import GRACE_S, collect
 from registry.repository import Repository
-
-
-@dataclass(frozen=True, kw_only=True)
-class GcOptions(Request):
-    """Collect garbage.
-
-    Attributes:
-        grace_s: How long unreachable objects stay, in seconds; None: two weeks.
-        dry_run: Only say what would go.
-    """
-
-    grace_s: float | None = None
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

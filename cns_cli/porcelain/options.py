@@ -1,19 +1,45 @@
 """What goes into a verb: frozen dataclasses that commands, porcelain and tests share.
 
-An options object is a whole request: with it alone a run can be repeated. This module imports the standard library
-only, so that a command can build its options, and complain about them, before anything heavy is loaded.
+An options object is a whole request: with it alone a run can be repeated. What a field is, its default, how it is typed
+and what the help page says of it stand here, once; `cns_cli.options` makes the command line of it. This module imports
+the standard library only, so that a command can build its options, and complain about them, before anything heavy is
+loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import not_
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cns.provenance import CHOICES
+from cns.scores import BUILT_IN
+from cns_cli.optionfield import (
+    DEVICE,
+    MAX_SEED,
+    MESSAGE,
+    REV,
+    SEED,
+    Argument,
+    Option,
+    age,
+    file_to_write,
+    finite,
+    positive,
+    share,
+    with_boxes,
+)
+from cns_cli.porcelain.metrics import METRIC_NAMES
 
 ConceptKind = Literal["object", "style"]
 
 DEFAULT_BASE = "emoji-64"
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True)
@@ -58,33 +84,57 @@ class AddOptions(Request):
         typed: Names of the fields that were given even where they are as by default: --resume takes these as given.
     """
 
-    name: str
-    images: Path
-    class_noun: str | None = None
-    token: str | None = None
-    steps: int | None = None
-    lr: float | None = None
-    score: str | None = None
-    reg: str | None = None
-    reg_strength: float | None = None
-    budget: float | None = None
-    seed: int = 0
-    resolution: int | None = None
-    anchor: float | None = None
-    warmup: int | None = None
-    past_vote: float | None = None
-    vectors: int = 1
-    init: str | None = None
-    norm_guard: bool = False
-    kind: ConceptKind = "object"
-    prior: int = 0
-    device: str = "auto"
-    dry_run: bool = False
-    replace: bool = False
-    check: bool = False
-    keep_images: bool = True
-    message: str | None = None
-    resume: bool = False
+    name: Annotated[str, Argument("What to call it; the special token becomes <NAME>.", "NAME", absent=None)]
+    images: Annotated[
+        Path,
+        Argument(
+            "Folder of images, with captions if you have them.", "IMAGES/", absent=None, exists=True, file_okay=False
+        ),
+    ]
+    class_noun: Annotated[
+        str | None, Option("What kind of thing it is, e.g. dog. Inferred when not given.", "NOUN", flags="--class")
+    ] = None
+    token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
+    steps: Annotated[int | None, Option("Finetuning steps.", "N", min=1)] = None
+    lr: Annotated[float | None, Option("Learning rate of the K/V weights.", "RATE", check=positive)] = None
+    score: Annotated[str | None, Option(f"How neurons are chosen: {_one_of(list(BUILT_IN))}.", "SCORE")] = None
+    reg: Annotated[
+        str | None,
+        Option(f"What protects older concepts: {_one_of(sorted(CHOICES['reg'].values, key='none'.__eq__))}.", "REG"),
+    ] = None
+    reg_strength: Annotated[float | None, Option("Weight of that protection.", "X", min=0, check=finite)] = None
+    budget: Annotated[
+        float | None,
+        Option("Share of the K/V weights to change, e.g. 5.8%.", "SHARE", parser=share),
+    ] = None
+    seed: Annotated[int, SEED] = 0
+    resolution: Annotated[
+        int | None,
+        Option("Side of the training images.", "PX", min=8, max=4096),
+    ] = None
+    anchor: Annotated[float | None, Option("Weight of the pull toward the base.", "X", min=0, check=finite)] = None
+    warmup: Annotated[int | None, Option("Steps that train the token alone, before.", "N", min=0)] = None
+    past_vote: Annotated[
+        float | None, Option("Leave out weights that this share of concepts hold.", "SHARE", parser=share)
+    ] = None
+    vectors: Annotated[int, Option("Embedding rows of the token.", "N", min=1, max=16)] = 1
+    init: Annotated[str | None, Option("Where the token starts instead of the class noun.", "WORDS")] = None
+    norm_guard: Annotated[bool, Option("Keep the token's rows as long as the vocabulary's.")] = False
+    kind: Annotated[ConceptKind, Option('An object ("a <rex> dog") or a style ("a <mona> style dog").')] = "object"
+    prior: Annotated[int, Option("Also train on N images of the class noun.", "N", min=0, max=1000)] = 0
+    device: Annotated[str, DEVICE] = "auto"
+    dry_run: Annotated[bool, Option("Say what it would take (time, memory, disk); write nothing.")] = False
+    replace: Annotated[bool, Option("Teach a name anew that is already taken.")] = False
+    check: Annotated[bool, Option("Afterwards compare images of every older concept.")] = False
+    keep_images: Annotated[
+        bool,
+        Option(
+            "Store the training images in the registry, or only features of them.",
+            flags="--keep-images/--no-keep-images",
+        ),
+    ] = True
+    message: Annotated[str | None, MESSAGE] = None
+    resume: Annotated[bool, Option("Go on with an interrupted training; all else is as it was.")] = False
     typed: frozenset[str] = frozenset()
 
 
@@ -101,18 +151,35 @@ class GenerateOptions(Request):
         batch: Images at a time; None: as many as fit their size.
     """
 
-    prompt: str
-    n: int = 1
-    seed: int = 0
-    steps: int | None = None
-    guidance: float | None = None
-    negative: str | None = None
-    at: str = "HEAD"
-    out: Path | None = None
-    device: str = "auto"
-    regions: tuple[str, ...] = ()
-    grid: bool = False
-    batch: int | None = None
+    prompt: Annotated[str, Argument("What to show; special tokens name concepts.", "PROMPT")]
+    n: Annotated[int, Option("How many images.", "N", flags="-n", min=1, max=1000)] = 1
+    seed: Annotated[int, SEED] = 0
+    steps: Annotated[int | None, Option("Denoising steps.", "N", min=1, max=1000)] = None
+    guidance: Annotated[float | None, Option("How strictly the prompt is followed.", "X", min=0, check=finite)] = None
+    negative: Annotated[str | None, Option("What to keep away from.", "PROMPT")] = None
+    at: Annotated[str, Option("Use this revision's model; A..B: a sheet of all from A to B.", "REV")] = "HEAD"
+    out: Annotated[
+        Path | None,
+        Option(
+            "Replaced if there; numbered for -n > 1. Else named after the prompt, never replacing.",
+            "FILE",
+            flags="-o --out",
+            check=file_to_write,
+        ),
+    ] = None
+    device: Annotated[str, DEVICE] = "auto"
+    regions: Annotated[
+        tuple[str, ...],
+        Option(
+            "What is to be seen in x0,y0,x1,y1, fractions of the image; a prompt may stand for NAME.",
+            "NAME@BOX",
+            flags="--region",
+            repeated=True,
+            check=with_boxes,
+        ),
+    ] = ()
+    grid: Annotated[bool, Option("Write one sheet of all images instead of files.")] = False
+    batch: Annotated[int | None, Option("Images at a time; memory grows.", "N", min=1, max=256)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +201,82 @@ class CheckOptions(Request):
         encoder: Another judge, hub id or folder: a CLIP takes the place of the CLIP, a DINOv2 of the identity judge.
     """
 
-    rev: str = "HEAD"
-    since: str | None = None
-    concepts: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    max_drop: Mapping[str, float] = field(default_factory=dict)
-    minimum: Mapping[str, float] = field(default_factory=dict)
-    prompts: Path | None = None
-    images: int | None = None
-    seed: int | None = None
-    device: str = "auto"
-    fast: bool = False
-    encoder: str | None = None
+    rev: Annotated[str, REV] = "HEAD"
+    since: Annotated[str | None, Option("Compare with this revision instead of each birth.", "REV")] = None
+    concepts: Annotated[
+        tuple[str, ...], Option("Check only this one; may be repeated.", "NAME", flags="--concept", repeated=True)
+    ] = ()
+    metrics: Annotated[
+        tuple[str, ...],
+        Option(
+            f"{_one_of(METRIC_NAMES)}, by commas.",
+            "NAMES",
+            flags="--metric",
+            repeated=True,
+        ),
+    ] = ()
+    max_drop: Annotated[
+        Mapping[str, float], Option("Largest drop (or growth) that still counts as kept.", "[METRIC=]X", repeated=True)
+    ] = field(default_factory=dict)
+    minimum: Annotated[
+        Mapping[str, float],
+        Option("Least mean score that counts as kept.", "[METRIC=]X", flags="--min", repeated=True),
+    ] = field(default_factory=dict)
+    prompts: Annotated[
+        Path | None,
+        Option("Judge prompts, a line each; {} is the concept.", "FILE", exists=True, dir_okay=False),
+    ] = None
+    images: Annotated[int | None, Option("Images of each prompt, to begin with.", "N", min=1, max=200)] = None
+    seed: Annotated[int | None, Option("Same seed, same images.", "SEED", min=0, max=MAX_SEED)] = None
+    device: Annotated[str, DEVICE] = "auto"
+    fast: Annotated[bool, Option("Weights and K/V drift only; makes no image.")] = False
+    encoder: Annotated[str | None, Option("Another CLIP or DINOv2 as judge: a folder or hub id.", "E")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Request):
+    """Write the report of one revision.
+
+    Attributes:
+        out: The file.
+        images: Pictures of each prompt on them.
+        pictures: Show contact sheets; pictures that are not in the cache are made.
+        fill: Compute every score of the matrix that is not stored.
+    """
+
+    rev: Annotated[str, REV] = "HEAD"
+    out: Annotated[Path, Option("The page.", "FILE", flags="-o --out", check=file_to_write)] = Path("report.html")
+    images: Annotated[int, Option("Pictures of each prompt.", "N", min=1, max=8)] = 2
+    pictures: Annotated[
+        bool, Option("Make no pictures; needs no base model.", flags="--no-images", absent=False, check=not_)
+    ] = True
+    fill: Annotated[bool, Option("Compute every score of the matrix that is missing.")] = False
+    device: Annotated[str, DEVICE] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FsckOptions(Request):
+    """Check a registry.
+
+    Attributes:
+        read_data: Also decode what concepts and evaluations hold.
+        rebuild: Afterwards make again what can be made again; nothing is changed otherwise.
+    """
+
+    read_data: Annotated[bool, Option("Also decode every mask, integer and image, and sum every model.")] = False
+    rebuild: Annotated[bool, Option("Make index, MLflow record, damaged refs and logs again.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcOptions(Request):
+    """Collect garbage.
+
+    Attributes:
+        dry_run: Only say what would go.
+        grace_s: How long unreachable objects stay, in seconds; None: two weeks.
+    """
+
+    dry_run: Annotated[bool, Option("Only say what would be removed.")] = False
+    grace_s: Annotated[
+        float | None, Option("Age at which they go, e.g. 3d; or now. Else 14d.", "AGE", flags="--prune", parser=age)
+    ] = None

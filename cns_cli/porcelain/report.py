@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cns_cli.files import write_output
-from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.options import ReportOptions
 from cns_cli.porcelain.reporting.collect import Collector, known_family
 from cns_cli.porcelain.reporting.data import CellVerdict, ReportData
 from cns_cli.porcelain.reporting.page import page
@@ -27,25 +27,6 @@ from registry.repository import Repository
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.models.session import Session
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions(Request):
-    """Write the report of one revision.
-
-    Attributes:
-        out: The file.
-        pictures: Show contact sheets; pictures that are not in the cache are made.
-        images: Pictures of each prompt on them.
-        fill: Compute every score of the matrix that is not stored.
-    """
-
-    rev: str = "HEAD"
-    out: Path = Path("report.html")
-    pictures: bool = True
-    images: int = 2
-    fill: bool = False
-    device: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

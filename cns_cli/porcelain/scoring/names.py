@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from cns import extensions
 from cns.errors import ExtensionError
+from cns.provenance import CHOICES
 from cns.scores import BUILT_IN
 from cns_cli.porcelain.metrics import METRIC_NAMES, METRICS
 
@@ -21,7 +22,7 @@ POINTS = {"score": extensions.SCORES, "reg": extensions.REGULARIZERS, "metric": 
 
 
 SCORE_NAMES = tuple(BUILT_IN)
-REGULARIZER_NAMES = ("features", "weights", "none", "project", "project-hard", "features-parent")
+REGULARIZER_NAMES = tuple(CHOICES["reg"].values)
 """The built-in ones, as `cns.regularizers.REGULARIZERS` names them, which needs torch."""
 
 

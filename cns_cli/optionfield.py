@@ -1,0 +1,127 @@
+"""How an option is typed, the checks of what is typed for it, and the options that several verbs share.
+
+The field of an options object, or the parameter of a command, says `Annotated[int, Option(...)]`, and `cns_cli.options`
+makes Typer's parameter of that; nothing here knows of Typer, and only the standard library is imported. A check returns
+the value, or what stands in its place, and raises ValueError for one that cannot be meant.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Literal
+
+MAX_SEED = 2**63 - 1  # what torch's generators and numpy's both take
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+_AGE = re.compile(r"(\d{1,6})([smhdw])")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line and its help page say of a field or parameter.
+
+    Attributes:
+        help: A sentence for the help page.
+        metavar: What stands there for the value; None: nothing, or the choices.
+        flags: What is typed, words apart; empty: `--` and the field's name.
+        repeated: It may be typed several times; the command is given a list of texts, or None.
+        choices: A `Literal` of what may be typed, where the field's own type is wider.
+        absent: What the command is given when nothing is typed; `...`: the field's default.
+        check: Looks at the value, the default too.
+        min, max: Bounds of a number, both included.
+        parser: Makes the value of the text.
+        exists, file_okay, dir_okay: What a path must lead to.
+    """
+
+    help: str
+    metavar: str | None = None
+    flags: str = ""
+    repeated: bool = False
+    choices: Any = None
+    absent: Any = ...
+    check: Callable[[Any], Any] | None = None
+    min: float | None = None
+    max: float | None = None
+    parser: Callable[[str], Any] | None = None
+    exists: bool = False
+    file_okay: bool = True
+    dir_okay: bool = True
+
+
+class Argument(Option):
+    """An option that is typed without a flag, by its place."""
+
+
+def seed_number(value: int) -> int:
+    """Accept a whole number that every random generator takes as a seed."""
+    if not 0 <= value <= MAX_SEED:
+        raise ValueError(f"{value} is not between 0 and {MAX_SEED}")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a share: `5.8%` or `0.058`, above 0 and at most 1."""
+    bare = text.strip()
+    try:
+        value = float(Decimal(bare[:-1]) / 100) if bare.endswith("%") else float(bare)  # 5.8% is 0.058 to the bit
+    except (ValueError, InvalidOperation):
+        value = 0.0
+    if not 0 < value <= 1:
+        raise ValueError(f"{text!r} is not a share; expected 5.8% or 0.058, above 0 and at most 1")
+    return value
+
+
+def age(text: str) -> float:
+    """Parse an age into seconds: `now`, `90m`, `12h`, `14d`, `2w`."""
+    if text == "now":
+        return 0.0
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no age; expected now, or a number and s, m, h, d or w, such as 14d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def finite(value: float | None) -> float | None:
+    """Accept a number that is neither infinite nor NaN."""
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+def positive(value: float | None) -> float | None:
+    """Accept a number above zero that is neither infinite nor NaN."""
+    if value is not None and not 0 < value < float("inf"):
+        raise ValueError(f"{value} is not above 0")
+    return value
+
+
+def file_to_write(path: Path | None) -> Path | None:
+    """Accept a file whose folder exists, so that no picture is computed for nowhere."""
+    if path is not None and path.is_dir():
+        raise ValueError(f"{str(path)!r} is a folder; expected a file name")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {str(path.parent)!r} to write into")
+    return path
+
+
+def with_boxes(texts: Sequence[str] | None) -> Sequence[str] | None:
+    """Accept regions that have a box."""
+    for text in texts or ():
+        from cns_cli.porcelain.pictures.plan import region_problem
+
+        if problem := region_problem(text):
+            raise ValueError(problem)
+    return texts
+
+
+REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
+SEED = Option("Same seed, same result.", "SEED", check=seed_number)
+DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device)
+MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
