@@ -143,7 +143,7 @@ def reset(request: Request, rev: str | None = None) -> ResetResult:
     with bisect_state.locked(repo.folder):
         was_running = _reset(repo, request, rev)
     head = repo.head()
-    return ResetResult(was_running=was_running, branch=head.branch, commit=head.commit)
+    return ResetResult.of(head, was_running=was_running)
 
 
 def log(request: Request) -> tuple[str, ...]:
@@ -241,13 +241,10 @@ def _next(repo: Repository, state: BisectState) -> Step | None:
 def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
     commit = repo.commit_of(step.commit)
     changes: dict[str, Any] = _changes(repo, state, step.commit) if step.kind == "found" else {}
-    return BisectResult(
+    return BisectResult.of(
+        step,
         status="testing" if step.kind == "test" else step.kind,
         commit=commit_view(repo, step.commit, commit, refs_by_commit(repo)),
-        left=step.left,
-        rounds=step.rounds,
-        merge_base=step.merge_base,
-        candidates=step.candidates,
         watch=state.watch,
         values=state.values,
         began_at=_began_at(state),

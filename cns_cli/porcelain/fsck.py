@@ -86,15 +86,11 @@ def fsck(options: FsckOptions, progress: Progress | None = None) -> FsckResult:
         progress.stage("decode what was learned", report.objects.get("concept", 0))
         decoded, found = check_data(folder, graph, progress.step)
         report.findings += found
-    return FsckResult(
+    return FsckResult.of(
+        report,
         folder=folder,
-        objects=report.objects,
         bytes_read=report.bytes,
-        refs=report.refs,
-        reflog_entries=report.reflog_entries,
         decoded=decoded,
-        damaged=report.damaged,
-        findings=tuple(report.findings),
         rebuilt=tuple(rebuilt),
         elapsed_s=time.monotonic() - began,
     )

@@ -60,14 +60,7 @@ def sync(request: Request) -> SyncResult:
     from registry.mirror.mirror import MlflowMirror
 
     mirror = MlflowMirror(Repository.discover(request.start), request.mlflow_uri)
-    report = mirror.sync()
-    return SyncResult(
-        tracking_uri=mirror.tracking_uri,
-        commits=tuple(report.commits),
-        evaluations=tuple(report.evaluations),
-        refs=tuple(report.refs),
-        rebuilt=report.rebuilt,
-    )
+    return SyncResult.of(mirror.sync(), tracking_uri=mirror.tracking_uri)
 
 
 def restore(request: Request, name: str | None = None) -> RestoreResult:
@@ -86,11 +79,4 @@ def restore(request: Request, name: str | None = None) -> RestoreResult:
         folder = Repository.discover(request.start).root
     except NotARegistry:
         folder = request.start
-    report = MlflowMirror.restore(folder, request.mlflow_uri, name)
-    return RestoreResult(
-        folder=folder,
-        objects=report.objects,
-        damaged=tuple(report.damaged),
-        refs=dict(report.refs),
-        kept=tuple(report.kept),
-    )
+    return RestoreResult.of(MlflowMirror.restore(folder, request.mlflow_uri, name), folder=folder)

@@ -51,19 +51,17 @@ def status(start: Path) -> StatusResult:
     """
     repo = Repository.discover(start)
     head = repo.head()
-    commit = repo.commit_of(head.commit)
     tree = repo.tree_of(head.commit)
     base = repo.objects.get(tree.base, Base)
     concepts = concept_views(repo, head.commit)
-    return StatusResult(
+    return StatusResult.of(
+        base,
         folder=repo.root,
         branch=head.branch,
         commit=head.commit,
-        tree=commit.tree,
+        tree=repo.commit_of(head.commit).tree,
         base=tree.base,
         base_source=str(repo.config.get("base", {}).get("source", "")),
-        family=base.family,
-        denoiser_parameters=base.denoiser_parameters,
         concepts=tuple(concepts),
         interrupted=tuple(pending_views(repo)),
         bisecting=(repo.folder / bisect_state.FILE).exists(),
