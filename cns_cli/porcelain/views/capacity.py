@@ -6,11 +6,13 @@ concepts hold is counted from their masks, which costs numpy; what is general th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.views.commits import numbers, record_data
-from registry.objects import Base, Concept, Tree
+from registry.objects import Base
 from registry.repository import Repository
+from registry.trees import birth
 
 NAMES = ("capacity_held", "general_share", "capacity_free")
 
@@ -27,29 +29,19 @@ def capacity_of(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[s
     recorded = {one: _recorded(repo, one) for one in {commit_id, *born}}
     source = commit_id if recorded[commit_id] or not born or not all(recorded[one] for one in born) else born[-1]
     found, tree = recorded[source], repo.tree_of(commit_id)
-    if not found or (repo.commit_of(source).tree == commit.tree and _is_as_trained(repo, tree)):
-        return found
-    return {"capacity_held": _held(repo, tree), "general_share": found["general_share"]}
-
-
-def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
-    metrics: Mapping[str, float] = numbers(record_data(repo, repo.commit_of(commit_id)).get("metrics"))
-    return {name: metrics[name] for name in NAMES} if all(name in metrics for name in NAMES) else {}
-
-
-def _is_as_trained(repo: Repository, tree: Tree) -> bool:
-    """Whether one of the concepts was learned on top of exactly the others: no other commit came in between."""
-    for name, concept_id in tree.concepts.items():
-        before = repo.objects.get(repo.objects.get(concept_id, Concept).trained_on, Tree)
-        if {**before.concepts, name: concept_id} == tree.concepts:
-            return True
-    return False
-
-
-def _held(repo: Repository, tree: Tree) -> float:
+    if not found:
+        return {}
+    births = (birth(repo.objects, concept_id) for concept_id in tree.concepts.values())
+    if repo.commit_of(source).tree == commit.tree and any(one.concepts == tree.concepts for one in births):
+        return found  # one of the concepts was learned on top of exactly the others: no other commit came in between
     from cns.capacity import held_share
     from cns_cli.porcelain.models.deltas import stored_delta
 
     deltas = [stored_delta(repo, concept_id) for concept_id in tree.concepts.values()]
-    matrices = repo.objects.get(tree.base, Base).matrices.values()
-    return held_share(deltas, sum(facts["shape"][0] * facts["shape"][1] for facts in matrices))
+    held = held_share(deltas, kv_weights(repo.objects.get(tree.base, Base)))
+    return {"capacity_held": held, "general_share": found["general_share"]}
+
+
+def _recorded(repo: Repository, commit_id: str) -> dict[str, float]:
+    metrics = numbers(record_data(repo, repo.commit_of(commit_id)).get("metrics"))
+    return {name: metrics[name] for name in NAMES} if all(name in metrics for name in NAMES) else {}
