@@ -6,7 +6,7 @@ Memory does not grow with the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -21,10 +21,10 @@ from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
-from cns_cli.porcelain.pictures.sheets import Tiles, grid_sheet, range_sheet, tile_of
+from cns_cli.porcelain.pictures.sheets import grid_sheet, range_sheet, small_copies, tile_of
 from cns_cli.porcelain.pictures.words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
-from cns_cli.signals import Interrupted, number_of
+from cns_cli.signals import Interrupted, explained, number_of
 from registry.objects import Concept
 
 
@@ -49,9 +49,11 @@ class GenerateRun:
         self.seeds = [options.seed + k for k in range(options.n)]
         get = self.plan.repo.objects.get
         self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
-        self.texts = {"the prompt": [options.prompt]}
-        self.texts["the prompt of a region"] = [what for what, _ in self.plan.regions if is_prompt(what)]
-        self.texts["the negative prompt"] = [options.negative] if options.negative else []
+        self.texts = {
+            "the prompt": [options.prompt],
+            "the prompt of a region": [what for what, _ in self.plan.regions if is_prompt(what)],
+            "the negative prompt": [options.negative] if options.negative else [],
+        }
 
     @property
     def all_texts(self) -> list[str]:
@@ -80,14 +82,14 @@ class GenerateRun:
 
     def write_sheet(self) -> None:
         """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
-        try:
-            shown = self._all_tiles()
-        except KeyboardInterrupt as signal:
-            raise Interrupted(number_of(signal), "no sheet was written", "run the command again") from None
         tile, stops = tile_of(self.size), self.plan.stops
+        shown: dict[str, list[Image.Image]] = {}
+        with explained("no sheet was written", "run the command again"):
+            for stop in stops:
+                if stop.commit.tree not in shown:
+                    shown[stop.commit.tree] = small_copies(self._images(stop), tile)
         if self.plan.is_range:
-            lacking = [[name for name in self.used if name not in stop.tree.concepts] for stop in stops]
-            sheet = range_sheet(self.options.prompt, stops, [shown[s.commit.tree] for s in stops], lacking, tile)
+            sheet = range_sheet(self.options.prompt, stops, shown, self.used, tile)
         else:
             sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
         record = self._record(stops[-1], self.seeds[0])
@@ -115,27 +117,14 @@ class GenerateRun:
         if not holds_record(self.plan.paths[0]):
             yield f"{self.plan.paths[0].suffix} files cannot say how a picture was made; .png, .jpg and .webp can"
 
-    def _all_tiles(self) -> dict[str, Tiles]:
-        """Small copies of the images of every tree, each tree once."""
-        shown: dict[str, Tiles] = {}
-        for stop in self.plan.stops:
-            if stop.commit.tree not in shown:
-                tiles = shown.setdefault(stop.commit.tree, Tiles(tile_of(self.size)))
-                for images in self._images(stop):
-                    tiles.add(images)
-        return shown
-
     def _images(self, stop: Stop) -> Iterator[Pixels]:
         """The images of one model, a batch at a time."""
         options, pipeline = self.options, self.session.base.model.pipeline
         self.session.set_tree(stop.tree)
-        missing = self._missing(stop).values()
+        missing = [concept for name, concept in self.concepts.items() if name not in stop.tree.concepts]
         prompt = without_concepts(options.prompt, missing)
         negative = without_concepts(options.negative, missing) if options.negative else options.negative
-        regions = [
-            Region(one.box, tuple(without_concepts(text, missing) for text in one.prompts)) for one in self._regions()
-        ]
-        with regional(pipeline, regions):
+        with regional(pipeline, self._regions(missing)):
             for images in batches(
                 pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
                 negative=negative, size=self.size, batch_size=self.batch,
@@ -144,17 +133,14 @@ class GenerateRun:
                 self.made += len(images)
                 self.progress.step(self.made)
 
-    def _regions(self) -> list[Region]:
-        """What each box shows, in the words of a model that knows every concept."""
+    def _regions(self, missing: Sequence[Concept]) -> list[Region]:
+        """What each box shows, for a model that lacks some of the range's concepts."""
         known = {name: self.session.concept(concept_id) for name, concept_id in self.plan.concepts.items()}
-        return [
-            Region(box, (what,)) if is_prompt(what) else concept_region(self.options.prompt, what, known, box)
-            for what, box in self.plan.regions
-        ]
-
-    def _missing(self, stop: Stop) -> dict[str, Concept]:
-        """Concepts that other models of the range know and this one does not."""
-        return {name: concept for name, concept in self.concepts.items() if name not in stop.tree.concepts}
+        regions = []
+        for what, box in self.plan.regions:
+            prompts = (what,) if is_prompt(what) else concept_region(self.options.prompt, what, known, box).prompts
+            regions.append(Region(box, tuple(without_concepts(text, missing) for text in prompts)))
+        return regions
 
     def _record(self, stop: Stop, seed: int) -> PictureRecord:
         options = self.options
