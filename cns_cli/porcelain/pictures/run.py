@@ -22,7 +22,7 @@ from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
 from cns_cli.porcelain.pictures.sheets import grid_sheet, range_sheet, small_copies, tile_of
-from cns_cli.porcelain.pictures.words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
+from cns_cli.porcelain.pictures.words import read_without, tokens_in, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
 from cns_cli.signals import Interrupted, explained, number_of
 from registry.objects import Concept
@@ -109,7 +109,8 @@ class GenerateRun:
         yield from unknown_tokens(self.all_texts, known)
         for what, texts in self.texts.items():
             for text in texts:
-                yield from too_long(cut_off(pipeline, text), what)
+                if tokens := cut_off(pipeline, text):
+                    yield f"{what} is too long: its last {tokens} tokens were not read"
         for name in self.used:
             if lacking := sum(name not in stop.tree.concepts for stop in stops):
                 one = self.concepts[name]

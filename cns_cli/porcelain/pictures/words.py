@@ -48,11 +48,6 @@ def unknown_tokens(texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...
     return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
 
 
-def too_long(tokens: int, what: str = "the prompt") -> tuple[str, ...]:
-    """A warning for a prompt whose last tokens the model cannot read."""
-    return (f"{what} is too long: its last {tokens} tokens were not read",) if tokens else ()
-
-
 def _worded(match: re.Match[str], noun: str) -> str:
     """The noun, with the article that fits where the text had one."""
     return noun if match["article"] is None else fill_template("a {}", noun)
