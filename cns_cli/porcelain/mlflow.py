@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cns_cli.figures import plural
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry.errors import NotARegistry
@@ -31,6 +32,12 @@ class SyncResult(Result):
     evaluations: tuple[str, ...]
     refs: tuple[str, ...]
     rebuilt: bool
+
+    @property
+    def told(self) -> str:
+        """What was missing there, in words; empty where nothing was."""
+        counts = {"commit": self.commits, "evaluation": self.evaluations, "ref move": self.refs}
+        return ", ".join(plural(len(found), what) for what, found in counts.items() if found)
 
 
 @dataclass(frozen=True, kw_only=True)
