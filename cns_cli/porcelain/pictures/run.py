@@ -1,12 +1,15 @@
 """A request for pictures at work: batches are made, written or shrunk onto a sheet as they come.
 
+A sheet is of a single model, or one that travels through history, a row for each commit.
+
 The model is loaded once; a range composes each of its trees once, and a tree that comes again is not generated again.
 Memory does not grow with the number of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -15,17 +18,22 @@ from cns.boxes import is_prompt
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
 from cns_cli import __version__
+from cns_cli.figures import short_id
 from cns_cli.files import write_numbered, write_output
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
-from cns_cli.porcelain.pictures.sheets import grid_sheet, range_sheet, small_copies, tile_of
 from cns_cli.porcelain.pictures.words import read_without, tokens_in, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
+from cns_cli.sheets import TILE, Row, contact_sheet
 from cns_cli.signals import Interrupted, explained, number_of
 from registry.objects import Concept
+
+LARGE_TILE = 256  # pixels, for images that are larger than a small tile
+WIDE = 8
+"""Columns of a sheet, until it would be longer than wide."""
 
 
 @dataclass
@@ -82,16 +90,17 @@ class GenerateRun:
 
     def write_sheet(self) -> None:
         """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
-        tile, stops = tile_of(self.size), self.plan.stops
+        tile, stops = TILE if self.size <= TILE else LARGE_TILE, self.plan.stops
         shown: dict[str, list[Image.Image]] = {}
         with explained("no sheet was written", "run the command again"):
             for stop in stops:
                 if stop.commit.tree not in shown:
-                    shown[stop.commit.tree] = small_copies(self._images(stop), tile)
+                    shown[stop.commit.tree] = _small_copies(self._images(stop), tile)
         if self.plan.is_range:
-            sheet = range_sheet(self.options.prompt, stops, shown, self.used, tile)
+            rows = _range_rows(stops, shown, self.used)
         else:
-            sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
+            rows = _grid_rows(shown[stops[0].commit.tree], self.seeds)
+        sheet = contact_sheet(rows, title=self.options.prompt, tile=tile)
         record = self._record(stops[-1], self.seeds[0])
         self._write(0, encode_picture(sheet, self.paths[0], record))
 
@@ -153,3 +162,34 @@ class GenerateRun:
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             grid=options.grid or self.plan.is_range, version=__version__,
         )  # fmt: skip
+
+
+def _small_copies(batches: Iterable[Pixels], side: int) -> list[Image.Image]:
+    """Images no larger than a sheet shows them, so that a thousand of 512x512 pixels are 200 MB and not 800."""
+    copies = []
+    for image in (Image.fromarray(one) for batch in batches for one in batch):
+        if max(image.size) > side:
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        copies.append(image)
+    return copies
+
+
+def _grid_rows(tiles: Sequence[Image.Image], seeds: Sequence[int]) -> list[Row]:
+    """All images of one model, in rows as they come; each row says its seeds."""
+    columns = max(min(WIDE, len(seeds)), math.isqrt(len(seeds)))
+    rows: list[Row] = []
+    for start in range(0, len(seeds), columns):
+        part = seeds[start : start + columns]
+        label = f"seed {part[0]}" if len(part) == 1 else f"seeds {part[0]} to {part[-1]}"
+        rows.append((label, tiles[start : start + columns]))
+    return rows
+
+
+def _range_rows(stops: Sequence[Stop], tiles: Mapping[str, Sequence[Image.Image]], used: Sequence[str]) -> list[Row]:
+    """A row for each commit, the oldest first: its short id, its message, and which of the concepts used it lacks."""
+    rows: list[Row] = []
+    for stop in stops:
+        lacking = [name for name in used if name not in stop.tree.concepts]
+        without = f"   (without {', '.join(lacking)})" if lacking else ""
+        rows.append((f"{short_id(stop.commit_id)}  {stop.commit.subject}{without}", tiles[stop.commit.tree]))
+    return rows
