@@ -139,11 +139,8 @@ def _aligned(row: Sequence[Styled], widths: Sequence[int], right: Sequence[int])
     last = max((i for i, cell in enumerate(row) if cell.text), default=-1)
     for i, cell in enumerate(row[: last + 1]):
         gap = " " * (widths[i] - width(cell.text))
-        pieces.append(" " * 2 if i else "")
-        if i in right:
-            pieces += [gap, cell]
-        else:
-            pieces += [cell, gap if i < last else ""]  # no blanks at a line's end
+        pieces.append("  " if i else "")
+        pieces += [gap, cell] if i in right else [cell, gap if i < last else ""]  # no blanks at a line's end
     return pieces
 
 
