@@ -32,16 +32,11 @@ def write_output(path: Path, data: bytes | str) -> None:
         raise RegistryError(
             f"there is no folder '{path.parent}' to write '{path.name}' into", f"mkdir -p {path.parent}"
         )
-    try:
+    with _told(path):
         if is_plain:
             fsio.replace(target, content)
         else:
             target.write_bytes(content)
-    except DiskFailed as failure:  # which names the temporary file
-        cause = failure.__cause__
-        raise DiskFailed("write", path, cause if isinstance(cause, OSError) else OSError(str(failure))) from failure
-    except OSError as error:
-        raise DiskFailed("write", path, error) from error
 
 
 def write_numbered(path: Path, data: bytes) -> Path:
@@ -97,8 +92,12 @@ def _is_plain(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
+    """Say of which file of the user's it is that the system refused to write it."""
     try:
         yield
+    except DiskFailed as failure:  # which names the temporary file
+        cause = failure.__cause__
+        raise DiskFailed("write", path, cause if isinstance(cause, OSError) else OSError(str(failure))) from failure
     except OSError as error:
         raise DiskFailed("write", path, error) from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -22,9 +23,11 @@ from cns_cli import settings
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
-# Beside C0, DEL, C1 and surrogates: characters that reorder text, end a line or hide.
-_HIDDEN = {0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF}
-_HIDDEN_RANGES = ((0x202A, 0x202E), (0x2060, 0x206F), (0xFFF9, 0xFFFB), (0xE0000, 0xE007F))
+# C0, DEL, C1 and surrogates, and characters that reorder text, end a line or hide.
+_HARMFUL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,7 @@ def safe(text: object, *, keep_newlines: bool = False) -> str:
         text: Anything; `str()` of it is taken.
         keep_newlines: Leave line feeds in place, for texts that may have several lines.
     """
-    value = str(text)
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(char if _harmless(char, keep_newlines) else _escape(char) for char in value)
+    return _HARMFUL.sub(lambda found: "\n" if keep_newlines and found[0] == "\n" else _escape(found[0]), str(text))
 
 
 def width(text: str) -> int:
@@ -124,15 +124,6 @@ def write_raw(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def _harmless(char: str, keep_newlines: bool) -> bool:
-    code = ord(char)
-    if char == "\n":
-        return keep_newlines
-    if code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000 or code in _HIDDEN:
-        return False
-    return not any(low <= code <= high for low, high in _HIDDEN_RANGES)
-
-
 def _escape(char: str) -> str:
     code = ord(char)
     named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
@@ -148,11 +139,8 @@ def _aligned(row: Sequence[Styled], widths: Sequence[int], right: Sequence[int])
     last = max((i for i, cell in enumerate(row) if cell.text), default=-1)
     for i, cell in enumerate(row[: last + 1]):
         gap = " " * (widths[i] - width(cell.text))
-        pieces.append(" " * 2 if i else "")
-        if i in right:
-            pieces += [gap, cell]
-        else:
-            pieces += [cell, gap if i < last else ""]  # no blanks at a line's end
+        pieces.append("  " if i else "")
+        pieces += [gap, cell] if i in right else [cell, gap if i < last else ""]  # no blanks at a line's end
     return pieces
 
 

@@ -11,8 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Self, TextIO
 
 from cns_cli import settings, signals
 from cns_cli.figures import duration, number
@@ -21,14 +20,14 @@ from cns_cli.output import safe
 PLAIN_INTERVAL_S = 10.0  # so that a CI log of a 90 s add has about ten lines
 
 
-class Progress(Protocol):
-    """What porcelain may say while it works."""
+class Progress:
+    """What porcelain may say while it works. By itself it keeps silent; the classes below say what they can show."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        return None
 
     def stage(self, name: str, total: int | None = None) -> None:
         """Begin a stage, which ends the one before it; `total` is its number of steps, None when nobody knows."""
@@ -38,6 +37,10 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Print one remark that stays on the screen."""
+
+
+class NullProgress(Progress):
+    """Says nothing."""
 
 
 class Stages:
@@ -62,26 +65,7 @@ def open_progress(stream: TextIO | None = None) -> Progress:
     return LiveProgress(stream) if settings.live_wanted(stream) else PlainProgress(stream)
 
 
-class NullProgress:
-    """Says nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Say nothing."""
-
-    def step(self, done: int, **numbers: float) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-
-class PlainProgress:
+class PlainProgress(Progress):
     """One line when a stage begins, one every `PLAIN_INTERVAL_S` while it lasts.
 
     Args:
@@ -96,10 +80,7 @@ class PlainProgress:
         self._total: int | None = None
         self._began = self._said = 0.0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stream.flush()
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -116,10 +97,8 @@ class PlainProgress:
         if now - self._said < PLAIN_INTERVAL_S:
             return
         self._said = now
-        parts = [f"{done}/{self._total}" if self._total else str(done), *_written(numbers)]
-        if self._total and 0 < done < self._total:
-            parts.append(f"{duration((now - self._began) * (self._total - done) / done)} left")
-        self._write(f"{self._name}: {', '.join(parts)}")
+        where = f"{done}/{self._total}" if self._total else str(done)
+        self._write(f"{self._name}: {', '.join([where, *_figures(numbers, done, self._total, now - self._began)])}")
 
     def note(self, text: str) -> None:
         """Print the remark."""
@@ -130,7 +109,7 @@ class PlainProgress:
         self._stream.flush()
 
 
-class LiveProgress:
+class LiveProgress(Progress):
     """A bar for each stage, drawn by rich; finished stages stay above as one line with their time.
 
     Args:
@@ -161,8 +140,8 @@ class LiveProgress:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
             self._finish()
         self._bars.stop()
 
@@ -178,10 +157,7 @@ class LiveProgress:
         signals.check()
         if self._task is None:
             return
-        figures = _written(numbers)
-        if self._total and 0 < done < self._total:
-            left = (time.monotonic() - self._began) * (self._total - done) / done
-            figures.append(f"{duration(left)} left")
+        figures = _figures(numbers, done, self._total, time.monotonic() - self._began)
         steps = f"{done}/{self._total}" if self._total else ""
         self._bars.update(self._task, completed=done, steps=steps, figures=", ".join(figures))
 
@@ -199,6 +175,9 @@ class LiveProgress:
             self._task = None
 
 
-def _written(numbers: dict[str, float]) -> list[str]:
-    """Write the numbers of a step; a name with underscores reads as words."""
-    return [f"{safe(name).replace('_', ' ')} {number(value)}" for name, value in numbers.items()]
+def _figures(numbers: dict[str, float], done: int, total: int | None, elapsed_s: float) -> list[str]:
+    """Write the numbers of a step, and the time left; a name with underscores reads as words."""
+    written = [f"{safe(name).replace('_', ' ')} {number(value)}" for name, value in numbers.items()]
+    if total and 0 < done < total:
+        written.append(f"{duration(elapsed_s * (total - done) / done)} left")
+    return written

@@ -35,21 +35,18 @@ MARKER = (
 
 
 class _State:
-    """What one test run knows of its registry; made when the first test asks."""
+    """What one test run knows of its registry: opened when the first test asks.
+
+    Attributes:
+        rev: The revision that is tested.
+        fast: No image is made.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.judged: CheckResult | Exception | None = None
-
-    @property
-    def rev(self) -> str:
-        """The revision that is tested."""
-        return str(self.config.getoption("cns_rev"))
-
-    @property
-    def fast(self) -> bool:
-        """Whether no image is made."""
-        return bool(self.config.getoption("cns_fast"))
+        self.rev = str(config.getoption("cns_rev"))
+        self.fast = bool(config.getoption("cns_fast"))
 
     @cached_property
     def repo(self) -> Repository:

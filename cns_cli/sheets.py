@@ -8,7 +8,6 @@ The module knows pictures and labels, nothing of concepts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -27,40 +26,34 @@ PAPER, CARD, INK, FAINT = "#faf9f7", "#ffffff", "#26241f", "#8a857b"
 MAX_LABEL = 120
 
 
-def contact_sheet(rows: Sequence[Row], path: Path | None = None, *, title: str = "", tile: int = TILE) -> Image.Image:
+def contact_sheet(rows: Sequence[Row], *, title: str = "", tile: int = TILE) -> Image.Image:
     """Lay out labelled rows of pictures on one sheet.
 
     Args:
         rows: (label, pictures) from top to bottom; rows may differ in length.
-        path: Where to write it as PNG as well; None writes nothing.
         title: A line above the first row.
         tile: Side of each picture on the sheet, pixels.
 
     Returns:
         The sheet, RGB.
-
-    Raises:
-        OSError: the file cannot be written.
     """
     longest = max((len(pictures) for _, pictures in rows), default=0)
     head = TITLE_HEIGHT if title else 0
     height = 2 * MARGIN + head + len(rows) * (LABEL_HEIGHT + tile + ROW_GAP) - (ROW_GAP if rows else 0)
-    texts = [(title, _font(22))] * bool(title) + [(label, _font(15)) for label, _ in rows]
+    texts = [(title, font(22))] * bool(title) + [(label, font(15)) for label, _ in rows]
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    widest = max((int(measure.textlength(_printable(text), font=font)) for text, font in texts), default=0)
+    widest = max((int(measure.textlength(_printable(text), font=face)) for text, face in texts), default=0)
     pictures_width = longest * (tile + GAP) - GAP
     sheet = Image.new("RGB", (2 * MARGIN + max(pictures_width, min(widest, 8 * tile), tile), height), PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((MARGIN, MARGIN - 6), _printable(title), font=_font(22), fill=INK)
+        draw.text((MARGIN, MARGIN - 6), _printable(title), font=font(22), fill=INK)
     top = MARGIN + head
     for label, pictures in rows:
-        draw.text((MARGIN, top), _printable(label), font=_font(15), fill=INK if pictures else FAINT)
+        draw.text((MARGIN, top), _printable(label), font=font(15), fill=INK if pictures else FAINT)
         for i, picture in enumerate(pictures):
             _place(sheet, picture, MARGIN + i * (tile + GAP), top + LABEL_HEIGHT, tile)
         top += LABEL_HEIGHT + tile + ROW_GAP
-    if path is not None:
-        sheet.save(path, format="PNG", optimize=True)
     return sheet
 
 
@@ -96,6 +89,6 @@ def _printable(text: str) -> str:
     return line if len(line) <= MAX_LABEL else line[: MAX_LABEL - 1] + "…"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return Pillow's own font, so that a sheet looks the same on every machine."""
     return ImageFont.load_default(size)

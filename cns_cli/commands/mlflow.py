@@ -64,9 +64,7 @@ def restore(
 
 def sync_lines(result: SyncResult) -> Iterator[Line]:
     """Shape what was recorded."""
-    parts = [(len(result.commits), "commit"), (len(result.evaluations), "evaluation"), (len(result.refs), "ref move")]
-    done = ", ".join(figures.plural(count, noun) for count, noun in parts if count)
-    yield f"recorded {done}" if done else "everything was recorded already"
+    yield f"recorded {result.told}" if result.told else "everything was recorded already"
     yield ["MLflow is at ", Styled(result.tracking_uri, "bold")]
 
 

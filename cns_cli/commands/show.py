@@ -111,7 +111,7 @@ def _show_picture(name: str, preview: Path | None, out: Output) -> bool:
     Raises:
         typer.BadParameter: its preview was asked for.
     """
-    from cns_cli.porcelain.views.picture import is_picture, show_picture
+    from cns_cli.porcelain.pictures.files import is_picture, show_picture
 
     if not is_picture(name):
         return False

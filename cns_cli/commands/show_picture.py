@@ -9,7 +9,7 @@ from cns_cli import figures
 from cns_cli.output import Line, facts
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.views.picture import PictureResult
+    from cns_cli.porcelain.pictures.files import PictureResult
 
 LONGEST = 2_000
 """Characters of one line; a picture may come from anybody."""

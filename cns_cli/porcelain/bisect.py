@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
@@ -143,7 +143,7 @@ def reset(request: Request, rev: str | None = None) -> ResetResult:
     with bisect_state.locked(repo.folder):
         was_running = _reset(repo, request, rev)
     head = repo.head()
-    return ResetResult(was_running=was_running, branch=head.branch, commit=head.commit)
+    return ResetResult.of(head, was_running=was_running)
 
 
 def log(request: Request) -> tuple[str, ...]:
@@ -218,16 +218,25 @@ def _marked(repo: Repository, state: BisectState, answer: Answer | str, commit: 
 
 def _proceed(repo: Repository, request: Request, state: BisectState) -> BisectResult:
     """Write the state, send HEAD to the next commit, and say where things are."""
-    missing = tuple(word for word, known in (("bad", state.bad), ("good", state.good)) if not known)
     step = _next(repo, state)
     expected = step.commit if step is not None and step.kind == "test" else None
     state = replace(state, expected=expected)
     bisect_state.save(repo.folder, state)
     if expected is not None and repo.head().commit != expected:
         repo.checkout(expected, author=request.author, time=request.time)
+    began_at = state.branch or state.commit
     if step is None:
-        return BisectResult(status="waiting", missing=missing, began_at=_began_at(state))
-    return _result(repo, state, step)
+        missing = tuple(word for word, known in (("bad", state.bad), ("good", state.good)) if not known)
+        return BisectResult(status="waiting", missing=missing, began_at=began_at)
+    return BisectResult.of(
+        step,
+        status="testing" if step.kind == "test" else step.kind,
+        commit=commit_view(repo, step.commit, repo.commit_of(step.commit), refs_by_commit(repo)),
+        watch=state.watch,
+        values=state.values,
+        began_at=began_at,
+        **(_changes(repo, state, step.commit) if step.kind == "found" else {}),
+    )
 
 
 def _next(repo: Repository, state: BisectState) -> Step | None:
@@ -238,35 +247,11 @@ def _next(repo: Repository, state: BisectState) -> Step | None:
     return next_step(marks, lambda commit: repo.index.commit(commit).parents)
 
 
-def _result(repo: Repository, state: BisectState, step: Step) -> BisectResult:
-    commit = repo.commit_of(step.commit)
-    changes: dict[str, Any] = _changes(repo, state, step.commit) if step.kind == "found" else {}
-    return BisectResult(
-        status="testing" if step.kind == "test" else step.kind,
-        commit=commit_view(repo, step.commit, commit, refs_by_commit(repo)),
-        left=step.left,
-        rounds=step.rounds,
-        merge_base=step.merge_base,
-        candidates=step.candidates,
-        watch=state.watch,
-        values=state.values,
-        began_at=_began_at(state),
-        **changes,
-    )
-
-
 def _changes(repo: Repository, state: BisectState, commit_id: str) -> dict[str, tuple[str, ...]]:
     changed, now = changes_of(repo, commit_id), repo.tree_of(commit_id).concepts
-    tip = repo.branches().get(state.branch or "", state.commit)
-    at_start = repo.tree_of(tip).concepts
-    return {
-        **vars(changed),
-        "removable": tuple(name for name in changed.brought if at_start.get(name) == now[name]),
-    }
-
-
-def _began_at(state: BisectState) -> str:
-    return state.branch or state.commit
+    at_start = repo.tree_of(repo.branches().get(state.branch or "", state.commit)).concepts
+    removable = tuple(name for name in changed.brought if at_start.get(name) == now[name])
+    return {**vars(changed), "removable": removable}
 
 
 def _origin(repo: Repository, state: BisectState) -> Head:
@@ -291,11 +276,8 @@ def _reset(repo: Repository, request: Request, rev: str | None) -> bool:
     if target is None and state is not None:
         origin = _origin(repo, state)
         target = origin.branch or origin.commit
-    if target is not None and (state is None or _is_elsewhere(repo, target)):
-        repo.checkout(target, author=request.author, time=request.time)
+    if target is not None:
+        head = repo.head()
+        if state is None or target != (head.branch or head.commit):
+            repo.checkout(target, author=request.author, time=request.time)
     return bisect_state.remove(repo.folder)
-
-
-def _is_elsewhere(repo: Repository, target: str) -> bool:
-    head = repo.head()
-    return target not in (head.branch, head.commit if head.branch is None else None)

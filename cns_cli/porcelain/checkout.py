@@ -38,9 +38,8 @@ def checkout(start: Path, rev: str) -> CheckoutResult:
     repo = Repository.discover(start)
     before = repo.head()
     now = repo.checkout(rev)
-    return CheckoutResult(
-        commit=now.commit,
-        branch=now.branch,
+    return CheckoutResult.of(
+        now,
         before=before.commit,
         before_branch=before.branch,
         concepts=tuple(sorted(repo.tree_of(now.commit).concepts)),

@@ -92,8 +92,7 @@ def change_setting(start: Path, key: str, written: str | None) -> ConfigResult:
     """
     repo = Repository.discover(start)
     if written is None:
-        if config.lookup(repo.config, key) is None:
-            raise SettingMissing(key)
+        get_setting(start, key)
         repo.set_config(key, None)
         return ConfigResult(file=_file(repo), settings={})
     value = _value(key, written)

@@ -10,14 +10,13 @@ import platform
 import shlex
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from cns_cli.porcelain.health import disk, mlflow
+from cns_cli.porcelain.health import disk
 from cns_cli.porcelain.result import Result
 from registry import layout
 from registry.config import load, lookup
@@ -32,7 +31,7 @@ LITTLE_SPACE = 2**30  # an add of the embedded base takes a few MB, MLflow's rec
 NO_SPACE = 50 * 2**20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Sign(Result):
     """One thing that was looked at: what is found, and the next command where something is to be done."""
 
@@ -59,7 +58,7 @@ def doctor(start: Path) -> DoctorResult:
         folder = layout.find(start)
     except NotARegistry as error:
         folder = None
-        signs.append(Sign(level="warn", about="registry", found=error.message, fix=error.hint))
+        signs.append(Sign("warn", "registry", error.message, error.hint))
     if folder is not None:
         signs += _registry(folder)
     count = {level: sum(sign.level == level for sign in signs) for level in ("warn", "bad")}
@@ -81,24 +80,17 @@ def _registry(folder: Path) -> Iterator[Sign]:
         try:
             yield from evaluate(folder)
         except (RegistryError, OSError) as error:
-            message = getattr(error, "message", str(error))
-            yield Sign(level="bad", about=about, found=message, fix=getattr(error, "hint", "") or "cns fsck")
+            yield Sign("bad", about, getattr(error, "message", str(error)), getattr(error, "hint", "") or "cns fsck")
 
 
 def _versions() -> Iterator[Sign]:
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    old = sys.version_info < (3, 11)
-    yield Sign(level="bad" if old else "ok", about="versions", found=f"cns {_version('cns-cli')}, {python}")
+    yield Sign("ok", "versions", f"cns {_version('cns-cli')}, {python}")
     found = {name: _version(name) for name in PACKAGES}
-    yield Sign(level="ok", about="packages", found=", ".join(f"{name} {text}" for name, text in found.items() if text))
+    yield Sign("ok", "packages", ", ".join(f"{name} {text}" for name, text in found.items() if text))
     missing = [name for name, text in found.items() if not text]
     if missing:
-        yield Sign(
-            level="bad",
-            about="packages",
-            found=f"missing: {', '.join(missing)}",
-            fix=f"pip install {' '.join(missing)}",
-        )
+        yield Sign("bad", "packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
 
 def _version(name: str) -> str:
@@ -114,7 +106,7 @@ def _sqlite() -> Sign:
     # https://www.sqlite.org/wal.html, "the WAL-reset bug": 3.7.0 to 3.51.2, repaired in 3.44.6 and 3.50.7 too.
     buggy = (3, 7, 0) <= info <= (3, 51, 2) and info not in ((3, 44, 6), (3, 50, 7))
     known = " can damage files in WAL mode; ours are in DELETE mode, so that does not reach them"
-    return Sign(level="ok", about="SQLite", found=version + known * buggy)
+    return Sign("ok", "SQLite", version + known * buggy)
 
 
 def _journals(folder: Path) -> Iterator[Sign]:
@@ -122,21 +114,21 @@ def _journals(folder: Path) -> Iterator[Sign]:
         if disk.in_wal_mode(folder / name):
             found = f"'{name}' is in WAL mode, which this SQLite can damage: expected DELETE mode"
             fix = f"sqlite3 {shlex.quote(str(folder / name))} 'PRAGMA journal_mode = DELETE'"
-            yield Sign(level="warn", about="SQLite", found=found, fix=fix)
+            yield Sign("warn", "SQLite", found, fix)
 
 
 def _format(folder: Path) -> Iterator[Sign]:
     try:
         repo = Repository(folder.parent)
     except NotARegistry:
-        yield Sign(level="bad", about="format", found=f"'{folder / 'format'}' is missing", fix="cns fsck --rebuild")
+        yield Sign("bad", "format", f"'{folder / 'format'}' is missing", "cns fsck --rebuild")
         return
     except UnknownFormat as error:
-        yield Sign(level="bad", about="format", found=error.message, fix=f"{error.hint}, or cns fsck if it is damaged")
+        yield Sign("bad", "format", error.message, f"{error.hint}, or cns fsck if it is damaged")
         return
     head = repo.head()
     where = f"HEAD on {head.branch}" if head.branch else "HEAD detached"
-    yield Sign(level="ok", about="registry", found=f"{folder}, format {layout.FORMAT}, {where} at {head.commit[:10]}")
+    yield Sign("ok", "registry", f"{folder}, format {layout.FORMAT}, {where} at {head.commit[:10]}")
     repo.tree_of(head.commit)
 
 
@@ -144,11 +136,11 @@ def _space(folder: Path) -> Iterator[Sign]:
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free"
     if free < NO_SPACE:
-        yield Sign(level="bad", about="free space", found=f"{text}: expected at least 50 MB", fix="free some space")
+        yield Sign("bad", "free space", f"{text}: expected at least 50 MB", "free some space")
     elif free < LITTLE_SPACE:
-        yield Sign(level="warn", about="free space", found=f"{text}: expected 1 GB", fix="free some space, or cns gc")
+        yield Sign("warn", "free space", f"{text}: expected 1 GB", "free some space, or cns gc")
     else:
-        yield Sign(level="ok", about="free space", found=text)
+        yield Sign("ok", "free space", text)
 
 
 def _rights(folder: Path) -> Iterator[Sign]:
@@ -157,20 +149,18 @@ def _rights(folder: Path) -> Iterator[Sign]:
         shown = ", ".join(str(path.relative_to(folder.parent)) for path in refused[:3])
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         found = f"not writable by this user: {shown}{more}; reading works, committing does not"
-        yield Sign(level="bad", about="rights", found=found, fix=f"sudo chown -R $USER {shlex.quote(str(folder))}")
+        yield Sign("bad", "rights", found, f"sudo chown -R $USER {shlex.quote(str(folder))}")
     else:
-        yield Sign(level="ok", about="rights", found="every folder can be written")
+        yield Sign("ok", "rights", "every folder can be written")
 
 
 def _lock(folder: Path) -> Iterator[Sign]:
     for name in ("lock", "mlflow.lock"):
         holder = disk.lock_holder(folder / name)
         if holder is not None:
-            yield Sign(
-                level="warn", about=name, found=f"held by {holder}; it goes with that process", fix="wait for it"
-            )
+            yield Sign("warn", name, f"held by {holder}; it goes with that process", "wait for it")
         else:
-            yield Sign(level="ok", about=name, found="free")
+            yield Sign("ok", name, "free")
 
 
 def _base(folder: Path) -> Iterator[Sign]:
@@ -183,45 +173,42 @@ def _base(folder: Path) -> Iterator[Sign]:
     source = lookup(repo.config, "base.source")
     if not isinstance(source, str) or not source:
         fix = f"set base.source in {folder / 'config.toml'}"
-        yield Sign(level="bad", about="base model", found="config.toml does not say where it is", fix=fix)
+        yield Sign("bad", "base model", "config.toml does not say where it is", fix)
         return
     try:
         place = resolve_base(source, local_files_only=True)
         check_base(place, base.components)
     except MethodError as error:
-        yield Sign(level="bad", about="base model", found=error.message, fix=error.hint)
+        yield Sign("bad", "base model", error.message, error.hint)
         return
     files = sum(map(len, base.components.values()))
-    yield Sign(level="ok", about="base model", found=f"{source}: {files} files have the digests of the registry's base")
+    yield Sign("ok", "base model", f"{source}: {files} files have the digests of the registry's base")
 
 
 def _mlflow(folder: Path) -> Iterator[Sign]:
     uri = lookup(load(folder / "config.toml"), "mlflow.tracking_uri")
     if isinstance(uri, str) and uri and uri != f"sqlite:///{folder / 'mlflow.db'}":
-        yield Sign(level="ok", about="MLflow", found=f"is at {uri}, which is not asked")
+        yield Sign("ok", "MLflow", f"is at {uri}, which is not asked")
         return
-    state, found = mlflow.schema_state(folder / "mlflow.db")
-    levels: dict[str, tuple[Level, str]] = {
-        "ok": ("ok", ""),
-        "none": ("ok", ""),
+    state, found = disk.schema_state(folder / "mlflow.db")
+    faults: dict[str, tuple[Level, str]] = {
         "behind": ("warn", "cns mlflow sync"),
         "ahead": ("warn", "pip install --upgrade mlflow"),
         "unknown": ("warn", ""),
         "damaged": ("bad", "cns fsck --rebuild"),
     }
-    level, fix = levels[state]
-    yield Sign(level=level, about="MLflow", found=found, fix=fix)
+    level, fix = faults.get(state, ("ok", ""))
+    yield Sign(level, "MLflow", found, fix)
 
 
 def _leftovers(folder: Path) -> Iterator[Sign]:
     for half in layout.abandoned(folder.parent):
-        found = f"'{half.name}' is what an interrupted cns init left"
-        yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
+        yield Sign("warn", "leftovers", f"'{half.name}' is what an interrupted cns init left", "cns gc")
     old = disk.old_temporaries(folder)
     if old:
         found = f"{len(old)} temporary files of interrupted writes, such as {old[0].relative_to(folder)}"
-        yield Sign(level="warn", about="leftovers", found=found, fix="cns gc")
+        yield Sign("warn", "leftovers", found, "cns gc")
     for about, found, fix in disk.in_progress(folder):
-        yield Sign(level="warn", about=about, found=found, fix=fix)
+        yield Sign("warn", about, found, fix)
     if not old:
-        yield Sign(level="ok", about="leftovers", found="no old temporary files")
+        yield Sign("ok", "leftovers", "no old temporary files")

@@ -1,12 +1,13 @@
-"""Writing a revision's model for other programs. `FORMATS` names a module of `exchange/` for each format.
+"""Writing a revision's model for other programs, in one of `FORMATS`.
 
 What can be refused is refused before torch is imported.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cns_cli.files import new_folder
 from cns_cli.porcelain.answers import ExportResult
@@ -14,10 +15,11 @@ from cns_cli.progress import NullProgress, Progress
 from registry.errors import RegistryError
 from registry.repository import Repository
 
-FORMATS = {"diffusers": "cns_cli.porcelain.exchange.diffusers"}
-"""Format -> a module with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
+if TYPE_CHECKING:
+    from cns_cli.porcelain.models.session import Session
 
-DTYPES = ("fp32", "fp16", "bf16")
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""Their names in torch."""
 
 
 def export(
@@ -56,12 +58,11 @@ def export(
     progress.stage("load libraries")
     from cns_cli.porcelain.models.session import Session
 
-    program = import_module(FORMATS[kind])
     progress.stage("write the model")
     session = Session.open(repo, "cpu")
     session.set_tree(tree)
     with new_folder(folder) as building:
-        program.write(session, building, dtype)
+        load = FORMATS[kind](session, building, folder, dtype)
     concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(
@@ -71,6 +72,32 @@ def export(
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
-        load=program.loading_lines(folder, dtype),
+        load=load,
         warnings=warnings,
     )
+
+
+def _write_diffusers(session: Session, building: Path, folder: Path, dtype: str) -> tuple[str, ...]:
+    """Fill `building` with a pipeline, with which plain diffusers makes the same images as `cns generate`.
+
+    In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
+    """
+    import torch
+
+    from cns.quiet import quiet_libraries
+
+    pipeline = session.base.model.pipeline
+    with quiet_libraries():
+        if dtype != "fp32":
+            pipeline.to(dtype=getattr(torch, DTYPES[dtype]))
+        pipeline.save_pretrained(building, safe_serialization=True)
+    return (
+        "import torch",
+        "from diffusers import StableDiffusionPipeline",
+        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{DTYPES[dtype]})',
+    )
+
+
+FORMATS: dict[str, Callable[[Session, Path, Path, str], tuple[str, ...]]] = {"diffusers": _write_diffusers}
+"""Format -> a function that writes the model of a session, whose tree is set, into a first folder. It returns the lines
+of Python that open it as the second, which it becomes."""

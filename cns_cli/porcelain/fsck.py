@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cns_cli.figures import plural
+from cns_cli.porcelain.mlflow import sync
 from cns_cli.porcelain.options import FsckOptions
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import NullProgress, Progress
@@ -73,15 +73,11 @@ def fsck(options: FsckOptions, progress: Progress | None = None) -> FsckResult:
         progress.stage("decode what was learned", report.objects.get("concept", 0))
         decoded, found = check_data(folder, graph, progress.step)
         report.findings += found
-    return FsckResult(
+    return FsckResult.of(
+        report,
         folder=folder,
-        objects=report.objects,
         bytes_read=report.bytes,
-        refs=report.refs,
-        reflog_entries=report.reflog_entries,
         decoded=decoded,
-        damaged=report.damaged,
-        findings=tuple(report.findings),
         rebuilt=tuple(rebuilt),
         elapsed_s=time.monotonic() - began,
     )
@@ -100,19 +96,11 @@ def _rebuild(folder: Path, options: FsckOptions, before: Findings) -> tuple[list
         report.add("warning", "mirror-kept", what, "mlflow.db", "cns mlflow restore, then cns fsck --rebuild")
         return done, report, graph
     try:
-        done += _rebuild_mirror(folder, options.mlflow_uri)
+        if told := sync(options).told:
+            done.append(f"recorded {told} in MLflow again")
         report.findings = [finding for finding in report.findings if not finding.code.startswith("mirror-")]
     except MlflowUnavailable as error:
         report.add("warning", "mirror-unavailable", error.message, "mlflow.db", error.hint)
     except RegistryError as error:
         report.add("warning", "mirror-kept", f"MLflow was left as it is: {error.message}", "mlflow.db", error.hint)
     return done, report, graph
-
-
-def _rebuild_mirror(folder: Path, uri: str | None) -> list[str]:
-    from registry.mirror.mirror import MlflowMirror
-
-    found = MlflowMirror(Repository(folder.parent), uri).sync()
-    counts = [(len(found.commits), "commit"), (len(found.evaluations), "evaluation"), (len(found.refs), "ref move")]
-    told = ", ".join(plural(count, what) for count, what in counts if count)
-    return [f"recorded {told} in MLflow again"] if told else []

@@ -51,16 +51,10 @@ def gc(options: GcOptions) -> GcResult:
     grace = GRACE_S if options.grace_s is None else options.grace_s
     report = collect(repo, grace_s=grace, dry_run=options.dry_run)
     cache = [path.lstat().st_size for path in (repo.folder / "cache").rglob("*") if path.is_file()]
-    return GcResult(
+    return GcResult.of(
+        report,
         folder=repo.folder,
-        dry_run=report.dry_run,
-        reachable=report.reachable,
-        young=report.young,
-        removed=report.removed,
-        freed_bytes=report.freed_bytes,
         evaluations=len(report.evaluations),
-        moves=report.moves,
-        temporaries=tuple(report.temporaries),
         cache_bytes=sum(cache),
         elapsed_s=time.monotonic() - began,
     )

@@ -33,13 +33,11 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
     trees = {stop.commit.tree for stop in plan.stops}
     progress.stage("generate", options.n * len(trees))
     run.write_sheet() if options.grid or plan.is_range else run.write_files()
-    return GenerateResult(
+    return GenerateResult.of(
+        run,
         prompt=options.prompt,
-        paths=tuple(run.paths),
-        seeds=tuple(run.seeds),
         commit=plan.stops[-1].commit_id,
         commits=tuple(stop.commit_id for stop in plan.stops) if plan.is_range else (),
-        made=run.made,
         concepts=tuple(run.used),
         elapsed_s=time.monotonic() - began,
         warnings=(*plan.warnings, *run.warnings()),

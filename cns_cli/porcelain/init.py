@@ -33,12 +33,11 @@ def init_registry(place: Path, base_source: str = DEFAULT_BASE, *, author: str, 
     now = int(clock.time()) if time is None else time
     repo = Repository.init(place, base, {"base.source": source}, author=author, time=now)
     head = repo.head()
-    return InitResult(
+    return InitResult.of(
+        base,
         folder=repo.root,
         base_source=source,
         base=repo.tree_of(head.commit).base,
-        family=facts.family,
-        denoiser_parameters=facts.denoiser_parameters,
         branch=head.branch or "",
         commit=head.commit,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cns_cli.figures import plural
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry.errors import NotARegistry
@@ -31,6 +32,12 @@ class SyncResult(Result):
     evaluations: tuple[str, ...]
     refs: tuple[str, ...]
     rebuilt: bool
+
+    @property
+    def told(self) -> str:
+        """What was missing there, in words; empty where nothing was."""
+        counts = {"commit": self.commits, "evaluation": self.evaluations, "ref move": self.refs}
+        return ", ".join(plural(len(found), what) for what, found in counts.items() if found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +67,7 @@ def sync(request: Request) -> SyncResult:
     from registry.mirror.mirror import MlflowMirror
 
     mirror = MlflowMirror(Repository.discover(request.start), request.mlflow_uri)
-    report = mirror.sync()
-    return SyncResult(
-        tracking_uri=mirror.tracking_uri,
-        commits=tuple(report.commits),
-        evaluations=tuple(report.evaluations),
-        refs=tuple(report.refs),
-        rebuilt=report.rebuilt,
-    )
+    return SyncResult.of(mirror.sync(), tracking_uri=mirror.tracking_uri)
 
 
 def restore(request: Request, name: str | None = None) -> RestoreResult:
@@ -86,11 +86,4 @@ def restore(request: Request, name: str | None = None) -> RestoreResult:
         folder = Repository.discover(request.start).root
     except NotARegistry:
         folder = request.start
-    report = MlflowMirror.restore(folder, request.mlflow_uri, name)
-    return RestoreResult(
-        folder=folder,
-        objects=report.objects,
-        damaged=tuple(report.damaged),
-        refs=dict(report.refs),
-        kept=tuple(report.kept),
-    )
+    return RestoreResult.of(MlflowMirror.restore(folder, request.mlflow_uri, name), folder=folder)

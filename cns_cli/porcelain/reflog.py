@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cns_cli.porcelain.result import Result
-from registry.errors import BadName, UnknownRevision
+from registry.errors import UnknownRevision
 from registry.names import is_ref_name
 from registry.refs import HEADS, NAMESPACES
 from registry.repository import Repository
@@ -48,24 +48,11 @@ def reflog(start: Path, ref: str = "HEAD") -> ReflogResult:
     repo = Repository.discover(start)
     full = "HEAD" if ref in ("HEAD", "@") else ref if ref.startswith(NAMESPACES) else HEADS + ref
     short = "HEAD" if full == "HEAD" else ref
+    unknown = UnknownRevision(ref, "expected HEAD, a branch, or the full name of a ref", "cns branch")
     if full != "HEAD" and not is_ref_name(full.split("/", 2)[2]):
-        raise UnknownRevision(ref, "expected HEAD, a branch, or the full name of a ref", "cns branch")
-    try:
-        moves = repo.reflog(full)
-        damaged = repo.reflogs.damaged(full)
-    except BadName as error:
-        raise UnknownRevision(ref, "expected HEAD, a branch, or the full name of a ref", "cns branch") from error
+        raise unknown
+    moves, damaged = repo.reflog(full), repo.reflogs.damaged(full)
     if full != "HEAD" and full not in repo.reflogs.names() and repo.refs.get(full) is None:
-        raise UnknownRevision(ref, "expected HEAD, a branch, or the full name of a ref", "cns branch")
-    views = (
-        MoveView(
-            revision=f"{short}@{{{number}}}",
-            old=move.old,
-            new=move.new,
-            author=move.author,
-            time=move.time,
-            message=move.message,
-        )
-        for number, move in enumerate(moves)
-    )
-    return ReflogResult(ref=full, moves=tuple(views), damaged=tuple(damaged))
+        raise unknown
+    views = tuple(MoveView.of(move, revision=f"{short}@{{{number}}}") for number, move in enumerate(moves))
+    return ReflogResult(ref=full, moves=views, damaged=tuple(damaged))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,12 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return the answer as JSON values; keys are the field names and stay stable."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def of(cls, source: object, **more: Any) -> Self:
+        """Answer with what a source calls as this class does, lists as tuples, and with `more`, which goes first."""
+        same = {f.name: getattr(source, f.name) for f in fields(cls) if hasattr(source, f.name)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in same.items()} | more)
 
 
 def _plain(value: Any) -> Any:

@@ -46,13 +46,10 @@ def show(start: Path, rev: str = "HEAD") -> ShowResult:
     repo = Repository.discover(start)
     commit_id = repo.resolve(rev)
     commit = repo.commit_of(commit_id)
-    changed = changes_of(repo, commit_id)
     record = record_data(repo, commit)
-    return ShowResult(
+    return ShowResult.of(
+        changes_of(repo, commit_id),
         commit=commit_view(repo, commit_id, commit, refs_by_commit(repo)),
-        added=changed.added,
-        removed=changed.removed,
-        replaced=changed.replaced,
         concepts=tuple(concept_views(repo, commit_id)),
         record=record,
         drift=numbers(record.get("drift")),

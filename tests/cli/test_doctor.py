@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cns_cli.porcelain.health import disk
-from cns_cli.porcelain.health.mlflow import installed_revisions, schema_state
+from cns_cli.porcelain.health.disk import installed_revisions, schema_state
 from registry.objects import Base
 from registry.repository import Repository
 from tests.cli.conftest import modules_after

@@ -46,6 +46,6 @@ def test_labels_are_drawn_and_may_hold_anything() -> None:
 
 def test_no_row_is_a_sheet_too(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
-    contact_sheet([], path, title="nothing")
+    contact_sheet([], title="nothing").save(path)
     with Image.open(path) as written:
         assert written.format == "PNG"

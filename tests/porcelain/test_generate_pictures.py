@@ -16,11 +16,10 @@ from cns_cli.main import app
 from cns_cli.porcelain.answers import GenerateResult
 from cns_cli.porcelain.generate import generate
 from cns_cli.porcelain.options import GenerateOptions
-from cns_cli.porcelain.pictures.files import encode_picture, read_picture
+from cns_cli.porcelain.pictures.files import encode_picture, read_picture, show_picture
 from cns_cli.porcelain.pictures.plan import MAX_COLUMNS, MAX_STOPS, plan_of
 from cns_cli.porcelain.pictures.record import NoRecord, PictureRecord
 from cns_cli.porcelain.pictures.words import read_without, tokens_in, without_concepts
-from cns_cli.porcelain.views.picture import show_picture
 from cns_cli.progress import NullProgress
 from registry.errors import RegistryError, UnknownConcept, UnknownRevision
 from registry.objects import Blob, Record

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,8 @@ def _finding(graph: Graph, known: str, kind: str, fault: str) -> Finding:
     name = graph.names.get(known, "")
     what = f"{kind} {known[:10]}{f' ({name})' if name else ''}: {fault}"
     path = f"objects/{known[:2]}/{known[2:]}"
-    return Finding(
-        "error", "data-invalid", what, path, FIX.replace("NAME", name or "NAME"), known, kind, graph.reach(known)
-    )
+    fix = FIX.replace("NAME", name or "NAME")
+    return Finding("error", "data-invalid", what, path, fix, known, kind, graph.reach(known))
 
 
 class _Data:
@@ -80,7 +80,7 @@ class _Data:
     def __init__(self, store: DiskStore) -> None:
         self.store = store
         self.peaks: dict[str, tuple[str, NDArray[np.int64]]] = {}
-        self._bases: dict[str, Base] = {}
+        self._base = cache(lambda wanted: store.get(wanted, Base))
 
     def concept(self, known: str) -> Iterator[str]:
         """Yield what is wrong with a concept."""
@@ -129,7 +129,7 @@ class _Data:
         if not stored.scores:
             yield "it has no scores"
         for name, value in stored.scores.items():
-            if not all(_is_finite(number) for number in _leaves(value)):
+            if not _is_finite(value):
                 yield f"its score '{name}' holds what is no finite number"
 
     def _exact(self, stored: Tree) -> Iterator[str]:
@@ -154,25 +154,14 @@ class _Data:
             if features.ndim != 2 or len(features) != stored.count or not np.isfinite(features).all():
                 yield f"its features of encoder {encoder[:10]} are {features.shape}: expected {stored.count} rows"
 
-    def _base(self, wanted: str) -> Base:
-        if wanted not in self._bases:
-            self._bases[wanted] = self.store.get(wanted, Base)
-        return self._bases[wanted]
-
     def _blob(self, wanted: str) -> bytes:
         return self.store.get(wanted, Blob).data
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _leaves(inner)
-    else:
-        yield value
-
-
 def _is_finite(value: Any) -> bool:
+    """Whether a value, or all that a list or table holds, is a finite number."""
+    if isinstance(value, dict):
+        return _is_finite(list(value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,11 +1,16 @@
-"""What `doctor` reads from the file system: who holds a lock, what cannot be written, what lies about."""
+"""What `doctor` reads from files: who holds a lock, what cannot be written, what lies about, MLflow's tables."""
 
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from registry import bisect_state, fsio
 from registry.errors import RegistryError
@@ -13,6 +18,10 @@ from registry.health.gc import TEMPORARY_S
 from registry.pending import Pending
 
 LOCKS = Path("/proc/locks")
+State = Literal["ok", "none", "behind", "ahead", "unknown", "damaged"]
+
+_REVISION = re.compile(r"^revision\s*(?::\s*\w+)?\s*=\s*[\"']([0-9a-f]+)[\"']", re.MULTILINE)
+_PARENT = re.compile(r"^down_revision\s*(?::[^=]+)?=\s*[\"']([0-9a-f]+)[\"']", re.MULTILINE)
 
 
 def lock_holder(path: Path, locks: Path = LOCKS) -> str | None:
@@ -55,11 +64,9 @@ def old_temporaries(folder: Path) -> list[Path]:
     before = time.time() - TEMPORARY_S
     found = []
     for path in sorted(folder.rglob(f"{fsio.TEMPORARY}*")):
-        try:
+        with suppress(FileNotFoundError):
             if _ours(folder, path) and path.is_file() and path.lstat().st_mtime < before:
                 found.append(path)
-        except FileNotFoundError:
-            continue
     return found
 
 
@@ -79,6 +86,51 @@ def in_progress(folder: Path) -> Iterator[tuple[str, str, str]]:
         return
     if bisection is not None:
         yield "bisect", "a bisection is going on", "cns bisect log, or cns bisect reset"
+
+
+def schema_state(file: Path) -> tuple[State, str]:
+    """Return how the tables of a local MLflow file compare with the installed MLflow, and a sentence on it.
+
+    MLflow is not started: importing it would take seconds, and opening its store may migrate, which a look must not do.
+    """
+    if not file.exists() or not file.stat().st_size:
+        return "none", "nothing recorded yet"
+    try:
+        with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True, timeout=5.0)) as connection:
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return "damaged", f"'{file.name}' has no tables of MLflow"
+        return "unknown", f"'{file.name}' cannot be looked at now: {error}"
+    except sqlite3.DatabaseError as error:
+        return "damaged", f"'{file.name}' is damaged: {error}"
+    found = str(rows[0][0]) if rows else ""
+    known, newest = installed_revisions()
+    if not newest:
+        return "unknown", f"tables of revision {found}; the installed MLflow does not say which it needs"
+    if found == newest:
+        return "ok", f"tables of revision {found}, as the installed MLflow needs them"
+    if found in known:
+        missing = f"the installed MLflow needs {newest}, so recording fails until then"
+        return "behind", f"tables of revision {found}: {missing}"
+    return "ahead", f"tables of revision {found or 'none'}, which the installed MLflow does not know"
+
+
+def installed_revisions() -> tuple[set[str], str]:
+    """Return the revisions that the installed MLflow knows, and the newest; (none, "") where it is not found.
+
+    Its migrations are files that name themselves and their parent; the one that nobody has as parent is the newest.
+    """
+    spec = find_spec("mlflow")
+    parents: dict[str, str] = {}
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted((Path(root) / "store" / "db_migrations" / "versions").glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            if match := _REVISION.search(text):
+                parent = _PARENT.search(text)
+                parents[match[1]] = parent[1] if parent else ""
+    newest = parents.keys() - set(parents.values())
+    return set(parents), newest.pop() if len(newest) == 1 else ""
 
 
 def _ours(folder: Path, path: Path) -> bool:

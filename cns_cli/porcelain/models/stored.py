@@ -1,12 +1,14 @@
-"""What stored objects mean: which tree a concept is compared with, and whether it is a style. No torch, no numpy.
+"""What stored objects mean: a base's size, a concept's baseline, and whether it is a style. No torch, no numpy.
 
 A baseline is found by content and not by searching history.
 """
 
 from __future__ import annotations
 
+import math
+
 from cns.templates import Kind
-from registry.objects import Concept, Tree
+from registry.objects import Base, Concept, Tree
 from registry.repository import Repository
 from registry.trees import birth
 
@@ -16,6 +18,11 @@ def baseline_tree(repo: Repository, concept_id: str, since: Tree | None) -> Tree
     if since is not None and concept_id in since.concepts.values():
         return since
     return birth(repo.objects, concept_id)
+
+
+def kv_weights(base: Base) -> int:
+    """Number of weights of a base that a concept may change: of its key and value projections."""
+    return sum(math.prod(facts["shape"]) for facts in base.matrices.values())
 
 
 STYLE_NOUN = "style"

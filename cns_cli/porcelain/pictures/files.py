@@ -1,4 +1,4 @@
-"""Pictures as files: encoded in the format of their name, with the record of their making inside, and read back.
+"""Pictures as files: encoded in the format of their name, with the record of their making inside, read back and shown.
 
 PNG has text chunks: `cns` holds the record as JSON, `parameters` the lines that many readers of generated pictures
 show. JPEG, WebP and AVIF have EXIF: the record is its `ImageDescription`, the lines its `UserComment`. Other formats
@@ -10,6 +10,7 @@ Reading decodes no pixel, and bounds what it reads: a picture may come from anyb
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from PIL.PngImagePlugin import PngInfo
 from cns.files.decoding import DECODE_ERRORS, check_chunks
 from cns.files.plain import read_regular_file, reason_of
 from cns_cli.porcelain.pictures.record import FORMAT, MAX_CHARACTERS, NoRecord, PictureRecord, read_record
-from registry.errors import RegistryError
+from cns_cli.porcelain.result import Result
+from registry.errors import NotARegistry, RegistryError
+from registry.objects import Commit
+from registry.repository import Repository
 
 READ = ("PNG", "JPEG", "WEBP", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
@@ -27,6 +31,22 @@ MAX_FILE_BYTES = 100_000_000
 KEY = "cns"
 _DESCRIPTION, _EXIF, _COMMENT = 0x010E, 0x8769, 0x9286  # EXIF 2.32: ImageDescription, the Exif IFD, UserComment
 _UNICODE = b"UNICODE\0"  # the character code that stands before a UserComment in UTF-16
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureResult(Result):
+    """What a picture says of itself.
+
+    Attributes:
+        command: Makes the same pixels again; of several pictures of one command, all of them.
+        alone: Makes this one of several alone; None where `command` does.
+        commit_here: The registry of the current folder has the commit; None where there is no registry.
+    """
+
+    record: PictureRecord
+    command: str
+    alone: str | None
+    commit_here: bool | None
 
 
 def picture_format(path: Path) -> str:
@@ -81,6 +101,31 @@ def read_picture(path: Path) -> PictureRecord:
     return read_record(text, path.name)
 
 
+def is_picture(text: str) -> bool:
+    """Whether an argument means a picture rather than a revision: a file that is there and is called like one."""
+    return Path(text).suffix.lower() in SUFFIXES and Path(text).is_file()
+
+
+def show_picture(path: Path, start: Path) -> PictureResult:
+    """Read a picture's record.
+
+    Args:
+        path: The picture; it may come from anybody.
+        start: Folder to look for a registry from.
+
+    Raises:
+        NoRecord: It does not say how it was made.
+    """
+    record = read_picture(path)
+    several = record.n > 1 and not record.grid
+    return PictureResult(
+        record=record,
+        command=record.command(),
+        alone=record.alone() if several else None,
+        commit_here=_has(start, record.commit),
+    )
+
+
 def _text_in(data: bytes) -> str | None:
     """The record's text in a picture's header; no pixel is decoded."""
     check_chunks(data)
@@ -96,3 +141,13 @@ def _text_in(data: bytes) -> str | None:
 def _encodable(text: str) -> str:
     """A prompt may hold half a surrogate pair, which no file can."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _has(start: Path, commit: str) -> bool | None:
+    try:
+        Repository.discover(start).objects.get(commit, Commit)
+    except NotARegistry:
+        return None
+    except RegistryError:
+        return False
+    return True

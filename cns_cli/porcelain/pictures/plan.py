@@ -82,7 +82,7 @@ def plan_of(options: GenerateOptions) -> Plan:
             f"{options.n} images at each commit of a range; expected at most {MAX_COLUMNS}",
             f"cns generate … --at {options.at} -n {MAX_COLUMNS}",
         )
-    stops = tuple(_stop(repo, commit_id) for commit_id in _thinned(ids))
+    stops = tuple(Stop(one, repo.commit_of(one), repo.tree_of(one)) for one in _thinned(ids))
     thinned = (f"the range has {len(ids)} commits, of which {len(stops)} are shown",) * (len(stops) < len(ids))
     regions = tuple(split_region(text) for text in options.regions)
     paths = output_paths(options, one=options.grid or is_range)
@@ -141,11 +141,6 @@ def _range(repo: Repository, text: str) -> list[str]:
             text, f"'{first}' is not among the first parents of '{last or 'HEAD'}'; expected OLDER..NEWER", "cns log"
         )
     return ids[::-1]
-
-
-def _stop(repo: Repository, commit_id: str) -> Stop:
-    commit = repo.commit_of(commit_id)
-    return Stop(commit_id, commit, repo.objects.get(commit.tree, Tree))
 
 
 def _thinned(ids: list[str]) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from cns.boxes import split_region
@@ -106,9 +107,8 @@ class PictureRecord(Result):
             words += ["--region", region]
         words += ["--grid"] if grid and ".." not in self.at else []
         words += ["--batch", str(self.batch)] if n > 1 else []
-        prompt = ["--", self.prompt] if self.prompt.startswith("-") else [self.prompt]
-        ahead = ["cns", "generate"]
-        return shlex.join([*ahead, *words, *prompt] if len(prompt) > 1 else [*ahead, *prompt, *words])
+        after = self.prompt.startswith("-")  # where it would be taken for an option
+        return shlex.join(["cns", "generate", *([*words, "--", self.prompt] if after else [self.prompt, *words])])
 
 
 def read_record(text: str, name: str) -> PictureRecord:
@@ -126,26 +126,10 @@ def read_record(text: str, name: str) -> PictureRecord:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise NoRecord(name, f"holds no record of the format {FORMAT}")
     found = {one.name: data[one.name] for one in fields(PictureRecord) if one.name in data}
-    for key in ("prompt", "sampler", "version", "at"):
-        _need(name, key, isinstance(found.get(key), str))
-    for key in ("seed", "first_seed", "n", "batch", "steps", "width", "height"):
-        _need(name, key, _is_whole(found.get(key), 0 if "seed" in key else 1))
-    for key in ("commit", "tree", "base"):
-        _need(name, key, is_id(found.get(key)))
-    _need(name, "at", all(is_id(end) for end in found["at"].split("..")) and found["at"].count("..") <= 1)
-    _need(name, "negative", found.get("negative") is None or isinstance(found["negative"], str))
-    _need(name, "grid", isinstance(found.get("grid"), bool))
-    _need(name, "guidance", _is_scale(found.get("guidance")))
-    concepts = found.get("concepts")
-    _need(name, "concepts", isinstance(concepts, dict) and all(is_id(one) for one in concepts.values()))
-    regions = found.get("regions")
-    _need(name, "regions", isinstance(regions, list) and all(_is_region(one) for one in regions))
+    for key, believable in _FIELDS.items():
+        if not believable(found.get(key)):
+            raise NoRecord(name, f"holds a record whose {key} cannot be meant")
     return PictureRecord(**{**found, "regions": tuple(found["regions"]), "guidance": float(found["guidance"])})
-
-
-def _need(name: str, key: str, fine: bool) -> None:
-    if not fine:
-        raise NoRecord(name, f"holds a record whose {key} cannot be meant")
 
 
 def _is_whole(value: Any, least: int) -> bool:
@@ -161,3 +145,18 @@ def _is_region(value: Any) -> bool:
         return isinstance(value, str) and bool(split_region(value))
     except RegionError:
         return False
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("prompt", "sampler", "version"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("seed", "first_seed"), partial(_is_whole, least=0)),
+    **dict.fromkeys(("n", "batch", "steps", "width", "height"), partial(_is_whole, least=1)),
+    **dict.fromkeys(("commit", "tree", "base"), is_id),
+    "at": lambda value: isinstance(value, str) and value.count("..") <= 1 and all(map(is_id, value.split(".."))),
+    "negative": lambda value: value is None or isinstance(value, str),
+    "grid": lambda value: isinstance(value, bool),
+    "guidance": _is_scale,
+    "concepts": lambda value: isinstance(value, dict) and all(map(is_id, value.values())),
+    "regions": lambda value: isinstance(value, list) and all(map(_is_region, value)),
+}
+"""What each field of a record that is read must be."""

@@ -1,12 +1,15 @@
 """A request for pictures at work: batches are made, written or shrunk onto a sheet as they come.
 
+A sheet is of a single model, or one that travels through history, a row for each commit.
+
 The model is loaded once; a range composes each of its trees once, and a tree that comes again is not generated again.
 Memory does not grow with the number of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -15,17 +18,22 @@ from cns.boxes import is_prompt
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
 from cns_cli import __version__
+from cns_cli.figures import short_id
 from cns_cli.files import write_numbered, write_output
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
-from cns_cli.porcelain.pictures.sheets import Tiles, grid_sheet, range_sheet, tile_of
-from cns_cli.porcelain.pictures.words import read_without, tokens_in, too_long, unknown_tokens, without_concepts
+from cns_cli.porcelain.pictures.words import read_without, tokens_in, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
-from cns_cli.signals import Interrupted, number_of
+from cns_cli.sheets import TILE, Row, contact_sheet
+from cns_cli.signals import Interrupted, explained, number_of
 from registry.objects import Concept
+
+LARGE_TILE = 256  # pixels, for images that are larger than a small tile
+WIDE = 8
+"""Columns of a sheet, until it would be longer than wide."""
 
 
 @dataclass
@@ -49,9 +57,11 @@ class GenerateRun:
         self.seeds = [options.seed + k for k in range(options.n)]
         get = self.plan.repo.objects.get
         self.concepts = {name: get(concept_id, Concept) for name, concept_id in self.plan.concepts.items()}
-        self.texts = {"the prompt": [options.prompt]}
-        self.texts["the prompt of a region"] = [what for what, _ in self.plan.regions if is_prompt(what)]
-        self.texts["the negative prompt"] = [options.negative] if options.negative else []
+        self.texts = {
+            "the prompt": [options.prompt],
+            "the prompt of a region": [what for what, _ in self.plan.regions if is_prompt(what)],
+            "the negative prompt": [options.negative] if options.negative else [],
+        }
 
     @property
     def all_texts(self) -> list[str]:
@@ -80,16 +90,17 @@ class GenerateRun:
 
     def write_sheet(self) -> None:
         """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
-        try:
-            shown = self._all_tiles()
-        except KeyboardInterrupt as signal:
-            raise Interrupted(number_of(signal), "no sheet was written", "run the command again") from None
-        tile, stops = tile_of(self.size), self.plan.stops
+        tile, stops = TILE if self.size <= TILE else LARGE_TILE, self.plan.stops
+        shown: dict[str, list[Image.Image]] = {}
+        with explained("no sheet was written", "run the command again"):
+            for stop in stops:
+                if stop.commit.tree not in shown:
+                    shown[stop.commit.tree] = _small_copies(self._images(stop), tile)
         if self.plan.is_range:
-            lacking = [[name for name in self.used if name not in stop.tree.concepts] for stop in stops]
-            sheet = range_sheet(self.options.prompt, stops, [shown[s.commit.tree] for s in stops], lacking, tile)
+            rows = _range_rows(stops, shown, self.used)
         else:
-            sheet = grid_sheet(self.options.prompt, shown[stops[0].commit.tree], self.seeds, tile)
+            rows = _grid_rows(shown[stops[0].commit.tree], self.seeds)
+        sheet = contact_sheet(rows, title=self.options.prompt, tile=tile)
         record = self._record(stops[-1], self.seeds[0])
         self._write(0, encode_picture(sheet, self.paths[0], record))
 
@@ -107,7 +118,8 @@ class GenerateRun:
         yield from unknown_tokens(self.all_texts, known)
         for what, texts in self.texts.items():
             for text in texts:
-                yield from too_long(cut_off(pipeline, text), what)
+                if tokens := cut_off(pipeline, text):
+                    yield f"{what} is too long: its last {tokens} tokens were not read"
         for name in self.used:
             if lacking := sum(name not in stop.tree.concepts for stop in stops):
                 one = self.concepts[name]
@@ -115,27 +127,14 @@ class GenerateRun:
         if not holds_record(self.plan.paths[0]):
             yield f"{self.plan.paths[0].suffix} files cannot say how a picture was made; .png, .jpg and .webp can"
 
-    def _all_tiles(self) -> dict[str, Tiles]:
-        """Small copies of the images of every tree, each tree once."""
-        shown: dict[str, Tiles] = {}
-        for stop in self.plan.stops:
-            if stop.commit.tree not in shown:
-                tiles = shown.setdefault(stop.commit.tree, Tiles(tile_of(self.size)))
-                for images in self._images(stop):
-                    tiles.add(images)
-        return shown
-
     def _images(self, stop: Stop) -> Iterator[Pixels]:
         """The images of one model, a batch at a time."""
         options, pipeline = self.options, self.session.base.model.pipeline
         self.session.set_tree(stop.tree)
-        missing = self._missing(stop).values()
+        missing = [concept for name, concept in self.concepts.items() if name not in stop.tree.concepts]
         prompt = without_concepts(options.prompt, missing)
         negative = without_concepts(options.negative, missing) if options.negative else options.negative
-        regions = [
-            Region(one.box, tuple(without_concepts(text, missing) for text in one.prompts)) for one in self._regions()
-        ]
-        with regional(pipeline, regions):
+        with regional(pipeline, self._regions(missing)):
             for images in batches(
                 pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
                 negative=negative, size=self.size, batch_size=self.batch,
@@ -144,17 +143,14 @@ class GenerateRun:
                 self.made += len(images)
                 self.progress.step(self.made)
 
-    def _regions(self) -> list[Region]:
-        """What each box shows, in the words of a model that knows every concept."""
+    def _regions(self, missing: Sequence[Concept]) -> list[Region]:
+        """What each box shows, for a model that lacks some of the range's concepts."""
         known = {name: self.session.concept(concept_id) for name, concept_id in self.plan.concepts.items()}
-        return [
-            Region(box, (what,)) if is_prompt(what) else concept_region(self.options.prompt, what, known, box)
-            for what, box in self.plan.regions
-        ]
-
-    def _missing(self, stop: Stop) -> dict[str, Concept]:
-        """Concepts that other models of the range know and this one does not."""
-        return {name: concept for name, concept in self.concepts.items() if name not in stop.tree.concepts}
+        regions = []
+        for what, box in self.plan.regions:
+            prompts = (what,) if is_prompt(what) else concept_region(self.options.prompt, what, known, box).prompts
+            regions.append(Region(box, tuple(without_concepts(text, missing) for text in prompts)))
+        return regions
 
     def _record(self, stop: Stop, seed: int) -> PictureRecord:
         options = self.options
@@ -166,3 +162,34 @@ class GenerateRun:
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             grid=options.grid or self.plan.is_range, version=__version__,
         )  # fmt: skip
+
+
+def _small_copies(batches: Iterable[Pixels], side: int) -> list[Image.Image]:
+    """Images no larger than a sheet shows them, so that a thousand of 512x512 pixels are 200 MB and not 800."""
+    copies = []
+    for image in (Image.fromarray(one) for batch in batches for one in batch):
+        if max(image.size) > side:
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        copies.append(image)
+    return copies
+
+
+def _grid_rows(tiles: Sequence[Image.Image], seeds: Sequence[int]) -> list[Row]:
+    """All images of one model, in rows as they come; each row says its seeds."""
+    columns = max(min(WIDE, len(seeds)), math.isqrt(len(seeds)))
+    rows: list[Row] = []
+    for start in range(0, len(seeds), columns):
+        part = seeds[start : start + columns]
+        label = f"seed {part[0]}" if len(part) == 1 else f"seeds {part[0]} to {part[-1]}"
+        rows.append((label, tiles[start : start + columns]))
+    return rows
+
+
+def _range_rows(stops: Sequence[Stop], tiles: Mapping[str, Sequence[Image.Image]], used: Sequence[str]) -> list[Row]:
+    """A row for each commit, the oldest first: its short id, its message, and which of the concepts used it lacks."""
+    rows: list[Row] = []
+    for stop in stops:
+        lacking = [name for name in used if name not in stop.tree.concepts]
+        without = f"   (without {', '.join(lacking)})" if lacking else ""
+        rows.append((f"{short_id(stop.commit_id)}  {stop.commit.subject}{without}", tiles[stop.commit.tree]))
+    return rows

@@ -21,9 +21,10 @@ def without_concepts(prompt: str, missing: Iterable[Concept]) -> str:
     for concept in missing:
         named = rf"(?P<article>\ban?\s+)?{mention(concept.tokens, concept.class_noun)}"
         if kind_of(concept) == "style":
-            prompt = re.sub(rf"{named}\s*(?=(?P<next>\w?))", _left_out, prompt)
+            left_out = rf"{named}\s*(?=(?P<next>\w?))"
+            prompt = re.sub(left_out, lambda one: _worded(one, one["next"]).removesuffix(one["next"]), prompt)
         else:
-            prompt = re.sub(named, partial(_named, concept.class_noun), prompt)
+            prompt = re.sub(named, partial(_worded, noun=concept.class_noun), prompt)
     return prompt
 
 
@@ -47,16 +48,6 @@ def unknown_tokens(texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...
     return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
 
 
-def too_long(tokens: int, what: str = "the prompt") -> tuple[str, ...]:
-    """A warning for a prompt whose last tokens the model cannot read."""
-    return (f"{what} is too long: its last {tokens} tokens were not read",) if tokens else ()
-
-
-def _left_out(match: re.Match[str]) -> str:
-    article = match["article"]
-    return "" if article is None else fill_template("a {}", match["next"]).removesuffix(match["next"])
-
-
-def _named(noun: str, match: re.Match[str]) -> str:
-    article = match["article"]
-    return noun if article is None else fill_template("a {}", noun)
+def _worded(match: re.Match[str], noun: str) -> str:
+    """The noun, with the article that fits where the text had one."""
+    return noun if match["article"] is None else fill_template("a {}", noun)

@@ -59,10 +59,7 @@ def commit_view(
         metrics = numbers(record_data(repo, commit).get("metrics")) if figures else {}
     except RegistryError:  # a damaged record must not hide the history; `show` reads it again and complains
         metrics = {}
-    return CommitView(
-        id=commit_id, parents=commit.parents, tree=commit.tree, record=commit.record, kind=commit.kind,
-        message=commit.message, author=commit.author, time=commit.time, refs=refs.get(commit_id, ()), metrics=metrics,
-    )  # fmt: skip
+    return CommitView.of(commit, id=commit_id, refs=refs.get(commit_id, ()), metrics=metrics)
 
 
 def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:

@@ -108,11 +108,10 @@ def _concept_view(
 ) -> ConceptView:  # fmt: skip
     metrics = numbers(record_data(repo, born[1]).get("metrics")) if born else {}
     missing, strangers = training_context(name, tree.concepts, trained_on)
-    return ConceptView(
+    return ConceptView.of(
+        concept,
         name=name,
         id=tree.concepts[name],
-        class_noun=concept.class_noun,
-        tokens=concept.tokens,
         commit=born[0] if born else None,
         neurons=_whole(metrics.get("neurons")),
         share_kv=metrics.get("share_kv"),

@@ -17,6 +17,7 @@ import numpy as np
 
 from cns import codec
 from cns_cli.porcelain.models.deltas import stored_delta
+from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import changes_of
 from registry.errors import UnknownRevision
@@ -110,13 +111,12 @@ def show_neurons(start: Path, rev: str) -> NeuronsResult:
         if other != name
     ]
     neurons = codec.count_weights(mine)
-    kv = sum(facts["shape"][0] * facts["shape"][1] for facts in base.matrices.values())
     return NeuronsResult(
         name=name,
         concept_id=tree.concepts[name],
         commit=commit,
         neurons=neurons,
-        share_kv=neurons / max(1, kv),
+        share_kv=neurons / max(1, kv_weights(base)),
         share_denoiser=neurons / max(1, base.denoiser_parameters),
         matrices=tuple(_matrix(matrix, mine[matrix]) for matrix in sorted(mine, key=_place)),
         overlaps=tuple(sorted(overlaps, key=lambda one: -one.share)),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from cns_cli import figures
 from cns_cli.output import safe
 from cns_cli.porcelain.views.neurons import BINS, MatrixNeurons, NeuronsResult
+from cns_cli.sheets import FAINT, INK, PAPER, font
 
 CELL, HEIGHT, GAP, MARGIN = 14, 18, 4, 24  # pixels
 LABEL, FIGURE, TOP = 90, 76, 78
-PAPER, INK, FAINT = "#faf9f7", "#26241f", "#8a857b"
 RAMP = ((236, 232, 223), (244, 165, 96), (180, 47, 40), (66, 10, 38))  # light to dark, also in grey
 
 
@@ -34,7 +34,7 @@ def neurons_picture(result: NeuronsResult) -> bytes:
         left = MARGIN + LABEL + (panel if one.kind == "V" else 0)
         _strip(draw, one, left, TOP + layers.index(one.layer) * (HEIGHT + GAP), most)
     for row, layer in enumerate(layers):
-        draw.text((MARGIN, TOP + row * (HEIGHT + GAP) + 2), safe(layer), font=_font(13), fill=INK)
+        draw.text((MARGIN, TOP + row * (HEIGHT + GAP) + 2), safe(layer), font=font(13), fill=INK)
     _overlaps(draw, result, TOP + len(layers) * (HEIGHT + GAP) + MARGIN)
     buffer = BytesIO()
     image.save(buffer, format="PNG", optimize=True)
@@ -43,10 +43,10 @@ def neurons_picture(result: NeuronsResult) -> bytes:
 
 def _head(draw: ImageDraw.ImageDraw, result: NeuronsResult, panel: int, most: float) -> None:
     title = f"{result.name}: {result.neurons:,} neurons, {figures.percent(result.share_kv)} of K/V"
-    draw.text((MARGIN, 16), safe(title), font=_font(18), fill=INK)
+    draw.text((MARGIN, 16), safe(title), font=font(18), fill=INK)
     note = f"light: none, dark: {figures.percent(most)} of the weights of a {BINS}th of the inputs"
-    draw.text((MARGIN + LABEL + panel, 56), f"V     {note}", font=_font(12), fill=FAINT)
-    draw.text((MARGIN + LABEL, 56), "K", font=_font(12), fill=FAINT)
+    draw.text((MARGIN + LABEL + panel, 56), f"V     {note}", font=font(12), fill=FAINT)
+    draw.text((MARGIN + LABEL, 56), "K", font=font(12), fill=FAINT)
 
 
 def _strip(draw: ImageDraw.ImageDraw, one: MatrixNeurons, left: int, top: int, most: float) -> None:
@@ -54,13 +54,13 @@ def _strip(draw: ImageDraw.ImageDraw, one: MatrixNeurons, left: int, top: int, m
         box = (left + place * CELL, top, left + (place + 1) * CELL - 2, top + HEIGHT - 1)
         draw.rectangle(box, fill=_colour(share / most if most else 0.0))
     text = figures.percent(one.share)
-    draw.text((left + BINS * CELL + 4, top + 2), text, font=_font(12), fill=INK)
+    draw.text((left + BINS * CELL + 4, top + 2), text, font=font(12), fill=INK)
 
 
 def _overlaps(draw: ImageDraw.ImageDraw, result: NeuronsResult, top: int) -> None:
     for row, one in enumerate(result.overlaps[:20]):
         text = f"{figures.percent(one.share)} of them are {one.name}'s, too; chance: {figures.percent(one.chance)}"
-        draw.text((MARGIN, top + row * HEIGHT), safe(text), font=_font(13), fill=INK)
+        draw.text((MARGIN, top + row * HEIGHT), safe(text), font=font(13), fill=INK)
 
 
 def _colour(level: float) -> tuple[int, int, int]:
@@ -69,7 +69,3 @@ def _colour(level: float) -> tuple[int, int, int]:
     lower = min(int(place), len(RAMP) - 2)
     mixed = [round(a + (b - a) * (place - lower)) for a, b in zip(RAMP[lower], RAMP[lower + 1], strict=True)]
     return mixed[0], mixed[1], mixed[2]
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

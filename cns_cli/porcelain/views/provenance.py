@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from cns.errors import SettingsError
 from cns.families import Defaults, family_named
-from cns.provenance import CHOICES, OUTSIDE, Choice
+from cns.provenance import CHOICES, OUTSIDE
 from cns.templates import default_token
-from cns_cli.porcelain.models.stored import STYLE_NOUN, kind_of
+from cns_cli.porcelain.models.stored import STYLE_NOUN, kind_of, kv_weights
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import record_data
 from cns_cli.porcelain.views.concepts import introductions
@@ -83,13 +83,16 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
     params: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     defaults = _defaults(base)
     rows = [
-        _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults)
+        _row(key, _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults))
         for key in CHOICES
     ]
     return ProvenanceResult(
-        name=name, concept_id=tree.concepts[name], commit=born[0] if born else None, family=base.family,
+        name=name,
+        concept_id=tree.concepts[name],
+        commit=born[0] if born else None,
+        family=base.family,
         rows=tuple(rows),
-    )  # fmt: skip
+    )
 
 
 def _defaults(base: Base) -> Mapping[str, Any]:
@@ -98,54 +101,50 @@ def _defaults(base: Base) -> Mapping[str, Any]:
         defaults: Defaults = family_named(base.family).defaults
     except SettingsError:
         return {}
-    kv = sum(facts["shape"][0] * facts["shape"][1] for facts in base.matrices.values())
     found = {key: getattr(defaults, key) for key in CHOICES if hasattr(defaults, key)}
-    return {**found, "budget": defaults.budget(kv, base.denoiser_parameters), "seed": 0}
+    return {**found, "budget": defaults.budget(kv_weights(base), base.denoiser_parameters), "seed": 0}
 
 
 def _setting(
     key: str, params: Mapping[str, Any], record: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> ProvenanceRow:
-    """A field of `cns.task.Settings`."""
-    choice = CHOICES[key]
-    optional = key not in defaults
+) -> tuple[Value, Value] | None:
+    """Value and default of a field of `cns.task.Settings`; None where it was not recorded."""
+    absent, optional = CHOICES[key].absent, key not in defaults
     if not params or (key not in params and not optional and key not in record):
-        return _row(key, choice, None, None, recorded=False)
-    value = _plain(params.get(key, record.get(key, choice.absent)))
-    return _row(key, choice, value, _plain(choice.absent if optional else defaults[key]))
+        return None
+    return _plain(params.get(key, record.get(key, absent))), _plain(absent if optional else defaults[key])
 
 
-def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> ProvenanceRow:
-    """A choice that is no setting; every default here is what nobody had to say."""
-    choice = CHOICES[key]
+def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> tuple[Value, Value]:
+    """Value and default of a choice that is no setting; every default here is what nobody had to say."""
     if key in SAID:
-        return _row(key, choice, SAID[key], SAID[key])
+        return SAID[key], SAID[key]
     if key == "class_noun":
         sure = record.get("class_confidence")
         default = concept.class_noun if isinstance(sure, (int, float)) else "inferred from the images"
-        return _row(key, choice, concept.class_noun, STYLE_NOUN if kind_of(concept) == "style" else default)
+        return concept.class_noun, STYLE_NOUN if kind_of(concept) == "style" else default
     if key == "token":
-        return _row(key, choice, concept.tokens[0] if concept.tokens else "", default_token(concept.name))
+        return concept.tokens[0] if concept.tokens else "", default_token(concept.name)
     references = repo.objects.get(concept.references, References)
     if key == "captions":
         value = f"{sum(one is not None for one in references.captions)} of {references.count} images"
-        return _row(key, choice, value, value)
+        return value, value
     if key == "resolution":  # the base's own is not in the registry, so that nobody's choice can be told from it
-        return _row(key, choice, references.resolution, references.resolution)
-    return _row(key, choice, _plain(concept.recipe.get(key, choice.absent)), _plain(choice.absent))
+        return references.resolution, references.resolution
+    absent = CHOICES[key].absent
+    return _plain(concept.recipe.get(key, absent)), _plain(absent)
 
 
-def _row(key: str, choice: Choice, value: Value, default: Value, *, recorded: bool = True) -> ProvenanceRow:
-    whose: Whose = "not recorded"
-    why = choice.why
-    if recorded:
-        whose, why = choice.of_value(value)
-        if value != default:
-            whose = "yours"
-    shown = default if whose == "yours" else None
-    return ProvenanceRow(
-        name=key, what=choice.what, value=value, whose=whose, default=shown, why=why, page=choice.page
-    )  # fmt: skip
+def _row(key: str, found: tuple[Value, Value] | None) -> ProvenanceRow:
+    choice = CHOICES[key]
+    value, default = found or (None, None)
+    whose: Whose
+    whose, why = choice.of_value(value) if found else ("not recorded", choice.why)
+    if value == default:
+        default = None
+    else:
+        whose = "yours"
+    return ProvenanceRow.of(choice, name=key, value=value, whose=whose, default=default, why=why)
 
 
 def _plain(value: Any) -> Value:
