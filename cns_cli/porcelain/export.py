@@ -1,13 +1,12 @@
-"""Writing a revision's model for other programs, in one of `FORMATS`.
+"""Writing a revision's model for other programs. `FORMATS` names a module of `exchange/` for each format.
 
 What can be refused is refused before torch is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cns_cli.files import new_folder
 from cns_cli.porcelain.answers import ExportResult
@@ -15,11 +14,10 @@ from cns_cli.progress import NullProgress, Progress
 from registry.errors import RegistryError
 from registry.repository import Repository
 
-if TYPE_CHECKING:
-    from cns_cli.porcelain.models.session import Session
+FORMATS = {"diffusers": "cns_cli.porcelain.exchange.diffusers"}
+"""Format -> a module with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
 
-DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-"""Their names in torch."""
+DTYPES = ("fp32", "fp16", "bf16")
 
 
 def export(
@@ -58,11 +56,12 @@ def export(
     progress.stage("load libraries")
     from cns_cli.porcelain.models.session import Session
 
+    program = import_module(FORMATS[kind])
     progress.stage("write the model")
     session = Session.open(repo, "cpu")
     session.set_tree(tree)
     with new_folder(folder) as building:
-        load = FORMATS[kind](session, building, folder, dtype)
+        program.write(session, building, dtype)
     concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(
@@ -72,32 +71,6 @@ def export(
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
-        load=load,
+        load=program.loading_lines(folder, dtype),
         warnings=warnings,
     )
-
-
-def _write_diffusers(session: Session, building: Path, folder: Path, dtype: str) -> tuple[str, ...]:
-    """Fill `building` with a pipeline, with which plain diffusers makes the same images as `cns generate`.
-
-    In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
-    """
-    import torch
-
-    from cns.quiet import quiet_libraries
-
-    pipeline = session.base.model.pipeline
-    with quiet_libraries():
-        if dtype != "fp32":
-            pipeline.to(dtype=getattr(torch, DTYPES[dtype]))
-        pipeline.save_pretrained(building, safe_serialization=True)
-    return (
-        "import torch",
-        "from diffusers import StableDiffusionPipeline",
-        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{DTYPES[dtype]})',
-    )
-
-
-FORMATS: dict[str, Callable[[Session, Path, Path, str], tuple[str, ...]]] = {"diffusers": _write_diffusers}
-"""Format -> a function that writes the model of a session, whose tree is set, into a first folder. It returns the lines
-of Python that open it as the second, which it becomes."""
