@@ -23,9 +23,13 @@ class QuickCommand(typer.core.TyperCommand):
         return quickened(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help page; only here installed packages are looked through, which takes as long as `cns log`."""
+        """Write the help page; only here formats and installed packages are looked through, as long as `cns log` takes."""
         params: list[Any] = self.params
         for param in params:
+            if param.opts[0] == "--format":
+                from cns_cli.porcelain.export import FORMATS
+
+                param.help = f"{'; '.join(f'{name}: {module.ABOUT}' for name, module in FORMATS.items())}."
             if param.opts[0] in OPEN and "Installed:" not in param.help:
                 from cns_cli.porcelain.scoring.names import plugin_names
 

@@ -1,21 +1,25 @@
-"""Writing a revision's model for other programs. `FORMATS` names a module of `exchange/` for each format.
+"""Writing a revision's model for other programs, in the format of a module of `exchange/`.
 
 What can be refused is refused before torch is imported.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
 from pathlib import Path
 
 from cns_cli.files import new_folder
+from cns_cli.porcelain import exchange
 from cns_cli.porcelain.answers import ExportResult
 from cns_cli.progress import NullProgress, Progress
 from registry.errors import RegistryError
 from registry.repository import Repository
 
-FORMATS = {"diffusers": "cns_cli.porcelain.exchange.diffusers"}
-"""Format -> a module with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
+FORMATS = {
+    found.name: import_module(f"{exchange.__name__}.{found.name}") for found in pkgutil.iter_modules(exchange.__path__)
+}
+"""Format -> its module, with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
 
 DTYPES = ("fp32", "fp16", "bf16")
 
@@ -56,12 +60,11 @@ def export(
     progress.stage("load libraries")
     from cns_cli.porcelain.models.session import Session
 
-    program = import_module(FORMATS[kind])
     progress.stage("write the model")
     session = Session.open(repo, "cpu")
     session.set_tree(tree)
     with new_folder(folder) as building:
-        program.write(session, building, dtype)
+        FORMATS[kind].write(session, building, dtype)
     concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(
@@ -71,6 +74,6 @@ def export(
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
-        load=program.loading_lines(folder, dtype),
+        load=FORMATS[kind].loading_lines(folder, dtype),
         warnings=warnings,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # it loads torch
+    from cns_cli.porcelain.models.session import Session
 
-from cns.quiet import quiet_libraries
-from cns_cli.porcelain.models.session import Session
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+ABOUT = "a pipeline folder"
+_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def write(session: Session, folder: Path, dtype: str) -> None:
@@ -17,10 +17,14 @@ def write(session: Session, folder: Path, dtype: str) -> None:
 
     In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
     """
+    import torch
+
+    from cns.quiet import quiet_libraries
+
     pipeline = session.base.model.pipeline
     with quiet_libraries():
         if dtype != "fp32":
-            pipeline.to(dtype=_DTYPES[dtype])
+            pipeline.to(dtype=getattr(torch, _DTYPES[dtype]))
         pipeline.save_pretrained(folder, safe_serialization=True)
 
 
@@ -29,5 +33,5 @@ def loading_lines(folder: Path, dtype: str) -> tuple[str, ...]:
     return (
         "import torch",
         "from diffusers import StableDiffusionPipeline",
-        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype={_DTYPES[dtype]})',
+        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{_DTYPES[dtype]})',
     )
