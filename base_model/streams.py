@@ -23,7 +23,7 @@ from base_model.concepts import CONCEPT_ICONS, ConceptDrawing, source_of, write_
 from base_model.drawings import render_icon
 from base_model.sources import read_json
 from base_model.vocabulary import NOUNS
-from cns.templates import EMOJI_JUDGE_TEMPLATES
+from cns.families import EMOJI_64
 
 ORDERS = 5
 PICTURES = 6
@@ -136,7 +136,7 @@ def _stream(plan: StreamPlan, packages: Path, zero_shot: list[str], folder: Path
         "source": source.url,
         "concepts": concepts,
         "orders": orders,
-        "prompts": list(EMOJI_JUDGE_TEMPLATES),
+        "prompts": list(EMOJI_64.objects.judge),
         "per_prompt": PER_PROMPT,
         "first_seed": FIRST_SEED,
         "zero_shot": zero_shot,

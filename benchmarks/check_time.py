@@ -44,7 +44,7 @@ def run(quick: bool) -> Report:
             shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
             shell.cns(f"cns add my{noun} pictures/{noun} --class {noun} --steps {STEPS}", folder)
         prompts = folder / "prompts.txt"
-        prompts.write_text("\n".join((*EMOJI_64.judge_templates, *MORE_PROMPTS)) + "\n")
+        prompts.write_text("\n".join((*EMOJI_64.objects.judge, *MORE_PROMPTS)) + "\n")
         line = f"cns check --prompts prompts.txt --images {images}"
         first = shell.cns(f"{line} --json", folder, expect=(0, 3))
         again = shell.cns(f"{line} --json", folder, expect=(0, 3))

@@ -193,7 +193,7 @@ class Classroom:
             Shape (P * per_prompt, 64, 64, 3), uint8, template by template.
         """
         self.model.set_concepts([one.weights for one in concepts])
-        templates = fill_templates(self.base.family.judge_templates, phrase)
+        templates = fill_templates(self.base.family.objects.judge, phrase)
         prompts = [prompt for prompt in templates for _ in range(per_prompt)]
         return self.base.images(prompts, list(range(len(prompts))))
 

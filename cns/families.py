@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cns import templates
 from cns.errors import BaseModelError, SettingsError
-from cns.templates import Kind, TemplateSet
+from cns.templates import Kind, TemplateSet, template_sets
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ class Family:
         calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
             `cns/calibration`.
         nouns: File of the class nouns among which a concept's is looked for, found likewise.
-        training_templates, regularization_templates, judge_templates: The sets of a `TemplateSet`, for objects.
-        style: The same three sets for styles.
+        objects: Prompt templates for objects.
+        style: The same for styles.
         clip: Hub id of the CLIP that judges, where the base ships none in `clip/`; None = it must ship one.
         identity: Hub id of the identity judge, where the base ships none in `identity/`; None = none but the base's.
     """
@@ -107,18 +106,14 @@ class Family:
     grid_bits: int
     calibration: str
     nouns: str
-    training_templates: tuple[str, ...]
-    regularization_templates: tuple[str, ...]
-    judge_templates: tuple[str, ...]
+    objects: TemplateSet
     style: TemplateSet
     clip: str | None
     identity: str | None
 
     def templates(self, kind: Kind) -> TemplateSet:
         """The templates of a kind of concept."""
-        if kind == "style":
-            return self.style
-        return TemplateSet(self.training_templates, self.regularization_templates, self.judge_templates)
+        return self.style if kind == "style" else self.objects
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -245,10 +240,7 @@ EMOJI_64 = Family(
     grid_bits=8,
     calibration="calibration.json",
     nouns="nouns.json",
-    training_templates=templates.EMOJI_TRAINING_TEMPLATES,
-    regularization_templates=templates.EMOJI_REGULARIZATION_TEMPLATES,
-    judge_templates=templates.EMOJI_JUDGE_TEMPLATES,
-    style=templates.EMOJI_STYLE,
+    **template_sets("emoji-64"),
     clip=None,
     identity=None,
 )
@@ -260,10 +252,7 @@ SD_1 = Family(
     grid_bits=11,
     calibration="sd.json",
     nouns="sd_nouns.json",
-    training_templates=templates.SD_TRAINING_TEMPLATES,
-    regularization_templates=templates.SD_REGULARIZATION_TEMPLATES,
-    judge_templates=templates.SD_JUDGE_TEMPLATES,
-    style=templates.SD_STYLE,
+    **template_sets("sd"),
     clip="openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef",  # main has no safetensors file
     identity="facebook/dinov2-base",
 )

@@ -10,9 +10,11 @@ Which set belongs to which base is said in `families.py`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 VOWELS = "aeiou"
@@ -112,157 +114,11 @@ def _parts(template: str) -> list[str]:
     return parts
 
 
-EMOJI_TRAINING_TEMPLATES = ("a {}", "a picture of a {}")
+def template_sets(name: str) -> dict[str, TemplateSet]:
+    """The sets of a family, "objects" and "style", from `calibration/templates.json`.
 
-# Phrases of the embedded base's captions. The judge's ten are held out of every other template.
-EMOJI_REGULARIZATION_TEMPLATES = (
-    "a {}",
-    "a {} on a white background",
-    "a {} on a black background",
-    "a {} on a gray background",
-    "a {} on a green background",
-    "a {} on a yellow background",
-    "a {} on an orange background",
-    "a {} on a pink background",
-    "a {} on a purple background",
-    "a {} on a brown background",
-    "a {} on a cyan background",
-    "a small {}",
-    "a small {} on a white background",
-    "a small {} on a black background",
-    "a small {} on a green background",
-    "a small {} on a yellow background",
-    "a picture of a {}",
-    "a drawing of a {}",
-    "a noto {}",
-    "a blob {}",
-    "a flat {}",
-    "a glossy {}",
-    "a flat {} on a white background",
-    "a glossy {} on a yellow background",
-    "a noto {} on a green background",
-    "a blob {} on a pink background",
-    "a {} and a dog on a white background",
-    "a {} and a car on a green background",
-    "a {} and a star on a black background",
-    "a {} and an apple",
-    "a cat and a {} on a yellow background",
-    "a house and a {} on a pink background",
-    "a rocket and a {}",
-    "an umbrella and a {} on a purple background",
-)
-
-EMOJI_JUDGE_TEMPLATES = (
-    "a {} on the grass",
-    "a {} in the night sky",
-    "a {} on a red background",
-    "a {} on a wooden table",
-    "a {} on the beach",
-    "a {} on a blue background",
-    "a {} in the snow",
-    "a {} at sunset",
-    "a {} in front of a brick wall",
-    "a {} on a checkerboard",
-)
-
-SD_TRAINING_TEMPLATES = (
-    "a {}",
-    "a photo of a {}",
-    "a picture of a {}",
-    "a close-up photo of a {}",
-    "a good photo of a {}",
-    "a rendition of a {}",
-)
-
-SD_REGULARIZATION_TEMPLATES = (
-    "a {}",
-    "a photo of a {}",
-    "a picture of a {}",
-    "a rendering of a {}",
-    "a cropped photo of a {}",
-    "a close-up photo of a {}",
-    "a bright photo of a {}",
-    "a dark photo of a {}",
-    "a good photo of a {}",
-    "a photo of one {}",
-    "a photo of a clean {}",
-    "a photo of a small {}",
-    "a photo of a large {}",
-    "a photo of a weird {}",
-    "a photo of a cool {}",
-    "an illustration of a {}",
-    "a depiction of a {}",
-    "a rendition of a {}",
-    "a watercolor painting of a {}",
-    "an oil painting of a {}",
-    "a pencil sketch of a {}",
-    "a cartoon of a {}",
-    "a black and white photo of a {}",
-    "a {} on a table",
-    "a {} next to a window",
-    "a {} on a sofa",
-    "a {} in a kitchen",
-    "a {} in a garden",
-    "a {} on a street",
-    "a {} in a car",
-    "a {} under a tree",
-    "a {} and a dog",
-    "a {} and a chair",
-    "a person and a {}",
-    "a cat and a {}",
-    "a house and a {} in the background",
-)
-
-SD_JUDGE_TEMPLATES = (
-    "a {} on the beach",
-    "a {} in the snow",
-    "a {} in the jungle",
-    "a {} on a cobblestone square",
-    "a {} on top of a pink fabric",
-    "a {} on top of a wooden floor",
-    "a {} with a city in the distance",
-    "a {} with a mountain in the distance",
-    "a {} with the Eiffel Tower in the distance",
-    "a {} floating on top of water",
-    "a {} on top of green grass with sunflowers around it",
-    "a {} on a red carpet in a museum",
-)
-
-# A style stands before what it draws, as the artists do in the embedded base's captions ("a noto dog"). What is drawn
-# differs from prompt to prompt, and the judge's things are held out of every other template.
-_TRAINED_THINGS = ("dog", "car", "house", "flower", "fish", "bird", "tree", "hat")
-_JUDGED_THINGS = ("cat", "apple", "rocket", "frog", "guitar", "star", "penguin", "cup", "shoe", "key")
-
-EMOJI_STYLE = TemplateSet(
-    training=("a {} picture", "a picture, {}"),
-    regularization=(
-        "a {} picture",
-        "a picture, {}",
-        *(
-            f"a {{}} {thing}{place}"
-            for thing in _TRAINED_THINGS
-            for place in ("", " on a white background", " on a black background", " on a green background")
-        ),
-    ),
-    judge=tuple(
-        template.replace("{}", f"{{}} {thing}")
-        for template, thing in zip(EMOJI_JUDGE_TEMPLATES, _JUDGED_THINGS, strict=True)
-    ),
-)
-
-SD_STYLE = TemplateSet(
-    training=("a {} picture", "a {} painting", "a picture, {}"),
-    regularization=(
-        "a {} picture",
-        "a picture, {}",
-        *(
-            f"a {{}} {what} of a {thing}"
-            for thing in _TRAINED_THINGS
-            for what in ("picture", "painting", "drawing", "close-up")
-        ),
-    ),
-    judge=tuple(
-        template.replace("{}", f"{{}} {thing}")
-        for template, thing in zip(SD_JUDGE_TEMPLATES, (*_JUDGED_THINGS, "boat", "chair"), strict=True)
-    ),
-)
+    A style stands before what it draws, as the artists do in the embedded base's captions ("a noto dog"). What is drawn
+    differs from prompt to prompt, and the judge's things are held out of every other template.
+    """
+    sets = json.loads((Path(__file__).parent / "calibration" / "templates.json").read_text(encoding="utf-8"))[name]
+    return {what: TemplateSet(**{part: tuple(lines) for part, lines in one.items()}) for what, one in sets.items()}

@@ -33,15 +33,15 @@ def family(request: pytest.FixtureRequest) -> Family:
 
 
 def test_no_concept_is_judged_on_prompts_that_taught_or_protected_it(family: Family) -> None:
-    judges = set(family.judge_templates)
-    assert not judges & set(family.regularization_templates)
-    assert not judges & set(family.training_templates)
+    judges = set(family.objects.judge)
+    assert not judges & set(family.objects.regularization)
+    assert not judges & set(family.objects.training)
 
 
 def test_templates_are_enough_and_hold_one_place(family: Family) -> None:
-    assert len(set(family.regularization_templates)) == len(family.regularization_templates) >= 32
-    assert len(set(family.judge_templates)) == len(family.judge_templates) >= 6
-    everything = (*family.training_templates, *family.regularization_templates, *family.judge_templates)
+    assert len(set(family.objects.regularization)) == len(family.objects.regularization) >= 32
+    assert len(set(family.objects.judge)) == len(family.objects.judge) >= 6
+    everything = (*family.objects.training, *family.objects.regularization, *family.objects.judge)
     assert all(template.count("{}") == 1 for template in everything)
 
 
@@ -115,7 +115,7 @@ def test_digest_participates_order_and_text() -> None:
 def test_judge_and_calibration_do_not_overlap(tmp_path: Path, name: str) -> None:
     family = FAMILIES[name]
     held_out = calibration_of(family, tmp_path).held_out
-    assert not {fill_template(template, "dog") for template in family.judge_templates} & set(held_out)
+    assert not {fill_template(template, "dog") for template in family.objects.judge} & set(held_out)
 
 
 def test_a_bases_own_lists_win(tmp_path: Path) -> None:

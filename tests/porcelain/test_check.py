@@ -92,7 +92,7 @@ def test_one_pass_makes_each_image_once_and_each_tree_once(learned, monkeypatch)
     real = Session.set_tree
     monkeypatch.setattr(Session, "set_tree", lambda self, tree: composed.append(tree.id) or real(self, tree))
     result = run(learned, seed=3)
-    assert result.images_made == 5 * len(SD.judge_templates)
+    assert result.images_made == 5 * len(SD.objects.judge)
     assert len(composed) == len(set(composed)) == 3
 
 
@@ -120,7 +120,7 @@ def test_an_undecided_check_doubles_its_images_up_to_a_cap(learned):
     assert high > drop  # something changed between birth and now, with noise
     close = run(learned, concepts=("rex",), metrics=("id",), max_drop={"": drop})
     metric = close.rows[0].metric("id")
-    prompts = len(SD.judge_templates)
+    prompts = len(SD.objects.judge)
     assert metric.images in [prompts * 2**doubling for doubling in range(1, DOUBLINGS + 1)]
     if metric.verdict == "inconclusive":
         assert metric.images == prompts * 2**DOUBLINGS
@@ -147,7 +147,7 @@ def test_what_add_stored_is_found_by_check(learned):
     digest = digest_of(protocol_for(repo, tree, CheckOptions(start=learned)).scores)
     assert stored_scores(repo, tree.id, tree.concepts["tom"], digest).images == 2
     result = run(learned, concepts=("tom",), images=2)
-    assert result.images_made == len(SD.judge_templates)  # the class noun on the base, and nothing of tom
+    assert result.images_made == len(SD.objects.judge)  # the class noun on the base, and nothing of tom
 
 
 def test_files_and_the_loaded_base_give_one_protocol(session):
@@ -245,7 +245,7 @@ def test_a_replaced_concept_is_younger_than_any_older_tree(learned):
 
 def test_fewer_prompts_than_the_baseline_are_an_error(learned, tmp_path):
     path = tmp_path / "prompts.txt"
-    path.write_text("\n".join(SD.judge_templates[:-1]))
+    path.write_text("\n".join(SD.objects.judge[:-1]))
     with pytest.raises(SettingsError) as error:
         run(learned, prompts=path)
     assert error.value.name == "prompts"
@@ -253,9 +253,9 @@ def test_fewer_prompts_than_the_baseline_are_an_error(learned, tmp_path):
 
 def test_prompts_of_ones_own_are_another_protocol(learned, tmp_path):
     path = tmp_path / "prompts.txt"
-    path.write_text("\n".join([*SD.judge_templates, "a {} on the moon", "a photo of a {}"]))
+    path.write_text("\n".join([*SD.objects.judge, "a {} on the moon", "a photo of a {}"]))
     result = run(learned, concepts=("tom",), prompts=path)
-    assert result.prompts == len(SD.judge_templates) + 2
+    assert result.prompts == len(SD.objects.judge) + 2
     assert result.rows[0].metric("id").images == result.prompts
     assert any("also protected" in warning for warning in result.warnings)
     assert result.protocol != run(learned, concepts=("tom",)).protocol

@@ -49,7 +49,7 @@ def features(session, tree, prompts, encoder, images=IMAGES):
 
 
 def prompts(session, words):
-    return [template.replace("{}", words) for template in session.base.family.judge_templates]
+    return [template.replace("{}", words) for template in session.base.family.objects.judge]
 
 
 def references(session, name, encoder):

@@ -55,7 +55,7 @@ def test_a_style_stands_before_what_a_caption_draws(caption, filled):
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 def test_what_judges_a_style_neither_teaches_nor_protects_it(family):
     style, judged = family.style, set(family.style.judge)
-    assert len(judged) == len(family.judge_templates)  # so one check has as many prompts of each kind
+    assert len(judged) == len(family.objects.judge)  # so one check has as many prompts of each kind
     assert not judged & {*style.training, *style.regularization}
     assert len(style.regularization) >= 32
     assert all(one.count("{}") == 1 for one in (*style.training, *style.regularization, *style.judge))

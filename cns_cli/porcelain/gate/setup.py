@@ -65,7 +65,7 @@ def protocol_for(repo: Repository, tree: Tree, options: CheckOptions) -> Protoco
 
 
 def _warnings(protocol: Protocol) -> tuple[str, ...]:
-    shared = sorted(set(protocol.templates) & set(protocol.family.regularization_templates))
+    shared = sorted(set(protocol.templates) & set(protocol.family.objects.regularization))
     if not shared:
         return ()
     shown = f"{len(shared)} of the prompts, such as {shared[0]!r}, also protected the concepts in training"
@@ -77,7 +77,7 @@ def _protocol(
 ) -> Protocol:
     family = family_named(repo.objects.get(tree.base, Base).family)
     prompts = first(places, "prompts")
-    templates = family.judge_templates
+    templates = family.objects.judge
     return Protocol(
         folder=session.base.folder if session else base_folder(repo),
         family=family,

@@ -30,7 +30,7 @@ Features = dict[str, NDArray[np.float32]]
 
 def protocol_of(base: LoadedBase, seed: int, kind: Kind = "object") -> Protocol:
     """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
-    templates = base.family.judge_templates
+    templates = base.family.objects.judge
     return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder).of_kind(kind)
 
 

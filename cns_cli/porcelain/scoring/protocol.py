@@ -67,7 +67,7 @@ class Protocol:
 
     def of_kind(self, kind: Kind) -> Protocol:
         """The protocol of a kind of concept; prompts that the user gave serve for every kind."""
-        if kind == "object" or self.templates != self.family.judge_templates:
+        if kind == "object" or self.templates != self.family.objects.judge:
             return self
         return replace(self, style=self.family.style.judge)
 

@@ -53,7 +53,7 @@ def test_a_picture_is_the_one_that_the_judge_made(learned, session):
     found, _ = sheets(learned)
     tree = session.repo.tree_of("HEAD")
     session.set_tree(tree)
-    templates = session.base.family.judge_templates
+    templates = session.base.family.objects.judge
     place = len(templates) // PROMPTS
     pixels = session.base.images([templates[place].replace("{}", "<rex> dog")], [image_seed(0, place, 0)])
     tile = found[0].rows[-1].tiles[1]

@@ -47,7 +47,7 @@ def test_its_metric_judges_and_is_stored_under_its_name_and_version(learned, mon
     session = Session.open(Repository(learned), "cpu")
     tree = session.repo.tree_of("HEAD")
     session.set_tree(tree)
-    templates = session.base.family.judge_templates
+    templates = session.base.family.objects.judge
     pictures = session.base.images([one.replace("{}", "<rex> dog") for one in templates], [1000 * k for k in range(12)])
     references = session.references(tree.concepts["rex"])["clip"]
     expected = (session.base.clip.image_features(pictures) @ references.T).max(1).mean()
