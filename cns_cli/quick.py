@@ -23,7 +23,7 @@ class QuickCommand(typer.core.TyperCommand):
         return quickened(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help page; here alone formats and installed packages are looked through: it takes as long as `log`."""
+        """Write the help page; here alone formats and installed packages are looked through, as long as a `log`."""
         params: list[Any] = self.params
         for param in params:
             if param.opts[0] == "--format":
