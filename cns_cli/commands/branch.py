@@ -31,29 +31,32 @@ def branch(
     as_json: JsonFlag = False,
 ) -> None:
     """List the branches, make one at a revision, or delete one. HEAD stays where it is."""
-    if delete is not None:
-        return delete_name("branch", delete, name, as_json=as_json)
-    from cns_cli.porcelain.refs import refs
-
-    out = Output(as_json=as_json)
-    result = refs(Path.cwd(), "branch", name, rev)
-    out.answer(result.to_json(), refs_lines(result))
-    if result.made is not None:
-        out.hint(f"cns checkout {result.made}")
-    return None
+    list_make_or_delete("branch", name, rev, delete, Output(as_json=as_json))
 
 
-def delete_name(kind: RefKind, name: str, made: str | None, *, as_json: bool) -> None:
-    """Delete a branch or a tag, and say how to get it back.
+def list_make_or_delete(kind: RefKind, name: str | None, rev: str, delete: str | None, out: Output) -> None:
+    """Do with branches or tags what was asked, and answer.
 
     Raises:
-        typer.BadParameter: a name to make is given as well.
+        typer.BadParameter: one is to be deleted, and a name to make is given as well.
     """
-    if made is not None:
-        raise typer.BadParameter(f"--delete takes one name and makes none: expected no {made!r}")
+    from cns_cli.porcelain.refs import refs
+
+    if delete is None:
+        result = refs(Path.cwd(), kind, name, rev)
+        out.answer(result.to_json(), refs_lines(result))
+        if kind == "branch" and result.made is not None:
+            out.hint(f"cns checkout {result.made}")
+    elif name is None:
+        _delete(kind, delete, out)
+    else:
+        raise typer.BadParameter(f"--delete takes one name and makes none: expected no {name!r}")
+
+
+def _delete(kind: RefKind, name: str, out: Output) -> None:
+    """Delete a branch or a tag, and say how to get it back."""
     from cns_cli.porcelain.refs import delete_ref
 
-    out = Output(as_json=as_json)
     result = delete_ref(Request(**request_settings()), kind, name)
     commit = figures.short_id(result.commit)
     was: Line = [f"deleted {kind} ", Styled(name, "cyan"), ", which was at ", Styled(commit, "yellow")]

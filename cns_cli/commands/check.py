@@ -138,7 +138,7 @@ def _summarise(text: str, out: Output) -> None:
 
 
 def result_lines(result: CheckResult) -> Iterator[Line]:
-    """Shape the whole answer: what was one block a concept, the limits, the verdict."""
+    """Shape the whole answer: what was checked, one block a concept, the limits, the verdict."""
     if not result.rows:
         yield f"{figures.short_id(result.commit)} holds no concept; there is nothing to forget."
         return

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from cns_cli.commands.branch import DeleteOption, delete_name, refs_lines
+from cns_cli.commands.branch import DeleteOption, list_make_or_delete
 from cns_cli.optionfield import Argument
 from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Output
@@ -23,10 +22,4 @@ def tag(
 
     A tag is a name for a commit that does not move.
     """
-    if delete is not None:
-        return delete_name("tag", delete, name, as_json=as_json)
-    from cns_cli.porcelain.refs import refs
-
-    result = refs(Path.cwd(), "tag", name, rev)
-    Output(as_json=as_json).answer(result.to_json(), refs_lines(result))
-    return None
+    list_make_or_delete("tag", name, rev, delete, Output(as_json=as_json))
