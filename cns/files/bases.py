@@ -29,7 +29,6 @@ from cns.files.tensors import read_header, read_tensor
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
 
 EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
-
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 # What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
@@ -45,11 +44,9 @@ HUB_PATTERNS = (
     "tokenizer/merges.txt",
     "scheduler/scheduler_config.json",
 )
-
 HUB_IGNORED = ("*.fp16.safetensors*", "*.non_ema.safetensors*", "*.bf16.safetensors*")
 
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
-
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 

@@ -36,7 +36,6 @@ BASE_IMAGES = 1
 """Images of each prompt for the base's own score (the class noun alone): enough for a mean over prompts."""
 
 ZERO_SHOT_IMAGES = 1
-
 BASE_ROW = "(base)"
 """Name of the row of what holds for the whole tree."""
 

@@ -24,11 +24,8 @@ from cns_cli.porcelain.scoring.evaluator import Evaluator
 from registry.objects import Tree
 
 OUTSIDE = "outside the masks the weights are the base's"
-
 LIVE = "the model holds the composed weights"
-
 ROWS = "no row of the text encoder changed but those of the tokens"
-
 EMBEDDING = "token_embedding.weight"
 
 

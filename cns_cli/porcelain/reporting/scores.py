@@ -28,7 +28,6 @@ from registry.refs import EVALUATIONS
 from registry.repository import Repository
 
 Array = NDArray[np.float64]
-
 Pair = tuple[str, str]
 """(tree id, concept id)."""
 

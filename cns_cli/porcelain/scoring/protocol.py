@@ -28,7 +28,6 @@ from cns.prompts import calibration_of, prompts_digest
 from cns.templates import Kind
 
 LIBRARIES = ("torch", "diffusers", "transformers")
-
 DTYPE = "torch.float32"
 """Of the weights that make images: `cns.loading` brings every base up in it."""
 
