@@ -7,7 +7,6 @@ runs the commands. The judge is plain numpy on the encoders' features, written a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,10 +93,8 @@ class Classroom:
     def settings(self, **changes: Any) -> Settings:
         """Return the defaults with some settings changed; `budget` is a number of weights."""
         defaults = self.defaults
-        known = {field.name for field in dataclasses.fields(Settings)} & {f.name for f in dataclasses.fields(defaults)}
-        values = {name: getattr(defaults, name) for name in known}
         budget = defaults.budget(self.model.kv_size, self.model.denoiser_size)
-        return Settings(**{**values, "budget": budget, "seed": 0, **changes})
+        return Settings(**{**defaults.shared(), "budget": budget, "seed": 0, **changes})
 
     def general(self, settings: Settings) -> dict[str, Tensor]:
         """Return the general neurons under these settings, computed once."""

@@ -11,7 +11,7 @@ a tiny random config in `tests/tiny.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from cns.errors import BaseModelError, SettingsError
@@ -19,24 +19,48 @@ from cns.templates import Kind, TemplateSet, template_sets
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """Settings of `cns add` and of generation where the user gives none.
+class TrainingSettings:
+    """What a family has defaults for and a training takes.
 
     Attributes:
-        score: Key of `selection.SCORES`.
-        reg: Key of `regularizers.REGULARIZERS`.
+        score: Name of a score, built-in (`selection.SCORES`) or a plugin's.
+        reg: Name of a regularizer, likewise (`regularizers.REGULARIZERS`).
         reg_strength: Weight a of the pull toward each old concept.
         anchor_strength: Weight b of the pull toward the base.
         steps: Finetuning steps after the warm-up.
         warmup_steps: Steps that train the token alone, before scoring.
         lr: Learning rate of the masked K/V weights.
-        token_lr: Learning rate of the token's embedding row.
+        token_lr: Learning rate of the token's embedding row; twice that while it is trained alone.
         batch_size: Images a step.
+        general_ratio: Share of each row that one calibration prompt marks as its strongest.
+        general_vote: Share of the calibration prompts that must mark a weight before it counts as general.
+    """
+
+    score: str
+    reg: str
+    reg_strength: float
+    anchor_strength: float
+    steps: int
+    warmup_steps: int
+    lr: float
+    token_lr: float
+    batch_size: int
+    general_ratio: float
+    general_vote: float
+
+    def shared(self) -> dict[str, Any]:
+        """These fields alone, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(TrainingSettings)}
+
+
+@dataclass(frozen=True)
+class Defaults(TrainingSettings):
+    """Settings of `cns add` and of generation where the user gives none.
+
+    Attributes:
         budget_share_kv: Share of the K/V weights that one concept may change, or None.
         budget_share_denoiser: Share of the denoiser's parameters that one concept may change, or None. Exactly one
             of the two shares is set.
-        general_ratio: Share of each row that one calibration prompt marks as its strongest.
-        general_vote: Share of the calibration prompts that must mark a weight before it counts as general.
         resolution: Side of training and generated images, pixels; a base may name its own (`resolution_of`).
         guidance: Classifier-free guidance scale.
         sampler_steps: Denoising steps of one image.
@@ -51,19 +75,8 @@ class Defaults:
         min_class_probability: Below this an inferred class noun is not taken.
     """
 
-    score: str
-    reg: str
-    reg_strength: float
-    anchor_strength: float
-    steps: int
-    warmup_steps: int
-    lr: float
-    token_lr: float
-    batch_size: int
     budget_share_kv: float | None
     budget_share_denoiser: float | None
-    general_ratio: float
-    general_vote: float
     resolution: int
     guidance: float
     sampler_steps: int
@@ -185,57 +198,46 @@ def _why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
 EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
 
 # Chosen, not tuned: Stable Diffusion at its real size has not been swept on this project's machines.
-SD_DEFAULTS: dict[str, Any] = {
-    "score": "gradient",
-    "reg": "features",
-    "reg_strength": 10.0,
-    "anchor_strength": 1.0,
-    "steps": 500,
-    "warmup_steps": 100,
-    "lr": 1e-4,
-    "token_lr": 5e-3,
-    "batch_size": 2,
-    "budget_share_kv": None,
-    "budget_share_denoiser": 0.0013,
-    "general_ratio": 0.25,
-    "general_vote": 0.5,
-    "resolution": 512,
-    "guidance": 7.5,
-    "sampler_steps": 30,
-    "check_images": 4,
-    "max_drop": 0.02,
-    "max_kv_drift": 0.002,
-    "max_class_drift": 0.05,
-    "max_zero_shot": 0.05,
-    "min_class_probability": 0.5,
-}
+SD_DEFAULTS = Defaults(
+    score="gradient",
+    reg="features",
+    reg_strength=10.0,
+    anchor_strength=1.0,
+    steps=500,
+    warmup_steps=100,
+    lr=1e-4,
+    token_lr=5e-3,
+    batch_size=2,
+    budget_share_kv=None,
+    budget_share_denoiser=0.0013,
+    general_ratio=0.25,
+    general_vote=0.5,
+    resolution=512,
+    guidance=7.5,
+    sampler_steps=30,
+    check_images=4,
+    max_drop=0.02,
+    max_kv_drift=0.002,
+    max_class_drift=0.05,
+    max_zero_shot=0.05,
+    min_class_probability=0.5,
+)
 
 EMOJI_64 = Family(
     name="emoji-64",
     describe="the embedded base: emoji scenes of 64x64 pixels",
-    defaults=Defaults(
-        score="gradient",
-        reg="features",
-        reg_strength=10.0,
-        anchor_strength=1.0,
+    defaults=replace(
+        SD_DEFAULTS,
         steps=250,
         warmup_steps=60,
         lr=3e-3,
-        token_lr=5e-3,
         batch_size=10,
         budget_share_kv=0.058,
         budget_share_denoiser=None,
-        general_ratio=0.25,
-        general_vote=0.5,
         resolution=64,
         guidance=2.0,
         sampler_steps=15,
-        check_images=4,
-        max_drop=0.02,
-        max_kv_drift=0.002,
         max_class_drift=0.1,
-        max_zero_shot=0.05,
-        min_class_probability=0.5,
     ),
     grid_bits=8,
     calibration="calibration.json",
@@ -248,7 +250,7 @@ EMOJI_64 = Family(
 SD_1 = Family(
     name="sd-1",
     describe="Stable Diffusion 1.x, a folder or a hub id",
-    defaults=Defaults(**SD_DEFAULTS),
+    defaults=SD_DEFAULTS,
     grid_bits=11,
     calibration="sd.json",
     nouns="sd_nouns.json",

@@ -14,6 +14,7 @@ from cns import extensions
 from cns.compose import ConceptWeights
 from cns.drift import Moments
 from cns.errors import SettingsError
+from cns.families import TrainingSettings
 from cns.regularizers import REGULARIZERS, PastConcept, regularizer_named
 from cns.selection import SCORES, Selection, score_named
 from cns.templates import Kind
@@ -23,22 +24,11 @@ MAX_VECTORS = 16
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(TrainingSettings):
     """How to learn a concept; `cns.families.Defaults` has the defaults and says where they come from.
 
     Attributes:
-        score: Name of a score, built-in or a plugin's.
-        reg: Name of a regularizer, likewise.
-        reg_strength: a, the pull toward what was learned before.
-        anchor_strength: b, the pull toward the base.
-        steps: Finetuning steps.
-        warmup_steps: Token-only steps before scoring.
-        lr: Learning rate of the masked weights.
-        token_lr: Learning rate of the token's row; twice that while it is trained alone.
-        batch_size: Images a step.
         budget: How many weights may change.
-        general_ratio: Share of a row that counts as active for a calibration prompt.
-        general_vote: Share of the calibration prompts that make a weight general.
         seed: Seeds everything random.
         past_vote: Share of the earlier concepts that must hold a weight for it to be left out as if it were general;
             None = their masks have no vote.
@@ -48,18 +38,7 @@ class Settings:
         prior: Images of the class noun that the base makes and that are trained on beside the concept's; 0 = none.
     """
 
-    score: str
-    reg: str
-    reg_strength: float
-    anchor_strength: float
-    steps: int
-    warmup_steps: int
-    lr: float
-    token_lr: float
-    batch_size: int
     budget: int
-    general_ratio: float
-    general_vote: float
     seed: int
     past_vote: float | None = None
     vectors: int = 1

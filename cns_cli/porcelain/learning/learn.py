@@ -94,19 +94,18 @@ def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
     defaults: Defaults = base.family.defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
+    given = {
+        "score": options.score or None,
+        "reg": options.reg or None,
+        "reg_strength": options.reg_strength,
+        "anchor_strength": options.anchor,
+        "steps": options.steps or None,
+        "warmup_steps": options.warmup,
+        "lr": options.lr or None,
+    }
     return Settings(
-        score=options.score or defaults.score,
-        reg=options.reg or defaults.reg,
-        reg_strength=defaults.reg_strength if options.reg_strength is None else options.reg_strength,
-        anchor_strength=defaults.anchor_strength if options.anchor is None else options.anchor,
-        steps=options.steps or defaults.steps,
-        warmup_steps=defaults.warmup_steps if options.warmup is None else options.warmup,
-        lr=options.lr or defaults.lr,
-        token_lr=defaults.token_lr,
-        batch_size=defaults.batch_size,
+        **{**defaults.shared(), **{name: value for name, value in given.items() if value is not None}},
         budget=budget,
-        general_ratio=defaults.general_ratio,
-        general_vote=defaults.general_vote,
         seed=options.seed,
         past_vote=options.past_vote,
         vectors=options.vectors,
