@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept, Stream
 from benchmarks.lite import LiteEncoder
+from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
 from cns.denoising import autocast_dtype
 from cns.templates import without_tokens
@@ -35,17 +35,17 @@ class Judge:
     """The judges of one stream.
 
     Args:
-        room: The base and its two judges.
+        trainer: The base and its two judges.
         stream: Whose concepts are judged.
         lite: The third judge; None leaves its score out.
         mixed: Draw in mixed precision where the device computes faster so; `cns generate` does not.
     """
 
-    def __init__(self, room: Classroom, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
-        self.room, self.stream = room, stream
-        self._dtype = autocast_dtype(room.model.pipeline.device) if mixed else None
+    def __init__(self, trainer: Trainer, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
+        self.trainer, self.stream = trainer, stream
+        self._dtype = autocast_dtype(trainer.model.pipeline.device) if mixed else None
         self.encoders: dict[str, Callable[[Pixels], Features]] = {
-            name: encoder.image_features for name, encoder in room.base.encoders.items()
+            name: encoder.image_features for name, encoder in trainer.base.encoders.items()
         }
         if lite is not None:
             self.encoders["lite"] = lite.image_features
@@ -105,7 +105,7 @@ class Judge:
     def text_score(self, images: Pixels, prompts: Sequence[str], concepts: Sequence[Concept]) -> float:
         """CLIP-T: mean cosine to the prompts without the concepts' tokens."""
         tokens = [concept.token for concept in concepts]
-        texts = self.room.base.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
+        texts = self.trainer.base.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
         return metrics.clip_t(self.encoders["clip"](images), texts)
 
     def in_windows(self, images: Pixels, concept: Concept) -> NDArray[np.float64]:
@@ -140,9 +140,9 @@ class Judge:
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Draw with the live model."""
-        mixed = torch.autocast(self.room.model.pipeline.device.type, self._dtype) if self._dtype else None
+        mixed = torch.autocast(self.trainer.model.pipeline.device.type, self._dtype) if self._dtype else None
         with mixed or contextlib.nullcontext():
-            return self.room.base.images(prompts, seeds)
+            return self.trainer.base.images(prompts, seeds)
 
     def _judged(self, prompts: Sequence[str]) -> Pixels:
         return self.draw(prompts, self.stream.seeds(len(prompts)))
