@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from benchmarks.lite import LiteEncoder
 from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
 from cns.denoising import autocast_dtype
-from cns.templates import without_tokens
+from cns.templates import VOWELS
 
 IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
 """Score -> encoder; `lite` shares nothing with the base."""
@@ -146,6 +147,20 @@ class Judge:
 
     def _judged(self, prompts: Sequence[str]) -> Pixels:
         return self.draw(prompts, self.stream.seeds(len(prompts)))
+
+
+def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
+    """A prompt as a judge may read it: special tokens taken out, class nouns left, the article put right.
+
+    A judge's tokenizer does not know a concept's token and would cut it into pieces with a meaning of their own.
+    """
+    for token in tokens:
+        prompt = re.sub(rf"(?<!\w){re.escape(token)}(?!\w)", "", prompt, flags=re.IGNORECASE)
+    words = prompt.split()
+    for place, (word, after) in enumerate(itertools.pairwise(words)):
+        if word.lower() in ("a", "an"):
+            words[place] = word[0] + ("n" if after[:1].lower() in VOWELS else "")
+    return " ".join(words)
 
 
 def _rounded(scores: Scores) -> Scores:

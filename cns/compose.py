@@ -9,12 +9,10 @@ before.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -158,12 +156,3 @@ def kv_parameters(pipeline: StableDiffusionPipeline) -> dict[str, torch.nn.Param
         for name, parameter in sorted(pipeline.unet.named_parameters())
         if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
     }
-
-
-def weights_digest(weights: Weights) -> str:
-    """SHA-256 over names and float32 bytes of composed weights: equal digests mean equal bits."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + b"\0")
-        digest.update(np.ascontiguousarray(weights[name].numpy()).tobytes())
-    return digest.hexdigest()

@@ -10,9 +10,8 @@ Which set belongs to which base is said in `families.py`.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,20 +85,6 @@ def fill_template(template: str, words: str) -> str:
 def fill_templates(templates: Sequence[str], words: str) -> list[str]:
     """`fill_template` over a set, in its order."""
     return [fill_template(template, words) for template in templates]
-
-
-def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
-    """A prompt as a judge may read it: special tokens taken out, class nouns left, the article put right.
-
-    A judge's tokenizer does not know a concept's token and would cut it into pieces with a meaning of their own.
-    """
-    for token in tokens:
-        prompt = re.sub(rf"(?<!\w){re.escape(token)}(?!\w)", "", prompt, flags=re.IGNORECASE)
-    words = prompt.split()
-    for place, (word, after) in enumerate(itertools.pairwise(words)):
-        if word.lower() in ("a", "an"):
-            words[place] = word[0] + ("n" if after[:1].lower() in VOWELS else "")
-    return " ".join(words)
 
 
 def _parts(template: str) -> list[str]:

@@ -22,9 +22,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cns.errors import BaseModelError, MetricError
-from cns.families import Family
 from cns.files.models import check_part
-from cns.judges.files import WEIGHTS_NAME, find_judge, folder_digest, is_dino, missing
+from cns.judges.files import WEIGHTS_NAME, folder_digest, is_dino, missing
 from cns.judges.identity import IdentityEncoder
 from cns.judges.preparation import Preparation
 from cns.loading import check_size, fix_end_of_text
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from transformers import Dinov2Model
 
 BATCH = 64
-ENCODERS = ("clip", "identity")
 
 
 class ImageEncoder(Protocol):
@@ -209,32 +207,6 @@ class IdentityJudge:
         """Embed N pictures, shape (N, H, W, 3), uint8, as unit rows, shape (N, D), float32."""
         device = next(self.model.parameters()).device
         return _in_batches(images, lambda part: self.model(torch.from_numpy(self.preparation.prepare(part)).to(device)))
-
-
-def load_encoders(
-    family: Family, base_folder: Path, device: torch.device | str = "cpu", names: Sequence[str] = ENCODERS
-) -> dict[str, Any]:
-    """Load the judges of a base.
-
-    Args:
-        family: The base's family.
-        base_folder: Where the base is; judges in its `clip/` and `identity/` win over the family's hub models.
-        device: Where they compute.
-        names: Which of "clip" and "identity".
-
-    Returns:
-        {"clip": ClipEncoder, "identity": IdentityJudge, DinoEncoder or None}: None where the base has no such judge.
-
-    Raises:
-        EncoderMissingError: a judge is neither in the base's folder nor on this machine nor to be fetched.
-    """
-    return {name: load_encoder(name, family, base_folder, device) for name in names}
-
-
-def load_encoder(name: str, family: Family, base_folder: Path, device: torch.device | str = "cpu") -> Any:
-    """Load one judge, "clip" or "identity"; None if the base has no identity judge. See `load_encoders`."""
-    folder = find_judge(name, family, base_folder)
-    return None if folder is None else load_judge(name, folder, device)
 
 
 def load_judge(name: str, folder: Path, device: torch.device | str = "cpu") -> ImageEncoder:

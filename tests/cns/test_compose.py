@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cns.codec import SparseDelta
-from cns.compose import ConceptWeights, kv_parameters, weights_digest
+from cns.compose import ConceptWeights, kv_parameters
 from cns.errors import GridError
+from tests.weights import weights_digest
 
 
 def concept(model, name: str, seed: int) -> ConceptWeights:

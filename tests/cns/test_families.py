@@ -13,7 +13,7 @@ from cns.errors import BaseModelError, ClassNounError, SettingsError
 from cns.families import FAMILIES, Family, family_named, family_of
 from cns.judges.classnoun import infer_class_noun
 from cns.prompts import calibration_of, nouns_of, prompts_digest
-from cns.templates import fill_template, fill_templates, without_tokens
+from cns.templates import fill_template, fill_templates
 from tests.tiny import NOUNS, VARIANTS, tiny_sd
 
 SD_1_UNET = {
@@ -171,20 +171,6 @@ def test_article_fits_the_words(template: str, words: str, prompt: str) -> None:
 
 def test_templates_are_filled_in_order() -> None:
     assert fill_templates(["a {}", "one {}"], "owl") == ["an owl", "one owl"]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "plain"),
-    [
-        ("a <rex> dog on the grass", "a dog on the grass"),
-        ("a <Rex> apple and a <fay>, red", "an apple and a , red"),
-        ("an <x.1> dog", "a dog"),
-        ("a rexen dog", "a rexen dog"),
-        ("a", "a"),
-    ],
-)
-def test_judge_reads_no_special_token(prompt: str, plain: str) -> None:
-    assert without_tokens(prompt, ["<rex>", "<fay>", "<x.1>", "rex"]) == plain
 
 
 class StubLabeller:

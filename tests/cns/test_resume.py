@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save
 
 from cns import codec
-from cns.compose import kv_parameters, weights_digest
+from cns.compose import kv_parameters
 from cns.drift import prompt_moments
 from cns.errors import CodecError
 from cns.resume import TrainingState, decode, encode
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.training import learn_concept
 from tests.cns.conftest import tiny_model
+from tests.weights import weights_digest
 
 SETTINGS = Settings(
     score="wanda",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cns import codec
-from cns.compose import kv_parameters, weights_digest
+from cns.compose import kv_parameters
 from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.drift import prompt_moments
 from cns.errors import GridError, MethodError, SettingsError
@@ -21,6 +21,7 @@ from cns.selection import SCORES
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.timing import time_steps
 from cns.training import learn_concept
+from tests.weights import weights_digest
 
 SETTINGS = Settings(
     score="wanda",

@@ -14,7 +14,7 @@ from cns_cli.porcelain.gate.verdicts import DOUBLINGS
 from cns_cli.porcelain.models.stored import baseline_tree, birth_tree, tree_id
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.porcelain.rm import rm
-from cns_cli.porcelain.scoring.judging import evaluate, protocol, protocol_digest
+from cns_cli.porcelain.scoring.judging import protocol
 from cns_cli.porcelain.scoring.protocol import digest_of
 from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.progress import NullProgress
@@ -22,6 +22,7 @@ from registry.errors import UnknownConcept
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from tests.porcelain.conftest import add
+from tests.porcelain.evaluation import evaluate, protocol_digest
 
 SD = FAMILIES["sd-1"]
 

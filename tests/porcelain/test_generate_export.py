@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cns.compose import weights_digest
 from cns.quiet import quiet_libraries
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.generate import generate
@@ -18,6 +17,7 @@ from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.plan import output_paths
 from cns_cli.progress import NullProgress
 from registry.errors import RegistryError, UnknownRevision
+from tests.weights import weights_digest
 
 STEPS = 3
 

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 from safetensors.numpy import load_file
 
-from cns.compose import weights_digest
 from cns_cli.porcelain.models.session import Session
 from registry.mirror.mirror import MlflowMirror
 from registry.repository import Repository
+from tests.weights import weights_digest
 
 
 def test_every_object_and_ref_comes_back_from_mlflow_and_composes_to_the_same_bits(learned):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cns import codec
 from cns.codec import SparseDelta
-from cns.compose import Model, Weights, kv_parameters, weights_digest
+from cns.compose import Model, Weights, kv_parameters
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.models.session import Session
 from registry.errors import NothingToDo
@@ -29,6 +29,7 @@ from registry.trees import with_concept, without_concept
 from tests.tiny import tiny_sd
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
+from tests.weights import weights_digest
 
 NAMES = ("rex", "tom", "kim", "ann", "bob", "mug")
 STEPS = 10

@@ -22,11 +22,9 @@ from registry import trust
 from registry.errors import BadConfig
 from registry.repository import Repository
 
-DROPS = ("id", "clip-i", "clip-t", "margin")
-"""Metrics that fall when something is forgotten: cosines, or differences of cosines. A plugin's metric is one, too."""
-
 GROWTHS = ("drift", "class-drift", "zero-shot")
-"""Metrics that grow instead, each on a scale of its own."""
+"""Metrics that grow when something is forgotten, each on a scale of its own. All others fall, those of a plugin too:
+they are cosines, or differences of cosines."""
 
 FAST_METRICS = ("drift",)
 KEYS = ("metrics", "max-drop", "min", "images", "seed", "prompts", "encoder")

@@ -18,7 +18,7 @@ import numpy as np
 
 from cns.errors import MetricError
 from cns.gate import CONFIDENCE, Outcome, Verdict, decide, paired_drop
-from cns.metrics import confusion_margins
+from cns.metrics import class_drift, confusion_margins
 from cns_cli.porcelain import answers
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import GROWTHS, Thresholds
@@ -192,7 +192,7 @@ def _class_sample(case: Case) -> Sample:
     """How far pictures of the class noun alone have come toward the concept since the base."""
     if case.class_base is None or case.class_now is None:
         raise MetricError("no picture of the class noun was judged", metric="class-drift")
-    growth = -paired_drop(case.class_base.main, case.class_now.main)
+    growth = class_drift(case.class_base.main, case.class_now.main)
     return Sample(growth, growth, None, case.class_now.main.size)
 
 

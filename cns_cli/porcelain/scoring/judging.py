@@ -20,29 +20,24 @@ from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import tree_id
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of, image_seed
-from cns_cli.porcelain.scoring.scores import EvaluationStore, Scores
+from cns_cli.porcelain.scoring.scores import Scores
 from registry.objects import Evaluation, Tree
 
 Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""
 
 
-def protocol_of(base: LoadedBase, seed: int, kind: Kind = "object") -> Protocol:
-    """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
-    templates = base.family.judge_templates
-    return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder).of_kind(kind)
-
-
 def protocol(base: LoadedBase, seed: int, kind: Kind = "object") -> dict[str, Any]:
-    """Everything that a score depends on, besides the weights and the number of images."""
-    return protocol_of(base, seed, kind).scores
+    """Everything that a score depends on, besides the weights and the number of images.
 
-
-def protocol_digest(base: LoadedBase, seed: int, kind: Kind = "object") -> str:
-    """SHA-256 hex of the protocol: scores of two digests are never compared."""
-    return digest_of(protocol(base, seed, kind))
+    Args:
+        base: Judges on its family's own prompts.
+        seed: First seed of the images.
+        kind: What the concept is.
+    """
+    templates = base.family.judge_templates
+    return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder).of_kind(kind).scores
 
 
 def judge_images(base: LoadedBase, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
@@ -125,31 +120,6 @@ def foreign_scores(
             metric=name,
         )
     return scores.reshape(images.shape[:2])
-
-
-def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: int) -> Scores:
-    """Score a concept in a tree, from the registry or by making images.
-
-    Args:
-        session: Its live model is set to `tree` when images are needed.
-        tree: Any tree that holds the concept.
-        concept_id: The concept.
-        images: Images of each judge prompt.
-        seed: First seed of the protocol.
-    """
-    concept = session.concept(concept_id)
-    best = EvaluationStore(session.repo).scores(
-        tree_id(tree), concept_id, protocol_digest(session.base, seed, concept.kind)
-    )
-    if best is not None and best.images >= images:
-        return best.first(images)
-    session.set_tree(tree)
-    made = judge_images(session.base, concept.phrase, best.images if best else 0, images, seed, concept.kind)
-    references = dict(session.references(concept_id))
-    scores = score_images(session.base, made, concept.class_noun, references, concept.kind)
-    scores = best.joined(scores) if best else scores
-    store_scores(session, tree, concept_id, seed, scores)
-    return scores
 
 
 def store_scores(session: Session, tree: Tree, concept_id: str, seed: int, scores: Scores) -> None:

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from cns.errors import EncoderMissingError, MethodError
 from cns.families import FAMILIES
 from cns.files.bases import check_base, describe_base
-from cns.judges.encoders import load_encoders
 from cns.loading import load_pipeline
 from cns.prompts import calibration_of, nouns_of
+from tests.cns.judges.loading import load_encoders
 from tests.tiny import tiny_sd
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -15,10 +15,11 @@ from PIL import Image
 from cns.errors import BaseModelError, EncoderMissingError, MetricError
 from cns.families import FAMILIES
 from cns.judges import encoders, files
-from cns.judges.encoders import ClipEncoder, DinoEncoder, IdentityJudge, load_encoders
+from cns.judges.encoders import ClipEncoder, DinoEncoder, IdentityJudge
 from cns.judges.files import find_named, folder_digest
 from cns.judges.preparation import Preparation
 from cns.quiet import quiet_libraries
+from tests.cns.judges.loading import load_encoders
 from tests.tiny import tiny_sd
 
 with quiet_libraries():
