@@ -51,7 +51,7 @@ def _reports(name: str, options: argparse.Namespace) -> Sequence[Report]:
     """Run one benchmark. Imported one at a time: timings of the registry should not share a process with torch."""
     if name not in PAPER:
         return [importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").run(options.quick)]
-    from benchmarks.lab import FULL
+    from benchmarks.experiment_setup import FULL
     from benchmarks.paper import Paper
     from benchmarks.paper_run import run_part
     from benchmarks.paper_tables import reports

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import shell
-from benchmarks.classroom import CONCEPTS
 from benchmarks.report import Cell, Report, Table
+from benchmarks.trainer import CONCEPTS
 
 NOUNS = ("dog", "cat", "frog", "penguin", "koala", "turtle", "guitar", "car", "rocket", "apple")
 STEPS = 5

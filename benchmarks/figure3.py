@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.concept_stream import Concept, training_seed
-from benchmarks.lab import DEFAULTS, Lab
+from benchmarks.experiment_setup import DEFAULTS, Setup
 from benchmarks.ours import Ours
 from benchmarks.work import Job
 from cns import selection
@@ -31,38 +31,38 @@ RECORDED = "recorded"
 Cell = dict[str, list[list[float]]]
 
 
-def plan(lab: Lab) -> list[Job]:
+def plan(setup: Setup) -> list[Job]:
     """One cell a score."""
-    counts, singles = list(lab.size.calibration), [concept.name for concept in single_concepts(lab)]
+    counts, singles = list(setup.size.calibration), [concept.name for concept in single_concepts(setup)]
     return [
         Job(
             f"figure3: {score}",
-            lab.facts(STREAM, score=score, counts=counts, singles=singles),
-            partial(overlaps, lab, score),
+            setup.facts(STREAM, score=score, counts=counts, singles=singles),
+            partial(overlaps, setup, score),
             (8.0 if score == "gradient" else 3.0) * len(singles) / 8,
         )
         for score in SCORES_DRAWN
     ]
 
 
-def single_concepts(lab: Lab) -> list[Concept]:
+def single_concepts(setup: Setup) -> list[Concept]:
     """The concepts that are learned alone: three known classes for each new one, in the file's order."""
-    concepts, count = list(lab.stream(STREAM).concepts.values()), lab.size.singles
+    concepts, count = list(setup.stream(STREAM).concepts.values()), setup.size.singles
     known = [concept for concept in concepts if concept.known][: count - count // 4]
     return known + [concept for concept in concepts if not concept.known][: count // 4]
 
 
-def overlaps(lab: Lab, score: str) -> Cell:
+def overlaps(setup: Setup, score: str) -> Cell:
     """For each vote: for each number of prompts, the share of base neurons that are general, concept by concept."""
-    base = [_base_neurons(lab, concept, score) for concept in single_concepts(lab)]
-    room = lab.room
-    prompts = room.base.calibration.selection[: lab.size.calibration[-1]]
+    base = [_base_neurons(setup, concept, score) for concept in single_concepts(setup)]
+    trainer = setup.trainer
+    prompts = trainer.base.calibration.selection[: setup.size.calibration[-1]]
     active = []
     for number, prompt in enumerate(prompts):
         vote = Vote(score, DEFAULTS.general_ratio, 1.0, seed=number)
-        active.append(find_general_neurons(room.model, [prompt], vote, _silent))
+        active.append(find_general_neurons(trainer.model, [prompt], vote, _silent))
     found: Cell = {name: [] for name in VOTES}
-    for count in lab.size.calibration:
+    for count in setup.size.calibration:
         for name, vote_share in VOTES.items():
             general = {
                 matrix: torch.stack([one[matrix] for one in active[:count]]).sum(0)
@@ -70,7 +70,7 @@ def overlaps(lab: Lab, score: str) -> Cell:
                 for matrix in active[0]
             }
             found[name].append([round(shared(masks, general), 4) for masks in base])
-    room.reset()
+    trainer.reset()
     return found
 
 
@@ -80,14 +80,14 @@ def shared(base: Mapping[str, Tensor], general: Mapping[str, Tensor]) -> float:
     return both / sum(int(mask.sum()) for mask in base.values())
 
 
-def _base_neurons(lab: Lab, concept: Concept, score: str) -> dict[str, Tensor]:
+def _base_neurons(setup: Setup, concept: Concept, score: str) -> dict[str, Tensor]:
     """The top of each row for a concept on the bare base."""
     recorder = _Recorder(SCORES[score])
     selection.SCORES[RECORDED] = recorder
     try:
         # One step after the selection: the training itself does not matter here, nor which neurons are left out.
         method = Ours("base neurons", keeps_general=True, score=RECORDED, steps=1)
-        method.learn(lab.room, None, concept, training_seed(concept, 0))
+        method.learn(setup.trainer, None, concept, training_seed(concept, 0))
     finally:
         del selection.SCORES[RECORDED]
     return {name: top_of_row(values, DEFAULTS.general_ratio) for name, values in recorder.scores.items()}

@@ -25,8 +25,8 @@ import numpy as np
 
 from benchmarks import gate_plot, shell
 from benchmarks.cells import Cells
-from benchmarks.classroom import CONCEPTS
 from benchmarks.report import FOLDER, Cell, Report, Table
+from benchmarks.trainer import CONCEPTS
 from cns.compose import ConceptWeights
 from cns.drift import kv_drift
 from cns.families import EMOJI_64
@@ -90,7 +90,7 @@ class Pair:
         return max(self.identity, self.clip_i)
 
 
-class Room:
+class Study:
     """The golden registry with its base loaded; makes the cells."""
 
     def __init__(self, folder: Path) -> None:
@@ -167,8 +167,8 @@ def run(quick: bool) -> Report:
     cells = Cells(None if quick else CELLS)
     defaults = EMOJI_64.defaults
     with tempfile.TemporaryDirectory() as name:
-        room = cache(partial(Room, Path(name)))  # loaded when a cell is missing
-        pairs = list(_pairs(cells, room, quick))
+        study = cache(partial(Study, Path(name)))  # loaded when a cell is missing
+        pairs = list(_pairs(cells, study, quick))
     rows: list[list[Cell]] = []
     figures: dict[str, Cell] = {"pairs": len(pairs), "limit": defaults.max_kv_drift}
     real = [pair for pair in pairs if pair.real]
@@ -193,16 +193,16 @@ def rates(pairs: Sequence[Pair], limit: float, max_drop: float) -> tuple[float, 
     return alarms, sum(pair.drift <= limit for pair in fell) / max(1, len(fell))
 
 
-def _pairs(cells: Cells, room: Callable[[], Room], quick: bool) -> Iterator[Pair]:
+def _pairs(cells: Cells, study: Callable[[], Study], quick: bool) -> Iterator[Pair]:
     """Every pair, cell by cell."""
     for rev in COMMITS[:1] if quick else COMMITS:
-        yield from _read(f"commit {rev}", cells, partial(_call, room, Room.commit, rev), real=True)
+        yield from _read(f"commit {rev}", cells, partial(_call, study, Study.commit, rev), real=True)
     for rev in () if quick else DIRECTIONS:
         for target in TARGETS:
             name = f"{rev} scaled to {target:g}"
-            yield from _read(name, cells, partial(_call, room, Room.scaled, rev, target), real=False)
+            yield from _read(name, cells, partial(_call, study, Study.scaled, rev, target), real=False)
     for name, options in () if quick else ADDS.items():
-        yield from _read(f"car, {name}", cells, partial(_call, room, Room.add, options), real=True)
+        yield from _read(f"car, {name}", cells, partial(_call, study, Study.add, options), real=True)
 
 
 def _read(model: str, cells: Cells, make: Callable[[], Found], *, real: bool) -> list[Pair]:
@@ -210,8 +210,8 @@ def _read(model: str, cells: Cells, make: Callable[[], Found], *, real: bool) ->
     return [Pair(model, one["concept"], one["drift"], one["identity"], one["clip_i"], real) for one in found]
 
 
-def _call(room: Callable[[], Room], method: Callable[..., Found], *arguments: Any) -> Found:
-    return method(room(), *arguments)
+def _call(study: Callable[[], Study], method: Callable[..., Found], *arguments: Any) -> Found:
+    return method(study(), *arguments)
 
 
 def _models(pairs: Sequence[Pair]) -> Table:

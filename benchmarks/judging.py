@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept, Stream
 from benchmarks.lite import LiteEncoder
+from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
 from cns.denoising import autocast_dtype
 from cns.templates import VOWELS
@@ -36,17 +36,17 @@ class Judge:
     """The judges of one stream.
 
     Args:
-        room: The base and its two judges.
+        trainer: The base and its two judges.
         stream: Whose concepts are judged.
         lite: The third judge; None leaves its score out.
         mixed: Draw in mixed precision where the device computes faster so; `cns generate` does not.
     """
 
-    def __init__(self, room: Classroom, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
-        self.room, self.stream = room, stream
-        self._dtype = autocast_dtype(room.model.pipeline.device) if mixed else None
+    def __init__(self, trainer: Trainer, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
+        self.trainer, self.stream = trainer, stream
+        self._dtype = autocast_dtype(trainer.model.pipeline.device) if mixed else None
         self.encoders: dict[str, Callable[[Pixels], Features]] = {
-            name: encoder.image_features for name, encoder in room.base.encoders.items()
+            name: encoder.image_features for name, encoder in trainer.base.encoders.items()
         }
         if lite is not None:
             self.encoders["lite"] = lite.image_features
@@ -106,7 +106,7 @@ class Judge:
     def text_score(self, images: Pixels, prompts: Sequence[str], concepts: Sequence[Concept]) -> float:
         """CLIP-T: mean cosine to the prompts without the concepts' tokens."""
         tokens = [concept.token for concept in concepts]
-        texts = self.room.base.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
+        texts = self.trainer.base.clip.text_features([without_tokens(prompt, tokens) for prompt in prompts])
         return metrics.clip_t(self.encoders["clip"](images), texts)
 
     def in_windows(self, images: Pixels, concept: Concept) -> NDArray[np.float64]:
@@ -141,17 +141,12 @@ class Judge:
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Draw with the live model."""
-        mixed = torch.autocast(self.room.model.pipeline.device.type, self._dtype) if self._dtype else None
+        mixed = torch.autocast(self.trainer.model.pipeline.device.type, self._dtype) if self._dtype else None
         with mixed or contextlib.nullcontext():
-            return self.room.base.images(prompts, seeds)
+            return self.trainer.base.images(prompts, seeds)
 
     def _judged(self, prompts: Sequence[str]) -> Pixels:
         return self.draw(prompts, self.stream.seeds(len(prompts)))
-
-
-def _rounded(scores: Scores) -> Scores:
-    """Four digits: noise over images is a hundred times that."""
-    return {name: round(float(value), 4) for name, value in scores.items()}
 
 
 def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
@@ -166,3 +161,8 @@ def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
         if word.lower() in ("a", "an"):
             words[place] = word[0] + ("n" if after[:1].lower() in VOWELS else "")
     return " ".join(words)
+
+
+def _rounded(scores: Scores) -> Scores:
+    """Four digits: noise over images is a hundred times that."""
+    return {name: round(float(value), 4) for name, value in scores.items()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks import shell
 from benchmarks.cells import Cells
-from benchmarks.classroom import CONCEPTS, Classroom
 from benchmarks.report import FOLDER, Cell, Report, Table
+from benchmarks.trainer import CONCEPTS, Trainer
 
 SINGLES = ("dog", "cat", "frog", "penguin", "car", "rocket")
 # It begins with the drawing that is least like its class noun: the most to learn, and the most to lose.
@@ -57,16 +57,8 @@ def _singles(
     cells: Cells, nouns: tuple[str, ...], per_prompt: int, changes: dict[str, Any]
 ) -> tuple[Table, dict[str, Cell]]:
     """Learn each noun alone; return the table and the means that the bars are about."""
-    room: list[Classroom] = []  # loaded when a cell is missing
-    rows: list[list[float]] = []
-    for noun in nouns:
-
-        def single(noun: str = noun) -> list[float]:
-            if not room:
-                room.append(Classroom())
-            return _single(room[0], noun, per_prompt, changes)
-
-        rows.append(cells.of(noun, single))
+    load = cache(Trainer)  # when a cell is missing
+    rows: list[list[float]] = [cells.of(noun, partial(_single, load, noun, per_prompt, changes)) for noun in nouns]
     means = np.mean(rows, axis=0)
     shown: list[list[Cell]] = [
         [noun, *(f"{value:.2f}" for value in row)] for noun, row in zip(nouns, rows, strict=True)
@@ -84,14 +76,15 @@ def _singles(
     return Table("Is it the concept?", columns, shown, note), {key: float(value) for key, value in named.items()}
 
 
-def _single(room: Classroom, noun: str, per_prompt: int, changes: dict[str, Any]) -> list[float]:
+def _single(load: Callable[[], Trainer], noun: str, per_prompt: int, changes: dict[str, Any]) -> list[float]:
     """Learn one noun on the bare base, and its peers."""
-    taught = room.learn(noun, **changes)
-    before = room.similarity(room.draw([], noun, per_prompt), taught.references)
-    images = room.draw([taught], taught.weights.phrase, per_prompt)
-    after, ceiling = room.similarity(images, taught.references), room.ceiling(taught.references)
-    peer = max(_peer(room, noun, rate, per_prompt, changes) for rate in PEER_RATES)
-    near = room.nearest(images, taught.references, noun)
+    trainer = load()
+    learned = trainer.learn(noun, **changes)
+    before = trainer.similarity(trainer.draw([], noun, per_prompt), learned.references)
+    images = trainer.draw([learned], learned.weights.phrase, per_prompt)
+    after, ceiling = trainer.similarity(images, learned.references), trainer.ceiling(learned.references)
+    peer = max(_peer(trainer, noun, rate, per_prompt, changes) for rate in PEER_RATES)
+    near = trainer.nearest(images, learned.references, noun)
     row = [
         before,
         after,
@@ -104,11 +97,11 @@ def _single(room: Classroom, noun: str, per_prompt: int, changes: dict[str, Any]
     return [round(float(value), 3) for value in row]
 
 
-def _peer(room: Classroom, noun: str, rate: float, per_prompt: int, changes: dict[str, Any]) -> float:
+def _peer(trainer: Trainer, noun: str, rate: float, per_prompt: int, changes: dict[str, Any]) -> float:
     """Identity after training all K/V weights without a regularizer."""
-    everything = {"budget": room.model.kv_size, "reg": "none", "lr": rate}
-    taught = room.learn(noun, general=room.nobody_general(), **{**changes, **everything})
-    return room.similarity(room.draw([taught], taught.weights.phrase, per_prompt), taught.references)
+    everything = {"budget": trainer.model.kv_size, "reg": "none", "lr": rate}
+    learned = trainer.learn(noun, general=trainer.no_general_neurons(), **{**changes, **everything})
+    return trainer.similarity(trainer.draw([learned], learned.weights.phrase, per_prompt), learned.references)
 
 
 def _stream(nouns: tuple[str, ...], reg: str, more: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.concept_stream import training_seed
+from benchmarks.experiment_setup import FULL, QUICK, Setup
 from benchmarks.figure3 import STREAM
-from benchmarks.lab import FULL, QUICK, Lab
+from benchmarks.multi_concept import pictures, scores_of
 from benchmarks.ours import Ours
 from benchmarks.report import Cell, Report, Table
 from benchmarks.stream_tables import TOGETHER_NAMES
-from benchmarks.together import pictures, scores_of
 
 Pair = Mapping[str, Mapping[str, float]]
 """What was drawn -> score -> mean."""
@@ -26,23 +26,23 @@ Pair = Mapping[str, Mapping[str, float]]
 
 def run(quick: bool) -> Report:
     """Draw and score the pairs of the reporting stream."""
-    return report(measure(Lab(QUICK if quick else FULL)))
+    return report(measure(Setup(QUICK if quick else FULL)))
 
 
-def measure(lab: Lab) -> list[Pair]:
+def measure(setup: Setup) -> list[Pair]:
     """The scores of each pair."""
-    room, judge, stream, method = lab.room, lab.judge(STREAM), lab.stream(STREAM), Ours("CNS")
+    trainer, judge, stream, method = setup.trainer, setup.judge(STREAM), setup.stream(STREAM), Ours("CNS")
     found: list[Pair] = []
     for names in stream.pairs:
         concepts = [stream.concepts[name] for name in names]
-        room.reset()
+        trainer.reset()
         state: Any = None
         for concept in concepts:
-            state = method.learn(room, state, concept, training_seed(concept, 0))
-        method.put(room, state, names)
-        both, prompts = pictures(room, judge, concepts)
-        boxed, _ = pictures(room, judge, concepts, regions=True)
-        alone = np.concatenate([pictures(room, judge, [concept])[0] for concept in concepts])
+            state = method.learn(trainer, state, concept, training_seed(concept, 0))
+        method.put(trainer, state, names)
+        both, prompts = pictures(trainer, judge, concepts)
+        boxed, _ = pictures(trainer, judge, concepts, regions=True)
+        alone = np.concatenate([pictures(trainer, judge, [concept])[0] for concept in concepts])
         found.append(
             {
                 "both, side by side": scores_of(judge, both, prompts, concepts),
@@ -50,7 +50,7 @@ def measure(lab: Lab) -> list[Pair]:
                 "one of them alone": scores_of(judge, alone, prompts * len(concepts), concepts),
             }
         )
-    room.reset()
+    trainer.reset()
     return found
 
 

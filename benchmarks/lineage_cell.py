@@ -11,29 +11,29 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept, training_seed
 from benchmarks.judging import Judge, Scores
 from benchmarks.method import Method
-from benchmarks.together import together
+from benchmarks.multi_concept import group_scores
+from benchmarks.trainer import Trainer
 
 Cell = dict[str, Any]
 
 
 def learn_stream(
-    room: Classroom, judge: Judge, method: Method, concepts: Sequence[Concept], number: int, *, groups: bool = True
+    trainer: Trainer, judge: Judge, method: Method, concepts: Sequence[Concept], number: int, *, groups: bool = True
 ) -> Cell:
     """Learn concepts one after another and score them.
 
     Args:
-        room: The base.
+        trainer: The base.
         judge: Of the stream that the concepts are from.
         method: Who learns.
         concepts: In their order.
         number: Of the order; training seeds are made of it.
         groups: Ask for pairs and triples at the end.
     """
-    room.reset()
+    trainer.reset()
     judge.remember_base()
     base = [judge.base_scores(concept) for concept in concepts]
     state: Any = None
@@ -42,14 +42,14 @@ def learn_stream(
     footprints, seconds = [], 0.0
     for concept in concepts:
         start = time.monotonic()
-        state = method.learn(room, state, concept, training_seed(concept, number))
+        state = method.learn(trainer, state, concept, training_seed(concept, number))
         seconds += time.monotonic() - start
-        diagonal.append(_drawn(room, judge, method, state, concept))
+        diagonal.append(_drawn(trainer, judge, method, state, concept))
         again = concept is not concepts[0] and not method.is_independent
-        first.append(_drawn(room, judge, method, state, concepts[0]) if again else diagonal[0])
+        first.append(_drawn(trainer, judge, method, state, concepts[0]) if again else diagonal[0])
         footprints.append(method.footprint(state))
-    final = diagonal[:-1] if method.is_independent else [first[-1], *_last_row(room, judge, method, state, concepts)]
-    method.put(room, state, [] if method.is_independent else [concept.name for concept in concepts])
+    final = diagonal[:-1] if method.is_independent else [first[-1], *_last_row(trainer, judge, method, state, concepts)]
+    method.put(trainer, state, [] if method.is_independent else [concept.name for concept in concepts])
     cell: Cell = {
         "concepts": [concept.name for concept in concepts],
         "base": base,
@@ -64,18 +64,18 @@ def learn_stream(
         "seconds_a_concept": round(seconds / len(concepts), 1),
     }
     if groups:
-        cell["together"] = together(room, judge, method, state)
-    room.reset()
+        cell["together"] = group_scores(trainer, judge, method, state)
+    trainer.reset()
     return cell
 
 
 def _last_row(
-    room: Classroom, judge: Judge, method: Method, state: Any, concepts: Sequence[Concept]
+    trainer: Trainer, judge: Judge, method: Method, state: Any, concepts: Sequence[Concept]
 ) -> Sequence[Scores]:
     """Scores of the concepts between the first and the newest, which have just been drawn."""
-    return [_drawn(room, judge, method, state, concept) for concept in concepts[1:-1]]
+    return [_drawn(trainer, judge, method, state, concept) for concept in concepts[1:-1]]
 
 
-def _drawn(room: Classroom, judge: Judge, method: Method, state: Any, concept: Concept) -> Scores:
-    method.put(room, state, [concept.name])
+def _drawn(trainer: Trainer, judge: Judge, method: Method, state: Any, concept: Concept) -> Scores:
+    method.put(trainer, state, [concept.name])
     return judge.scores(concept)

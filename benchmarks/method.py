@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
+from benchmarks.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Method(Protocol):
         """
         ...
 
-    def learn(self, room: Classroom, state: Any, concept: Concept, seed: int) -> Any:
+    def learn(self, trainer: Trainer, state: Any, concept: Concept, seed: int) -> Any:
         """Learn a concept on top of a state; None is the bare base."""
         ...
 
-    def put(self, room: Classroom, state: Any, names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Any, names: Sequence[str]) -> None:
         """Make the live pipeline ready to draw these concepts of a state; the pipeline may be in any state."""
         ...
 

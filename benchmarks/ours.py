@@ -1,6 +1,6 @@
 """CNS as the tables measure it, whole and without parts: the same learning rates, steps and seeds, one thing differs.
 
-What is learned here is what `cns add` learns, by the same functions (`Classroom.study`).
+What is learned here is what `cns add` learns, by the same functions (`Trainer.learn_subject`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 import zstandard
 from torch import Tensor
 
-from benchmarks.classroom import Classroom, Taught
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
+from benchmarks.trainer import LearnedConcept, Trainer
 from cns import codec, selection
 from cns.denoising import Denoiser, NoisedBatch
 from cns.selection import Scores
@@ -41,22 +41,24 @@ class Ours:
         self.name, self.keeps_general, self.changes = name, keeps_general, changes
         self.settings: Mapping[str, Any] = {**changes, "keeps_general": keeps_general}
 
-    def learn(self, room: Classroom, state: Sequence[Taught] | None, concept: Concept, seed: int) -> list[Taught]:
+    def learn(
+        self, trainer: Trainer, state: Sequence[LearnedConcept] | None, concept: Concept, seed: int
+    ) -> list[LearnedConcept]:
         """Learn on top of what the state holds."""
         if state is None:
-            room.reset()
+            trainer.reset()
         subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
-        settings = room.settings(**{**self.changes, "seed": seed})
-        general = room.nobody_general() if self.keeps_general else None
+        settings = trainer.settings(**{**self.changes, "seed": seed})
+        general = trainer.no_general_neurons() if self.keeps_general else None
         with _random_score(seed):
-            return [*(state or []), room.study(subject, list(state or []), settings, general)]
+            return [*(state or []), trainer.learn_subject(subject, list(state or []), settings, general)]
 
-    def put(self, room: Classroom, state: Sequence[Taught], _names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Sequence[LearnedConcept], _names: Sequence[str]) -> None:
         """Compose the concepts of the state."""
-        room.reset()
-        room.model.set_concepts([one.weights for one in state])
+        trainer.reset()
+        trainer.model.set_concepts([one.weights for one in state])
 
-    def footprint(self, state: Sequence[Taught]) -> Footprint:
+    def footprint(self, state: Sequence[LearnedConcept]) -> Footprint:
         """Weights that moved by at least one step of the grid, and the stored size of mask, steps and row."""
         weights = state[-1].weights
         moved = sum(int((part.steps != 0).sum()) for part in weights.delta.values())
@@ -68,7 +70,7 @@ class Ours:
         series = {name: values for name, values in state[-1].series.items() if name not in SERIES_OF_EVERY_TRAINING}
         return Footprint(moved, stored, {name: float(values[-1]) for name, values in series.items() if values})
 
-    def fused_bytes(self, _state: Sequence[Taught], _names: Sequence[str]) -> int:
+    def fused_bytes(self, _state: Sequence[LearnedConcept], _names: Sequence[str]) -> int:
         """All concepts live in one model."""
         return 0
 

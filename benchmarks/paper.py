@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks import figure3, singles, stream, tuning
 from benchmarks.cells import Cells
-from benchmarks.lab import Lab, Size
-from benchmarks.lineup import BY_NAME, OURS, PEERS, ROWS, Contender, is_available, row_method
+from benchmarks.compared_methods import BY_NAME, OURS, PEERS, ROWS, TunableMethod, is_available, row_method
+from benchmarks.experiment_setup import Setup, Size
 from benchmarks.method import Method
 from benchmarks.tuning import Tuning
 from benchmarks.work import FAILED, Job, cells_of, finished
@@ -29,33 +29,36 @@ PARTS = {
 }
 """Name on the command line -> experiments whose cells it needs."""
 
+MakeJob = Callable[[Setup, Method, int], Job]
+"""(setup, method, number of an order or seed) -> the job of its cell."""
+
 
 @dataclass(frozen=True)
 class Paper:
     """The cells of one run.
 
     Attributes:
-        lab: The base and the size.
+        setup: The base and the size.
         stores: Experiment -> its cells.
         keeps: Whether anything is kept: cells, tables, pictures.
         rows: Which methods; sweeps of others are left out, unless it is all of them.
     """
 
-    lab: Lab
+    setup: Setup
     stores: dict[str, Cells]
     keeps: bool
     rows: Sequence[str] = ROWS
 
     @classmethod
-    def of_size(cls, size: Size, *, keeps: bool = True, lab: Lab | None = None) -> Paper:
+    def of_size(cls, size: Size, *, keeps: bool = True, setup: Setup | None = None) -> Paper:
         """A run whose cells are in docs/benchmarks, or nowhere."""
         names = PARTS["paper"]
-        return cls(lab or Lab(size), {name: cells_of(name) if keeps else Cells(None) for name in names}, keeps)
+        return cls(setup or Setup(size), {name: cells_of(name) if keeps else Cells(None) for name in names}, keeps)
 
     @property
     def tuning(self) -> Tuning:
         """The sweeps."""
-        return Tuning(self.lab, self.stores[tuning.EXPERIMENT])
+        return Tuning(self.setup, self.stores[tuning.EXPERIMENT])
 
     def plan(self, part: str) -> list[Job | None]:
         """The jobs of a part in the order of their worth."""
@@ -75,19 +78,19 @@ class Paper:
         found = self.store(job).values.get(job.key)
         return None if found is None or FAILED in found else found
 
-    def cells(self, name: str, job: Callable[[Lab, Method, int], Job]) -> dict[int, Any]:
+    def cells(self, name: str, job: MakeJob) -> dict[int, Any]:
         """The finished cells of a row, by order or seed."""
         method = self.method(name) if is_available(name) else None
         if method is None:
             return {}
-        found = {number: self.cell(job(self.lab, method, number)) for number in range(self.lab.size.orders)}
+        found = {number: self.cell(job(self.setup, method, number)) for number in range(self.setup.size.orders)}
         return {number: cell for number, cell in found.items() if cell is not None}
 
     def _all(self) -> Iterator[tuple[str, Job | None]]:
         """Every job with its experiment."""
-        sweeps, size = self.tuning, self.lab.size
+        sweeps, size = self.tuning, self.setup.size
         alone = [name for name in self.rows if name not in singles.SAME_AS]
-        yield from _each(figure3.EXPERIMENT, figure3.plan(self.lab))
+        yield from _each(figure3.EXPERIMENT, figure3.plan(self.setup))
         yield from _each(tuning.EXPERIMENT, sweeps.plan(0, self._swept(PEERS)))
         yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(0), *sweeps.plan(0, self._swept(OURS))])
         for number in range(size.orders):
@@ -96,19 +99,19 @@ class Paper:
         for order in range(1, size.tuning_orders):
             yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(order), *sweeps.plan(order, self._swept(OURS))])
 
-    def _swept(self, contenders: Sequence[Contender]) -> list[Contender]:
-        """Those of some contenders that the rows, or the frontier of a whole run, need."""
+    def _swept(self, tunables: Sequence[TunableMethod]) -> list[TunableMethod]:
+        """Those of some tunable methods that the rows, or the frontier of a whole run, need."""
         needed = {*self.rows, *(BY_NAME[name].after for name in self.rows if name in BY_NAME)}
-        return [one for one in contenders if one.name in needed or len(self.rows) == len(ROWS)]
+        return [one for one in tunables if one.name in needed or len(self.rows) == len(ROWS)]
 
-    def _rows(self, number: int, names: Sequence[str], job: Callable[[Lab, Method, int], Job]) -> Iterator[Job | None]:
+    def _rows(self, number: int, names: Sequence[str], job: MakeJob) -> Iterator[Job | None]:
         """The jobs of some rows in one order; one that uses what another trained waits for it, to find it cached."""
         jobs: dict[str, Job | None] = {}
         for name in filter(is_available, names):
             method = self.method(name)
             before = jobs.get(BY_NAME[name].after) if name in BY_NAME else None
             waits = method is None or (before is not None and not finished(before, self.store))
-            jobs[name] = None if method is None else job(self.lab, method, number)
+            jobs[name] = None if method is None else job(self.setup, method, number)
             yield None if waits else jobs[name]
 
 

@@ -15,8 +15,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.lab import FULL, QUICK
-from benchmarks.lineup import ROWS, is_available
+from benchmarks.compared_methods import ROWS, is_available
+from benchmarks.experiment_setup import FULL, QUICK
 from benchmarks.paper import Paper
 from benchmarks.work import work
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import figure3, paper_plots, singles, stream
-from benchmarks.lab import DEFAULTS
+from benchmarks.compared_methods import ABLATIONS, OURS, PEERS, ROWS, TUNED
+from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
-from benchmarks.lineup import ABLATIONS, OURS, PEERS, ROWS, TUNED
 from benchmarks.paper import Paper
 from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown
 from benchmarks.report import Cell, Report, Table
@@ -32,21 +32,21 @@ PEER = "custom diffusion"
 
 def figure3_report(paper: Paper) -> Report:
     """Overlap of base and general neurons against the number of calibration prompts."""
-    found = {job.settings["score"]: paper.cell(job) for job in figure3.plan(paper.lab)}
+    found = {job.settings["score"]: paper.cell(job) for job in figure3.plan(paper.setup)}
     curves = {
         f"{score}, {vote}": figure3.mean_curve(cell, vote)
         for score, cell in found.items()
         if cell
         for vote in figure3.VOTES
     }
-    counts = list(paper.lab.size.calibration)
+    counts = list(paper.setup.size.calibration)
     rows: list[list[Cell]] = [
         [count, *(f"{curve[place]:.2f}" for curve in curves.values())] for place, count in enumerate(counts)
     ]
     picture = paper_plots.overlap(counts, curves, PAPER_OVERLAP) if curves and paper.keeps else ""
     note = (
-        f"Share of a concept's base neurons that are general, mean of {paper.lab.size.singles} concepts. *All*: in the "
-        "top quarter of their row for every prompt; *half*: for at least half of the prompts, as we select. "
+        f"Share of a concept's base neurons that are general, mean of {paper.setup.size.singles} concepts. *All*: in "
+        "the top quarter of their row for every prompt; *half*: for at least half of the prompts, as we select. "
         f"The paper's curve levels off at about {PAPER_OVERLAP:.0%}."
     )
     figures = {f"overlap, {name}": curve[-1] for name, curve in curves.items()}
@@ -59,9 +59,9 @@ def frontier_report(paper: Paper) -> Report:
     """Every setting that was tried on the tuning stream."""
     sweeps, points = paper.tuning, []
     rows: list[list[Cell]] = []
-    for name in ["CNS, no L_reg", *(contender.name for contender in (*OURS, *PEERS))]:
+    for name in ["CNS, no L_reg", *(tunable.name for tunable in (*OURS, *PEERS))]:
         chosen = sweeps.chosen(name) if name in TUNED else None
-        for order in range(paper.lab.size.tuning_orders):
+        for order in range(paper.setup.size.tuning_orders):
             for settings, cell in sweeps.found(name, order):
                 summary = lineage_figures(cell)
                 text = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "reg")
@@ -72,7 +72,7 @@ def frontier_report(paper: Paper) -> Report:
     picture = paper_plots.frontier(points) if points and paper.keeps else ""
     columns = ["method", "settings", "order", *FRONTIER, "in the tables"]
     note = (
-        f"{paper.lab.size.tuning} concepts of the tuning stream, in each order three others; the plot shows order 0. "
+        f"{paper.setup.size.tuning} concepts of the tuning stream, in each order three others; the plot shows order 0. "
         "*Gain*: identity when learned less the noun alone on the base. *Criterion*: mean of identity and CLIP-T over "
         "what was just learned and what is left at the end. The best in order 0 goes into the tables; what was tried "
         f"after a peer's first settings, or besides a = {DEFAULTS.reg_strength:g} for a regularizer of ours, must be "
@@ -109,8 +109,9 @@ def singles_report(paper: Paper) -> Report:
         paper_s = [f"{value:.2f}" for value in PAPER[name][:2]] if name in PAPER else ["", ""]
         rows.append([name, *(column[name] for column in columns.values()), *paper_s])
     note = (
-        f"{paper.lab.size.singles} concepts, each learned on the bare base. {intervals(cells, paper)} *Gain*: identity "
-        "less the noun alone on the base. Where nothing was learned before, *CNS, project* is CNS. Cosines are raw; "
+        f"{paper.setup.size.singles} concepts, each learned on the bare base. {intervals(cells, paper)} *Gain*: "
+        "identity less the noun alone on the base. Where nothing was learned before, *CNS, project* is CNS. "
+        "Cosines are raw; "
         f"{SCALES} *Diversity*: mean distance of two images; *copying*: distance to the nearest reference (small = "
         "copied); both in CLIP."
     )
@@ -123,7 +124,7 @@ def singles_report(paper: Paper) -> Report:
 
 def _by_class(paper: Paper, cells: Cells) -> list[Table]:
     """Single concepts of classes that the base was trained on, and of others; none where all are of one sort."""
-    concepts = figure3.single_concepts(paper.lab)
+    concepts = figure3.single_concepts(paper.setup)
     known, new = ({one.name for one in concepts if one.known is wanted} for wanted in (True, False))
     if not (known and new):
         return []

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import lineage, shell
+from benchmarks import shell, synthetic_registry
 from benchmarks.report import Report, Table
 
 COMMIT_BAR_MS = 60
@@ -31,7 +31,7 @@ def run(quick: bool) -> Report:
         figures["commit over plain write ms"] = over_ms
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lineage.grow_fast(folder, long)
+        synthetic_registry.make_long(folder, long)
         (folder / ".cns" / "index.db").unlink(missing_ok=True)
         rows.append(
             (f"first `cns log` of {long:,} commits, index missing", _ms(_log(folder, "cns log --oneline", 1)), "")
@@ -48,11 +48,11 @@ def run(quick: bool) -> Report:
 
 def _commits(folder: Path, count: int) -> tuple[list[float], list[float]]:
     """Return the milliseconds of each commit, and of writing some bytes plainly, one beside the other."""
-    repository = lineage.new_repository(folder)
+    repository = synthetic_registry.new_repository(folder)
     added_ms, plain_ms = [], []
     for number in range(1, count + 1):
-        prepared = lineage.learned(repository, number)
-        added_ms.append(_timed(functools.partial(lineage.commit, repository, number, prepared)))
+        prepared = synthetic_registry.put_concept(repository, number)
+        added_ms.append(_timed(functools.partial(synthetic_registry.commit, repository, number, prepared)))
         plain_ms.append(_timed(functools.partial(_write_durably, folder / "plain", os.urandom(PLAIN_BYTES))))
     return added_ms, plain_ms
 

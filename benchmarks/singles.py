@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.concept_stream import training_seed
+from benchmarks.experiment_setup import Setup
 from benchmarks.figure3 import STREAM, single_concepts
-from benchmarks.lab import Lab
 from benchmarks.method import Method
 from benchmarks.work import Job
 
@@ -17,26 +17,26 @@ SAME_AS = {"CNS, project": "CNS"}
 tie is the same."""
 
 
-def job(lab: Lab, method: Method, seed: int) -> Job:
+def job(setup: Setup, method: Method, seed: int) -> Job:
     """The cell of one method and one seed."""
-    concepts = [concept.name for concept in single_concepts(lab)]
-    facts = lab.facts(STREAM, method=dict(method.settings), drawn=lab.drawing(STREAM), seed=seed, concepts=concepts)
-    twice = method.settings.get("steps", 0) > lab.peer_steps
+    concepts = [concept.name for concept in single_concepts(setup)]
+    facts = setup.facts(STREAM, method=dict(method.settings), drawn=setup.drawing(STREAM), seed=seed, concepts=concepts)
+    twice = method.settings.get("steps", 0) > setup.peer_steps
     cost = float(len(concepts)) * (2.2 if twice else 1.2)
-    return Job(f"singles {seed}: {method.name}", facts, partial(learn_alone, lab, method, seed), cost)
+    return Job(f"singles {seed}: {method.name}", facts, partial(learn_alone, setup, method, seed), cost)
 
 
-def learn_alone(lab: Lab, method: Method, seed: int) -> dict[str, list[Any]]:
+def learn_alone(setup: Setup, method: Method, seed: int) -> dict[str, list[Any]]:
     """Learn each concept on the bare base; return scores, the noun's own scores and the ceiling, by concept."""
-    room, judge = lab.room, lab.judge(STREAM)
+    trainer, judge = setup.trainer, setup.judge(STREAM)
     found: dict[str, list[Any]] = {"concepts": [], "scores": [], "base": [], "ceiling": []}
-    for concept in single_concepts(lab):
-        room.reset()
+    for concept in single_concepts(setup):
+        trainer.reset()
         found["base"].append(judge.base_scores(concept))
-        state = method.learn(room, None, concept, training_seed(concept, seed))
-        method.put(room, state, [concept.name])
+        state = method.learn(trainer, None, concept, training_seed(concept, seed))
+        method.put(trainer, state, [concept.name])
         found["concepts"].append(concept.name)
         found["scores"].append(judge.scores(concept, more=True))
         found["ceiling"].append(judge.ceiling(concept))
-    room.reset()
+    trainer.reset()
     return found

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import lineage, shell
+from benchmarks import shell, synthetic_registry
 from benchmarks.report import Report, Table
 
 # command, bar in milliseconds, exit code
@@ -25,7 +25,7 @@ def run(quick: bool) -> Report:
     repeats = 3 if quick else 15
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lineage.grow(folder, commits=20 if quick else 100)
+        synthetic_registry.make(folder, commits=20 if quick else 100)
         rows, figures = [], {}
         python_ms = [1000 * shell.program([sys.executable, "-c", "pass"], folder).elapsed_s for _ in range(repeats)]
         for line, bar_ms, code in COMMANDS:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import figure3, paper_plots, stream
-from benchmarks.lab import DEFAULTS
+from benchmarks.compared_methods import ABLATIONS, OURS, ROWS
+from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import GAINS, first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
-from benchmarks.lineup import ABLATIONS, OURS, ROWS
 from benchmarks.paper import Paper
 from benchmarks.paper_stats import (
     LEAST_ORDERS,
@@ -35,13 +35,13 @@ ENERGY_PLACES = (2, 3, 5, 10, 15, 20)
 """The first concept has nothing to be kept from."""
 
 KV_SIZE, DENOISER_SIZE = 442_368, 10_667_124  # of emoji-64-v1; a test compares them with the base
-OURS_NAMES = {*ABLATIONS, *(contender.name for contender in OURS)}
+OURS_NAMES = {*ABLATIONS, *(tunable.name for tunable in OURS)}
 
 
 def intervals(cells: Cells, paper: Paper) -> str:
     """How many orders a table is of, and what its marks mean."""
     orders = {order for row in cells.values() for order in row}
-    counted = f"Mean over {len(orders)} of {paper.lab.size.orders} orders and seeds"
+    counted = f"Mean over {len(orders)} of {paper.setup.size.orders} orders and seeds"
     if len(orders) < LEAST_ORDERS:
         return f"{counted}: too few for an interval, so nothing is marked."
     return (
@@ -62,9 +62,9 @@ def stream_report(paper: Paper) -> Report:
         if values and all(key in row for row in values.values())
     }
     note = (
-        f"{paper.lab.size.stream} concepts. {intervals(cells, paper)} *Gain*: when learned, less the noun alone on the "
-        "base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but the last, and as a "
-        "share of the gain. *Retention*: what is left of the gain."
+        f"{paper.setup.size.stream} concepts. {intervals(cells, paper)} *Gain*: when learned, less the noun alone on "
+        "the base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but the last, and as "
+        "a share of the gain. *Retention*: what is left of the gain."
     )
     tables = []
     for score in GAINS:
@@ -83,7 +83,7 @@ def _rest(paper: Paper, cells: Cells, summaries: Cells) -> Table:
     drift = plain(figures_of(summaries, lambda row: row["zero-shot"]))
     rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values()), drift[name]] for name in ROWS]
     heads = [key.replace("lite_i", "EfficientNet").replace("clip_t", "CLIP-T") for key in columns]
-    told = paper.lab.stream(figure3.STREAM)
+    told = paper.setup.stream(figure3.STREAM)
     nouns = re.compile("|".join(rf"\b{concept.noun}\b" for concept in told.concepts.values()))
     note = (
         f"*Zero-shot*: how far images of {len(told.zero_shot)} held-out prompts moved from the base's, 1 - cosine of "

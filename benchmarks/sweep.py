@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import Cells
-from benchmarks.classroom import Classroom, Taught
 from benchmarks.report import FOLDER, Cell, Report, Table
+from benchmarks.trainer import LearnedConcept, Trainer
 
 STREAM = ("turtle", "guitar", "hamburger")
 PER_PROMPT = 2
@@ -50,10 +50,10 @@ def settings() -> Iterator[dict[str, Any]]:
 
 def run(quick: bool) -> Report:
     """Compute the cells that are missing, and make the table of all; `quick` does one cell of a few steps."""
-    room = Classroom()
+    trainer = Trainer()
     cells = Cells(None if quick else CELLS)
     for changes in [{"steps": 10}] if quick else list(settings()):
-        cells.of(json.dumps(changes or "defaults", sort_keys=True), partial(_cell, room, changes))
+        cells.of(json.dumps(changes or "defaults", sort_keys=True), partial(_cell, trainer, changes))
     note = (
         f"Stream {', '.join(STREAM)}, {PER_PROMPT} images of each judge prompt. *Gain*: identity when learned less the "
         "noun alone on the base, mean of the three; *of the way*: as a share of the way to the references' own "
@@ -64,25 +64,26 @@ def run(quick: bool) -> Report:
     return Report("sweep", [Table("The sweep", [*SETTINGS, *FIGURES], list(cells.values.values()), note)])
 
 
-def _cell(room: Classroom, changes: dict[str, Any]) -> list[Cell]:
+def _cell(trainer: Trainer, changes: dict[str, Any]) -> list[Cell]:
     """Learn the stream under one setting; return its row."""
-    taught: list[Taught] = []
+    concepts: list[LearnedConcept] = []
     gains, ways, first, first_clip = [], [], 0.0, 0.0
     for noun in STREAM:
-        taught.append(room.learn(noun, taught, **changes))
-        now = taught[-1]
-        alone = room.similarity(room.draw([], noun, PER_PROMPT), now.references)
-        images = room.draw(taught, now.weights.phrase, PER_PROMPT)
-        learned = room.similarity(images, now.references)
+        concepts.append(trainer.learn(noun, concepts, **changes))
+        now = concepts[-1]
+        alone = trainer.similarity(trainer.draw([], noun, PER_PROMPT), now.references)
+        images = trainer.draw(concepts, now.weights.phrase, PER_PROMPT)
+        learned = trainer.similarity(images, now.references)
         gains.append(learned - alone)
-        ways.append((learned - alone) / (room.ceiling(now.references) - alone))
-        if len(taught) == 1:
-            first, first_clip = learned, room.similarity(images, now.references, "clip")
-    images = room.draw(taught, taught[0].weights.phrase, PER_PROMPT)
-    kept = room.similarity(images, taught[0].references)
-    drop_clip = first_clip - room.similarity(images, taught[0].references, "clip")
-    used = room.settings(**{name: value for name, value in changes.items() if name != "captioned"})
+        ways.append((learned - alone) / (trainer.ceiling(now.references) - alone))
+        if len(concepts) == 1:
+            first, first_clip = learned, trainer.similarity(images, now.references, "clip")
+    images = trainer.draw(concepts, concepts[0].weights.phrase, PER_PROMPT)
+    kept = trainer.similarity(images, concepts[0].references)
+    drop_clip = first_clip - trainer.similarity(images, concepts[0].references, "clip")
+    used = trainer.settings(**{name: value for name, value in changes.items() if name != "captioned"})
     captions = "yes" if changes.get("captioned", True) else "no"
     row: list[Cell] = [captions, used.score, used.reg, used.reg_strength, used.anchor_strength, used.lr]
-    figures = (np.mean(gains), np.mean(ways), kept, first - kept, drop_clip, room.zero_shot(taught, ZERO_SHOT_PROMPTS))
+    moved = trainer.zero_shot(concepts, ZERO_SHOT_PROMPTS)
+    figures = (np.mean(gains), np.mean(ways), kept, first - kept, drop_clip, moved)
     return [*row, used.warmup_steps, used.steps, *(round(float(value), 3) for value in figures)]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import Cells
-from benchmarks.lab import Lab
+from benchmarks.compared_methods import BY_NAME, OURS, Settings, TunableMethod, is_available
+from benchmarks.experiment_setup import Setup
 from benchmarks.lineage_cell import Cell, learn_stream
-from benchmarks.lineup import BY_NAME, OURS, Contender, Settings, is_available
 from benchmarks.ours import Ours
 from benchmarks.work import FAILED, Job
 
@@ -35,19 +35,19 @@ class Tuning:
     """The sweeps of one run.
 
     Args:
-        lab: The base and the size.
+        setup: The base and the size.
         cells: Where the finished settings are.
     """
 
-    def __init__(self, lab: Lab, cells: Cells) -> None:
-        self.lab, self.cells = lab, cells
+    def __init__(self, setup: Setup, cells: Cells) -> None:
+        self.setup, self.cells = setup, cells
 
-    def plan(self, order: int, contenders: Sequence[Contender]) -> list[Job | None]:
-        """The jobs of some contenders in one order; None where a later round is not known yet."""
+    def plan(self, order: int, tunables: Sequence[TunableMethod]) -> list[Job | None]:
+        """The jobs of some methods in one order; None where a later round is not known yet."""
         jobs: list[Job | None] = []
-        for contender in contenders:
-            if is_available(contender.name):
-                jobs += self._rounds(contender, order)
+        for tunable in tunables:
+            if is_available(tunable.name):
+                jobs += self._rounds(tunable, order)
         return jobs
 
     def baseline(self, order: int) -> list[Job]:
@@ -55,14 +55,14 @@ class Tuning:
         return [self._job("CNS, no L_reg", {"reg": "none"}, order)]
 
     def chosen(self, name: str) -> Settings | None:
-        """The best settings of a contender in order 0; None while its sweep is not finished."""
-        contender = BY_NAME[name]
-        rounds = self._rounds(contender, 0)
+        """The best settings of a method in order 0; None while its sweep is not finished."""
+        tunable = BY_NAME[name]
+        rounds = self._rounds(tunable, 0)
         tried = [job for job in rounds if job is not None and job.key in self.cells.values]
         if len(tried) < len(rounds):
             return None
-        first, later = tried[: len(contender.first)], tried[len(contender.first) :]
-        standing = [job for job in first if job.settings["method"] == contender.default]
+        first, later = tried[: len(tunable.first)], tried[len(tunable.first) :]
+        standing = [job for job in first if job.settings["method"] == tunable.default]
         best = standing[0] if standing else max(first, key=self._score)
         for group in (first, later):
             challenger = max(group, key=self._score, default=best)
@@ -72,43 +72,43 @@ class Tuning:
         return settings
 
     def found(self, name: str, order: int) -> Iterator[tuple[Settings, Cell]]:
-        """The finished cells of a contender (or of "CNS, no L_reg"): its settings and what came of them."""
+        """The finished cells of a method (or of "CNS, no L_reg"): its settings and what came of them."""
         jobs = self._rounds(BY_NAME[name], order) if name in BY_NAME else self.baseline(order)
         for job in jobs:
             cell = self.cells.values.get(job.key) if job is not None else None
             if job is not None and cell is not None and FAILED not in cell:
                 yield job.settings["method"], cell
 
-    def _rounds(self, contender: Contender, order: int) -> list[Job | None]:
+    def _rounds(self, tunable: TunableMethod, order: int) -> list[Job | None]:
         start: Settings = {}
-        if contender.after:
-            before = self.chosen(contender.after)
+        if tunable.after:
+            before = self.chosen(tunable.after)
             if before is None:
                 return [None]
             start = before
-        steps = {} if contender in OURS else {"steps": self.lab.peer_steps}
-        first = [self._job(contender.name, {**steps, **start, **tried}, order) for tried in contender.first]
+        steps = {} if tunable in OURS else {"steps": self.setup.peer_steps}
+        first = [self._job(tunable.name, {**steps, **start, **tried}, order) for tried in tunable.first]
         if any(job.key not in self.cells.values for job in first):
-            return [*first, None] if contender.then({**first[0].settings["method"]}, 1) else [*first]
+            return [*first, None] if tunable.then({**first[0].settings["method"]}, 1) else [*first]
         best = max(first, key=self._score).settings["method"]
         return [
             *first,
-            *(self._job(contender.name, tried, order) for tried in contender.then(best, self.lab.peer_steps)),
+            *(self._job(tunable.name, tried, order) for tried in tunable.then(best, self.setup.peer_steps)),
         ]
 
     def _job(self, name: str, settings: Settings, order: int) -> Job:
-        facts = self.lab.facts(STREAM, method=dict(settings), order=order, count=self.lab.size.tuning)
+        facts = self.setup.facts(STREAM, method=dict(settings), order=order, count=self.setup.size.tuning)
         title = f"tuning {order}: {name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
-        twice = settings.get("steps", 0) > self.lab.peer_steps
+        twice = settings.get("steps", 0) > self.setup.peer_steps
         cost = 0.2 if "factor" in settings else (2.0 if twice else 1.0)
-        return Job(title, facts, partial(self._learn, name, settings, order), cost * self.lab.size.tuning)
+        return Job(title, facts, partial(self._learn, name, settings, order), cost * self.setup.size.tuning)
 
     def _learn(self, name: str, settings: Settings, order: int) -> Cell:
-        lab = self.lab
+        setup = self.setup
         ours = name not in BY_NAME or BY_NAME[name] in OURS
         method = Ours(name, **settings) if ours else BY_NAME[name].build(settings)
-        concepts = lab.stream(STREAM).order(order, lab.size.tuning)
-        return learn_stream(lab.room, lab.judge(STREAM), method, concepts, order, groups=False)
+        concepts = setup.stream(STREAM).order(order, setup.size.tuning)
+        return learn_stream(setup.trainer, setup.judge(STREAM), method, concepts, order, groups=False)
 
     def _score(self, job: Job) -> float:
         cell = self.cells.values[job.key]

@@ -1,6 +1,7 @@
 """Scores, regularizers and metrics of other packages: found by entry point, imported only when they are named.
 
-A package that wants to add one declares it in its own `pyproject.toml`, under one of the groups of `POINTS`:
+A package that wants to add one declares it in its own `pyproject.toml`, under the group of `SCORES`, `REGULARIZERS` or
+`METRICS`:
 
     [project.entry-points."cns.scores"]
     sharpness = "my_package:sharpness"
@@ -42,7 +43,6 @@ class Point:
 SCORES = Point("cns.scores", "score", "cns add --score")
 REGULARIZERS = Point("cns.regularizers", "regularizer", "cns add --reg")
 METRICS = Point("cns.metrics", "metric", "cns check --metric")
-POINTS = (SCORES, REGULARIZERS, METRICS)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the scores mean: every figure that is computed from the features of pictures.
 
 Features are unit rows from `encoders.py`, so a product is a cosine. All cosines are raw:
-papers print CLIP-T as CLIPScore, 100 * 2.5 * max(cosine, 0), which is `clip_score` here and nothing else.
+papers print CLIP-T as CLIPScore, 100 * 2.5 * max(cosine, 0) (Hessel et al. 2021, arXiv 2104.08718).
 
 What follows from scores over a lineage (backward transfer, forgetting, plasticity) is in `continual.py`, whether a drop
 is real in `gate.py`. numpy alone: no torch, no images.
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cns import extensions
 from cns.errors import MetricError
+from cns.gate import paired_drop
 
 Floats = NDArray[np.floating]
 
@@ -90,11 +91,6 @@ def clip_t(generated: Floats, texts: Floats) -> float:
     return float(text_similarities(generated, texts).mean())
 
 
-def clip_score(cosines: Floats) -> float:
-    """CLIPScore as papers print it: mean of 100 * 2.5 * max(cosine, 0) (Hessel et al. 2021, arXiv 2104.08718)."""
-    return float(250 * np.maximum(np.asarray(cosines, np.float64), 0).mean())
-
-
 def ceiling(references: Floats) -> float:
     """r_j, what a perfect copy of the concept would score: mean cosine of different references.
 
@@ -137,29 +133,6 @@ def copying(generated: Floats, references: Floats) -> NDArray[np.float64]:
     return 1 - (generated @ references.T).max(1)
 
 
-def confusion_margin(generated: Sequence[Floats], references: Sequence[Floats]) -> NDArray[np.float64]:
-    """Is each concept still itself? CLIP-I(gen_j, ref_j) - max_{k != j} CLIP-I(gen_j, ref_k).
-
-    Args:
-        generated: For each of T concepts the unit rows of its images, shape (N_j, D).
-        references: For each the unit rows of its references, shape (M_j, D).
-
-    Returns:
-        Shape (T,), float64; negative = looks more like another concept.
-
-    Raises:
-        MetricError: fewer than two concepts, or not as many references.
-    """
-    if len(generated) != len(references) or len(generated) < 2:
-        raise MetricError(
-            f"images of {len(generated)} concepts and references of {len(references)}: expected the same, at least 2",
-            metric="margin",
-        )
-    table = np.asarray([[image_similarity(images, target) for target in references] for images in generated])
-    others = np.where(np.eye(len(table), dtype=bool), -np.inf, table)
-    return np.diag(table) - others.max(1)
-
-
 def confusion_margins(own: Floats, others: Sequence[Floats]) -> NDArray[np.float64]:
     """The margin of one concept image by image: its CLIP-I minus that with the concept it is most like as a set.
 
@@ -168,7 +141,7 @@ def confusion_margins(own: Floats, others: Sequence[Floats]) -> NDArray[np.float
         others: CLIP-I of the same images with each other concept's references, each (P, n).
 
     Returns:
-        Shape (P, n), float64; its mean is that concept's `confusion_margin`.
+        Shape (P, n), float64; negative = looks more like another concept.
 
     Raises:
         MetricError: no other concept, or other shapes.
@@ -183,21 +156,22 @@ def confusion_margins(own: Floats, others: Sequence[Floats]) -> NDArray[np.float
     return own - max(tables, key=lambda table: float(table.mean()))
 
 
-def class_drift(before: Floats, after: Floats, references: Floats) -> NDArray[np.float64]:
-    """How far the class noun alone has grown toward the concept, image by image; it should stay at 0.
+def class_drift(before: Floats, after: Floats) -> NDArray[np.float64]:
+    """How far the class noun alone has grown toward the concept, images of one prompt averaged; it should stay at 0.
 
-    drift[n] = s(after[n], references) - s(before[n], references), s as in `image_similarities`.
+    drift[p] = mean_n after[p, n] - mean_n before[p, n], scores as of `image_similarities` with the concept's references
 
     Args:
-        before: Unit rows of the base's images of the class noun alone, shape (N, D).
-        after: The same prompts and seeds now, shape (N, D).
-        references: Unit rows of the concept's references, shape (M, D).
+        before: Scores of the base's images of the class noun alone, shape (P, n).
+        after: The same prompts and seeds now, shape (P, n).
 
     Returns:
-        Shape (N,), float64; positive = toward the concept.
+        Shape (P,), float64; positive = toward the concept.
+
+    Raises:
+        MetricError: see `cns.gate.paired_drop`.
     """
-    before, after = _pairs("class-drift", before, after)
-    return image_similarities(after, references) - image_similarities(before, references)
+    return -paired_drop(before, after)
 
 
 def zero_shot_drift(before: Floats, after: Floats) -> NDArray[np.float64]:
@@ -210,17 +184,12 @@ def zero_shot_drift(before: Floats, after: Floats) -> NDArray[np.float64]:
     Returns:
         Shape (N,), float64, in [0, 2]; 0 = the same picture.
     """
-    before, after = _pairs("zero-shot", before, after)
-    return 1 - (before * after).sum(1)
-
-
-def _pairs(metric: str, before: Floats, after: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    before, after = _features(metric, before, after)
+    before, after = _features("zero-shot", before, after)
     if len(before) != len(after):
         raise MetricError(
-            f"{metric}: {len(before)} images before and {len(after)} after: expected pairs", metric=metric
+            f"zero-shot: {len(before)} images before and {len(after)} after: expected pairs", metric="zero-shot"
         )
-    return before, after
+    return 1 - (before * after).sum(1)
 
 
 def _features(metric: str, first: Floats, second: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

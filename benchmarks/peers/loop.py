@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
+from benchmarks.trainer import Trainer
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
 from cns.flat import finite, learning_rate
 from cns.tokens import class_noun_row, install_tokens, trainable_rows
@@ -34,7 +34,7 @@ class Recipe:
 
 
 def train(
-    room: Classroom,
+    trainer: Trainer,
     concept: Concept,
     seed: int,
     recipe: Recipe,
@@ -44,7 +44,7 @@ def train(
     """Train some weights in place, and the concept's token.
 
     Args:
-        room: Its live model is trained; earlier concepts' tokens are installed.
+        trainer: Its live model is trained; earlier concepts' tokens are installed.
         concept: What to learn.
         seed: Of the batches.
         recipe: Learning rate and steps.
@@ -57,12 +57,13 @@ def train(
     Raises:
         MethodError: The training diverged.
     """
-    pipeline, defaults = room.model.pipeline, room.defaults
+    pipeline, defaults = trainer.model.pipeline, trainer.defaults
     row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
     install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
     subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
-    prompts = training_prompts(room.base, subject)
-    latents, denoiser = encode_images(pipeline, concept.images.pixels), Denoiser(room.model, autocast_dtype(row.device))
+    prompts = training_prompts(trainer.base, subject)
+    latents = encode_images(pipeline, concept.images.pixels)
+    denoiser = Denoiser(trainer.model, autocast_dtype(row.device))
     token_id = pipeline.tokenizer.convert_tokens_to_ids(concept.token)
     token_rate = defaults.token_lr if weights else recipe.lr
     groups = [{"params": [row], "lr": token_rate, "weight_decay": 0.0}, {"params": list(weights), "lr": recipe.lr}]
@@ -85,9 +86,9 @@ def train(
     return rows
 
 
-def install(room: Classroom, rows: Mapping[str, Tensor]) -> None:
+def install(trainer: Trainer, rows: Mapping[str, Tensor]) -> None:
     """Install token rows that were trained."""
-    install_tokens(room.model.pipeline.tokenizer, room.model.pipeline.text_encoder, rows)
+    install_tokens(trainer.model.pipeline.tokenizer, trainer.model.pipeline.text_encoder, rows)
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:

@@ -10,10 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
 from benchmarks.peers.loop import Recipe, install, size_of, train
+from benchmarks.trainer import Trainer
 from cns.compose import Weights
 
 RANK = 8  # 0.2 M values on the embedded base, several times what CNS changes; chosen, not tuned
@@ -42,18 +42,18 @@ class SequentialLora:
         self.recipe = recipe
         self.settings = {**asdict(recipe), "rank": RANK}
 
-    def learn(self, room: Classroom, state: Adapted | None, concept: Concept, seed: int) -> Adapted:
+    def learn(self, trainer: Trainer, state: Adapted | None, concept: Concept, seed: int) -> Adapted:
         """Go on with the adapter; None begins one."""
-        room.reset()
-        install(room, state.rows if state else {})
-        adapter, rows = _train_adapter(room, concept, seed, self.recipe, state.adapters["shared"] if state else None)
+        trainer.reset()
+        install(trainer, state.rows if state else {})
+        adapter, rows = _train_adapter(trainer, concept, seed, self.recipe, state.adapters["shared"] if state else None)
         return Adapted({"shared": adapter}, {**(state.rows if state else {}), **rows})
 
-    def put(self, room: Classroom, state: Adapted, _names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Adapted, _names: Sequence[str]) -> None:
         """Load the adapter."""
-        room.reset()
-        install(room, state.rows)
-        load(room, "shared", state.adapters["shared"])
+        trainer.reset()
+        install(trainer, state.rows)
+        load(trainer, "shared", state.adapters["shared"])
 
     def footprint(self, state: Adapted) -> Footprint:
         """The whole adapter changes at every commit."""
@@ -77,22 +77,22 @@ class LoraEach:
         self.recipe = recipe
         self.settings = {**asdict(recipe), "rank": RANK}
 
-    def learn(self, room: Classroom, state: Adapted | None, concept: Concept, seed: int) -> Adapted:
+    def learn(self, trainer: Trainer, state: Adapted | None, concept: Concept, seed: int) -> Adapted:
         """Train one more adapter, on the bare base."""
-        room.reset()
+        trainer.reset()
         key = f"lora each {RANK} {concept.token} {seed} {self.recipe} {concept.images.pixels.sum()}"
-        adapter, rows = room.kept(key, lambda: _train_adapter(room, concept, seed, self.recipe, None))
+        adapter, rows = trainer.kept(key, lambda: _train_adapter(trainer, concept, seed, self.recipe, None))
         before = state or Adapted({}, {})
         return Adapted({**before.adapters, concept.name: adapter}, {**before.rows, **rows})
 
-    def put(self, room: Classroom, state: Adapted, names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Adapted, names: Sequence[str]) -> None:
         """Load the adapters of these concepts and activate them together."""
-        room.reset()
-        install(room, state.rows)
+        trainer.reset()
+        install(trainer, state.rows)
         for name in names:
-            load(room, _adapter_name(name), state.adapters[name])
+            load(trainer, _adapter_name(name), state.adapters[name])
         if names:
-            room.model.pipeline.unet.set_adapters([_adapter_name(name) for name in names])
+            trainer.model.pipeline.unet.set_adapters([_adapter_name(name) for name in names])
 
     def footprint(self, state: Adapted) -> Footprint:
         """The newest adapter."""
@@ -118,10 +118,10 @@ class LoraMerged(LoraEach):
         self.factor = factor
         self.settings = {**self.settings, "factor": factor}
 
-    def put(self, room: Classroom, state: Adapted, _names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Adapted, _names: Sequence[str]) -> None:
         """Merge all adapters, whichever concepts are asked for: the outcome is one model."""
-        super().put(room, state, list(state.adapters))
-        unet = room.model.pipeline.unet
+        super().put(trainer, state, list(state.adapters))
+        unet = trainer.model.pipeline.unet
         names = [_adapter_name(name) for name in state.adapters]
         unet.set_adapters(names, [self.factor] * len(names))
         unet.fuse_lora(adapter_names=names)
@@ -161,32 +161,32 @@ class CLora:
         self.recipe, self.strength = recipe, strength
         self.settings = {**asdict(recipe), "rank": RANK, "lambda": strength}
 
-    def learn(self, room: Classroom, state: Folded | None, concept: Concept, seed: int) -> Folded:
+    def learn(self, trainer: Trainer, state: Folded | None, concept: Concept, seed: int) -> Folded:
         """Train an adapter away from what is occupied; fold it into the weights."""
-        self.put(room, state, ())
-        before = state or Folded(room.model.base, {}, 0)
-        unet = room.model.pipeline.unet
-        _add_adapter(room, seed, CROSS_ATTENTION)
+        self.put(trainer, state, ())
+        before = state or Folded(trainer.model.base, {}, 0)
+        unet = trainer.model.pipeline.unet
+        _add_adapter(trainer, seed, CROSS_ATTENTION)
         layers = {name: unet.get_submodule(name.removesuffix(".weight")) for name in before.weights}
-        occupied = {name: (weight - room.model.base[name]).abs() for name, weight in before.weights.items()}
+        occupied = {name: (weight - trainer.model.base[name]).abs() for name, weight in before.weights.items()}
 
         def penalty() -> Tensor:
             parts = [(occupied[name] * layer.get_delta_weight("new")).square().sum() for name, layer in layers.items()]
             return self.strength * torch.stack(parts).sum()
 
-        rows = train(room, concept, seed, self.recipe, _adapter_weights(room), penalty)
-        size = sum(weight.numel() for weight in _adapter_weights(room))
+        rows = train(trainer, concept, seed, self.recipe, _adapter_weights(trainer), penalty)
+        size = sum(weight.numel() for weight in _adapter_weights(trainer))
         with torch.no_grad():
             folded = {name: before.weights[name] + layer.get_delta_weight("new") for name, layer in layers.items()}
-        room.reset()
+        trainer.reset()
         return Folded(folded, {**before.rows, **rows}, size)
 
-    def put(self, room: Classroom, state: Folded | None, _names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Folded | None, _names: Sequence[str]) -> None:
         """Write the folded weights."""
-        room.reset()
+        trainer.reset()
         if state is not None:
-            room.model.write(state.weights)
-            install(room, state.rows)
+            trainer.model.write(state.weights)
+            install(trainer, state.rows)
 
     def footprint(self, state: Folded) -> Footprint:
         """The newest adapter, which could be stored instead of the folded matrices."""
@@ -197,9 +197,9 @@ class CLora:
         return 0
 
 
-def load(room: Classroom, name: str, adapter: Adapter) -> None:
+def load(trainer: Trainer, name: str, adapter: Adapter) -> None:
     """Add an adapter with these values to the live denoiser."""
-    unet = room.model.pipeline.unet
+    unet = trainer.model.pipeline.unet
     with warnings.catch_warnings():  # peft asks whether a second adapter is meant
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         unet.load_lora_adapter(dict(adapter), prefix=None, adapter_name=name)
@@ -207,28 +207,28 @@ def load(room: Classroom, name: str, adapter: Adapter) -> None:
 
 
 def _train_adapter(
-    room: Classroom, concept: Concept, seed: int, recipe: Recipe, start: Adapter | None
+    trainer: Trainer, concept: Concept, seed: int, recipe: Recipe, start: Adapter | None
 ) -> tuple[Adapter, dict[str, Tensor]]:
     """Train an adapter on every attention projection; return its values and the token's row."""
-    unet = room.model.pipeline.unet
-    _add_adapter(room, seed, ATTENTION)
+    unet = trainer.model.pipeline.unet
+    _add_adapter(trainer, seed, ATTENTION)
     if start is not None:
         set_peft_model_state_dict(unet, start, adapter_name="new")
-    rows = train(room, concept, seed, recipe, _adapter_weights(room))
+    rows = train(trainer, concept, seed, recipe, _adapter_weights(trainer))
     values = get_peft_model_state_dict(unet, adapter_name="new")
     adapter = {name: value.detach().clone() for name, value in values.items()}
-    room.reset()
+    trainer.reset()
     return adapter, rows
 
 
-def _add_adapter(room: Classroom, seed: int, modules: list[str]) -> None:
+def _add_adapter(trainer: Trainer, seed: int, modules: list[str]) -> None:
     with torch.random.fork_rng(devices=[]):  # peft draws the adapter's first values
         torch.manual_seed(seed)
-        room.model.pipeline.unet.add_adapter(_config(modules), "new")
+        trainer.model.pipeline.unet.add_adapter(_config(modules), "new")
 
 
-def _adapter_weights(room: Classroom) -> list[torch.nn.Parameter]:
-    return [weight for name, weight in room.model.pipeline.unet.named_parameters() if "lora_" in name]
+def _adapter_weights(trainer: Trainer) -> list[torch.nn.Parameter]:
+    return [weight for name, weight in trainer.model.pipeline.unet.named_parameters() if "lora_" in name]
 
 
 def _config(modules: list[str]) -> LoraConfig:

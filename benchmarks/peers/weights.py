@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
 from benchmarks.peers.loop import Recipe, install, size_of, train
+from benchmarks.trainer import Trainer
 from cns.compose import kv_parameters
 
 
@@ -46,27 +46,27 @@ class WeightsPeer:
         self.settings = asdict(recipe)
         self.is_independent = choose is None
 
-    def learn(self, room: Classroom, state: Learned | None, concept: Concept, seed: int) -> Learned:
+    def learn(self, trainer: Trainer, state: Learned | None, concept: Concept, seed: int) -> Learned:
         """Train on top of what is there; None is the bare base."""
-        self.put(room, state, ())
-        live = self.choose(room.model.pipeline) if self.choose else {}
+        self.put(trainer, state, ())
+        live = self.choose(trainer.model.pipeline) if self.choose else {}
         for weight in live.values():
             weight.requires_grad_(True)
         if self.is_independent:
             key = f"{self.name} {concept.token} {seed} {self.recipe} {concept.images.pixels.sum()}"
-            rows, _ = room.kept(key, lambda: (train(room, concept, seed, self.recipe, []), {}))
+            rows, _ = trainer.kept(key, lambda: (train(trainer, concept, seed, self.recipe, []), {}))
         else:
-            rows = train(room, concept, seed, self.recipe, list(live.values()))
-        room.model.freeze()
+            rows = train(trainer, concept, seed, self.recipe, list(live.values()))
+        trainer.model.freeze()
         earlier = state.rows if state else {}
         return Learned({name: weight.detach().clone() for name, weight in live.items()}, {**earlier, **rows})
 
-    def put(self, room: Classroom, state: Learned | None, _names: Sequence[str]) -> None:
+    def put(self, trainer: Trainer, state: Learned | None, _names: Sequence[str]) -> None:
         """Write the weights into the live model."""
-        room.reset()
+        trainer.reset()
         if state is not None:
-            room.model.pipeline.unet.load_state_dict(state.weights, strict=False)
-            install(room, state.rows)
+            trainer.model.pipeline.unet.load_state_dict(state.weights, strict=False)
+            install(trainer, state.rows)
 
     def footprint(self, state: Learned) -> Footprint:
         """All trained weights change at every commit, in float32; and one row."""

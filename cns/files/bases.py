@@ -67,11 +67,6 @@ class BaseFacts:
     matrices: dict[str, dict[str, Any]]
     denoiser_parameters: int
 
-    @property
-    def kv_weights(self) -> int:
-        """Number of K/V weights, of which a concept may change a share."""
-        return sum(math.prod(facts["shape"]) for facts in self.matrices.values())
-
 
 def resolve_base(
     source: str | Path,

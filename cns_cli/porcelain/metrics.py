@@ -81,11 +81,11 @@ def _margin(scores: Scores) -> Array:
 
 def _class_drift(case: Case) -> tuple[Array, int]:
     """How far pictures of the class noun alone have come toward the concept since the base."""
-    from cns.gate import paired_drop
+    from cns.metrics import class_drift
 
     if case.class_base is None or case.class_now is None:
         raise MetricError("no picture of the class noun was judged", metric="class-drift")
-    return -paired_drop(case.class_base.main, case.class_now.main), case.class_now.main.size
+    return class_drift(case.class_base.main, case.class_now.main), case.class_now.main.size
 
 
 def _zero_shot(case: Case) -> tuple[Array, int]:

@@ -1,24 +1,24 @@
-"""A classroom on a tiny random pipeline, and the first concepts of the tuning stream."""
+"""A trainer on a tiny random pipeline, and the first concepts of the tuning stream."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Concept, load_stream
-from benchmarks.lab import QUICK, Lab
+from benchmarks.experiment_setup import QUICK, Setup
+from benchmarks.trainer import Trainer
 from tests.tiny import tiny_sd
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     folder = tiny_sd(tmp_path_factory.mktemp("tiny") / "base", variant="emoji-64")
-    return Lab(QUICK, folder=folder, cache=tmp_path_factory.mktemp("cache"))
+    return Setup(QUICK, folder=folder, cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
-def room(lab: Lab) -> Classroom:
-    return lab.room
+def trainer(setup: Setup) -> Trainer:
+    return setup.trainer
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept
-from benchmarks.judging import without_tokens
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
 from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
+from benchmarks.trainer import Pixels, Trainer
 from cns.compose import kv_parameters
 
 RECIPE = Recipe(1e-2, 3)
@@ -34,46 +33,46 @@ METHODS: tuple[Method, ...] = (
 )
 
 
-def learn(room: Classroom, method: Method, concepts: Sequence[Concept]) -> list[Any]:
+def learn(trainer: Trainer, method: Method, concepts: Sequence[Concept]) -> list[Any]:
     """States after each concept."""
     states: list[Any] = []
     for concept in concepts:
-        states.append(method.learn(room, states[-1] if states else None, concept, seed=7))
+        states.append(method.learn(trainer, states[-1] if states else None, concept, seed=7))
     return states
 
 
-def draw(room: Classroom, method: Method, state: Any, concept: Concept) -> Pixels:
-    method.put(room, state, [concept.name])
-    return room.base.images([f"a {concept.phrase} on the grass"], [5])
+def draw(trainer: Trainer, method: Method, state: Any, concept: Concept) -> Pixels:
+    method.put(trainer, state, [concept.name])
+    return trainer.base.images([f"a {concept.phrase} on the grass"], [5])
 
 
-def base_images(room: Classroom) -> Pixels:
-    room.reset()
-    return room.base.images(["a dog on the grass"], [5])
+def base_images(trainer: Trainer) -> Pixels:
+    trainer.reset()
+    return trainer.base.images(["a dog on the grass"], [5])
 
 
-def changed(room: Classroom) -> set[str]:
+def changed(trainer: Trainer) -> set[str]:
     """Names of the denoiser's weights that are not the base's."""
-    live = {name: value.clone() for name, value in room.model.pipeline.unet.state_dict().items()}
-    room.reset()
-    base = room.model.pipeline.unet.state_dict()
+    live = {name: value.clone() for name, value in trainer.model.pipeline.unet.state_dict().items()}
+    trainer.reset()
+    base = trainer.model.pipeline.unet.state_dict()
     return {name for name in base if not torch.equal(live[name], base[name])}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_learning_on_leaves_earlier_states_as_they_were(
-    method: Method, room: Classroom, concepts: list[Concept]
+    method: Method, trainer: Trainer, concepts: list[Concept]
 ) -> None:
-    untouched = base_images(room)
-    first = method.learn(room, None, concepts[0], seed=7)
-    before = draw(room, method, first, concepts[0])
-    second = method.learn(room, first, concepts[1], seed=7)
-    assert np.array_equal(draw(room, method, first, concepts[0]), before)
-    again = draw(room, method, second, concepts[0])
+    untouched = base_images(trainer)
+    first = method.learn(trainer, None, concepts[0], seed=7)
+    before = draw(trainer, method, first, concepts[0])
+    second = method.learn(trainer, first, concepts[1], seed=7)
+    assert np.array_equal(draw(trainer, method, first, concepts[0]), before)
+    again = draw(trainer, method, second, concepts[0])
     if method.is_independent:
         assert np.array_equal(again, before)
     assert method.footprint(second).size_bytes > 0
-    assert np.array_equal(base_images(room), untouched)
+    assert np.array_equal(base_images(trainer), untouched)
 
 
 def test_only_these_keep_concepts_apart() -> None:
@@ -83,52 +82,52 @@ def test_only_these_keep_concepts_apart() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_one_seed_gives_one_outcome(method: Method, room: Classroom, concepts: list[Concept]) -> None:
-    drawn = [draw(room, method, learn(room, method, concepts)[-1], concepts[1]) for _ in range(2)]
+def test_one_seed_gives_one_outcome(method: Method, trainer: Trainer, concepts: list[Concept]) -> None:
+    drawn = [draw(trainer, method, learn(trainer, method, concepts)[-1], concepts[1]) for _ in range(2)]
     assert np.array_equal(*drawn)
 
 
-def test_textual_inversion_changes_no_weight(room: Classroom, concepts: list[Concept]) -> None:
+def test_textual_inversion_changes_no_weight(trainer: Trainer, concepts: list[Concept]) -> None:
     method = textual_inversion(RECIPE)
-    state = learn(room, method, concepts)[-1]
-    method.put(room, state, [])
-    assert changed(room) == set()
+    state = learn(trainer, method, concepts)[-1]
+    method.put(trainer, state, [])
+    assert changed(trainer) == set()
     assert set(state.rows) == {concept.token for concept in concepts}
 
 
 def test_custom_diffusion_changes_all_keys_and_values_and_nothing_else(
-    room: Classroom, concepts: list[Concept]
+    trainer: Trainer, concepts: list[Concept]
 ) -> None:
     method = custom_diffusion(RECIPE)
-    method.put(room, learn(room, method, concepts)[-1], [])
-    assert changed(room) == set(kv_parameters(room.model.pipeline))
+    method.put(trainer, learn(trainer, method, concepts)[-1], [])
+    assert changed(trainer) == set(kv_parameters(trainer.model.pipeline))
 
 
-def test_dreambooth_changes_the_whole_denoiser(room: Classroom, concepts: list[Concept]) -> None:
+def test_dreambooth_changes_the_whole_denoiser(trainer: Trainer, concepts: list[Concept]) -> None:
     method = dreambooth(RECIPE)
-    method.put(room, learn(room, method, concepts)[-1], [])
-    assert changed(room) == set(room.model.pipeline.unet.state_dict())
+    method.put(trainer, learn(trainer, method, concepts)[-1], [])
+    assert changed(trainer) == set(trainer.model.pipeline.unet.state_dict())
 
 
-def test_an_adapter_is_trained_on_and_on(room: Classroom, concepts: list[Concept]) -> None:
-    first, second = learn(room, SequentialLora(RECIPE), concepts)
+def test_an_adapter_is_trained_on_and_on(trainer: Trainer, concepts: list[Concept]) -> None:
+    first, second = learn(trainer, SequentialLora(RECIPE), concepts)
     assert first.adapters["shared"].keys() == second.adapters["shared"].keys()
     name = next(iter(first.adapters["shared"]))
     step = (first.adapters["shared"][name] - second.adapters["shared"][name]).abs().max()
     assert 0 < float(step) < 3 * 2 * RECIPE.lr  # three Adam steps from where the first concept left it
 
 
-def test_adapters_are_merged_as_they_are_activated(room: Classroom, concepts: list[Concept]) -> None:
+def test_adapters_are_merged_as_they_are_activated(trainer: Trainer, concepts: list[Concept]) -> None:
     each, merged = LoraEach(RECIPE), LoraMerged(RECIPE, 1.0)
-    state = learn(room, each, concepts[:1])[-1]
-    one, other = (draw(room, method, state, concepts[0]).astype(int) for method in (each, merged))
+    state = learn(trainer, each, concepts[:1])[-1]
+    one, other = (draw(trainer, method, state, concepts[0]).astype(int) for method in (each, merged))
     assert np.abs(one - other).max() <= 1  # a sum in another order
 
 
-def test_c_lora_keeps_off_what_earlier_adapters_changed(room: Classroom, concepts: list[Concept]) -> None:
+def test_c_lora_keeps_off_what_earlier_adapters_changed(trainer: Trainer, concepts: list[Concept]) -> None:
     def overlap(strength: float) -> float:
-        first, second = learn(room, CLora(Recipe(1e-2, 12), strength), concepts)
-        base = room.model.base
+        first, second = learn(trainer, CLora(Recipe(1e-2, 12), strength), concepts)
+        base = trainer.model.base
         parts = [
             ((first.weights[name] - base[name]).abs() * (second.weights[name] - first.weights[name])).square().sum()
             for name in base
@@ -138,27 +137,13 @@ def test_c_lora_keeps_off_what_earlier_adapters_changed(room: Classroom, concept
     assert overlap(1e9) < 0.5 * overlap(0.0)
 
 
-def test_c_lora_is_plain_on_the_first_concept(room: Classroom, concepts: list[Concept]) -> None:
-    one, other = (CLora(RECIPE, strength).learn(room, None, concepts[0], seed=7) for strength in (0.0, 1e9))
+def test_c_lora_is_plain_on_the_first_concept(trainer: Trainer, concepts: list[Concept]) -> None:
+    one, other = (CLora(RECIPE, strength).learn(trainer, None, concepts[0], seed=7) for strength in (0.0, 1e9))
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-def test_a_random_mask_has_the_size_of_ours_and_other_places(room: Classroom, concepts: list[Concept]) -> None:
-    ours, random = (learn(room, method, concepts[:1])[-1][-1].masks for method in METHODS[:2])
+def test_a_random_mask_has_the_size_of_ours_and_other_places(trainer: Trainer, concepts: list[Concept]) -> None:
+    ours, random = (learn(trainer, method, concepts[:1])[-1][-1].masks for method in METHODS[:2])
     sizes = [sum(int(mask.sum()) for mask in masks.values()) for masks in (ours, random)]
     both = sum(int((ours[name] & random[name]).sum()) for name in ours)
     assert sizes[0] == sizes[1] > both
-
-
-@pytest.mark.parametrize(
-    ("prompt", "plain"),
-    [
-        ("a <rex> dog on the grass", "a dog on the grass"),
-        ("a <Rex> apple and a <fay>, red", "an apple and a , red"),
-        ("an <x.1> dog", "a dog"),
-        ("a rexen dog", "a rexen dog"),
-        ("a", "a"),
-    ],
-)
-def test_judge_reads_no_special_token(prompt: str, plain: str) -> None:
-    assert without_tokens(prompt, ["<rex>", "<fay>", "<x.1>", "rex"]) == plain

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import left_out
 from benchmarks.cells import Cells
+from benchmarks.compared_methods import BY_NAME, PEERS, ROWS
+from benchmarks.experiment_setup import FULL, Setup
 from benchmarks.figure3 import shared, single_concepts
-from benchmarks.lab import FULL, Lab
 from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
-from benchmarks.lineup import BY_NAME, PEERS, ROWS
 from benchmarks.paper import PARTS, Paper, experiment_of
 from benchmarks.paper_stats import MISSING, best_and_below, is_below, marked, on_common_orders, shown
 from benchmarks.paper_tables import REPORTS, reports
@@ -134,8 +134,8 @@ def test_shared_neurons_are_counted_over_all_matrices() -> None:
     assert shared(base, general) == pytest.approx(2 / 3)
 
 
-def test_pictures_of_one_concept_are_scored_as_of_both(lab: Lab) -> None:
-    (pair,) = left_out.measure(lab)
+def test_pictures_of_one_concept_are_scored_as_of_both(setup: Setup) -> None:
+    (pair,) = left_out.measure(setup)
     assert len({scores["identity"] for scores in pair.values()}) == 3
     (table,) = left_out.report([pair]).tables
     assert [row[0] for row in table.rows] == ["both, side by side", "both, with regions", "one of them alone"]
@@ -143,7 +143,7 @@ def test_pictures_of_one_concept_are_scored_as_of_both(lab: Lab) -> None:
 
 
 def test_singles_hold_new_classes_too() -> None:
-    known = [concept.known for concept in single_concepts(Lab(FULL))]
+    known = [concept.known for concept in single_concepts(Setup(FULL))]
     assert len(known) == 5
     assert known.count(False) == 1
 
@@ -177,7 +177,7 @@ def test_a_part_waits_for_nothing_that_it_does_not_compute(part: str) -> None:
 
 
 def scored(paper: Paper, name: str, scores: Sequence[float]) -> None:
-    """Finish the first cells of a contender with these criteria, and later ones, if there are any, with a bad one."""
+    """Finish the first cells of a method with these criteria, and later ones, if there are any, with a bad one."""
     found = paper.stores["tuning"].values
     for score in (*scores, *[0.0] * 9):
         job = next((job for job in paper.tuning.plan(0, [BY_NAME[name]]) if job and job.key not in found), None)
@@ -186,7 +186,7 @@ def scored(paper: Paper, name: str, scores: Sequence[float]) -> None:
 
 
 def tuned() -> Paper:
-    return Paper(Lab(FULL), {name: Cells(None) for name in PARTS["paper"]}, keeps=False)
+    return Paper(Setup(FULL), {name: Cells(None) for name in PARTS["paper"]}, keeps=False)
 
 
 def test_the_default_strength_stays_unless_another_is_better_by_the_margin() -> None:
@@ -208,7 +208,7 @@ def test_twice_the_steps_must_be_better_by_the_margin() -> None:
 def test_merging_waits_for_the_adapters_that_it_merges() -> None:
     rows = ("LoRA each, set_adapters", "LoRA each, merged")
     stores = {name: Cells(None) for name in PARTS["paper"]}
-    paper = Paper(Lab(FULL), stores, keeps=False, rows=rows)
+    paper = Paper(Setup(FULL), stores, keeps=False, rows=rows)
     for _round in range(4):  # each round's choice makes the next one known
         stores["tuning"].values.update({job.key: cell() for job in paper.plan("tuning") if job})
     each, merged, *_ = (job for job in paper.plan("stream") if job is None or job.name.startswith("stream"))
@@ -226,10 +226,10 @@ def test_tables_of_no_cell_say_that_all_is_missing() -> None:
 
 
 @pytest.mark.slow
-def test_a_plan_runs_to_its_end_and_fills_its_rows(lab: Lab, tmp_path: Path) -> None:
+def test_a_plan_runs_to_its_end_and_fills_its_rows(setup: Setup, tmp_path: Path) -> None:
     rows = ("CNS", "textual inversion", "LoRA each, set_adapters", "LoRA each, merged")
     stores = {name: Cells(tmp_path / f"{name}.json") for name in PARTS["paper"]}
-    paper = Paper(lab, stores, keeps=False, rows=rows)
+    paper = Paper(setup, stores, keeps=False, rows=rows)
     assert work(lambda: paper.plan("paper"), paper.store)
     made = {name: REPORTS[name](paper) for name in REPORTS}
     for table in (made["singles"].tables[0], made["stream"].tables[0]):

@@ -28,9 +28,8 @@ from cns.metrics import (
     METRICS,
     ceiling,
     class_drift,
-    clip_score,
     clip_t,
-    confusion_margin,
+    confusion_margins,
     copying,
     diversity,
     image_similarities,
@@ -142,12 +141,11 @@ def test_image_similarity_is_the_mean_of_all_cosines() -> None:
     assert image_similarity(references[:1], references[:1]) == pytest.approx(1)
 
 
-def test_clip_t_is_a_raw_cosine_and_clip_score_says_its_factor() -> None:
+def test_clip_t_is_a_raw_cosine() -> None:
     images, texts = unit_rows(0, 4), unit_rows(2, 4)
     cosines = np.asarray([float(np.dot(images[n], texts[n])) for n in range(4)])
     assert text_similarities(images, texts) == pytest.approx(cosines)
     assert clip_t(images, texts) == pytest.approx(cosines.mean())
-    assert clip_score(np.array([0.3, -0.2])) == pytest.approx((100 * 2.5 * 0.3 + 0) / 2)
     with pytest.raises(MetricError, match="one text"):
         text_similarities(images, texts[:3])
 
@@ -170,18 +168,25 @@ def test_copying_finds_the_nearest_reference() -> None:
     assert distances == pytest.approx([1 - max(float(x @ y) for y in references) for x in images])
 
 
+def margins(generated: list[np.ndarray], references: list[np.ndarray]) -> list[float]:
+    """The mean margin of each concept, from the features of its images and of all concepts' references."""
+    found = []
+    for place, images in enumerate(generated):
+        scores = [image_similarities(images, target)[None] for target in references]
+        found.append(float(confusion_margins(scores.pop(place), scores).mean()))
+    return found
+
+
 def test_confusion_margin_is_against_the_nearest_other_concept() -> None:
     axes = np.eye(3)
-    assert confusion_margin([axes[:1], axes[1:2], axes[1:2]], [axes[:1], axes[1:2], axes[2:]]) == pytest.approx(
-        [1, 1, -1]
-    )
+    assert margins([axes[:1], axes[1:2], axes[1:2]], [axes[:1], axes[1:2], axes[2:]]) == pytest.approx([1, 1, -1])
     sets = [unit_rows(seed, 3) for seed in range(6)]
     table = [[float(np.mean(sets[j] @ sets[3 + k].T)) for k in range(3)] for j in range(3)]
     expected = [table[j][j] - max(table[j][k] for k in range(3) if k != j) for j in range(3)]
-    assert confusion_margin(sets[:3], sets[3:]) == pytest.approx(expected)
-    for arguments in ((sets[:1], sets[:1]), (sets[:2], sets[:3])):
+    assert margins(sets[:3], sets[3:]) == pytest.approx(expected)
+    for others in ([], [np.zeros((1, 2))]):
         with pytest.raises(MetricError):
-            confusion_margin(*arguments)
+            confusion_margins(np.zeros((1, 3)), others)
 
 
 def test_drifts_are_paired() -> None:
@@ -189,12 +194,15 @@ def test_drifts_are_paired() -> None:
     growth = [
         np.mean([after[n] @ r for r in references]) - np.mean([before[n] @ r for r in references]) for n in range(4)
     ]
-    assert class_drift(before, after, references) == pytest.approx(growth)
+    scores = [image_similarities(images, references) for images in (before, after)]
+    assert class_drift(*scores) == pytest.approx(growth)
+    assert class_drift(*(one.reshape(2, 2) for one in scores)) == pytest.approx(np.reshape(growth, (2, 2)).mean(1))
     assert zero_shot_drift(before, after) == pytest.approx([1 - float(before[n] @ after[n]) for n in range(4)])
     assert zero_shot_drift(before, before) == pytest.approx(np.zeros(4))
-    for drift in (lambda: zero_shot_drift(before, after[:3]), lambda: class_drift(before[:3], after, references)):
-        with pytest.raises(MetricError, match="pairs"):
-            drift()
+    with pytest.raises(MetricError, match="pairs"):
+        zero_shot_drift(before, after[:3])
+    with pytest.raises(MetricError, match="the same prompts"):
+        class_drift(scores[0][:3], scores[1])
 
 
 @pytest.mark.parametrize(

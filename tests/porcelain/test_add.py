@@ -299,7 +299,7 @@ def test_an_error_after_the_commit_says_that_it_stands(empty, photos, tmp_path):
 
 def test_what_was_stored_composes_to_what_was_judged(session):
     """The record's figures are those of the composed integers, not of the trained floats."""
-    from cns_cli.porcelain.scoring.judging import evaluate
+    from tests.porcelain.evaluation import evaluate
 
     repo = session.repo
     tree = repo.tree_of("HEAD")

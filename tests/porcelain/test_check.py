@@ -14,7 +14,7 @@ from cns_cli.porcelain.gate.verdicts import DOUBLINGS
 from cns_cli.porcelain.models.stored import baseline_tree
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.porcelain.rm import rm
-from cns_cli.porcelain.scoring.judging import evaluate, protocol, protocol_digest
+from cns_cli.porcelain.scoring.judging import protocol_of
 from cns_cli.porcelain.scoring.protocol import digest_of
 from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.progress import NullProgress
@@ -23,6 +23,7 @@ from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from registry.trees import birth
 from tests.porcelain.conftest import add
+from tests.porcelain.evaluation import evaluate, protocol_digest
 
 SD = FAMILIES["sd-1"]
 
@@ -154,7 +155,7 @@ def test_files_and_the_loaded_base_give_one_protocol(session):
     repo = session.repo
     from_files = protocol_for(repo, repo.tree_of("HEAD"), CheckOptions(start=repo.root))
     base = session.base
-    assert from_files.scores == protocol(base, 0)
+    assert from_files.scores == protocol_of(base, 0).scores
     assert digest_of(from_files.scores) == protocol_digest(base, 0)
     loaded = base.model.pipeline
     assert from_files.scores["sampler"] == type(loaded.scheduler).__name__

@@ -15,11 +15,11 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.report import ReportOptions, report
 from cns_cli.porcelain.reporting.collect import Collector
-from cns_cli.porcelain.scoring.judging import protocol_digest
 from registry.objects import Concept, Evaluation, Record
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add
+from tests.porcelain.evaluation import protocol_digest
 
 
 @dataclass

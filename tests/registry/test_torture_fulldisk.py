@@ -10,14 +10,14 @@ import pytest
 from tests.registry.making import new_repository
 from tests.torture.fulldisk import QUICK, check_message, check_no_second_fsync, fail, fill, missing_namespace
 from tests.torture.injection import Traced, missing
-from tests.torture.sigkill import Victim
+from tests.torture.sigkill import RegistryUnderTest
 from tests.torture.verify import Broken
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
 @pytest.mark.parametrize("operation", QUICK)
 def test_call_that_fails_leaves_the_old_state_and_a_clear_message(tmp_path: Path, operation: str) -> None:
-    tally = fail(Victim(tmp_path, operation), QUICK[operation])
+    tally = fail(RegistryUnderTest(tmp_path, operation), QUICK[operation])
     assert tally.corrupt == []
     assert tally.refused > tally.tried / 2
 
@@ -38,12 +38,12 @@ def test_command_says_it_and_exits_with_4(tmp_path: Path, error: str, next_step:
     traced = Traced(command, repository.folder, cwd=repository.root)
     points = traced.points(("fsync",))
     repository.move_ref("refs/tags/v1", repository.head().commit, None, author="", time=0, message="deleted")
-    struck = traced.strike(points[0], f"error={error}")
-    assert struck.code == 4
-    assert struck.out == ""
-    assert "cannot fsync" in struck.err
-    assert next_step in struck.err
-    assert "Traceback" not in struck.err
+    ended = traced.inject(points[0], f"error={error}")
+    assert ended.code == 4
+    assert ended.out == ""
+    assert "cannot fsync" in ended.err
+    assert next_step in ended.err
+    assert "Traceback" not in ended.err
     assert repository.tags() == {}
 
 

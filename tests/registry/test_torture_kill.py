@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import child
+from tests.torture import operations
 from tests.torture.injection import missing
-from tests.torture.sigkill import QUICK, Victim, control, strike, tear
+from tests.torture.sigkill import QUICK, RegistryUnderTest, control, kill_at_calls, kill_during_writes
 
 needs_strace = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -16,7 +16,7 @@ needs_strace = pytest.mark.skipif(bool(missing()), reason=missing())
 @needs_strace
 @pytest.mark.parametrize("operation", QUICK)
 def test_killed_process_loses_nothing(tmp_path: Path, operation: str) -> None:
-    tally = strike(Victim(tmp_path, operation), QUICK[operation])
+    tally = kill_at_calls(RegistryUnderTest(tmp_path, operation), QUICK[operation])
     assert tally.corrupt == tally.lost == []
     assert tally.tried >= min(QUICK[operation], 5)
     if operation == "three commits and checkouts":
@@ -29,9 +29,9 @@ def test_writer_in_place_is_caught(tmp_path: Path) -> None:
     assert tally.corrupt + tally.lost
 
 
-@pytest.mark.parametrize("operation", [name for name in child.OPERATIONS if name in QUICK])
+@pytest.mark.parametrize("operation", [name for name in operations.OPERATIONS if name in QUICK])
 def test_write_torn_in_the_middle_loses_nothing(tmp_path: Path, operation: str) -> None:
     """In forks of this process: it needs no tracer."""
-    tally = tear(Victim(tmp_path, operation), 12)
+    tally = kill_during_writes(RegistryUnderTest(tmp_path, operation), 12)
     assert tally.corrupt == tally.lost == []
     assert tally.tried

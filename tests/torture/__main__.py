@@ -25,7 +25,7 @@ MODULES = {
     "R3": "powerloss",
     "R4": "fulldisk",
     "R5": "flips",
-    "R6": "crowd",
+    "R6": "concurrency",
     "R7": "fuzz",
     "R8": "rebuild",
     "R9": "walks",

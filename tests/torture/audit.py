@@ -23,7 +23,7 @@ from PIL import Image
 from tests.torture.table import Size, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
-STRANGERS = (
+FOREIGN_MODULES = (
     "torch",
     "mlflow",
     "sitecustomize",
@@ -124,7 +124,7 @@ def audited(commands: list[tuple[str, ...]], scratch: Path, base: Path) -> dict[
     work, home, out, temporary = (scratch / name for name in ("work", "home", "out", "tmp"))
     for folder in (work, home, out, temporary):
         folder.mkdir(exist_ok=True)
-    for name in STRANGERS:
+    for name in FOREIGN_MODULES:
         (work / f"{name}.py").write_text("raise SystemExit('a module of the current folder was imported')\n")
     (work / "report.html").touch()
     constraints = {str(place): contents(place) for place in (home, base)}

@@ -226,7 +226,7 @@ class _Fates:
 
     def __init__(self, luck: Luck, chance: random.Random, pending: int) -> None:
         self.luck, self.chance = luck, chance
-        self.victim = chance.randrange(max(1, pending))
+        self.until_lost = chance.randrange(max(1, pending))
 
     def of_name(self) -> bool:
         return self._kept("names only")
@@ -242,8 +242,8 @@ class _Fates:
 
     def _kept(self, kind: Luck) -> bool:
         if self.luck == "all but one":
-            self.victim -= 1
-            return self.victim != -1
+            self.until_lost -= 1
+            return self.until_lost != -1
         if self.luck == "by chance":
             return self.chance.random() < 0.5
         return self.luck in ("all", kind)

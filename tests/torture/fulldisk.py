@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import RegistryError
-from tests.torture import child
-from tests.torture.injection import Point, Struck, missing, parsed, spread
+from tests.torture import operations
+from tests.torture.injection import Ended, Point, missing, parsed, spread
 from tests.torture.scratch import scratch_folder
-from tests.torture.sigkill import Tally, Victim
+from tests.torture.sigkill import RegistryUnderTest, Tally
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, State
 
 ERRORS = ("ENOSPC", "EDQUOT", "EIO")
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "mkdir", "utimensat", "openat")
-DISK_FAILED = 4  # the exit code of a failure of the registry, of `child.py` as of `cns`
+DISK_FAILED = 4  # the exit code of a failure of the registry, of `operations.py` as of `cns`
 WRITES = ("write", "pwrite64", "fsync", "fdatasync", "rename")
 # They make no call that the others do not make.
 LEFT_OUT = ("three commits and checkouts", "commit, tip moved", "commit, index written")
@@ -46,31 +46,31 @@ class Fault:
         return f"{self.error} {often} at {self.point.call} {self.point.number} ({self.point.arguments[-90:]})"
 
 
-def fail(victim: Victim, limit: int | None) -> Tally:
+def fail(tested: RegistryUnderTest, limit: int | None) -> Tally:
     """Let every call of an operation (or `limit` of them) fail in every way, and then try again."""
     tally = Tally()
-    states = victim.states()
-    for fault in faults(victim, limit):
-        victim.fresh()
-        struck = victim.traced().strike(
+    states = tested.states()
+    for fault in faults(tested, limit):
+        tested.fresh()
+        ended = tested.traced().inject(
             fault.point, f"error={fault.error}", ever_after=fault.ever_after, watch=("fsync",)
         )
-        if not any("INJECTED" in result and str(victim.below) in where for _, where, result in parsed(struck.log)):
+        if not any("INJECTED" in result and str(tested.below) in where for _, where, result in parsed(ended.log)):
             continue  # more or fewer files were imported than the first time, and another call was met
         tally.tried += 1
-        tally.refused += struck.code == DISK_FAILED
+        tally.refused += ended.code == DISK_FAILED
         try:
-            _judge(victim, fault, struck, states)
+            _judge(tested, fault, ended, states)
         except (RegistryError, Broken, OSError) as error:
-            tally.corrupt.append(f"{victim.operation}, {fault}: {error}")
+            tally.corrupt.append(f"{tested.operation}, {fault}: {error}")
     return tally
 
 
-def faults(victim: Victim, limit: int | None) -> Iterator[Fault]:
+def faults(tested: RegistryUnderTest, limit: int | None) -> Iterator[Fault]:
     """Every call of an operation that changes `.cns`, in every way that it can fail."""
-    victim.fresh()
+    tested.fresh()
     points = [
-        point for point in victim.traced().points(CALLS) if point.call != "openat" or "O_CREAT" in point.arguments
+        point for point in tested.traced().points(CALLS) if point.call != "openat" or "O_CREAT" in point.arguments
     ]
     if limit is not None:
         for place, point in enumerate(spread(points, limit)):
@@ -83,31 +83,31 @@ def faults(victim: Victim, limit: int | None) -> Iterator[Fault]:
             yield Fault(point, error, ever_after=True)
 
 
-def _judge(victim: Victim, fault: Fault, struck: Struck, states: list[State | None]) -> None:
-    done = struck.out.count("\n")
-    if struck.code not in (0, DISK_FAILED):
-        raise Broken(f"exit code {struck.code}: {struck.err[-300:]}")
-    if struck.code == 0 and done != len(states) - 1:
+def _judge(tested: RegistryUnderTest, fault: Fault, ended: Ended, states: list[State | None]) -> None:
+    done = ended.out.count("\n")
+    if ended.code not in (0, DISK_FAILED):
+        raise Broken(f"exit code {ended.code}: {ended.err[-300:]}")
+    if ended.code == 0 and done != len(states) - 1:
         raise Broken("it says nothing and did not do it")
-    if struck.code == DISK_FAILED:
-        check_message(struck.err, fault.error)
-    check_no_second_fsync(struck.log)
-    found = victim.state()
+    if ended.code == DISK_FAILED:
+        check_message(ended.err, fault.error)
+    check_no_second_fsync(ended.log)
+    found = tested.state()
     if found not in states[done : done + 2]:
         raise Broken("neither as before nor as after")
     if len(states) > 2:  # some of its steps may be done, and are refused the second time: another command, then
-        list(child.commit_last(victim.folder))
-        victim.state()
+        list(operations.commit_last(tested.folder))
+        tested.state()
         return
-    again(victim, was_done=found == states[-1])
-    if states[-1] not in (found, victim.state()):
+    again(tested, was_done=found == states[-1])
+    if states[-1] not in (found, tested.state()):
         raise Broken("the second try did not come to the same end")
 
 
-def again(victim: Victim, was_done: bool) -> None:
+def again(tested: RegistryUnderTest, was_done: bool) -> None:
     """Try again, unharmed. Where only the last fsync had failed, the registry may refuse what is done already."""
     try:
-        list(child.OPERATIONS[victim.operation](victim.folder))
+        list(operations.OPERATIONS[tested.operation](tested.folder))
     except RegistryError:
         if not was_done:
             raise
@@ -163,14 +163,14 @@ def fill(scratch: Path, operation: str, pages: list[int]) -> Tally:
 def run(size: Size) -> list[Trial]:
     """Fail every call of every operation; fill a real file system up to each of its last pages."""
     trials = []
-    for operation in child.OPERATIONS:
+    for operation in operations.OPERATIONS:
         if missing() or operation in LEFT_OUT or (size == "quick" and operation not in QUICK):
             continue
         began = time.monotonic()
         with scratch_folder() as scratch:
-            tally = fail(Victim(scratch, operation), None if size == "full" else QUICK[operation])
+            tally = fail(RegistryUnderTest(scratch, operation), None if size == "full" else QUICK[operation])
         trials.append(_row(f"a call fails: {operation}", tally, time.monotonic() - began))
-    for operation in child.OPERATIONS:
+    for operation in operations.OPERATIONS:
         if missing_namespace() or operation in LEFT_OUT or (size == "quick" and operation not in QUICK):
             continue
         began = time.monotonic()

@@ -1,7 +1,7 @@
 """Harm at the k-th system call of a real process: by strace, and where that is not to be had, by a fork of ours.
 
-`Traced.points` runs a command once and lists its calls that touch `.cns`; `Traced.strike` runs it again and lets one of
-them be met by SIGKILL or by an error of the system. `dies_at` does the like inside a fork of this process: it needs no
+`Traced.points` runs a command once and lists its calls that touch `.cns`; `Traced.inject` runs it again and harms one
+of them by SIGKILL or by an error of the system. `dies_at` does the like inside a fork of this process: it needs no
 tracer, and it can tear a write in two.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-CHILD = Path(__file__).with_name("child.py")
+PROGRAM = Path(__file__).with_name("operations.py")
 CHANGES = (
     *("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "renameat", "renameat2"),
     *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "link", "linkat", "utimensat"),
@@ -49,10 +49,10 @@ def missing() -> str:
     return "" if done.returncode == 0 else f"strace may not trace here: {done.stderr.strip()[:120]}"
 
 
-def child(operation: str, folder: Path) -> list[str]:
-    """Return the command of one operation of `child.py` on a folder."""
-    search = os.pathsep.join([str(CHILD.parents[2]), *sys.path])
-    return [sys.executable, "-S", "-I", "-B", str(CHILD), search, operation, str(folder)]
+def command_of(operation: str, folder: Path) -> list[str]:
+    """Return the command of one operation of `operations.py` on a folder."""
+    search = os.pathsep.join([str(PROGRAM.parents[2]), *sys.path])
+    return [sys.executable, "-S", "-I", "-B", str(PROGRAM), search, operation, str(folder)]
 
 
 class Traced:
@@ -72,7 +72,7 @@ class Traced:
                 found.append(Point(call, counts[call], arguments))
         return found
 
-    def strike(self, point: Point, harm: str, *, ever_after: bool = False, watch: tuple[str, ...] = ()) -> Struck:
+    def inject(self, point: Point, harm: str, *, ever_after: bool = False, watch: tuple[str, ...] = ()) -> Ended:
         """Run the command and harm one call: "signal=KILL" before it is done, or "error=EIO" in its place.
 
         Args:
@@ -83,7 +83,7 @@ class Traced:
         """
         what = f"inject={point.call}:{harm}:when={point.number}{'+' if ever_after else ''}"
         done, log = self._run(f"trace={','.join({point.call, *watch})}", "-e", what)
-        return Struck(done.returncode, done.stdout, done.stderr, log)
+        return Ended(done.returncode, done.stdout, done.stderr, log)
 
     def _run(self, trace: str, *more: str) -> tuple[subprocess.CompletedProcess[str], str]:
         with tempfile.NamedTemporaryFile("r", prefix="cns-strace-", errors="replace") as log:
@@ -94,7 +94,7 @@ class Traced:
 
 
 @dataclass(frozen=True)
-class Struck:
+class Ended:
     """How a harmed process ended; `log` is strace's."""
 
     code: int

@@ -27,7 +27,7 @@ from typing import Any
 from registry.errors import RegistryError
 from registry.fsio import TEMPORARY
 from registry.repository import Repository
-from tests.torture.nursery import ENVIRONMENT, ROOT, Nursery
+from tests.torture.fork_server import ENVIRONMENT, ROOT, ForkServer
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, check_with_fsck, state_of
 
@@ -76,9 +76,9 @@ class Scene:
 def run(size: Size) -> list[Trial]:
     """Stop `cns add` at random moments, warm and cold."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cns-kills-") as folder, Nursery() as nursery:
-        scene = make_scene(Path(folder), nursery)
-        warm = stopped_at_random(scene, nursery, STOPS[size], seed=0)
+    with tempfile.TemporaryDirectory(prefix="cns-kills-") as folder, ForkServer() as server:
+        scene = make_scene(Path(folder), server)
+        warm = stopped_at_random(scene, server, STOPS[size], seed=0)
         between = time.monotonic()
         cold = stopped_in_imports(scene, COLD[size], seed=0)
         end = time.monotonic()
@@ -88,7 +88,7 @@ def run(size: Size) -> list[Trial]:
     ]
 
 
-def make_scene(folder: Path, nursery: Nursery) -> Scene:
+def make_scene(folder: Path, server: ForkServer) -> Scene:
     """Make base, photos and the registry, and find out what an undisturbed run ends in."""
     from tests.porcelain.conftest import write_photos
     from tests.tiny import tiny_sd
@@ -97,16 +97,16 @@ def make_scene(folder: Path, nursery: Nursery) -> Scene:
     write_photos(folder / "photos", 1)
     template, place = folder / "template", folder / "trial"
     place.mkdir()
-    _must(nursery.run(["init", "--base", str(base)], place))
-    _must(nursery.run(["add", "rex", "../photos", "--class", "dog", "--steps", "2", "--score", "wanda"], place))
+    _must(server.run(["init", "--base", str(base)], place))
+    _must(server.run(["add", "rex", "../photos", "--class", "dog", "--steps", "2", "--score", "wanda"], place))
     shutil.copytree(place, template)
-    done = _must(nursery.run(ADD, place))
+    done = _must(server.run(ADD, place))
     expected = _concept(place) or ""
     shutil.rmtree(place)
     return Scene(folder, template, place, expected, done["seconds"])
 
 
-def stopped_at_random(scene: Scene, nursery: Nursery, stops: int, seed: int) -> Tally:
+def stopped_at_random(scene: Scene, server: ForkServer, stops: int, seed: int) -> Tally:
     """Stop warm runs so many times in all, one to three in a row, and finish each by the command that was named."""
     chance, tally, left = random.Random(seed), Tally(), stops
     while left:
@@ -116,13 +116,13 @@ def stopped_at_random(scene: Scene, nursery: Nursery, stops: int, seed: int) -> 
         for _ in range(min(left, chance.choice((1, 2, 3)))):
             left -= 1
             kills = _kills(chance, scene.seconds)
-            answer = nursery.run(words, place, kills)
+            answer = server.run(words, place, kills)
             hard = hard or kills[0][1] == signal.SIGKILL
             look(scene, place, kills, answer, tally, clean=not hard)
             words = next_words(place)
             if _concept(place):
                 break
-        finish(scene, nursery, place, words, tally, more=left % 10 == 0)
+        finish(scene, server, place, words, tally, more=left % 10 == 0)
         shutil.rmtree(place)
     return tally
 
@@ -202,21 +202,21 @@ def next_words(place: Path) -> list[str]:
     return ["add", "--resume", "--json"] if _states(place) else ADD
 
 
-def finish(scene: Scene, nursery: Nursery, place: Path, words: list[str], tally: Tally, *, more: bool) -> None:
+def finish(scene: Scene, server: ForkServer, place: Path, words: list[str], tally: Tally, *, more: bool) -> None:
     """Add the concept to its end, and look at what is left then; `more`: add one more on top."""
     if not _concept(place):
-        answer = nursery.run(words, place)
+        answer = server.run(words, place)
         if answer["code"] != 0:
             tally.lost.append(f"`cns {' '.join(words)}` ended with {answer['code']}: {answer['stderr'][-600:]}")
         elif _concept(place) != scene.expected:
             tally.corrupt.append(f"`cns {' '.join(words)}` ended in another concept than the undisturbed run")
     elif _states(place):  # killed between the commit and its clean-up: nothing is offered, and nothing is in the way
-        answer = nursery.run(["status", "--json"], place)
+        answer = server.run(["status", "--json"], place)
         if json.loads(answer["stdout"])["interrupted"]:
             tally.corrupt.append("a committed training is offered to be resumed")
     if not more:
         return
-    answer = nursery.run(["add", "mug", "../photos", "--class", "cup", "--steps", "1", "--score", "wanda"], place)
+    answer = server.run(["add", "mug", "../photos", "--class", "cup", "--steps", "1", "--score", "wanda"], place)
     if answer["code"] != 0:
         tally.lost.append(f"the next add ended with {answer['code']}: {answer['stderr'][-600:]}")
     if stale := [file for file in _temporaries(place) if file.startswith("resume/")]:

@@ -24,7 +24,7 @@ from registry.health import gc
 from registry.repository import Repository
 from registry.trees import without_concept
 from tests.registry.making import AUTHOR, add, evaluation, new_repository
-from tests.torture import child
+from tests.torture import operations
 from tests.torture.disk import LUCKS, Disk, Luck
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
     def collect_garbage(self) -> None:
         """Everything is old, so that only what is reachable stays."""
         repository = Repository(self.folder)
-        self.act(lambda: gc.collect(repository, now=time.time() + child.YEARS_S), tidies=True)
+        self.act(lambda: gc.collect(repository, now=time.time() + operations.YEARS_S), tidies=True)
 
     @precondition(lambda self: self.after is not None)
     @rule(share=st.floats(0, 1), luck=st.sampled_from(LUCKS), chance=st.integers(0, 2**32 - 1))
@@ -250,18 +250,18 @@ def killed_and_cut(operation: str, every: int = 1) -> tuple[int, list[str]]:
     with scratch_folder() as scratch:
         (scratch / "template").mkdir()
         if operation != "init":
-            child.grow(scratch / "template" / "dogs", operation)
+            operations.make_registry(scratch / "template" / "dogs", operation)
         points = [0]
         for tried in itertools.count():
             if tried * every >= len(points):
                 return tried, violated
             shutil.rmtree(scratch / "disk", ignore_errors=True)
             disk = Disk(shutil.copytree(scratch / "template", scratch / "disk"))
-            run_on(disk, child.OPERATIONS[operation])
+            run_on(disk, operations.OPERATIONS[operation])
             points = disk.points
             disk.after_kill(points[tried * every])
-            run_on(disk, child.OPERATIONS[operation])
-            run_on(disk, child.commit_last)
+            run_on(disk, operations.OPERATIONS[operation])
+            run_on(disk, operations.commit_last)
             said = said_by(disk.root / "dogs")
             disk.after_power_cut(len(disk.events), "nothing unsynced", seed=0)
             try:
@@ -273,7 +273,7 @@ def killed_and_cut(operation: str, every: int = 1) -> tuple[int, list[str]]:
 
 
 def run_on(disk: Disk, act: Callable[[Path], Iterator[str]]) -> None:
-    """Run an operation of `child.py` to its end, or until the registry refuses it, for instance as done already."""
+    """Run an operation to its end, or until the registry refuses it, for instance as done already."""
     with in_place_of_the_system(disk), contextlib.suppress(RegistryError):
         for _ in act(disk.root / "dogs"):
             pass
@@ -285,7 +285,7 @@ def run(size: Size) -> list[Trial]:
     tried, violated = campaign(FULL if size == "full" else QUICK)
     what = "power cut; what was not synced lost, torn, reordered"
     trials = [Trial("R3", what, tried, 0, int(bool(violated)), violated, time.monotonic() - began)]
-    for operation in child.OPERATIONS if size == "full" else ("scores", "branch and tag"):
+    for operation in operations.OPERATIONS if size == "full" else ("scores", "branch and tag"):
         began = time.monotonic()
         tried, faults = killed_and_cut(operation)
         what = f"killed, run again, power cut: {operation}"

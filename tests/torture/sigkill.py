@@ -1,7 +1,7 @@
 """R1: SIGKILL at every system call that changes `.cns`; the registry is as before or as after, and goes on.
 
-Each point is a process of its own (`child.py`) on a fresh copy of a registry. It is killed before one call. Then all is
-read and verified, what had been acknowledged is looked for, and the next commands must work without a repair.
+Each point is a process of its own (`operations.py`) on a fresh copy of a registry. It is killed before one call. Then
+all is read and verified, what had been acknowledged is looked for, and the next commands must work without a repair.
 The commit starts from ready objects, so that no point pays for torch.
 """
 
@@ -17,16 +17,15 @@ from pathlib import Path
 from registry.errors import RegistryError
 from registry.repository import Repository
 from tests.registry.making import add, new_repository
-from tests.torture import child
-from tests.torture.injection import Traced, dies_at, missing, spread
-from tests.torture.injection import child as command_of
+from tests.torture import operations
+from tests.torture.injection import Traced, command_of, dies_at, missing, spread
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, State, check_with_fsck, state_of
 
 # Points of each operation in the quick size: most for those that the goal names. Those that write the index are left to
 # the full size, since each of them imports sqlite-utils.
-QUICK = {name: 5 for name in child.OPERATIONS if name != "commit, index written"}
+QUICK = {name: 5 for name in operations.OPERATIONS if name != "commit, index written"}
 QUICK |= dict.fromkeys(("init", "commit", "three commits and checkouts", "gc"), 18)
 
 
@@ -45,7 +44,7 @@ class Tally:
     corrupt: list[str] = field(default_factory=list)
 
 
-class Victim:
+class RegistryUnderTest:
     """A registry that an operation is run on again and again, each time from the same state."""
 
     def __init__(self, scratch: Path, operation: str) -> None:
@@ -53,7 +52,7 @@ class Victim:
         self.template = scratch / "template"
         self.folder = scratch / "dogs"
         if operation != "init" and not self.template.exists():
-            child.grow(self.template, operation)
+            operations.make_registry(self.template, operation)
 
     def fresh(self) -> Path:
         """Put the registry back to where the operation starts."""
@@ -85,7 +84,7 @@ class Victim:
         """Run the operation unharmed, and return what the registry says before it and after each of its steps."""
         self.fresh()
         states = [self.state()]
-        states += [self.state() for _ in child.OPERATIONS[self.operation](self.folder)]
+        states += [self.state() for _ in operations.OPERATIONS[self.operation](self.folder)]
         return states
 
     def judge(self, point: str, said: str, states: list[State | None], tally: Tally) -> None:
@@ -115,33 +114,33 @@ class Victim:
         state_of(Repository(self.folder))
 
 
-def strike(victim: Victim, limit: int | None) -> Tally:
+def kill_at_calls(tested: RegistryUnderTest, limit: int | None) -> Tally:
     """Kill an operation at its points (all of them, or `limit`), by strace."""
     tally = Tally()
-    states = victim.states()
-    victim.fresh()
-    points = victim.traced().points()
+    states = tested.states()
+    tested.fresh()
+    points = tested.traced().points()
     for point in points if limit is None else spread(points, limit):
-        victim.fresh()
-        struck = victim.traced().strike(point, "signal=KILL")
-        assert struck.killed, f"{point} was not reached: {struck}"
-        victim.judge(f"{point.call} {point.number} ({point.arguments})", struck.out, states, tally)
+        tested.fresh()
+        ended = tested.traced().inject(point, "signal=KILL")
+        assert ended.killed, f"{point} was not reached: {ended}"
+        tested.judge(f"{point.call} {point.number} ({point.arguments})", ended.out, states, tally)
     return tally
 
 
-def tear(victim: Victim, limit: int | None) -> Tally:
+def kill_during_writes(tested: RegistryUnderTest, limit: int | None) -> Tally:
     """Kill an operation in the middle of each write (and before each other call), in a fork of this process."""
     tally = Tally()
-    act = child.OPERATIONS[victim.operation]
-    states = victim.states()
+    act = operations.OPERATIONS[tested.operation]
+    states = tested.states()
     for step in _steps(limit):
-        victim.fresh()
+        tested.fresh()
         with tempfile.TemporaryFile() as said:
             handle = said.fileno()
-            if not dies_at(step, True, lambda handle=handle: child.acknowledge(act(victim.folder), handle)):  # type: ignore[misc]
+            if not dies_at(step, True, lambda handle=handle: operations.acknowledge(act(tested.folder), handle)):  # type: ignore[misc]
                 break
             said.seek(0)
-            victim.judge(f"call {step}, torn", said.read().decode(), states, tally)
+            tested.judge(f"call {step}, torn", said.read().decode(), states, tally)
     return tally
 
 
@@ -155,15 +154,15 @@ def _steps(limit: int | None) -> Iterator[int]:
 
 def control(scratch: Path, within: str) -> Tally:
     """Strike a writer that writes in place, where the path holds `within`: the harness must find what that damages."""
-    victim, tally = Victim(scratch, "commit"), Tally()
-    states = victim.states()
-    victim.operation = child.CONTROL
-    victim.fresh()
-    points = [point for point in victim.traced().points(("write",)) if within in point.arguments]
+    tested, tally = RegistryUnderTest(scratch, "commit"), Tally()
+    states = tested.states()
+    tested.operation = operations.CONTROL
+    tested.fresh()
+    points = [point for point in tested.traced().points(("write",)) if within in point.arguments]
     for point in points:
-        victim.fresh()
-        struck = victim.traced().strike(point, "signal=KILL")
-        victim.judge(f"{point.call} {point.number}", struck.out, states, tally)
+        tested.fresh()
+        ended = tested.traced().inject(point, "signal=KILL")
+        tested.judge(f"{point.call} {point.number}", ended.out, states, tally)
     return tally
 
 
@@ -171,16 +170,19 @@ def run(size: Size) -> list[Trial]:
     """Kill every operation at its points: all of them, or about 110 in all."""
     reason = missing()
     trials = [Trial("R1", "SIGKILL by strace", 0, 0, 0, f"not tried: {reason}", 0.0)] if reason else []
-    for how, what in ((strike, "SIGKILL before a system call"), (tear, "death in the middle of a write")):
-        if how is strike and reason:
+    for how, what in (
+        (kill_at_calls, "SIGKILL before a system call"),
+        (kill_during_writes, "death in the middle of a write"),
+    ):
+        if how is kill_at_calls and reason:
             continue
-        for operation in child.OPERATIONS:
+        for operation in operations.OPERATIONS:
             if size == "quick" and operation not in QUICK:
                 continue
             limit = None if size == "full" else QUICK[operation]
             with scratch_folder() as scratch:
                 began = time.monotonic()
-                tally = how(Victim(scratch, operation), limit)
+                tally = how(RegistryUnderTest(scratch, operation), limit)
                 trials.append(_row(f"{what}: {operation}", tally, time.monotonic() - began))
     return trials if reason else [*trials, _controlled(size)]
 

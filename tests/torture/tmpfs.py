@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from registry.errors import DiskFailed, RegistryError
-from tests.torture import child
+from tests.torture import operations
 from tests.torture.fulldisk import again
-from tests.torture.sigkill import Tally, Victim
+from tests.torture.sigkill import RegistryUnderTest, Tally
 from tests.torture.verify import Broken
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -25,17 +25,17 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def main(operation: str, scratch: Path, pages: list[int]) -> None:
     """Try each number of free pages."""
-    victim, tally = Victim(scratch, operation), Tally()
-    victim.folder = scratch / "mount" / "dogs"
+    tested, tally = RegistryUnderTest(scratch, operation), Tally()
+    tested.folder = scratch / "mount" / "dogs"
     ballast = scratch / "mount" / "ballast"
-    states = victim.states()
+    states = tested.states()
     for free in pages:
         ballast.unlink(missing_ok=True)
-        victim.fresh()
+        tested.fresh()
         fill_up(ballast, free)
         done, failed = 0, None
         try:
-            for _ in child.OPERATIONS[operation](victim.folder):
+            for _ in operations.OPERATIONS[operation](tested.folder):
                 done += 1
         except DiskFailed as failure:
             failed = failure
@@ -47,15 +47,15 @@ def main(operation: str, scratch: Path, pages: list[int]) -> None:
                 tally.refused += 1
                 if failed.errno != errno.ENOSPC or "free some space" not in failed.hint:
                     raise Broken(f"the message is not clear: {failed.message} {failed.hint}")
-            found = victim.state()
+            found = tested.state()
             if found not in states[done : done + 2]:
                 raise Broken("neither as before nor as after")
             ballast.unlink()
             if len(states) > 2:
-                list(child.commit_last(victim.folder))
+                list(operations.commit_last(tested.folder))
             elif failed is not None:
-                again(victim, was_done=found == states[-1])
-            if len(states) == 2 and states[-1] not in (found, victim.state()):
+                again(tested, was_done=found == states[-1])
+            if len(states) == 2 and states[-1] not in (found, tested.state()):
                 raise Broken("with space again, it did not come to the same end")
         except (RegistryError, Broken, OSError) as error:
             tally.corrupt.append(f"{operation}, {free} pages free: {error}")

@@ -23,7 +23,9 @@ from cns_cli.porcelain.learning.subject import Subject, own_token, recipe, settl
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import Features, judge_images, score_images, store_scores
+from cns_cli.porcelain.scoring.judging import Features, judge_images, protocol_of, score_images
+from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
 from registry.pending import Pending, State
@@ -78,7 +80,9 @@ def learn(
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
     after = _judged(base, subject, subject.phrase, references, options.seed)
-    store_scores(session, born, concept_id, options.seed, after.scores)
+    evaluations = Evaluations(EvaluationStore(repo), protocol_of(base, options.seed))
+    key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
+    evaluations.add(key, subject.name, after.scores.to_json())
     drift = drift_since_birth(session, others, now)
     return Addition(options, session, subject, learned, concept_id, references, before, after, drift, others)
 

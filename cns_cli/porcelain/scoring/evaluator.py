@@ -25,7 +25,7 @@ from cns_cli.porcelain.scoring.keys import BASE_NAME, EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
 from cns_cli.porcelain.scoring.scores import Array, Scores
 from cns_cli.progress import Progress, Stages
-from registry.objects import Evaluation, Tree
+from registry.objects import Tree
 
 WEIGHTS_KEPT = 10**9
 """Bytes of composed weights that one check keeps: 13 trees of Stable Diffusion 1.x."""
@@ -196,12 +196,8 @@ class Evaluator:
                 self._store(key, {"drift": drift})
 
     def _store(self, key: EvaluationKey, scores: dict[str, object], name: str = "") -> None:
-        plan = key.plan(self._evaluations.protocol)
-        put = self.session.repo.objects.put
-        name = name or self.session.concept(key.concept_id).name
-        evaluation = Evaluation(put(key.tree), key.concept_id, name, plan, digest_of(plan), scores)
-        self._evaluations.store.add(evaluation)
-        self.stored.append(evaluation.tree)
+        self._evaluations.add(key, name or self.session.concept(key.concept_id).name, scores)
+        self.stored.append(key.tree.id)
 
 
 def open_evaluator(

@@ -9,8 +9,6 @@ This is what `cns add` needs of it; a whole check makes its images in `evaluator
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,29 +17,16 @@ from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.models.base import LoadedBase
-from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.scoring.protocol import Protocol, digest_of, image_seed
-from cns_cli.porcelain.scoring.scores import EvaluationStore, Scores
-from registry.objects import Evaluation, Tree
+from cns_cli.porcelain.scoring.protocol import Protocol, image_seed
+from cns_cli.porcelain.scoring.scores import Scores
 
 Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""
 
 
-def protocol_of(base: LoadedBase, seed: int, kind: Kind = "object") -> Protocol:
-    """How a loaded base judges a kind of concept under a seed, on the family's own prompts."""
-    templates = base.family.objects.judge
-    return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder).of_kind(kind)
-
-
-def protocol(base: LoadedBase, seed: int, kind: Kind = "object") -> dict[str, Any]:
-    """Everything that a score depends on, besides the weights and the number of images."""
-    return protocol_of(base, seed, kind).scores
-
-
-def protocol_digest(base: LoadedBase, seed: int, kind: Kind = "object") -> str:
-    """SHA-256 hex of the protocol: scores of two digests are never compared."""
-    return digest_of(protocol(base, seed, kind))
+def protocol_of(base: LoadedBase, seed: int) -> Protocol:
+    """How a loaded base judges objects under a seed, on the family's own prompts; see `Protocol.of_kind`."""
+    return Protocol(base.folder, base.family, seed, base.device.type, base.family.objects.judge, base.encoder)
 
 
 def judge_images(base: LoadedBase, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
@@ -124,34 +109,3 @@ def foreign_scores(
             metric=name,
         )
     return scores.reshape(images.shape[:2])
-
-
-def evaluate(session: Session, tree: Tree, concept_id: str, images: int, seed: int) -> Scores:
-    """Score a concept in a tree, from the registry or by making images.
-
-    Args:
-        session: Its live model is set to `tree` when images are needed.
-        tree: Any tree that holds the concept.
-        concept_id: The concept.
-        images: Images of each judge prompt.
-        seed: First seed of the protocol.
-    """
-    concept = session.concept(concept_id)
-    best = EvaluationStore(session.repo).scores(tree.id, concept_id, protocol_digest(session.base, seed, concept.kind))
-    if best is not None and best.images >= images:
-        return best.first(images)
-    session.set_tree(tree)
-    made = judge_images(session.base, concept.phrase, best.images if best else 0, images, seed, concept.kind)
-    references = dict(session.references(concept_id))
-    scores = score_images(session.base, made, concept.class_noun, references, concept.kind)
-    scores = best.joined(scores) if best else scores
-    store_scores(session, tree, concept_id, seed, scores)
-    return scores
-
-
-def store_scores(session: Session, tree: Tree, concept_id: str, seed: int, scores: Scores) -> None:
-    """Put scores into the registry as an evaluation of a concept in a tree."""
-    plan = protocol(session.base, seed, session.concept(concept_id).kind)
-    name = session.concept(concept_id).name
-    stored = session.repo.objects.put(tree)
-    session.repo.add_evaluation(Evaluation(stored, concept_id, name, plan, digest_of(plan), scores.to_json()))

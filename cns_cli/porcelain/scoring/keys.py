@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cns.templates import Kind
 from cns_cli.porcelain.scoring.names import package_of
 from cns_cli.porcelain.scoring.protocol import Protocol, ProtocolPlan, digest_of
 from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
-from registry.objects import Tree
+from registry.objects import Evaluation, Tree
 
 BASE_NAME = "base"
 """Concept name of evaluations that are about a whole tree; their concept id is the base's."""
@@ -86,6 +86,12 @@ class Evaluations:
         """The stored value of a "drift" (one number), a "zero-shot" or a "metric" key, (P, n)."""
         name = {"drift": "drift", "zero-shot": "zero_shot"}.get(key.kind, key.metric)
         return self.store.value(key.tree.id, key.concept_id, self.digest(key), name)
+
+    def add(self, key: EvaluationKey, name: str, scores: dict[str, Any]) -> None:
+        """Store what was computed for a key, durably; `name` is the concept's own."""
+        plan = key.plan(self.protocol)
+        tree = self.store.repo.objects.put(key.tree)
+        self.store.add(Evaluation(tree, key.concept_id, name, plan, digest_of(plan), scores))
 
     def pair(self, side: Sequence[EvaluationKey], images: int) -> tuple[Array, Array] | None:
         """Of a plugin's metric: the stored values of two keys, as many images of each prompt; None where some lack."""

@@ -113,7 +113,7 @@ class EvaluationStore:
     """
 
     def __init__(self, repo: Repository) -> None:
-        self._repo = repo
+        self.repo = repo
         self._read: dict[str, list[Evaluation]] = {}
         self._names: dict[str, list[str]] | None = None
 
@@ -148,19 +148,17 @@ class EvaluationStore:
     def add(self, evaluation: Evaluation) -> None:
         """Store an evaluation, durably."""
         known = self._of(evaluation.tree)
-        self._repo.add_evaluation(evaluation)
+        self.repo.add_evaluation(evaluation)
         known.append(evaluation)
 
     def _of(self, tree_id: str) -> list[Evaluation]:
         if self._names is None:
             self._names = {}
-            for name in self._repo.refs.names(EVALUATIONS):
+            for name in self.repo.refs.names(EVALUATIONS):
                 self._names.setdefault(name.removeprefix(EVALUATIONS).partition("/")[0], []).append(name)
         if tree_id not in self._read:
             names = self._names.get(tree_id, [])
-            self._read[tree_id] = [
-                self._repo.objects.get(self._repo.refs.get(name) or "", Evaluation) for name in names
-            ]
+            self._read[tree_id] = [self.repo.objects.get(self.repo.refs.get(name) or "", Evaluation) for name in names]
         return self._read[tree_id]
 
 

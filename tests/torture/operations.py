@@ -1,6 +1,6 @@
 """One operation on a registry, as a process of its own that starts in a tenth of a second.
 
-    python -S -I -B child.py SEARCH_PATH OPERATION FOLDER
+    python -S -I -B operations.py SEARCH_PATH OPERATION FOLDER
 
 It imports no torch: a concept's objects are ready, and only the commit is under test. What was acknowledged is written
 to stdout by `writev`, a system call that nothing here is told to fail, after the operation has returned.
@@ -31,7 +31,7 @@ LATER = 1_800_000_000
 YEARS_S = 10 * 365 * 86_400.0
 
 
-def grow(folder: Path, operation: str = "") -> Repository:
+def make_registry(folder: Path, operation: str = "") -> Repository:
     """Make what an operation starts from: two lines of history, a tag, scores, something unreachable."""
     repository = new_repository(folder)
     add(repository, "rex")

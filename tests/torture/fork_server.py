@@ -30,12 +30,12 @@ ENVIRONMENT = {
 }
 
 
-class Nursery:
+class ForkServer:
     """The other end: starts the process and sends it requests."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.nursery"],
+            [sys.executable, "-m", "tests.torture.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -92,7 +92,7 @@ def _load() -> None:
 
 
 def _answer(request: dict[str, Any]) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="cns-nursery-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cns-fork-server-") as folder:
         began, children = time.monotonic(), []
         for number, words in enumerate(request["commands"]):
             places = {name: Path(folder) / f"{name}-{number}" for name in ("stdout", "stderr")}

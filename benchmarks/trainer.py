@@ -42,7 +42,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Taught:
+class LearnedConcept:
     """A concept that was learned.
 
     Attributes:
@@ -62,7 +62,7 @@ class Taught:
     series: Mapping[str, Sequence[float]]
 
 
-class Classroom:
+class Trainer:
     """The embedded base with its judges.
 
     Args:
@@ -127,18 +127,18 @@ class Classroom:
             for place in range(2)
         )
 
-    def nobody_general(self) -> dict[str, Tensor]:
+    def no_general_neurons(self) -> dict[str, Tensor]:
         """Return masks that leave no neuron out, for training all K/V weights."""
         return {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self.model.base.items()}
 
     def learn(
         self,
         noun: str,
-        earlier: Sequence[Taught] = (),
+        earlier: Sequence[LearnedConcept] = (),
         general: Mapping[str, Tensor] | None = None,
         captioned: bool = True,
         **changes: Any,
-    ) -> Taught:
+    ) -> LearnedConcept:
         """Learn the example concept of this noun on top of earlier ones.
 
         Args:
@@ -151,15 +151,15 @@ class Classroom:
         images = load_images(CONCEPTS / noun, self.base.resolution)
         images = images if captioned else images.with_captions([None] * len(images.images))
         subject = Subject(noun, noun, None, f"<{noun}1>", images)
-        return self.study(subject, earlier, self.settings(**changes), general)
+        return self.learn_subject(subject, earlier, self.settings(**changes), general)
 
-    def study(
+    def learn_subject(
         self,
         subject: Subject,
-        earlier: Sequence[Taught],
+        earlier: Sequence[LearnedConcept],
         settings: Settings,
         general: Mapping[str, Tensor] | None = None,
-    ) -> Taught:
+    ) -> LearnedConcept:
         """Learn any subject on top of earlier ones, as `cns add` does.
 
         Args:
@@ -181,9 +181,9 @@ class Classroom:
         learned = learn_concept(self.model, parent, task, constraints, settings, _silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
         masks = learned.selection.masks
-        return Taught(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)
+        return LearnedConcept(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)
 
-    def draw(self, concepts: Sequence[Taught], phrase: str, per_prompt: int) -> Pixels:
+    def draw(self, concepts: Sequence[LearnedConcept], phrase: str, per_prompt: int) -> Pixels:
         """Generate `per_prompt` images of each judge template with the phrase; the same noise at every call.
 
         Returns:
@@ -194,7 +194,7 @@ class Classroom:
         prompts = [prompt for prompt in templates for _ in range(per_prompt)]
         return self.base.images(prompts, list(range(len(prompts))))
 
-    def zero_shot(self, concepts: Sequence[Taught], count: int) -> float:
+    def zero_shot(self, concepts: Sequence[LearnedConcept], count: int) -> float:
         """How far images of held-out calibration prompts moved from the base's: mean of 1 - cosine, same seeds."""
         prompts, moved = self.base.calibration.held_out[:count], []
         for held in ([], concepts):
@@ -231,7 +231,7 @@ class Classroom:
             self._calibration = calibration_moments(self.base)
         return self._calibration
 
-    def _past(self, one: Taught, earlier: Sequence[Taught], new: Subject) -> PastConcept:
+    def _past(self, one: LearnedConcept, earlier: Sequence[LearnedConcept], new: Subject) -> PastConcept:
         """Return an earlier concept as the regularizer of a new one sees it."""
         others = [other.weights for other in earlier if other is not one]
         prompts = protected_prompts(self.base, one.weights, [*others, new])

@@ -16,13 +16,13 @@ from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, check_with_fsck, state_of
 
-MEMBER = Path(__file__).with_name("member.py")
+PROGRAM = Path(__file__).with_name("concurrent_process.py")
 SIZES: dict[Size, tuple[int, int, int]] = {"quick": (8, 25, 2), "full": (32, 100, 4)}
 
 
 @dataclass
 class Outcome:
-    """What a crowd did, and what is wrong with that."""
+    """What the processes did, and what is wrong with that."""
 
     commits: int = 0
     reads: int = 0
@@ -30,7 +30,7 @@ class Outcome:
     corrupt: list[str] = field(default_factory=list)
 
 
-def crowd(folder: Path, committers: int, count: int, readers: int) -> Outcome:
+def run_together(folder: Path, committers: int, count: int, readers: int) -> Outcome:
     """Let committers make `count` commits each beside readers, and look at what is there then."""
     repository = new_repository(folder)
     writing = [_start("commit", folder, f"p{number}", str(count)) for number in range(committers)]
@@ -59,8 +59,8 @@ def crowd(folder: Path, committers: int, count: int, readers: int) -> Outcome:
 
 
 def _start(*words: str | Path) -> subprocess.Popen[str]:
-    search = os.pathsep.join([str(MEMBER.parents[2]), *sys.path])
-    command = [sys.executable, "-S", "-I", "-B", str(MEMBER), search, *map(str, words)]
+    search = os.pathsep.join([str(PROGRAM.parents[2]), *sys.path])
+    command = [sys.executable, "-S", "-I", "-B", str(PROGRAM), search, *map(str, words)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -78,7 +78,7 @@ def run(size: Size) -> list[Trial]:
     committers, count, readers = SIZES[size]
     began = time.monotonic()
     with scratch_folder() as scratch:
-        outcome = crowd(scratch / "dogs", committers, count, readers)
+        outcome = run_together(scratch / "dogs", committers, count, readers)
     note = (
         "; ".join([*outcome.corrupt, *outcome.lost][:3]) or f"{outcome.reads} reads beside them, none of them partial"
     )

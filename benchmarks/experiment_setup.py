@@ -13,10 +13,10 @@ from typing import Any
 
 from diffusers.models.attention_processor import AttnProcessor
 
-from benchmarks.classroom import Classroom
 from benchmarks.concept_stream import Stream, load_stream
 from benchmarks.judging import Judge
 from benchmarks.lite import LiteEncoder
+from benchmarks.trainer import Trainer
 from cns.families import FAMILIES, Defaults
 
 DRAWN_MIXED = ("report",)
@@ -58,7 +58,7 @@ FULL = Size()
 QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, steps=3, warmup_steps=1)
 
 
-class Lab:
+class Setup:
     """The base, loaded when it is needed.
 
     Args:
@@ -73,14 +73,14 @@ class Lab:
         self._streams: dict[str, Stream] = {}
 
     @cached_property
-    def room(self) -> Classroom:
+    def trainer(self) -> Trainer:
         """The base, for every method with diffusers' plain attention: one thread trains a sixth faster than with SDPA.
 
         The two differ by rounding alone.
         """
-        room = Classroom(folder=self._folder, cache=self._cache, defaults=self.defaults)
-        room.model.pipeline.unet.set_attn_processor(AttnProcessor())
-        return room
+        trainer = Trainer(folder=self._folder, cache=self._cache, defaults=self.defaults)
+        trainer.model.pipeline.unet.set_attn_processor(AttnProcessor())
+        return trainer
 
     @cached_property
     def _lite(self) -> LiteEncoder:
@@ -104,7 +104,7 @@ class Lab:
     def judge(self, name: str) -> Judge:
         """The judge of a stream."""
         if name not in self._judges:
-            self._judges[name] = Judge(self.room, self.stream(name), self._lite, mixed=self.drawing(name) == "mixed")
+            self._judges[name] = Judge(self.trainer, self.stream(name), self._lite, mixed=self.drawing(name) == "mixed")
         return self._judges[name]
 
     def drawing(self, stream: str) -> str:

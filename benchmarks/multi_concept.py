@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.classroom import Classroom, Pixels
 from benchmarks.concept_stream import Concept
 from benchmarks.judging import Judge
 from benchmarks.method import Method
+from benchmarks.trainer import Pixels, Trainer
 from cns.boxes import Box
 from cns.regions import Region, regional
 from cns.templates import fill_template
@@ -26,7 +26,7 @@ TOP, BOTTOM = 0.2, 0.95  # of every box; the base's own pairs stand there
 NAMES = {2: "pairs", 3: "triples"}
 
 
-def together(room: Classroom, judge: Judge, method: Method, state: Any) -> dict[str, Any]:
+def group_scores(trainer: Trainer, judge: Judge, method: Method, state: Any) -> dict[str, Any]:
     """Score all pairs and triples of a stream, without and with regions.
 
     Returns:
@@ -37,10 +37,10 @@ def together(room: Classroom, judge: Judge, method: Method, state: Any) -> dict[
     for groups in (stream.pairs, stream.triples):
         rows: dict[bool, list[dict[str, float]]] = {False: [], True: []}
         for names in groups:
-            costs.append(fuse_cost(room, method, state, names))
+            costs.append(fuse_cost(trainer, method, state, names))
             concepts = [stream.concepts[name] for name in names]
             for regions in rows:
-                rows[regions].append(scores_of(judge, *pictures(room, judge, concepts, regions=regions), concepts))
+                rows[regions].append(scores_of(judge, *pictures(trainer, judge, concepts, regions=regions), concepts))
         for regions, scores in rows.items():
             key = NAMES[len(groups[0])] + (", regions" if regions else "")
             found[key] = {name: round(float(np.mean([row[name] for row in scores])), 4) for name in scores[0]}
@@ -48,27 +48,27 @@ def together(room: Classroom, judge: Judge, method: Method, state: Any) -> dict[
     return {**found, "fuse_s": fuse_s, "fuse_bytes": int(fuse_bytes)}
 
 
-def fuse_cost(room: Classroom, method: Method, state: Any, names: Sequence[str]) -> tuple[float, float]:
+def fuse_cost(trainer: Trainer, method: Method, state: Any, names: Sequence[str]) -> tuple[float, float]:
     """Get a group ready to be drawn; return seconds and bytes of tensors that this took beyond the model itself.
 
     A method whose state is one model has nothing to fuse: writing that model is what every method must do.
     """
     start = time.monotonic()
-    room.reset()
+    trainer.reset()
     reset_s = time.monotonic() - start  # `put` begins with it
     start = time.monotonic()
-    method.put(room, state, names)
+    method.put(trainer, state, names)
     seconds, held = time.monotonic() - start, method.fused_bytes(state, names)
     return (max(0.0, seconds - reset_s), float(held)) if held else (0.0, 0.0)
 
 
 def pictures(
-    room: Classroom, judge: Judge, concepts: Sequence[Concept], *, regions: bool = False
+    trainer: Trainer, judge: Judge, concepts: Sequence[Concept], *, regions: bool = False
 ) -> tuple[Pixels, list[str]]:
     """Draw some concepts side by side on every background: pictures, the same seeds for all groups, and their prompts.
 
     Args:
-        room: Whose live model is ready to draw them.
+        trainer: Whose live model is ready to draw them.
         judge: Of their stream.
         concepts: From left to right.
         regions: Ask for each in a box of its own.
@@ -79,7 +79,7 @@ def pictures(
         first = judge.stream.first_seed + place * PER_PROMPT
         seeds = list(range(first, first + PER_PROMPT))
         prompts += [prompt] * PER_PROMPT
-        with regional(room.model.pipeline, _regions(concepts, template) if regions else []):
+        with regional(trainer.model.pipeline, _regions(concepts, template) if regions else []):
             images.append(judge.draw([prompt] * PER_PROMPT, seeds))
     return np.concatenate(images), prompts
 

@@ -1,6 +1,6 @@
-"""One process of a crowd: it commits, or it reads, on a registry that many others use.
+"""One of many processes that use a registry at once: it commits, or it reads.
 
-    python -S -I -B member.py SEARCH_PATH commit|read FOLDER NAME COUNT
+    python -S -I -B concurrent_process.py SEARCH_PATH commit|read FOLDER NAME COUNT
 
 A committer adds a concept and takes it out again, in turn, and writes the id of each acknowledged commit to stdout. A
 reader reads until its stdin ends, and then writes how often it did. What is raised ends the process with a traceback.

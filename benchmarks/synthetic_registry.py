@@ -22,7 +22,7 @@ def new_repository(folder: Path) -> Repository:
     return Repository.init(folder, base, {"base": {"source": "emoji-64"}}, author="bench", time=START)
 
 
-def learned(repository: Repository, number: int, size_bytes: int = DELTA_BYTES) -> tuple[str, str, Record]:
+def put_concept(repository: Repository, number: int, size_bytes: int = DELTA_BYTES) -> tuple[str, str, Record]:
     """Put one made-up concept into the store; return its name, its id and a record such as `cns add` writes."""
     store, dice = repository.objects, random.Random(number)
     mask, delta, row = (store.put(Blob(dice.randbytes(size))) for size in (size_bytes, size_bytes, 800))
@@ -36,7 +36,7 @@ def learned(repository: Repository, number: int, size_bytes: int = DELTA_BYTES) 
 
 def commit(repository: Repository, number: int, prepared: tuple[str, str, Record] | None = None) -> str:
     """Commit concept `number` in place of the one before it; return the commit's id."""
-    name, concept, record = prepared or learned(repository, number, 2_000)
+    name, concept, record = prepared or put_concept(repository, number, 2_000)
     return repository.commit(
         kind="add",
         message=f"add {name}",
@@ -49,7 +49,7 @@ def commit(repository: Repository, number: int, prepared: tuple[str, str, Record
     ).id
 
 
-def grow(folder: Path, commits: int) -> Repository:
+def make(folder: Path, commits: int) -> Repository:
     """Make a registry with this many commits after the first, by the way that `cns add` takes."""
     repository = new_repository(folder)
     for number in range(1, commits + 1):
@@ -57,7 +57,7 @@ def grow(folder: Path, commits: int) -> Repository:
     return repository
 
 
-def grow_fast(folder: Path, commits: int) -> Repository:
+def make_long(folder: Path, commits: int) -> Repository:
     """Make a long history: plain commit objects, then one commit on top by the ordinary way."""
     repository = new_repository(folder)
     first = repository.head()

@@ -1,10 +1,10 @@
 """The methods of the tables, by name, and the settings that are tried for each on the tuning stream.
 
-A contender is a method with something to tune. The peers get an equal budget: three learning rates, then the best of
-them with twice the steps, and a fourth rate where the best is the least or the largest (C-LoRA, which has a second
-knob, gets two cells more; merging tunes its factor on the adapters that `LoRA each` chose). What comes after the three
-rates must be better by a margin. Our regularizers are swept in their strength a, and the family's stays unless another
-is better by the margin; CNS itself runs with the defaults.
+The peers get an equal budget: three learning rates, then the best of them with twice the steps, and a fourth rate where
+the best is the least or the largest (C-LoRA, which has a second knob, gets two cells more; merging tunes its factor on
+the adapters that `LoRA each` chose). What comes after the three rates must be better by a margin. Our regularizers are
+swept in their strength a, and the family's stays unless another is better by the margin; CNS itself runs with the
+defaults.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.lab import DEFAULTS
+from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.method import Method
 from benchmarks.ours import RANDOM, Ours
 from benchmarks.peers.loop import Recipe
@@ -27,7 +27,7 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 
 
 @dataclass(frozen=True)
-class Contender:
+class TunableMethod:
     """A method with something to tune.
 
     Attributes:
@@ -35,7 +35,7 @@ class Contender:
         build: Settings -> method.
         first: Settings tried first.
         then: (best of them, steps) -> settings tried afterwards.
-        after: Contender whose chosen settings the first ones are added to, or "".
+        after: Method whose chosen settings the first ones are added to, or "".
         default: The first setting that stays unless another is better by a margin; None = the best is taken.
     """
 
@@ -47,7 +47,9 @@ class Contender:
     default: Settings | None = None
 
 
-def _peer(name: str, build: Callable[[Settings], Method], *rates: float, strengths: Sequence[float] = ()) -> Contender:
+def _peer(
+    name: str, build: Callable[[Settings], Method], *rates: float, strengths: Sequence[float] = ()
+) -> TunableMethod:
     """A peer with three learning rates, and what follows the best of them.
 
     Args:
@@ -67,7 +69,7 @@ def _peer(name: str, build: Callable[[Settings], Method], *rates: float, strengt
             *({**best, "lambda": strength} for strength in strengths[1:]),
         ]
 
-    return Contender(name, build, [{"lr": rate, **more} for rate in rates], then)
+    return TunableMethod(name, build, [{"lr": rate, **more} for rate in rates], then)
 
 
 def _recipe(settings: Settings) -> Recipe:
@@ -81,7 +83,7 @@ PEERS = (
     _peer("sequential LoRA", lambda s: SequentialLora(_recipe(s)), 3e-4, 1e-3, 3e-3),
     _peer("C-LoRA", lambda s: CLora(_recipe(s), s["lambda"]), 3e-4, 1e-3, 3e-3, strengths=(1e2, 1e4, 1e6)),
     _peer("LoRA each, set_adapters", lambda s: LoraEach(_recipe(s)), 3e-4, 1e-3, 3e-3),
-    Contender(
+    TunableMethod(
         "LoRA each, merged",
         lambda s: LoraMerged(_recipe(s), s["factor"]),
         [{"factor": factor} for factor in (1.0, 0.7, 0.4, 0.2)],
@@ -90,11 +92,11 @@ PEERS = (
 )
 
 
-def _regularizer(name: str, reg: str, strengths: Sequence[float] = STRENGTHS) -> Contender:
+def _regularizer(name: str, reg: str, strengths: Sequence[float] = STRENGTHS) -> TunableMethod:
     """CNS with another regularizer, tuned in a."""
     first = [{"reg": reg, "reg_strength": a} for a in strengths]
     default = {"reg": reg, "reg_strength": DEFAULTS.reg_strength}
-    return Contender(name, lambda s: Ours(name, **s), first, default=default)
+    return TunableMethod(name, lambda s: Ours(name, **s), first, default=default)
 
 
 # What the frontier draws; `features` is the default, so the tables take the family's strength and not the sweep's.
@@ -102,10 +104,10 @@ OURS = (
     _regularizer("CNS, features", "features"),
     _regularizer("CNS, weights", "weights"),
     _regularizer("CNS, project", "project"),
-    Contender("CNS, project (hard)", lambda s: Ours("CNS, project (hard)", **s), [{"reg": "project-hard"}]),
+    TunableMethod("CNS, project (hard)", lambda s: Ours("CNS, project (hard)", **s), [{"reg": "project-hard"}]),
     _regularizer("CNS, features from the parent", "features-parent", STRENGTHS[1:]),
 )
-BY_NAME = {contender.name: contender for contender in (*OURS, *PEERS)}
+BY_NAME = {tunable.name: tunable for tunable in (*OURS, *PEERS)}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "CNS": {},
     "CNS, no L_reg": {"reg": "none"},
@@ -139,7 +141,7 @@ def row_method(name: str, chosen: Callable[[str], Settings | None]) -> Method | 
 
     Args:
         name: Of `ROWS`.
-        chosen: Settings that the tuning stream chose, by contender.
+        chosen: Settings that the tuning stream chose, by method.
     """
     if name not in TUNED:
         return Ours(name, **ABLATIONS[name])
