@@ -73,8 +73,7 @@ def run_program(request: Request, command: Sequence[str], say: Say) -> BisectRes
                 "nothing was marked",
                 code,
             )
-        found = repo.commit_of(commit)
-        say(f"{commit[:10]} {found.subject}: {answer} ({code})")
+        say(f"{commit[:10]} {repo.commit_of(commit).subject}: {answer} ({code})")
         result = mark(request, answer, [commit], about=commit)
         if result.status != "testing":
             return result
@@ -154,10 +153,9 @@ def run_measured(request: Request, say: Say, progress: Progress | None = None, d
             return mark(request, "bad", [state.bad or ""])
         commit = waiting_for(repo, state)
         value = measure(checker, request, watch, commit).value
-        found = repo.commit_of(commit)
         figure = "cannot be measured" if value is None else f"{watch.name} {value:.4f}"
         answer: Answer = "skip" if value is None else "bad" if watch.is_bad(value) else "good"
-        say(f"{commit[:10]} {found.subject}: {figure}, {answer}")
+        say(f"{commit[:10]} {repo.commit_of(commit).subject}: {figure}, {answer}")
         result = mark(request, answer, [commit], about=commit, value=value)
         if result.status != "testing":
             return result
@@ -205,6 +203,5 @@ def _refuse_if_nothing_to_find(checker: Checker, request: Request, watch: Watch,
             f"{watch.name} is {found.at_birth:.4f} at the good commit {goods[0][:10]} too: expected no value {limit}",
             "cns bisect reset",
         )
-    commit = repo.commit_of(state.bad)
-    say(f"{state.bad[:10]} {commit.subject}: {watch.name} {found.value:.4f}, bad")
+    say(f"{state.bad[:10]} {repo.commit_of(state.bad).subject}: {watch.name} {found.value:.4f}, bad")
     mark(request, "bad", [state.bad], value=found.value)

@@ -46,13 +46,7 @@ def export(
             f"no export as {kind!r} in {dtype!r}: formats are {', '.join(FORMATS)}, dtypes {', '.join(DTYPES)}",
             "cns export --help",
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RegistryError(f"'{folder}' exists and is not an empty folder", "cns export --format diffusers NEW_FOLDER")
-    if not folder.name:
-        raise RegistryError(
-            f"'{folder}' has no name of its own, by which it could be put in place as a whole: expected a new folder",
-            "cns export --format diffusers NEW_FOLDER",
-        )
+    _refuse_unusable(folder)
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
     tree = repo.tree_of(commit)
@@ -65,7 +59,6 @@ def export(
     session.set_tree(tree)
     with new_folder(folder) as building:
         FORMATS[kind].write(session, building, dtype)
-    concepts = session.concepts(tree)
     warnings = () if dtype == "fp32" else (f"{dtype} rounds the concepts' changes; fp32 is exact",)
     return ExportResult(
         folder=folder,
@@ -73,7 +66,17 @@ def export(
         commit=commit,
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        tokens={name: next(iter(concept.rows)) for name, concept in concepts.items()},
+        tokens={name: next(iter(concept.rows)) for name, concept in session.concepts(tree).items()},
         load=FORMATS[kind].loading_lines(folder, dtype),
         warnings=warnings,
     )
+
+
+def _refuse_unusable(folder: Path) -> None:
+    """Refuse a place where no new folder can appear as a whole."""
+    hint = "cns export --format diffusers NEW_FOLDER"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RegistryError(f"'{folder}' exists and is not an empty folder", hint)
+    if not folder.name:
+        why = "has no name of its own, by which it could be put in place as a whole"
+        raise RegistryError(f"'{folder}' {why}: expected a new folder", hint)
