@@ -8,14 +8,35 @@ in its function. A metric of another package is a `cns.metrics.Metric` and has n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from cns.errors import MetricError
-
 if TYPE_CHECKING:  # numpy costs 0.1 s
-    from cns_cli.porcelain.gate.verdicts import Case
+    from cns.errors import MetricError
     from cns_cli.porcelain.scoring.scores import Array, Scores
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known about one concept, or about the whole tree.
+
+    Attributes:
+        before: Scores on the baseline; None where they were not wanted.
+        after: Scores now, of the same images.
+        class_base: Scores of the class noun alone on the base.
+        class_now: Likewise in the tree.
+        drift: Relative squared K/V drift since the baseline.
+        zero_shot: Change of pictures of other things since the base, (P, n).
+        plugins: Metric of another package -> scores on the baseline and now, (P, n), or why there are none.
+    """
+
+    before: Scores | None = None
+    after: Scores | None = None
+    class_base: Scores | None = None
+    class_now: Scores | None = None
+    drift: float | None = None
+    zero_shot: Array | None = None
+    plugins: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +82,16 @@ def _clip_t(scores: Scores) -> Array:
 
 def _there(scores: Array | None, metric: str, judge: str) -> Array:
     if scores is None:
-        raise MetricError(
-            f"{judge} has no score: the base lacks that judge, or neither images nor features of it were kept",
-            metric=metric,
+        raise _not_there(
+            metric, f"{judge} has no score: the base lacks that judge, or neither images nor features of it were kept"
         )
     return scores
+
+
+def _not_there(metric: str, reason: str) -> MetricError:
+    from cns.errors import MetricError
+
+    return MetricError(reason, metric=metric)
 
 
 def _margin(scores: Scores) -> Array:
@@ -73,9 +99,9 @@ def _margin(scores: Scores) -> Array:
     from cns.metrics import confusion_margins
 
     if scores.clip_i is None:
-        raise MetricError("there are no features of its training images in CLIP", metric="margin")
+        raise _not_there("margin", "there are no features of its training images in CLIP")
     if not scores.others:
-        raise MetricError("no other concept to mistake it for: it needs at least two", metric="margin")
+        raise _not_there("margin", "no other concept to mistake it for: it needs at least two")
     return confusion_margins(scores.clip_i, list(scores.others.values()))
 
 
@@ -84,7 +110,7 @@ def _class_drift(case: Case) -> tuple[Array, int]:
     from cns.metrics import class_drift
 
     if case.class_base is None or case.class_now is None:
-        raise MetricError("no picture of the class noun was judged", metric="class-drift")
+        raise _not_there("class-drift", "no picture of the class noun was judged")
     return class_drift(case.class_base.main, case.class_now.main), case.class_now.main.size
 
 
@@ -95,7 +121,7 @@ def _zero_shot(case: Case) -> tuple[Array, int]:
     from cns.gate import paired_drop
 
     if case.zero_shot is None:
-        raise MetricError("no picture of other things was judged", metric="zero-shot")
+        raise _not_there("zero-shot", "no picture of other things was judged")
     return paired_drop(case.zero_shot, np.zeros_like(case.zero_shot)), case.zero_shot.size
 
 

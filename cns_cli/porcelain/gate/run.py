@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.gate.setup import Setup, settle
-from cns_cli.porcelain.gate.verdicts import DOUBLINGS, Case, judge, word, worst
-from cns_cli.porcelain.metrics import METRICS
+from cns_cli.porcelain.gate.verdicts import DOUBLINGS, judge, word, worst
+from cns_cli.porcelain.metrics import METRICS, Case
 from cns_cli.porcelain.models.stored import baseline_tree, kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations

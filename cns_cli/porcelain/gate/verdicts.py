@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cns.errors import MetricError
 from cns.gate import CONFIDENCE, Outcome, Verdict, decide, paired_drop
 from cns_cli.porcelain import answers
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
-from cns_cli.porcelain.metrics import METRICS, grows
-from cns_cli.porcelain.scoring.scores import Array, Scores
+from cns_cli.porcelain.metrics import METRICS, Case, grows
+from cns_cli.porcelain.scoring.scores import Array
 
 DOUBLINGS = 2
 """How often an undecided check doubles its images before it says so."""
@@ -27,29 +27,6 @@ DOUBLINGS = 2
 LOOKS = DOUBLINGS + 1
 LEVEL = 1 - (1 - CONFIDENCE) / LOOKS
 ORDER = (Outcome.FORGOT, Outcome.INCONCLUSIVE, Outcome.KEPT)
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is known about one concept, or about the whole tree.
-
-    Attributes:
-        before: Scores on the baseline; None where they were not wanted.
-        after: Scores now, of the same images.
-        class_base: Scores of the class noun alone on the base.
-        class_now: Likewise in the tree.
-        drift: Relative squared K/V drift since the baseline.
-        zero_shot: Change of pictures of other things since the base, (P, n).
-        plugins: Metric of another package -> scores on the baseline and now, (P, n), or why there are none.
-    """
-
-    before: Scores | None = None
-    after: Scores | None = None
-    class_base: Scores | None = None
-    class_now: Scores | None = None
-    drift: float | None = None
-    zero_shot: Array | None = None
-    plugins: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

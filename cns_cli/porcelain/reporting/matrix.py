@@ -17,8 +17,8 @@ from cns.errors import MetricError
 from cns.gate import studentised_interval
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
-from cns_cli.porcelain.gate.verdicts import Case, judge
-from cns_cli.porcelain.metrics import label_of
+from cns_cli.porcelain.gate.verdicts import judge
+from cns_cli.porcelain.metrics import Case, label_of
 from cns_cli.porcelain.reporting.data import NAMES, Cell, CellVerdict, Drop, MetricTable, Step, Summary
 from cns_cli.porcelain.reporting.scores import Array, LineageScores
 from cns_cli.porcelain.scoring.scores import Scores
