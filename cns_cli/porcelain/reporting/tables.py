@@ -1,6 +1,6 @@
-"""What the template of a page sets beside what `ReportData` says itself: steps of colour, drawings, pairs of words.
+"""What the template of a page sets beside what `ReportData` says itself: steps of colour, curves, pairs of words.
 
-Nothing here is markup but the drawings.
+Nothing here is markup.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-from markupsafe import Markup
 
 from cns_cli import figures
 from cns_cli.porcelain.reporting import drawing, words
@@ -77,16 +75,9 @@ def address(tile: Tile) -> str:
     return f"data:image/webp;base64,{base64.b64encode(tile.data).decode('ascii')}"
 
 
-def curves(data: ReportData, table: MetricTable) -> list[Markup]:
-    """Return each concept's curve over the lineage, all on the same axes."""
-    frame = drawing.frame_of(_values(table), len(data.rows) - 1)
-    return [
-        drawing.panel(
-            frame, _points(data, table, column), table.base[column], table.ceiling[column],
-            words.curve(table, column, concept),
-        )
-        for column, concept in enumerate(data.columns)
-    ]  # fmt: skip
+def frame(data: ReportData, table: MetricTable) -> drawing.Frame:
+    """Return the axes that all curves of a matrix share."""
+    return drawing.frame_of(_values(table), len(data.rows) - 1)
 
 
 def _values(table: MetricTable) -> list[float]:
@@ -95,7 +86,8 @@ def _values(table: MetricTable) -> list[float]:
     return [cell.value for cells in table.cells for cell in cells if cell] + levels
 
 
-def _points(data: ReportData, table: MetricTable, column: int) -> list[drawing.Point]:
+def points(data: ReportData, table: MetricTable, column: int) -> list[drawing.Point]:
+    """Return a concept's curve over the lineage."""
     measured = [(place, cell) for place, cells in enumerate(table.cells) if (cell := cells[column]) is not None]
     told = len(measured) <= TOLD_POINTS
     return [
@@ -108,13 +100,13 @@ def _points(data: ReportData, table: MetricTable, column: int) -> list[drawing.P
     ]  # fmt: skip
 
 
-def lineage(data: ReportData) -> Iterator[tuple[CommitLine, Markup]]:
-    """Yield every commit of the graph with its row of the drawing, newest first."""
+def lineage(data: ReportData) -> Iterator[tuple[CommitLine, drawing.Lanes, int, str]]:
+    """Yield every commit of the graph, newest first, with its row of the drawing, the drawing's width and its kind."""
     lanes = drawing.lay_out([(commit.id, commit.parents) for commit in data.graph])
     used = [lane for row in lanes for lane in (row.lane, *(end for line in (*row.above, *row.below) for end in line))]
     for commit, row in zip(data.graph, lanes, strict=True):
         kind = "head" if commit.id == data.head.id else "merge" if len(commit.parents) > 1 else ""
-        yield commit, drawing.lane_row(row, 1 + max(used), kind)
+        yield commit, row, drawing.LANE * min(1 + max(used), drawing.MAX_LANES) + 4, kind
 
 
 def protocol(data: ReportData) -> list[tuple[str, str]]:
