@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cns_cli import figures
 from cns_cli.porcelain.reporting import drawing, words
-from cns_cli.porcelain.reporting.data import CommitLine, ConceptFacts, MetricTable, ReportData, Tile
+from cns_cli.porcelain.reporting.data import CommitLine, MetricTable, ReportData, Tile
 
 LEVELS = 10
 DRAWN_SIDE = 96  # up to this side a picture is a drawing of few pixels and is enlarged without smoothing
@@ -50,24 +50,6 @@ def drift_scale(data: ReportData) -> Scale:
 def current(data: ReportData) -> list[int]:
     """Return the columns of the concepts that the revision holds."""
     return [place for place, concept in enumerate(data.columns) if concept.current]
-
-
-def headline(data: ReportData) -> list[tuple[str, str, str]]:
-    """Return the figures below the headline: (name, figure, what it means)."""
-    main = data.tables[0] if data.tables else None
-    summary = main.summary if main else None
-    name = main.label if main else "not measured"
-    low, high = (summary.bwt_low, summary.bwt_high) if summary else (None, None)
-    between = "not measured" if low is None else f"{words.signed(low)} to {words.signed(high)}"
-    states = figures.plural(len(data.rows), "state of the model", "states of the model")
-    kept = figures.percent(summary.retention) if summary and summary.retention is not None else "–"
-    return [
-        ("Concepts", str(len(current(data))), states),
-        ("Backward transfer", words.signed(summary.bwt if summary else None), between),
-        ("Forgetting", words.plain(summary.forgetting if summary else None), "best earlier − now"),
-        ("Retention", kept, "of what was learned"),
-        ("Learned gain", words.signed(summary.gain if summary else None), f"{name}, over the class noun"),
-    ]
 
 
 def address(tile: Tile) -> str:
@@ -119,18 +101,6 @@ def protocol(data: ReportData) -> list[tuple[str, str]]:
         ("Largest drop allowed", limits),
         *([("Not shown", hidden)] if data.other_protocols else []),
     ]
-
-
-def training(concept: ConceptFacts) -> list[tuple[str, str]]:
-    """Return how a concept was trained, as recorded."""
-    references = "not known" if concept.references is None else figures.plural(concept.references, "image")
-    kept = "stored in the registry" if concept.photos_kept else "only features are stored"
-    return [
-        ("Concept", concept.id), ("Brought by", concept.commit or "not known"), ("Prompt word", concept.phrase),
-        ("References", f"{references}, {kept}"), ("Baseline (tree)", concept.birth_tree),
-        ("Neurons", f"{concept.neurons:,}" if concept.neurons is not None else "not recorded"),
-        *concept.settings.items(),
-    ]  # fmt: skip
 
 
 def is_digest(value: str) -> bool:
