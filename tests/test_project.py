@@ -34,7 +34,7 @@ def test_wheel_ships_the_packages_the_base_and_nothing_else(tmp_path: Path) -> N
     assert {"model_index.json", "unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors"} <= base
     assert {name for name in names if name.startswith("cns/calibration/")} >= {"cns/calibration/sd.json"}
     report = {name.rpartition("/")[2] for name in names if name.startswith("cns_cli/porcelain/reporting/")}
-    assert {"page.html.jinja", "tables.html.jinja", "page.css"} <= report
+    assert {"page.html.jinja", "tables.html.jinja", "drawing.html.jinja", "page.css"} <= report
     assert not [name for name in names if "__pycache__" in name]
     assert wheel.stat().st_size <= MAX_WHEEL_BYTES
 

@@ -8,9 +8,7 @@ there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +67,6 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     progress = progress or NullProgress()
     repo = Repository.discover(options.start)
     commit = repo.resolve(options.rev)
-    open_session = _opener(repo, options.device)
     data = Collector(repo, commit).collect(options.rev)
     if options.fill:
         from cns_cli.porcelain.reporting.fill import fill
@@ -77,7 +74,7 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
         digest, warnings = fill(repo, data, options.device, options.mlflow_uri, progress)
         data = Collector(repo, commit, list(warnings)).collect(options.rev, digest)
     if options.pictures:
-        data = _with_pictures(data, repo, options, open_session, progress)
+        data = _with_pictures(data, repo, options, progress)
     written = page(data).encode("utf-8")
     write_output(options.start / options.out, written)
     missing = missing_cells(data)
@@ -96,26 +93,16 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     )
 
 
-def _opener(repo: Repository, device: str) -> Callable[[], Session]:
-    """Return what loads the base when it is needed, and no second time."""
-
-    @cache
+def _with_pictures(data: ReportData, repo: Repository, options: ReportOptions, progress: Progress) -> ReportData:
     def opened() -> Session:
         from cns_cli.porcelain.models.session import Session
 
-        return Session.open(repo, device)
+        return Session.open(repo, options.device)
 
-    return opened
-
-
-def _with_pictures(
-    data: ReportData, repo: Repository, options: ReportOptions, open_session: Callable[[], Session], progress: Progress
-) -> ReportData:
     family = known_family(data.family)
     if family is None or not data.columns:
         return data
-    made = Sheets(repo, family, open_session, progress)
-    sheets, told = made.sheets(data, options.images)
+    sheets, told = Sheets(repo, family, opened, progress).sheets(data, options.images)
     left_out = tuple(one for one in told if not one.startswith("no pictures"))
     warnings = tuple(one for one in told if one.startswith("no pictures"))
     return replace(data, sheets=sheets, left_out=data.left_out + left_out, warnings=data.warnings + warnings)

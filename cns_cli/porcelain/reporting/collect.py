@@ -111,7 +111,7 @@ class Collector:
                     commit_id, commit.tree, commit.parents, commit.kind, commit.subject, commit.author, commit.time,
                     refs.get(commit_id, ()), concepts,
                 )  # fmt: skip
-                self._records.setdefault(commit_id, self._record(commit))
+                self._records.setdefault(commit_id, self._quietly(record_data, self.repo, commit) or {})
         except RegistryError as error:
             if not found:
                 raise
@@ -145,18 +145,20 @@ class Collector:
         for commit_id, commit in history.items():  # newest first, so the oldest has the last word
             before = {c for parent in commit.parents if parent in history for c in history[parent].concepts.values()}
             brought |= {concept: commit_id for concept in commit.concepts.values() if concept not in before}
-        facts = [self._concept(one, brought.get(one, ""), one in current, tree) for one in came if one in chosen]
+        facts = [self._concept(one, brought.get(one, ""), tree) for one in came if one in chosen]
         return tuple(one for one in facts if one is not None)
 
-    def _concept(self, concept_id: str, commit: str, current: bool, tree: Tree) -> ConceptFacts | None:
+    def _concept(self, concept_id: str, commit: str, tree: Tree) -> ConceptFacts | None:
         try:
             concept = self.repo.objects.get(concept_id, Concept)
             birth_tree = birth(self.repo.objects, concept_id).id
         except RegistryError as error:
             self.warnings.append(f"a concept is left out: {error.message}")
             return None
-        references = self._quietly(lambda: self.repo.objects.get(concept.references, References))
-        metrics = numbers(self._records.get(commit, {}).get("metrics"))
+        record = self._records.get(commit, {})
+        metrics = numbers(record.get("metrics"))
+        current = concept_id in tree.concepts.values()
+        references = self._quietly(self.repo.objects.get, concept.references, References)
         return ConceptFacts(
             id=concept_id,
             name=concept.name,
@@ -172,7 +174,7 @@ class Collector:
             references=references.count if references else None,
             photos_kept=bool(references and references.images),
             context=self._context(concept, tree) if current else "",
-            settings=_settings(self._records.get(commit, {})),
+            settings=_settings(record),
         )
 
     def _context(self, concept: Concept, tree: Tree) -> str:
@@ -214,14 +216,14 @@ class Collector:
     ) -> dict[tuple[str, str], float]:
         """K/V drift since birth, by commit and concept: 0 at birth, then as evaluated, else as recorded."""
         found: dict[tuple[str, str], float] = {}
-        shown = {column.id: column for column in columns}
+        births = {column.id: column.birth_tree for column in columns}
         for row in rows:
             recorded = numbers(self._records.get(row.id, {}).get("drift"))
             for name, concept in row.concepts.items():
                 value = scores.drift.get((row.tree, concept), recorded.get(name))
-                if concept in shown and row.tree == shown[concept].birth_tree:
+                if births.get(concept) == row.tree:
                     value = 0.0
-                if concept in shown and value is not None:
+                if concept in births and value is not None:
                     found[row.id, concept] = value
         return found
 
@@ -235,17 +237,14 @@ class Collector:
 
     def _tree(self, wanted: str) -> Mapping[str, str]:
         if wanted not in self._trees:
-            found = self._quietly(lambda: self.repo.objects.get(wanted, Tree))
+            found = self._quietly(self.repo.objects.get, wanted, Tree)
             self._trees[wanted] = found.concepts if found else {}
         return self._trees[wanted]
 
-    def _record(self, commit: Commit) -> Mapping[str, Any]:
-        return self._quietly(lambda: record_data(self.repo, commit)) or {}
-
-    def _quietly(self, read: Callable[[], Any]) -> Any:
+    def _quietly(self, read: Callable[..., Any], *what: object) -> Any:
         """What `read` returns; None, and a warning, where it cannot be read."""
         try:
-            return read()
+            return read(*what)
         except RegistryError as error:
             self.warnings.append(error.message)
             return None
@@ -283,8 +282,8 @@ def _settings(record: Mapping[str, Any]) -> dict[str, str]:
     params = record.get("params")
     found = dict(params) if isinstance(params, Mapping) else {}
     found |= {key: record[key] for key in ("seed", "device", "dtype") if key in record}
-    plain = {str(key): value for key, value in found.items() if isinstance(value, (str, int, float)) and value != ""}
     return {
-        key: figures.number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-        for key, value in plain.items()
+        str(key): value if isinstance(value, str) else str(value) if isinstance(value, bool) else figures.number(value)
+        for key, value in found.items()
+        if isinstance(value, (str, int, float)) and value != ""
     }

@@ -237,8 +237,17 @@ class ReportData:
     warnings: tuple[str, ...] = ()
 
     @property
+    def judged(self) -> list[tuple[ConceptFacts, CellVerdict]]:
+        """The concepts that the revision holds, each with its outcome."""
+        return [pair for pair in zip(self.columns, self.outcomes, strict=True) if pair[0].current]
+
+    @property
     def outcome(self) -> CellVerdict:
         """The worst outcome of the concepts that the revision holds; "kept" when there is nothing to forget."""
-        found = {outcome for column, outcome in zip(self.columns, self.outcomes, strict=True) if column.current}
         order: tuple[CellVerdict, ...] = ("forgot", "inconclusive", "unmeasured", "kept")
-        return next((outcome for outcome in order if outcome in found), "kept")
+        return min((outcome for _, outcome in self.judged), key=order.index, default="kept")
+
+    @property
+    def summary(self) -> Summary:
+        """Of the main score; empty where nothing was measured."""
+        return self.tables[0].summary if self.tables else Summary()

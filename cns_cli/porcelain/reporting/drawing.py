@@ -1,33 +1,18 @@
-"""The drawings of a report: pure functions from numbers to inline SVG.
+"""Where the parts of a report's drawings lie: pure functions from numbers to coordinates.
 
-Colours are classes that the page's style sheet fills in, so that dark mode and print need no second drawing. Nothing is
-told by colour alone: lines differ in their dashes, points in their shapes, and the figures stand beside them.
+A drawing's markup is in `drawing.html.jinja`. A coordinate is a float, in the units of its drawing.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from markupsafe import Markup
-
-from cns_cli.output import safe
-
-LANE, ROW, DOT = 16, 52, 5
-MAX_LANES = 12
+LANE, MAX_LANES = 16, 12
 PANEL_WIDTH, PANEL_HEIGHT = 320, 168
 LEFT, RIGHT, TOP, BOTTOM = 34, 80, 12, 22
 NOTE = 13
-FOREST_WIDTH, FOREST_HEIGHT = 180, 26
-
-_ICONS = {
-    "kept": "M5 12.5l4.5 4.5L19 7.5",
-    "forgot": "M7 7l10 10M17 7L7 17",
-    "inconclusive": "M9 9.2a3 3 0 1 1 4.4 2.7c-.9.5-1.4 1-1.4 2.1M12 17.3v.2",
-    "unmeasured": "M7 12h10",
-}
+FOREST_WIDTH, FOREST_MARGIN = 180, 6
 
 
 @dataclass(frozen=True)
@@ -57,13 +42,21 @@ class Frame:
         share = (value - self.low) / (self.high - self.low)
         return PANEL_HEIGHT - BOTTOM - (PANEL_HEIGHT - TOP - BOTTOM) * share
 
+    def grid(self) -> list[float]:
+        """Return the values at full steps that have a line, at most five."""
+        steps = round((self.high - self.low) * 10)
+        return [self.low + step / 10 for step in range(0, steps + 1, -(-steps // 4))]
 
-def icon(outcome: str) -> Markup:
-    """The mark of an outcome: a tick, a cross, a question mark or a bar, in a disc."""
-    return _svg(
-        24, 24, _el("circle", cx=12, cy=12, r=11, cls="disc"), _el("path", d=_ICONS[outcome], cls="mark"),
-        cls=f"icon {outcome}", aria_hidden="true",
-    )  # fmt: skip
+    def notes(self, levels: Sequence[tuple[str, float | None]]) -> list[tuple[str, float, float]]:
+        """Return (name, value, line) of the levels that are known, pushed apart so that none lies over another."""
+        known = sorted((self.y(value), name, value) for name, value in levels if value is not None)
+        notes, free = [], float(TOP)
+        lowest = PANEL_HEIGHT - BOTTOM - NOTE * (len(known) - 1) + 4
+        for place, (y, name, value) in enumerate(known):
+            free = min(max(y + 4, free), lowest + NOTE * place)
+            notes.append((name, value, free))
+            free += NOTE
+        return notes
 
 
 def frame_of(values: Sequence[float], last: int) -> Frame:
@@ -73,142 +66,20 @@ def frame_of(values: Sequence[float], last: int) -> Frame:
     return Frame(last, low, max(high, low + 0.1))
 
 
-def panel(frame: Frame, points: Sequence[Point], base: float | None, ceiling: float | None, label: str) -> Markup:
-    """One concept's score over the lineage, between the base's level and the ceiling.
-
-    Args:
-        frame: Axes.
-        points: In order; a gap between two rows is drawn dashed.
-        base: Level of the class noun alone; None draws none.
-        ceiling: Level of the references; None draws none.
-        label: The whole drawing in words.
-    """
-    lines = [_el("path", d=_line(frame, a, b), cls="curve" if b.row - a.row == 1 else "curve gap")
-             for a, b in pairwise(points)]  # fmt: skip
-    levels = [("ceiling", ceiling), ("score", points[-1].value if points else None), ("base", base)]
-    return _svg(
-        PANEL_WIDTH, PANEL_HEIGHT, *_grid(frame), *_level(frame, base, "base"), *_level(frame, ceiling, "ceiling"),
-        *lines, *(_dot(frame, point) for point in points), *_notes(frame, levels),
-        role="img", aria_label=label, cls="panel",
-    )  # fmt: skip
+def forest_x(drop: float, limit: float) -> float:
+    """Return the column of a drop beside the largest that is allowed; the middle is 0, the right end forgotten most."""
+    share = max(-1.0, min(1.0, drop / max(0.05, limit * 2.5)))
+    return FOREST_WIDTH / 2 + (FOREST_WIDTH / 2 - FOREST_MARGIN) * share
 
 
-def forest(low: float, mean: float, high: float, limit: float, outcome: str) -> Markup:
-    """A drop with its interval beside the largest drop allowed; further right = forgotten more."""
-    span = max(0.05, limit * 2.5)
-    half, middle = FOREST_WIDTH / 2 - 6, FOREST_HEIGHT / 2
-
-    def x(value: float) -> float:
-        return FOREST_WIDTH / 2 + half * max(-1.0, min(1.0, value / span))
-
-    return _svg(
-        FOREST_WIDTH, FOREST_HEIGHT,
-        _el("rect", x=x(-span), y=3, width=x(limit) - x(-span), height=FOREST_HEIGHT - 6, cls="allowed"),
-        _el("line", x1=x(0), x2=x(0), y1=3, y2=FOREST_HEIGHT - 3, cls="zero"),
-        _el("line", x1=x(limit), x2=x(limit), y1=1, y2=FOREST_HEIGHT - 1, cls="limit"),
-        _el("line", x1=x(low), x2=x(high), y1=middle, y2=middle, cls="range"),
-        _el("circle", cx=x(mean), cy=middle, r=4, cls="mean"),
-        cls=f"forest {outcome}", aria_hidden="true",
-    )  # fmt: skip
+def shown_lane(lane: int) -> int:
+    """Return where a lane is drawn: those beyond the last that is shown lie on it."""
+    return min(lane, MAX_LANES - 1)
 
 
-def lane_row(lanes: Lanes, width: int, kind: str) -> Markup:
-    """The lines of one commit's row of the history.
-
-    Args:
-        lanes: Where they run.
-        width: Lanes of the whole drawing.
-        kind: "head", "merge" or "": the shape of the point.
-    """
-    middle = ROW / 2
-    paths = [_lane(one, 0, two, middle, one if one != lanes.lane else two) for one, two in lanes.above]
-    paths += [_lane(one, middle, two, ROW, two if two != lanes.lane else one) for one, two in lanes.below]
-    centre = _lane_x(lanes.lane)
-    dot = _el("circle", cx=centre, cy=middle, r=DOT, cls=f"commit {kind}".strip())
-    ring = _el("circle", cx=centre, cy=middle, r=DOT + 3.5, cls="ring") if kind == "head" else ""
-    side = LANE * min(width, MAX_LANES) + 4
-    return _svg(side, ROW, *paths, ring, dot, width=side, height=ROW, cls="lanes", aria_hidden="true")
-
-
-def _lane(x1: int, y1: float, x2: int, y2: float, lane: int) -> Markup:
-    one, two, bend = _lane_x(x1), _lane_x(x2), (y1 + y2) / 2
-    way = f"V{_n(y2)}" if one == two else f"C{_n(one)} {_n(bend)} {_n(two)} {_n(bend)} {_n(two)} {_n(y2)}"
-    return _el("path", d=f"M{_n(one)} {_n(y1)}{way}", cls=f"lane l{min(lane, MAX_LANES - 1) % 4}")
-
-
-def _lane_x(lane: int) -> float:
-    return LANE * (min(lane, MAX_LANES - 1) + 0.5) + 2
-
-
-def _grid(frame: Frame) -> list[Markup]:
-    """Lines at full steps with their figures, and the first and last row below."""
-    steps = round((frame.high - frame.low) * 10)
-    stride = -(-steps // 4)
-    marks = []
-    for step in range(0, steps + 1, stride):
-        value = frame.low + step / 10
-        y = frame.y(value)
-        marks.append(_el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=y, y2=y, cls="grid"))
-        marks.append(_el("text", f"{value:.1f}", x=LEFT - 6, y=y + 4, cls="tick", text_anchor="end"))
-    for row in sorted({0, frame.last}):
-        y = PANEL_HEIGHT - 6
-        marks.append(_el("text", f"#{row + 1}", x=frame.x(row), y=y, cls="tick", text_anchor="middle"))
-    return marks
-
-
-def _level(frame: Frame, value: float | None, name: str) -> list[Markup]:
-    if value is None:
-        return []
-    y = frame.y(value)
-    return [_el("line", x1=LEFT, x2=PANEL_WIDTH - RIGHT, y1=y, y2=y, cls=f"level {name}")]
-
-
-def _line(frame: Frame, one: Point, two: Point) -> str:
-    return f"M{_n(frame.x(one.row))} {_n(frame.y(one.value))}L{_n(frame.x(two.row))} {_n(frame.y(two.value))}"
-
-
-def _dot(frame: Frame, point: Point) -> Markup:
-    """A disc; at birth a square."""
-    x, y = frame.x(point.row), frame.y(point.value)
-    title = _el("title", point.what)
-    if point.born:
-        return _el("rect", title, x=x - 4, y=y - 4, width=8, height=8, cls="point born")
-    return _el("circle", title, cx=x, cy=y, r=3.5, cls="point")
-
-
-def _notes(frame: Frame, levels: Sequence[tuple[str, float | None]]) -> list[Markup]:
-    """The levels in words at the right edge, pushed apart so that none lies over another."""
-    known = sorted((frame.y(value), name, value) for name, value in levels if value is not None)
-    notes, free = [], float(TOP)
-    lowest = PANEL_HEIGHT - BOTTOM - NOTE * (len(known) - 1) + 4
-    for place, (y, name, value) in enumerate(known):
-        free = min(max(y + 4, free), lowest + NOTE * place)
-        notes.append(_el("text", f"{name} {value:.3f}", x=PANEL_WIDTH - RIGHT + 8, y=free, cls=f"note {name}"))
-        free += NOTE
-    return notes
-
-
-def text(value: object) -> Markup:
-    """Return anything as text of a page, escaped, control and bidi characters made visible; markup stays as it is."""
-    return value if isinstance(value, Markup) else Markup(html.escape(safe(value)))
-
-
-def _svg(width: float, height: float, /, *children: str, **attributes: object) -> Markup:
-    return _el("svg", *children, viewBox=f"0 0 {width} {height}", **attributes)
-
-
-def _el(tag: str, *children: str, **attributes: object) -> Markup:
-    """Return an element of text, markup and attributes: `cls` means class, an underscore a hyphen."""
-    written = "".join(
-        f' {name.replace("cls", "class").replace("_", "-")}="{_n(value) if isinstance(value, float) else text(value)}"'
-        for name, value in attributes.items()
-    )
-    return Markup(f"<{tag}{written}>{''.join(map(text, children))}</{tag}>")  # noqa: S704 (all of it is escaped)
-
-
-def _n(value: float) -> str:
-    """A coordinate: one decimal is finer than a screen's pixel."""
-    return f"{value:.1f}".removesuffix(".0")
+def lane_x(lane: int) -> float:
+    """Return the column of a lane."""
+    return LANE * (shown_lane(lane) + 0.5) + 2
 
 
 @dataclass(frozen=True)

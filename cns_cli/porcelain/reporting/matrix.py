@@ -26,6 +26,9 @@ from cns_cli.porcelain.scoring.scores import Scores
 Levels = Mapping[str, tuple[float | None, ...]]
 """Metric -> a level of each concept."""
 
+Row = Sequence[Array | None]
+"""The scores of each concept, shape (P, n); None where nothing is stored."""
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -102,40 +105,40 @@ def worst_steps(table: MetricTable, commits: Sequence[str], axes: Axes) -> tuple
 def _table(
     axes: Axes, scores: LineageScores, metric: str, base: Levels, ceiling: Levels, limits: Thresholds
 ) -> MetricTable:
-    columns = range(len(axes.concepts))
+    def stored(tree: str, concept: str) -> Array | None:
+        return scores.by_pair.get((tree, concept), {}).get(metric)
+
     label = label_of(NAMES[metric])
-    born = [_array(scores, axes.births[j], axes.concepts[j], metric) for j in columns]
-    nouns = [scores.by_noun.get(axes.concepts[j], {}).get(metric) for j in columns]
-    levels = tuple(float(noun.mean()) if noun is not None else _level(base, metric, j) for j, noun in enumerate(nouns))
-    cells = tuple(
-        tuple(
-            _cell(_array(scores, tree, axes.concepts[j], metric), born[j]) if axes.concepts[j] in held else None
-            for j in columns
-        )
+    unknown = (None,) * len(axes.concepts)
+    born = [stored(tree, concept) for tree, concept in zip(axes.births, axes.concepts, strict=True)]
+    nouns = [scores.by_noun.get(concept, {}).get(metric) for concept in axes.concepts]
+    rows = [
+        [stored(tree, concept) if concept in held else None for concept in axes.concepts]
         for tree, held in zip(axes.trees, axes.holds, strict=True)
+    ]
+    levels = tuple(
+        level if noun is None else float(noun.mean())
+        for noun, level in zip(nouns, base.get(metric, unknown), strict=True)
     )
     return MetricTable(
         metric=metric,
         label=label[0].upper() + label[1:],
-        cells=cells,
+        cells=tuple(tuple(map(_cell, row, born)) for row in rows),
         base=levels,
-        ceiling=tuple(_level(ceiling, metric, j) for j in columns),
-        born=tuple(_cell(one, one) for one in born),
-        drops=_drops(axes, scores, metric, limits) if NAMES[metric] in limits.metrics else (),
-        summary=_summary(axes, scores, metric, levels),
+        ceiling=ceiling.get(metric, unknown),
+        born=tuple(map(_cell, born, born)),
+        drops=_drops(axes, metric, born, rows[-1], limits) if NAMES[metric] in limits.metrics else (),
+        summary=_summary(axes, born, nouns, rows, levels),
     )
 
 
-def _drops(axes: Axes, scores: LineageScores, metric: str, limits: Thresholds) -> tuple[Drop | None, ...]:
+def _drops(axes: Axes, metric: str, born: Row, now: Row, limits: Thresholds) -> tuple[Drop | None, ...]:
     """Judge all current concepts together, by the very function that `cns check` decides with."""
-    cases = {}
-    for column in axes.current:
-        concept = axes.concepts[column]
-        pair = _shared(
-            _array(scores, axes.births[column], concept, metric), _array(scores, axes.trees[-1], concept, metric)
-        )
-        if pair is not None:
-            cases[concept] = Case(before=_only(metric, pair[0]), after=_only(metric, pair[1]))
+    cases = {
+        concept: Case(before=_only(metric, pair[0]), after=_only(metric, pair[1]))
+        for concept, before, after in zip(axes.concepts, born, now, strict=True)
+        if (pair := _shared(before, after)) is not None
+    }
     results = judge(cases, [NAMES[metric]], limits) if cases else {}
     return tuple(_drop(results[concept][0]) if concept in results else None for concept in axes.concepts)
 
@@ -151,67 +154,59 @@ def _drop(result: MetricResult) -> Drop | None:
     return Drop(result.drop, result.low, result.high, result.verdict, result.why)
 
 
-def _summary(axes: Axes, scores: LineageScores, metric: str, base: Sequence[float | None]) -> Summary:
+def _summary(axes: Axes, born: Row, nouns: Row, rows: Sequence[Row], base: Sequence[float | None]) -> Summary:
     """Add up the matrix over the current concepts."""
-    square, missing = _square(axes, scores, metric)
-    levels = [base[column] for column in axes.current]
+    square, missing = _square(axes, born, rows)
     if square is None:
         return Summary(missing=missing)
     # The revision may have come after the last birth: then it is a row of its own, with a concept that nobody reads.
-    padded = np.asarray([*(np.nan if level is None else level for level in levels), 0.0])[: len(square)]
-    learned = np.asarray([*(_learned(axes, scores, metric, column) for column in axes.current), False])[: len(square)]
-    mean = square.mean(2)
+    levels = np.asarray([*(base[column] for column in axes.current), 0.0][: len(square)], dtype=np.float64)
+    learned = np.asarray([*(_learned(nouns[column], born[column]) for column in axes.current), False][: len(square)])
     ends = _without_middle(square)
-    known = not np.isnan(padded).any()
     low, high = _interval(ends)
+    mean, known = ends.mean(2), not np.isnan(levels).any()
     return Summary(
-        bwt=_figure(lambda: bwt(ends.mean(2))),
+        bwt=_figure(lambda: bwt(mean)),
         bwt_low=low,
         bwt_high=high,
-        forgetting=_figure(lambda: forgetting(mean)) if not missing else None,
-        retention=_figure(lambda: retention(ends.mean(2), padded, learned)) if known else None,
-        gain=_figure(lambda: float(learned_gain(ends.mean(2), padded)[: len(levels)].mean())) if known else None,
+        forgetting=_figure(lambda: forgetting(square.mean(2))) if not missing else None,
+        retention=_figure(lambda: retention(mean, levels, learned)) if known else None,
+        gain=_figure(lambda: learned_gain(mean, levels)[: len(axes.current)].mean()) if known else None,
         missing=missing,
     )
 
 
-def _square(axes: Axes, scores: LineageScores, metric: str) -> tuple[Array | None, int]:
+def _square(axes: Axes, born: Row, rows: Sequence[Row]) -> tuple[Array | None, int]:
     """R of the current concepts in the rows of their births, shape (T, T, P); NaN where not measured.
 
     The diagonal is the score of each concept on its own baseline and the last row is the revision. Returns None for R
     where the diagonal or the last row has a gap, and the number of gaps on or below the diagonal.
     """
-    current = axes.current
-    rows = [axes.born_row(column) for column in current]
-    later = len(axes.trees) - 1
-    extra = not rows or axes.trees[rows[-1]] != axes.trees[later]
-    size = len(current) + extra
+    births = [axes.born_row(column) for column in axes.current]
+    extra = not births or axes.trees[births[-1]] != axes.trees[-1]
+    size = len(births) + extra
     values: dict[tuple[int, int], Array | None] = {}
-    for j, column in enumerate(current):
-        concept = axes.concepts[column]
-        born = _array(scores, axes.births[column], concept, metric)
-        now = _array(scores, axes.trees[later], concept, metric)
-        values[j, j], values[size - 1, j] = _shared(born, now) or (born, now)
-        for i in range(j + 1, size - 1):
-            values[i, j] = _array(scores, axes.trees[rows[i]], concept, metric)
+    for j, column in enumerate(axes.current):
+        ends = born[column], rows[-1][column]
+        values[j, j], values[size - 1, j] = _shared(*ends) or ends
+        values |= {(i, j): rows[births[i]][column] for i in range(j + 1, size - 1)}
     missing = sum(value is None for value in values.values())
-    ends = [values[key] for j in range(len(current)) for key in ((j, j), (size - 1, j))]
+    gap = any(values[key] is None for j in range(len(births)) for key in ((j, j), (size - 1, j)))
     prompts = {len(value) for value in values.values() if value is not None}
-    if not current or len(prompts) != 1 or any(value is None for value in ends):
+    if gap or len(prompts) != 1:
         return None, missing
     square = np.full((size, size, prompts.pop()), np.nan)
     for (i, j), value in values.items():
         if value is not None:
             square[i, j] = value.mean(1)
     if extra:
-        square[size - 1, size - 1] = 0.0
+        square[-1, -1] = 0.0
     return square, missing
 
 
-def _learned(axes: Axes, scores: LineageScores, metric: str, column: int) -> bool:
+def _learned(noun: Array | None, born: Array | None) -> bool:
     """Whether a concept was learned at all; taken for granted where the class noun's own images were not scored."""
-    concept = axes.concepts[column]
-    pair = _shared(scores.by_noun.get(concept, {}).get(metric), _array(scores, axes.births[column], concept, metric))
+    pair = _shared(noun, born)
     return pair is None or is_learned((pair[1] - pair[0]).mean(1))
 
 
@@ -238,10 +233,6 @@ def _figure(compute: Callable[[], float]) -> float | None:
         return None
 
 
-def _array(scores: LineageScores, tree: str, concept: str, metric: str) -> Array | None:
-    return scores.by_pair.get((tree, concept), {}).get(metric)
-
-
 def _shared(before: Array | None, after: Array | None) -> tuple[Array, Array] | None:
     """Both cut to the images that they share; None where one is not there or the prompts differ."""
     if before is None or after is None or len(before) != len(after):
@@ -256,8 +247,3 @@ def _cell(scores: Array | None, born: Array | None) -> Cell | None:
     pair = _shared(born, scores)
     change = None if pair is None else float((pair[1] - pair[0]).mean())
     return Cell(float(scores.mean()), change, *scores.shape)
-
-
-def _level(levels: Levels, metric: str, column: int) -> float | None:
-    found = levels.get(metric, ())
-    return found[column] if column < len(found) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -18,8 +19,10 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
+from markupsafe import Markup
 
 from cns_cli import figures
+from cns_cli.output import safe
 from cns_cli.porcelain.reporting import drawing, tables, words
 from cns_cli.porcelain.reporting.data import ReportData
 
@@ -49,13 +52,22 @@ def page(data: ReportData) -> str:
 
 @cache
 def _template() -> Template:
-    """The template, with what it may call; whatever it writes passes `drawing.text`."""
+    """The template, with what it may call; whatever it writes passes `_text`."""
     environment = Environment(
         loader=PackageLoader("cns_cli.porcelain.reporting", ""),
         autoescape=True,
-        finalize=drawing.text,
+        finalize=_text,
         undefined=StrictUndefined,
         extensions=[Layout],
     )
     environment.globals |= {"drawing": drawing, "figures": figures, "tables": tables, "words": words, "zip": zip}
     return environment.get_template("page.html.jinja")
+
+
+def _text(value: object) -> Markup:
+    """Escaped, control and bidi characters made visible; markup stays, and a float is a drawing's coordinate."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, float):
+        value = f"{value:.1f}".removesuffix(".0")  # one decimal is finer than a screen's pixel
+    return Markup(html.escape(safe(value)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,7 @@ def overlaps(
         records: What was recorded with each of them.
         warnings: Told of what cannot be read; such a pair is left out.
     """
-    masks: dict[int, codec.Delta | None] = {}
+    masks = cache(lambda place: _mask(repo, columns[place].id, warnings))
     found: dict[ColumnPair, float] = {}
     current = [place for place, column in enumerate(columns) if column.current]
     for later in current:
@@ -183,10 +184,7 @@ def overlaps(
                 found[later, earlier] = share
                 found[earlier, later] = min(1.0, share * sizes[0] / sizes[1])
                 continue
-            for place in (earlier, later):
-                if place not in masks:
-                    masks[place] = _mask(repo, columns[place].id, warnings)
-            one, other = masks[earlier], masks[later]
+            one, other = masks(earlier), masks(later)
             if one is not None and other is not None:
                 found[earlier, later] = codec.overlap(one, other)
                 found[later, earlier] = codec.overlap(other, one)

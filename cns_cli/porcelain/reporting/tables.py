@@ -1,6 +1,6 @@
-"""What the template of a page sets beside what `ReportData` says itself: steps of colour, drawings, pairs of words.
+"""What the template of a page sets beside what `ReportData` says itself: steps of colour, curves, pairs of words.
 
-Nothing here is markup but the drawings.
+Nothing here is markup.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from cns_cli import figures
 from cns_cli.porcelain.reporting import drawing, words
-from cns_cli.porcelain.reporting.data import CommitLine, ConceptFacts, MetricTable, ReportData, Tile
+from cns_cli.porcelain.reporting.data import CommitLine, MetricTable, ReportData, Tile
 
 LEVELS = 10
 DRAWN_SIDE = 96  # up to this side a picture is a drawing of few pixels and is enlarged without smoothing
@@ -54,39 +52,14 @@ def current(data: ReportData) -> list[int]:
     return [place for place, concept in enumerate(data.columns) if concept.current]
 
 
-def headline(data: ReportData) -> list[tuple[str, str, str]]:
-    """Return the figures below the headline: (name, figure, what it means)."""
-    main = data.tables[0] if data.tables else None
-    summary = main.summary if main else None
-    name = main.label if main else "not measured"
-    low, high = (summary.bwt_low, summary.bwt_high) if summary else (None, None)
-    between = "not measured" if low is None else f"{words.signed(low)} to {words.signed(high)}"
-    states = figures.plural(len(data.rows), "state of the model", "states of the model")
-    kept = figures.percent(summary.retention) if summary and summary.retention is not None else "–"
-    return [
-        ("Concepts", str(len(current(data))), states),
-        ("Backward transfer", words.signed(summary.bwt if summary else None), between),
-        ("Forgetting", words.plain(summary.forgetting if summary else None), "best earlier − now"),
-        ("Retention", kept, "of what was learned"),
-        ("Learned gain", words.signed(summary.gain if summary else None), f"{name}, over the class noun"),
-    ]
-
-
 def address(tile: Tile) -> str:
     """Return a picture as an address that needs no network."""
     return f"data:image/webp;base64,{base64.b64encode(tile.data).decode('ascii')}"
 
 
-def curves(data: ReportData, table: MetricTable) -> list[Markup]:
-    """Return each concept's curve over the lineage, all on the same axes."""
-    frame = drawing.frame_of(_values(table), len(data.rows) - 1)
-    return [
-        drawing.panel(
-            frame, _points(data, table, column), table.base[column], table.ceiling[column],
-            words.curve(table, column, concept),
-        )
-        for column, concept in enumerate(data.columns)
-    ]  # fmt: skip
+def frame(data: ReportData, table: MetricTable) -> drawing.Frame:
+    """Return the axes that all curves of a matrix share."""
+    return drawing.frame_of(_values(table), len(data.rows) - 1)
 
 
 def _values(table: MetricTable) -> list[float]:
@@ -95,7 +68,8 @@ def _values(table: MetricTable) -> list[float]:
     return [cell.value for cells in table.cells for cell in cells if cell] + levels
 
 
-def _points(data: ReportData, table: MetricTable, column: int) -> list[drawing.Point]:
+def points(data: ReportData, table: MetricTable, column: int) -> list[drawing.Point]:
+    """Return a concept's curve over the lineage."""
     measured = [(place, cell) for place, cells in enumerate(table.cells) if (cell := cells[column]) is not None]
     told = len(measured) <= TOLD_POINTS
     return [
@@ -108,13 +82,13 @@ def _points(data: ReportData, table: MetricTable, column: int) -> list[drawing.P
     ]  # fmt: skip
 
 
-def lineage(data: ReportData) -> Iterator[tuple[CommitLine, Markup]]:
-    """Yield every commit of the graph with its row of the drawing, newest first."""
+def lineage(data: ReportData) -> Iterator[tuple[CommitLine, drawing.Lanes, int, str]]:
+    """Yield every commit of the graph, newest first, with its row of the drawing, the drawing's width and its kind."""
     lanes = drawing.lay_out([(commit.id, commit.parents) for commit in data.graph])
     used = [lane for row in lanes for lane in (row.lane, *(end for line in (*row.above, *row.below) for end in line))]
     for commit, row in zip(data.graph, lanes, strict=True):
         kind = "head" if commit.id == data.head.id else "merge" if len(commit.parents) > 1 else ""
-        yield commit, drawing.lane_row(row, 1 + max(used), kind)
+        yield commit, row, drawing.LANE * min(1 + max(used), drawing.MAX_LANES) + 4, kind
 
 
 def protocol(data: ReportData) -> list[tuple[str, str]]:
@@ -127,18 +101,6 @@ def protocol(data: ReportData) -> list[tuple[str, str]]:
         ("Largest drop allowed", limits),
         *([("Not shown", hidden)] if data.other_protocols else []),
     ]
-
-
-def training(concept: ConceptFacts) -> list[tuple[str, str]]:
-    """Return how a concept was trained, as recorded."""
-    references = "not known" if concept.references is None else figures.plural(concept.references, "image")
-    kept = "stored in the registry" if concept.photos_kept else "only features are stored"
-    return [
-        ("Concept", concept.id), ("Brought by", concept.commit or "not known"), ("Prompt word", concept.phrase),
-        ("References", f"{references}, {kept}"), ("Baseline (tree)", concept.birth_tree),
-        ("Neurons", f"{concept.neurons:,}" if concept.neurons is not None else "not recorded"),
-        *concept.settings.items(),
-    ]  # fmt: skip
 
 
 def is_digest(value: str) -> bool:

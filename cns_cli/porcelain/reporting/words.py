@@ -11,27 +11,27 @@ OUTCOMES = {"kept": "kept", "forgot": "forgot", "inconclusive": "not decided", "
 NAMED = 3
 
 
-def signed(value: float | None, digits: int = 3) -> str:
-    """Write a change with its sign, a real minus; `-` for none."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+def signed(value: float | None) -> str:
+    """Write a change with its sign, a real minus; `–` for none."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
-def plain(value: float | None, digits: int = 3) -> str:
+def plain(value: float | None) -> str:
     """Write a score; `–` for none."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "–" if value is None else f"{value:.3f}".replace("-", "−")
 
 
-def listed(names: Sequence[str], most: int = NAMED) -> str:
+def listed(names: Sequence[str]) -> str:
     """Write names as a sentence does: `rex, pip and 2 more`."""
-    shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
+    shown = list(names[:NAMED]) + ([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def verdict(data: ReportData) -> str:
     """Return the headline."""
-    current = [(column, found) for column, found in zip(data.columns, data.outcomes, strict=True) if column.current]
-    names = {outcome: [column.name for column, found in current if found == outcome] for outcome in OUTCOMES}
-    if not current:
+    names = {outcome: [column.name for column, found in data.judged if found == outcome] for outcome in OUTCOMES}
+    count = len(data.judged)
+    if not count:
         return "No concept yet: there is nothing to forget"
     if names["forgot"]:
         return f"This model forgot {listed(names['forgot'])}"
@@ -39,17 +39,16 @@ def verdict(data: ReportData) -> str:
         return f"Not decided: {listed(names['inconclusive'])} may have been forgotten"
     if names["unmeasured"]:
         return f"Not measured yet: {listed(names['unmeasured'])}"
-    if len(current) > NAMED:
-        return f"Nothing was forgotten: all {len(current)} concepts are kept"
-    return f"Nothing was forgotten: {listed(names['kept'])} {'is' if len(current) == 1 else 'are'} kept"
+    if count > NAMED:
+        return f"Nothing was forgotten: all {count} concepts are kept"
+    return f"Nothing was forgotten: {listed(names['kept'])} {'is' if count == 1 else 'are'} kept"
 
 
 def next_commands(data: ReportData) -> list[tuple[str, str]]:
     """Return what to type where something was not measured, each with what it gives."""
-    current = [found for column, found in zip(data.columns, data.outcomes, strict=True) if column.current]
     rev = "" if data.rev == "HEAD" else f" {figures.short_id(data.head.id)}"
     found = []
-    if {"unmeasured", "inconclusive"} & set(current):
+    if {"unmeasured", "inconclusive"} & {outcome for _, outcome in data.judged}:
         found.append((f"cns check{rev}", "judges every concept of this model against its baseline"))
     if missing_cells(data):
         found.append((f"cns report{rev} --fill", "also scores every state of the lineage"))
@@ -99,7 +98,8 @@ def curve(table: MetricTable, column: int, concept: ConceptFacts) -> str:
     """Say a concept's curve in words, for those who cannot see it."""
     points = [(row, cells[column]) for row, cells in enumerate(table.cells)]
     said = [f"#{row + 1}: {cell.value:.3f}" for row, cell in points if cell is not None]
-    born = f"at birth {plain(table.born[column].value)}; " if (table.born[column]) is not None else ""  # type: ignore[union-attr]
+    birth = table.born[column]
+    born = f"at birth {plain(birth.value)}; " if birth else ""
     shown = said if len(said) <= 12 else [*said[:5], "…", *said[-5:]]
     levels = f"base {plain(table.base[column])}, ceiling {plain(table.ceiling[column])}"
     return f"{table.label} of {concept.name}: {born}{', '.join(shown) or 'not measured'}; {levels}"
