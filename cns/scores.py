@@ -8,13 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cns.denoising import Denoiser, NoisedBatch
-    from cns.selection import Score, Scores
+
+
+Scores: TypeAlias = "dict[str, Tensor]"
+"""Matrix name -> score, shape (O, I), float32, finite, >= 0, CPU.
+
+Within a row the order counts; between rows, how far a score stands above its row's mean.
+"""
+
+
+class Score(Protocol):
+    """How strongly each weight answers to some prompts."""
+
+    def __call__(self, denoiser: Denoiser, prompts: Sequence[str], batches: Sequence[NoisedBatch], /) -> Scores:
+        """Score every K/V weight.
+
+        Args:
+            denoiser: The model, with the concept's token installed.
+            prompts: Prompts whose features are scored.
+            batches: Noised latents with prompts of their own, for scores that need the loss; others ignore it.
+        """
+        ...
 
 
 @dataclass(frozen=True)

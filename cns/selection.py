@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,30 +29,11 @@ from cns import extensions
 from cns.denoising import Denoiser, NoisedBatch
 from cns.errors import SettingsError
 from cns.scores import BUILT_IN
+from cns.scores import Score as Score
+from cns.scores import Scores as Scores
 from cns.scores import fisher as fisher
 from cns.scores import gradient as gradient
 from cns.scores import wanda as wanda
-
-Scores = dict[str, Tensor]
-"""Matrix name -> score, shape (O, I), float32, finite, >= 0, CPU.
-
-Within a row the order counts; between rows, how far a score stands above its row's mean.
-"""
-
-
-class Score(Protocol):
-    """How strongly each weight answers to some prompts."""
-
-    def __call__(self, denoiser: Denoiser, prompts: Sequence[str], batches: Sequence[NoisedBatch], /) -> Scores:
-        """Score every K/V weight.
-
-        Args:
-            denoiser: The model, with the concept's token installed.
-            prompts: Prompts whose features are scored.
-            batches: Noised latents with prompts of their own, for scores that need the loss; others ignore it.
-        """
-        ...
-
 
 SCORES: dict[str, Score] = {name: score.function for name, score in BUILT_IN.items()}
 """Name on the command line -> score."""
