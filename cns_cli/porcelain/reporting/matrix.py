@@ -73,14 +73,10 @@ def metric_tables(
 
 def outcomes(tables: Sequence[MetricTable], axes: Axes) -> tuple[CellVerdict, ...]:
     """Return one outcome a column: forgotten by one metric is forgotten, kept must be kept by all."""
-    judged = [table for table in tables if table.drops]
     order: tuple[CellVerdict, ...] = ("forgot", "unmeasured", "inconclusive", "kept")
-    found: list[CellVerdict] = []
-    for column in range(len(axes.concepts)):
-        drops = [table.drops[column] for table in judged]
-        seen = {drop.outcome if drop else "unmeasured" for drop in drops} or {"unmeasured"}
-        found.append(next(outcome for outcome in order if outcome in seen))
-    return tuple(found)
+    judged = [[drop.outcome if drop else "unmeasured" for drop in table.drops] for table in tables if table.drops]
+    found = zip(*judged, strict=True) if judged else [("unmeasured",)] * len(axes.concepts)
+    return tuple(min(column, key=order.index) for column in found)
 
 
 def worst_steps(table: MetricTable, commits: Sequence[str], axes: Axes) -> tuple[Step | None, ...]:
