@@ -6,6 +6,7 @@ Loaded when a cell is first computed, so that making tables costs nothing.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +121,10 @@ class Setup:
     def peer_steps(self) -> int:
         """Batches of a peer: as many as ours take for warm-up and finetuning."""
         return self.size.steps + self.size.warmup_steps
+
+    def trains_twice(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a method's settings ask for more batches than that, which is twice as many."""
+        return bool(settings.get("steps", 0) > self.peer_steps)
 
     def facts(self, stream: str, **more: Any) -> dict[str, Any]:
         """What every cell hangs on besides its method: the stream's file and the default settings."""

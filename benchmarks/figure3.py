@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.concept_stream import Concept, training_seed
 from benchmarks.experiment_setup import DEFAULTS, Setup
 from benchmarks.ours import Ours
+from benchmarks.trainer import silent
 from benchmarks.work import Job
 from cns import selection
 from cns.denoising import Denoiser, NoisedBatch
@@ -60,7 +61,7 @@ def overlaps(setup: Setup, score: str) -> Cell:
     active = []
     for number, prompt in enumerate(prompts):
         vote = Vote(score, DEFAULTS.general_ratio, 1.0, seed=number)
-        active.append(find_general_neurons(trainer.model, [prompt], vote, _silent))
+        active.append(find_general_neurons(trainer.model, [prompt], vote, silent))
     found: Cell = {name: [] for name in VOTES}
     for count in setup.size.calibration:
         for name, vote_share in VOTES.items():
@@ -108,7 +109,3 @@ class _Recorder:
 def mean_curve(cell: Cell, vote: str) -> list[float]:
     """Mean over the concepts, for each number of prompts."""
     return [float(np.mean(row)) for row in cell[vote]]
-
-
-def _silent(stage: str, done: int, total: int, **numbers: float) -> None:
-    """Say nothing."""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.report import Cell
 from cns.gate import studentised_interval
 
 MISSING = "missing"
@@ -41,6 +42,11 @@ def plain(rows: Mapping[str, ByOrder]) -> dict[str, str]:
 def means(rows: Mapping[str, ByOrder]) -> dict[str, str]:
     """A column of means without intervals, where orders differ more than methods do."""
     return {name: f"{np.mean(list(row.values())):.3f}" if row else MISSING for name, row in rows.items()}
+
+
+def table_rows(names: Sequence[str], columns: Collection[Mapping[str, str]]) -> list[list[Cell]]:
+    """The rows of a table: each name, and what every column has for it."""
+    return [[name, *(column[name] for column in columns)] for name in names]
 
 
 def half_width(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from benchmarks.compared_methods import ABLATIONS, OURS, PEERS, ROWS, TUNED
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
 from benchmarks.paper import Paper
-from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown
+from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown, table_rows
 from benchmarks.report import Cell, Report, Table
 from benchmarks.stream_tables import IMAGE_NAMES, TOGETHER_NAMES, intervals, stream_report
 from benchmarks.tuning import MARGIN
@@ -104,10 +104,8 @@ def singles_report(paper: Paper) -> Report:
         columns[label] = marked(figures_of(cells, partial(_mean, score)))
     for score in ("diversity", "copying"):
         columns[score] = plain(figures_of(cells, partial(_mean, score)))
-    rows: list[list[Cell]] = []
-    for name in ROWS:
-        paper_s = [f"{value:.2f}" for value in PAPER[name][:2]] if name in PAPER else ["", ""]
-        rows.append([name, *(column[name] for column in columns.values()), *paper_s])
+    paper_s = [{name: f"{PAPER[name][place]:.2f}" if name in PAPER else "" for name in ROWS} for place in (0, 1)]
+    rows = table_rows(ROWS, [*columns.values(), *paper_s])
     note = (
         f"{paper.setup.size.singles} concepts, each learned on the bare base. {intervals(cells, paper)} *Gain*: "
         "identity less the noun alone on the base. Where nothing was learned before, *CNS, project* is CNS. "
@@ -133,7 +131,7 @@ def _by_class(paper: Paper, cells: Cells) -> list[Table]:
         for score, label in (("identity", "identity"), ("clip_t", "CLIP-T"))
         for sort, names in (("known", known), ("new", new))
     }
-    rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
+    rows = table_rows(ROWS, columns.values())
     note = (
         f"The same, apart: {len(known)} concepts of classes that the base knows, and of those that it never saw "
         f"({', '.join(sorted(new))})."
@@ -160,9 +158,10 @@ def multi_report(paper: Paper) -> Report:
             found = best_and_below(column)
             if found is not None:
                 below[label] += "CNS" in found[1]
-        rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
-        tables.append(Table(f"Several concepts: {kind}", ["method", *columns], rows, ""))
-    rows = [[name, *_fused(cells[name]), *(PAPER[name][2:] if name in PAPER else [""] * 4)] for name in ROWS]
+        tables.append(Table(f"Several concepts: {kind}", ["method", *columns], table_rows(ROWS, columns.values()), ""))
+    rows: list[list[Cell]] = [
+        [name, *_fused(cells[name]), *(PAPER[name][2:] if name in PAPER else [""] * 4)] for name in ROWS
+    ]
     columns_ = ["method", "MiB", "s", "paper CLIP-I", "paper CLIP-T", "paper MB (GPU/CPU)", "paper s"]
     note = (
         "*MiB*, *s*: tensors that must be held, and time that it takes, before a pair or a triple can be drawn, beyond "

@@ -21,8 +21,7 @@ def job(setup: Setup, method: Method, seed: int) -> Job:
     """The cell of one method and one seed."""
     concepts = [concept.name for concept in single_concepts(setup)]
     facts = setup.facts(STREAM, method=dict(method.settings), drawn=setup.drawing(STREAM), seed=seed, concepts=concepts)
-    twice = method.settings.get("steps", 0) > setup.peer_steps
-    cost = float(len(concepts)) * (2.2 if twice else 1.2)
+    cost = float(len(concepts)) * (2.2 if setup.trains_twice(method.settings) else 1.2)
     return Job(f"singles {seed}: {method.name}", facts, partial(learn_alone, setup, method, seed), cost)
 
 

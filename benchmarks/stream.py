@@ -18,12 +18,11 @@ def job(setup: Setup, method: Method, order: int) -> Job:
     facts = setup.facts(
         STREAM, method=dict(method.settings), drawn=setup.drawing(STREAM), order=order, count=setup.size.stream
     )
-    twice = method.settings.get("steps", 0) > setup.peer_steps
     return Job(
         f"stream {order}: {method.name}",
         facts,
         partial(_learn, setup, method, order),
-        setup.size.stream * (2.4 if twice else 1.4),
+        setup.size.stream * (2.4 if setup.trains_twice(method.settings) else 1.4),
     )
 
 

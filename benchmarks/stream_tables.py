@@ -24,6 +24,7 @@ from benchmarks.paper_stats import (
     on_common_orders,
     plain,
     shown,
+    table_rows,
 )
 from benchmarks.report import Cell, Report, Table
 
@@ -69,8 +70,8 @@ def stream_report(paper: Paper) -> Report:
     tables = []
     for score in GAINS:
         columns = _columns(summaries, [key.format(score) for key in LINEAGE])
-        rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values())] for name in ROWS]
         heads = [key.replace(f" {score}", "") for key in columns]
+        rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
     tables += [_rest(paper, cells, summaries), _places_table(cells), _cost_table(cells)]
     energy = energy_table(cells)
@@ -81,7 +82,7 @@ def _rest(paper: Paper, cells: Cells, summaries: Cells) -> Table:
     """Other scores, and the plot of the first concept."""
     columns = _columns(summaries, ["final lite_i", "bwt lite_i", "final clip_t", "bwt clip_t"])
     drift = plain(figures_of(summaries, lambda row: row["zero-shot"]))
-    rows: list[list[Cell]] = [[name, *(column[name] for column in columns.values()), drift[name]] for name in ROWS]
+    rows = table_rows(ROWS, [*columns.values(), drift])
     heads = [key.replace("lite_i", "EfficientNet").replace("clip_t", "CLIP-T") for key in columns]
     told = paper.setup.stream(figure3.STREAM)
     nouns = re.compile("|".join(rf"\b{concept.noun}\b" for concept in told.concepts.values()))
@@ -111,9 +112,7 @@ def _places_table(cells: Cells) -> Table:
         name: [sum(drop > limit for drop in largest_drops(cell, "identity")) for cell in row.values()]
         for name, row in cells.items()
     }
-    rows: list[list[Cell]] = [
-        [name, *(column[name] for column in gains), worst[name], shown(beyond[name], digits=1)] for name in cells
-    ]
+    rows = table_rows([*cells], [*gains, worst, {name: shown(counts, digits=1) for name, counts in beyond.items()}])
     note = (
         "Gain of identity when learned, by the concept's place in the stream (other concepts in each order, so that no "
         "interval is given: compare within a column); the largest drop of a single concept at the end, and how many "

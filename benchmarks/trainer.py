@@ -100,7 +100,7 @@ class Trainer:
         """Return the general neurons under these settings, computed once."""
         key = (settings.score, settings.general_ratio, settings.general_vote)
         if key not in self._general:
-            self._general[key] = general_neurons_cached(self.base, settings, self._cache, "", _silent)
+            self._general[key] = general_neurons_cached(self.base, settings, self._cache, "", silent)
         return self._general[key]
 
     def reset(self) -> None:
@@ -178,7 +178,7 @@ class Trainer:
         prompts = training_prompts(self.base, subject)
         task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
         constraints = TrainingConstraints(past, self._calibrated(), general)
-        learned = learn_concept(self.model, parent, task, constraints, settings, _silent)
+        learned = learn_concept(self.model, parent, task, constraints, settings, silent)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
         masks = learned.selection.masks
         return LearnedConcept(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)
@@ -238,5 +238,5 @@ class Trainer:
         return PastConcept(one.birth, prompt_moments(self.model.pipeline, prompts), one.masks)
 
 
-def _silent(stage: str, done: int, total: int, **numbers: float) -> None:
+def silent(stage: str, done: int, total: int, **numbers: float) -> None:
     """Say nothing."""

@@ -99,8 +99,7 @@ class Tuning:
     def _job(self, name: str, settings: Settings, order: int) -> Job:
         facts = self.setup.facts(STREAM, method=dict(settings), order=order, count=self.setup.size.tuning)
         title = f"tuning {order}: {name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
-        twice = settings.get("steps", 0) > self.setup.peer_steps
-        cost = 0.2 if "factor" in settings else (2.0 if twice else 1.0)
+        cost = 0.2 if "factor" in settings else (2.0 if self.setup.trains_twice(settings) else 1.0)
         return Job(title, facts, partial(self._learn, name, settings, order), cost * self.setup.size.tuning)
 
     def _learn(self, name: str, settings: Settings, order: int) -> Cell:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.concept_stream import Concept
+from benchmarks.method import Footprint
 from benchmarks.trainer import Trainer
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
 from cns.flat import finite, learning_rate
@@ -89,6 +90,11 @@ def train(
 def install(trainer: Trainer, rows: Mapping[str, Tensor]) -> None:
     """Install token rows that were trained."""
     install_tokens(trainer.model.pipeline.tokenizer, trainer.model.pipeline.text_encoder, rows)
+
+
+def footprint(count: int, rows: Mapping[str, Tensor]) -> Footprint:
+    """What a concept cost that trained `count` weights and the last of the rows, all of it stored in float32."""
+    return Footprint(count, 4 * (count + list(rows.values())[-1].numel()), {})
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:

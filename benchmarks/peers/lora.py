@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
-from benchmarks.peers.loop import Recipe, install, size_of, train
+from benchmarks.peers.loop import Recipe, footprint, install, size_of, train
 from benchmarks.trainer import Trainer
 from cns.compose import Weights
 
@@ -57,7 +57,7 @@ class SequentialLora:
 
     def footprint(self, state: Adapted) -> Footprint:
         """The whole adapter changes at every commit."""
-        return _footprint(state.adapters["shared"], state.rows)
+        return footprint(size_of(state.adapters["shared"]), state.rows)
 
     def fused_bytes(self, _state: Adapted, _names: Sequence[str]) -> int:
         """All concepts live in one adapter, which could be folded into the model once and for all."""
@@ -96,7 +96,7 @@ class LoraEach:
 
     def footprint(self, state: Adapted) -> Footprint:
         """The newest adapter."""
-        return _footprint(list(state.adapters.values())[-1], state.rows)
+        return footprint(size_of(list(state.adapters.values())[-1]), state.rows)
 
     def fused_bytes(self, state: Adapted, names: Sequence[str]) -> int:
         """The adapters of the concepts that are asked for."""
@@ -190,7 +190,7 @@ class CLora:
 
     def footprint(self, state: Folded) -> Footprint:
         """The newest adapter, which could be stored instead of the folded matrices."""
-        return Footprint(state.adapter_size, 4 * (state.adapter_size + list(state.rows.values())[-1].numel()), {})
+        return footprint(state.adapter_size, state.rows)
 
     def fused_bytes(self, _state: Folded, _names: Sequence[str]) -> int:
         """All concepts live in one model."""
@@ -237,8 +237,3 @@ def _config(modules: list[str]) -> LoraConfig:
 
 def _adapter_name(concept: str) -> str:
     return concept.replace("-", "_")  # a hyphen is fine in a token and not in a module's name
-
-
-def _footprint(adapter: Adapter, rows: Mapping[str, Tensor]) -> Footprint:
-    count = size_of(adapter)
-    return Footprint(count, 4 * (count + list(rows.values())[-1].numel()), {})

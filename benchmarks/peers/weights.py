@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
-from benchmarks.peers.loop import Recipe, install, size_of, train
+from benchmarks.peers.loop import Recipe, footprint, install, size_of, train
 from benchmarks.trainer import Trainer
 from cns.compose import kv_parameters
 
@@ -70,8 +70,7 @@ class WeightsPeer:
 
     def footprint(self, state: Learned) -> Footprint:
         """All trained weights change at every commit, in float32; and one row."""
-        count = size_of(state.weights)
-        return Footprint(count, 4 * (count + list(state.rows.values())[-1].numel()), {})
+        return footprint(size_of(state.weights), state.rows)
 
     def fused_bytes(self, _state: Learned, _names: Sequence[str]) -> int:
         """All concepts live in one model."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from registry.errors import RegistryError
 from registry.repository import Repository
 from tests.registry.making import new_repository
+from tests.torture.injection import isolated
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, check_with_fsck, state_of
@@ -59,10 +58,8 @@ def run_together(folder: Path, committers: int, count: int, readers: int) -> Out
 
 
 def _start(*words: str | Path) -> subprocess.Popen[str]:
-    search = os.pathsep.join([str(PROGRAM.parents[2]), *sys.path])
-    command = [sys.executable, "-S", "-I", "-B", str(PROGRAM), search, *map(str, words)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(isolated(PROGRAM, *words), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def _ended(process: subprocess.Popen[str], outcome: Outcome) -> str:
