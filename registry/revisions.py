@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from registry.errors import AmbiguousRevision, RegistryError, UnknownRevision
+from registry.errors import SHORT, RegistryError, UnknownRevision
 from registry.index import Index
 from registry.names import is_name, is_ref_name
 from registry.objects import Tree
@@ -27,6 +27,18 @@ LONGEST = 512
 _SUFFIX = re.compile(r"~(\d{0,9})|\^(\d{0,9})|@\{(\d{1,9})\}")
 _SUFFIXES = re.compile(r"(?:~\d{0,9}|\^\d{0,9}|@\{\d{1,9}\})*")
 _PREFIX = re.compile(r"[0-9a-f]{7,64}")
+
+
+class AmbiguousRevision(RegistryError):
+    """`revision` has more than one meaning."""
+
+    def __init__(self, revision: str, meanings: Sequence[tuple[str, str]]) -> None:
+        self.revision = revision
+        self.meanings = tuple(meanings)
+        listed = ", ".join(f"{what} ({commit[:SHORT]})" for what, commit in meanings)
+        super().__init__(
+            f"'{revision}' is ambiguous: it is {listed}; expected one meaning", f"cns show {self.meanings[0][0]}"
+        )
 
 
 class Source(Protocol):
