@@ -67,8 +67,7 @@ class Reflog:
             current: What the ref holds now: an entry that says otherwise, at the end, is of a move that never came.
         """
         kept: list[ReflogEntry] = []
-        entries = [entry for entry in self._parsed(ref) if entry is not None]
-        for entry in reversed(entries):
+        for entry in reversed(self.entries(ref)):
             follows = kept[-1].old if kept else current
             if entry.new != follows and entry.old == follows:
                 continue
