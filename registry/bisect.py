@@ -76,7 +76,8 @@ def next_step(marks: Marks, parents: Parents) -> Step:
     """
     below_bad, below_good = reachable([marks.bad], parents), reachable(marks.good, parents)
     if marks.bad in below_good:
-        raise BisectConflict(marks.bad, _descendant(marks.bad, marks.good, parents))
+        newer = next(good for good in sorted(marks.good) if marks.bad in reachable([good], parents))
+        raise BisectConflict(marks.bad, newer)
     suspects = [commit for commit in below_bad if commit not in below_good]
     rounds = math.ceil(math.log2(len(suspects)))
     for base in _open_merge_bases(marks, below_bad, below_good, parents):
@@ -129,10 +130,6 @@ def _open_merge_bases(
     covered = {parent for commit in common for parent in parents(commit)}
     known = reachable([good for good in marks.good if good in below_bad], parents)
     return [one for one in common if one not in covered and one not in known and one not in marks.skipped]
-
-
-def _descendant(bad: str, goods: Iterable[str], parents: Parents) -> str:
-    return next(good for good in sorted(goods) if bad in reachable([good], parents))
 
 
 def _away_from_skipped(order: Sequence[str], marks: Marks) -> str:

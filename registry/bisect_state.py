@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from registry import canonical, fsio
+from registry import canonical, fsio, locks
 from registry.errors import BadValue, RegistryError, UnknownFormat
 from registry.names import is_id, is_ref_name
 
@@ -140,7 +140,7 @@ def remove(folder: Path) -> bool:
 
 def locked(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the lock under which the state is read and replaced; HEAD's own lock is taken inside it."""
-    return fsio.locked(folder / LOCK)
+    return locks.hold(folder / LOCK)
 
 
 def _state(data: dict[str, Any]) -> BisectState:

@@ -145,18 +145,6 @@ class UnknownRevision(RegistryError):
         super().__init__(f"no commit matches '{revision}': {reason}", hint)
 
 
-class AmbiguousRevision(RegistryError):
-    """`revision` has more than one meaning."""
-
-    def __init__(self, revision: str, meanings: Sequence[tuple[str, str]]) -> None:
-        self.revision = revision
-        self.meanings = tuple(meanings)
-        listed = ", ".join(f"{what} ({commit[:SHORT]})" for what, commit in meanings)
-        super().__init__(
-            f"'{revision}' is ambiguous: it is {listed}; expected one meaning", f"cns show {self.meanings[0][0]}"
-        )
-
-
 class BranchInUse(RegistryError):
     """A branch that is to be deleted is the one that HEAD follows."""
 

@@ -14,17 +14,13 @@ import contextlib
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.errors import DiskFailed, LockBusy, NotPlain
+from registry.errors import DiskFailed, NotPlain
 
 TEMPORARY = ".tmp-"
 LONGEST_FILE = 64 * 2**20  # of a log, the longest file beside objects; a file that says more was not written here
-# Long enough for a queue of committers (one holds the lock for about 20 ms), short enough for a person.
-LOCK_TIMEOUT_S = 60.0
-LOCK_POLL_S = 0.01
 
 
 def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
@@ -37,7 +33,19 @@ def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
         DiskFailed: the file is there and cannot be read.
     """
     with _opened_plain(path) as handle:
-        return None if handle is None else _read_plain(handle, path, most)
+        if handle is None:
+            return None
+        size = os.fstat(handle).st_size
+        if size > most:
+            raise NotPlain(path, f"a file of {size:,} bytes, where at most {most:,} can be")
+        parts: list[bytes] = []
+        left = most + 1  # one more than can be: a file that grows meanwhile is seen
+        while left and (part := os.read(handle, min(left, max(65536, size + 1)))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
+        raise NotPlain(path, f"a file of more than {most:,} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_start(path: Path, size: int) -> bytes | None:
@@ -54,7 +62,10 @@ def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        _write_new(temporary, data, mode)
+        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
+            with _reported("write", temporary):
+                _write_all(handle, data)
+            _sync(handle, temporary)
         with _reported("rename", path):
             os.rename(temporary, path)
     except BaseException:
@@ -133,13 +144,11 @@ def make_folders(folder: Path, names: list[str]) -> None:
 
 def remove(path: Path) -> bool:
     """Remove a file, durably; False where there is none."""
-    try:
-        with _reported("remove", path):
+    with _reported("remove", path):
+        try:
             os.unlink(path)
-    except DiskFailed as failure:
-        if isinstance(failure.__cause__, FileNotFoundError):
+        except FileNotFoundError:
             return False
-        raise
     sync_folder(path.parent)
     return True
 
@@ -179,11 +188,10 @@ def unmark(path: Path) -> None:
 def is_alive(process: int) -> bool:
     """Whether a process of this machine has this id: its temporary files may still be wanted."""
     try:
-        os.kill(process, 0)
+        with contextlib.suppress(PermissionError, OverflowError):  # another user's, or no number to ask for
+            os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        return True
     return True
 
 
@@ -221,32 +229,6 @@ def files_in(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold the kernel lock of a lock file. It goes with the process, so a killed one leaves none behind.
-
-    Raises:
-        LockBusy: another process held it for timeout_s.
-        DiskFailed: the lock file cannot be opened.
-    """
-    from filelock import FileLock, Timeout  # 25 ms that readers do not pay
-
-    if path.is_symlink():  # older versions of filelock would empty the file that it leads to
-        raise NotPlain(path, "a symbolic link")
-    lock = FileLock(path, poll_interval=LOCK_POLL_S)
-    started = time.monotonic()
-    try:
-        lock.acquire(timeout=timeout_s)
-    except Timeout as error:
-        raise LockBusy(path, round(time.monotonic() - started, 1)) from error
-    except OSError as error:
-        raise DiskFailed("lock", path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
 def _opened(path: Path, flags: int, mode: int = 0o666) -> Iterator[int]:
     with _reported("open", path):
         handle = os.open(path, flags | os.O_CLOEXEC, mode)
@@ -258,50 +240,23 @@ def _opened(path: Path, flags: int, mode: int = 0o666) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened_plain(path: Path) -> Iterator[int | None]:
-    handle = _open_plain(path)
-    try:
-        with _reported("read", path):
-            yield handle
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _open_plain(path: Path) -> int | None:
     """Open a regular file for reading, by a descriptor that follows no link and waits for nothing."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        yield None
+        return
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a socket cannot be opened
             raise NotPlain(path, "a symbolic link" if error.errno == errno.ELOOP else "no regular file") from error
         raise DiskFailed("read", path, error) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise NotPlain(path, "no regular file")
+        with _reported("read", path):
+            yield handle
+    finally:
         os.close(handle)
-        raise NotPlain(path, "no regular file")
-    return handle
-
-
-def _read_plain(handle: int, path: Path, most: int) -> bytes:
-    status = os.fstat(handle)
-    if status.st_size > most:
-        raise NotPlain(path, f"a file of {status.st_size:,} bytes, where at most {most:,} can be")
-    parts: list[bytes] = []
-    left = most + 1  # one more than can be: a file that grows meanwhile is seen
-    while left and (part := os.read(handle, min(left, max(65536, status.st_size + 1)))):
-        parts.append(part)
-        left -= len(part)
-    if not left:
-        raise NotPlain(path, f"a file of more than {most:,} bytes")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
-        with _reported("write", path):
-            _write_all(handle, data)
-        _sync(handle, path)
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -42,7 +42,7 @@ class Index:
 
     def commit(self, wanted: str) -> Commit:
         """Return a commit, from the index where it is there and intact, else from the store (and its errors)."""
-        found = self._cache.get(wanted) or self._row(wanted)
+        found = self._cache.get(wanted) or self.stored(wanted)
         if found is None:
             found = self.store.get(wanted, Commit)
             self._cache[wanted] = found
@@ -50,11 +50,20 @@ class Index:
 
     def stored(self, wanted: str) -> Commit | None:
         """Return a commit from the file alone, where it is there and intact: a second copy of each commit."""
-        return self._row(wanted)
+        payload = self._ahead.get(wanted)
+        if payload is None:
+            rows = self._query("SELECT payload FROM commits WHERE id = ?", wanted)
+            payload = rows[0][0] if rows else None
+        if not isinstance(payload, bytes) or object_id("commit", payload) != wanted:
+            return None
+        try:
+            return Commit(**json.loads(payload.decode("utf-8")))
+        except (ValueError, TypeError, RegistryError):
+            return None
 
     def introduced(self, wanted: str) -> dict[str, str]:
         """Return {name: concept id} of what a commit's tree has and no parent's tree has."""
-        if self._row(wanted) is not None:
+        if self.stored(wanted) is not None:
             rows = self._query("SELECT name, concept FROM introduced WHERE commit_id = ?", wanted)
             if rows is not None:
                 return dict(rows)
@@ -70,7 +79,7 @@ class Index:
 
     def covers(self, wanted: str) -> bool:
         """True where the index has a commit, and so all its ancestors."""
-        return self._row(wanted) is not None
+        return self.stored(wanted) is not None
 
     def refresh(self, tips: Iterable[str], lag: int = LAG) -> bool:
         """Bring the index up to date where it is more than lag commits behind; True where it was written.
@@ -149,18 +158,6 @@ class Index:
         with database.atomic():
             database.table("introduced").insert_all(introduced, ignore=True)
             database.table("commits").insert_all(commits, ignore=True)
-
-    def _row(self, wanted: str) -> Commit | None:
-        payload = self._ahead.get(wanted)
-        if payload is None:
-            rows = self._query("SELECT payload FROM commits WHERE id = ?", wanted)
-            payload = rows[0][0] if rows else None
-        if not isinstance(payload, bytes) or object_id("commit", payload) != wanted:
-            return None
-        try:
-            return Commit(**json.loads(payload.decode("utf-8")))
-        except (ValueError, TypeError, RegistryError):
-            return None
 
     def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]] | None:
         try:

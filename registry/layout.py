@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from registry import config, fsio, trust
+from registry import config, fsio, locks, trust
 from registry.errors import AlreadyARegistry, DiskFailed, LockBusy, NotARegistry, UnknownFormat
 from registry.objects import Base, Commit, Tree
 from registry.reflog import Reflog, ReflogEntry
@@ -38,7 +38,7 @@ def create(folder: Path, base: Base, settings: dict[str, Any], *, author: str, t
     building = root / f"{FOLDER}{fsio.TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         fsio.make_folder(building)
-        with fsio.locked(building / "lock"):
+        with locks.hold(building / "lock"):
             fsio.mark(building / UNFINISHED)
             _build(building, base, config.nested(settings), author, time)
             if not fsio.move_folder(building, root / FOLDER):
@@ -61,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         LockBusy, DiskFailed.
     """
-    with fsio.locked(folder / "lock"):
+    with locks.hold(folder / "lock"):
         mark = folder / UNFINISHED
         if mark.exists():
             for place in (folder.parent, folder, *_folders(folder / "refs"), *_folders(folder / "logs")):
@@ -137,7 +137,7 @@ def remove_abandoned(root: Path) -> list[Path]:
     """Remove what a killed `init` left, where nobody holds its lock, and return what is gone."""
     removed = []
     for folder in abandoned(root):
-        with contextlib.suppress(OSError, LockBusy, DiskFailed), fsio.locked(folder / "lock", timeout_s=0):
+        with contextlib.suppress(OSError, LockBusy, DiskFailed), locks.hold(folder / "lock", timeout_s=0):
             shutil.rmtree(folder)
             removed.append(folder)
     return removed

@@ -14,8 +14,8 @@ from typing import Any
 from registry import canonical, fsio
 from registry.errors import BadValue
 from registry.names import file_name, is_id
-from registry.objects import LATEST_TIME
 from registry.refs import NAMESPACES, names_in, split_name
+from registry.shapes import LATEST_TIME
 
 LONGEST_LINE = 65_536  # bytes; a message is cut at 120 characters, an author has no limit but this
 
@@ -67,8 +67,7 @@ class Reflog:
             current: What the ref holds now: an entry that says otherwise, at the end, is of a move that never came.
         """
         kept: list[ReflogEntry] = []
-        entries = [entry for entry in self._parsed(ref) if entry is not None]
-        for entry in reversed(entries):
+        for entry in reversed(self.entries(ref)):
             follows = kept[-1].old if kept else current
             if entry.new != follows and entry.old == follows:
                 continue

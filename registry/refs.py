@@ -123,9 +123,8 @@ class Refs:
             raise RefMoved(name, old, found)
         if new == old:
             return
-        path = self.path(name)
         if new is None:
-            fsio.remove(path)
+            fsio.remove(self.path(name))
         else:
             self.overwrite(name, new)
 

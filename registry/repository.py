@@ -10,35 +10,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from registry import config, layout, revisions, signals
-from registry.errors import (
-    BaseDiffers,
-    BranchInUse,
-    DeltaTaken,
-    NameTaken,
-    NothingToDo,
-    ObjectMissing,
-    RefCorrupt,
-    RefMoved,
-    TipMoved,
-    TokenTaken,
-    UnknownConcept,
-    UnknownRevision,
-)
+from registry.errors import BranchInUse, NameTaken, RefCorrupt, RefMoved, TipMoved, UnknownRevision
 from registry.index import LAG, Index
 from registry.names import check_name, check_ref_name, is_id, is_ref_name
 from registry.objects import Base, Commit, Concept, Evaluation, Record, Tree
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import EVALUATIONS, HEADS, LOST, NAMESPACES, TAGS, Head, Refs
 from registry.store import DiskStore
-from registry.trees import check_brought, check_tree, concepts_of
-
-Change = Callable[[Tree], Tree]
+from registry.trees import DOES_NOT_FIT, Change, changed, check_brought, check_tree, concepts_of
 
 
 @dataclass(frozen=True)
@@ -180,7 +165,10 @@ class Repository:
         check_name(keep_as)
 
         def build(parent: str) -> Commit:
-            tree = self._changed(parent, change, seen, kind, record)
+            before = self.tree_of(parent)
+            tree = changed(before, change, before.base if parent == seen else self.tree_of(seen).base, f"this {kind}")
+            check_tree(tree, self.objects)
+            check_brought(before, tree, record, self.objects)
             record_id = None if record is None else self.objects.put(record)
             return Commit(self.objects.put(tree), (parent,), record_id, kind, message, author, time)
 
@@ -188,12 +176,13 @@ class Repository:
             head = self.head()
             try:
                 made = build(head.commit)
-            except (NameTaken, TokenTaken, DeltaTaken, UnknownConcept, BaseDiffers) as error:
+            except DOES_NOT_FIT as error:
                 if head.commit == seen:
                     raise
                 raise self._kept(build(seen), keep_as, error.message) from error
             new = self.objects.put(made)
-            self._move_head(head, new, ReflogEntry(head.commit, new, author, time, f"{kind}: {_subject(message)}"))
+            subject = (message.splitlines() or [""])[0][:120]
+            self._move_head(head, ReflogEntry(head.commit, new, author, time, f"{kind}: {subject}"))
         self.index.refresh([new])
         return Committed(new, made, head.commit != seen)
 
@@ -258,38 +247,25 @@ class Repository:
         """
         with self.locked():  # so that a collection of garbage sees the object and its ref, or neither
             for needed in evaluation.links():
-                if not self.objects.has(needed):
-                    raise ObjectMissing(needed, "what was evaluated, object")
+                self.objects.require(needed, "what was evaluated, object")
             new = self.objects.put(evaluation)
             self.refs.overwrite(f"{EVALUATIONS}{evaluation.tree}/{new}", new)
         return new
 
-    def _changed(self, parent: str, change: Change, seen: str, kind: str, record: Record | None) -> Tree:
-        before = self.tree_of(parent)
-        expected = before.base if parent == seen else self.tree_of(seen).base
-        if before.base != expected:
-            raise BaseDiffers(before.base, expected)
-        after = change(before)
-        if after == before:
-            raise NothingToDo(f"this {kind}")
-        check_tree(after, self.objects)
-        check_brought(before, after, record, self.objects)
-        return after
-
     def _kept(self, made: Commit, keep_as: str, reason: str) -> TipMoved:
         commit = self.objects.put(made)
         taken = set(self.refs.names(LOST))
-        names = (f"{LOST}{keep_as}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, len(taken) + 3))))
+        names = (f"{LOST}{keep_as}{end}" for end in itertools.chain([""], (f"-{n}" for n in itertools.count(2))))
         name = next(name for name in names if name not in taken)
         self._move_ref(name, ReflogEntry(None, commit, made.author, made.time, f"{made.kind}: the tip moved"))
         return TipMoved(name, commit, reason)
 
-    def _move_head(self, head: Head, new: str, entry: ReflogEntry) -> None:
+    def _move_head(self, head: Head, entry: ReflogEntry) -> None:
         if head.branch is not None:
             self._move_ref(HEADS + head.branch, entry)
         else:
             self.reflogs.append("HEAD", entry)
-            self.refs.set_head(commit=new)
+            self.refs.set_head(commit=entry.new)
 
     def _move_ref(self, name: str, entry: ReflogEntry) -> None:
         found = self.refs.get(name)
@@ -322,7 +298,3 @@ class Repository:
                 raise BranchInUse(name)
             self._move_ref(full, ReflogEntry(found, None, author, now, f"{what}: deleted"))
         return found
-
-
-def _subject(message: str) -> str:
-    return (message.splitlines() or [""])[0][:120]

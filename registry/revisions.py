@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from registry.errors import AmbiguousRevision, RegistryError, UnknownRevision
-from registry.index import Index
+from registry.errors import SHORT, RegistryError, UnknownRevision
 from registry.names import is_name, is_ref_name
 from registry.objects import Tree
-from registry.reflog import ReflogEntry
-from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS, Head, Refs
-from registry.store import ObjectStore
+from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS
+
+if TYPE_CHECKING:
+    from registry.repository import Repository
 
 SHORTEST_PREFIX = 7
 LONGEST = 512
@@ -29,24 +29,19 @@ _SUFFIXES = re.compile(r"(?:~\d{0,9}|\^\d{0,9}|@\{\d{1,9}\})*")
 _PREFIX = re.compile(r"[0-9a-f]{7,64}")
 
 
-class Source(Protocol):
-    """What a revision is looked up in."""
+class AmbiguousRevision(RegistryError):
+    """`revision` has more than one meaning."""
 
-    refs: Refs
-    index: Index
-
-    @property
-    def objects(self) -> ObjectStore:
-        """The objects."""
-
-    def head(self) -> Head:
-        """Return where HEAD is."""
-
-    def reflog(self, ref: str = "HEAD") -> list[ReflogEntry]:
-        """Return the moves of a ref, newest first."""
+    def __init__(self, revision: str, meanings: Sequence[tuple[str, str]]) -> None:
+        self.revision = revision
+        self.meanings = tuple(meanings)
+        listed = ", ".join(f"{what} ({commit[:SHORT]})" for what, commit in meanings)
+        super().__init__(
+            f"'{revision}' is ambiguous: it is {listed}; expected one meaning", f"cns show {self.meanings[0][0]}"
+        )
 
 
-def resolve(source: Source, revision: str) -> str:
+def resolve(source: Repository, revision: str) -> str:
     """Return the commit id that a revision means.
 
     Raises:
@@ -75,7 +70,7 @@ def _split(revision: str) -> tuple[str, str]:
     return ("HEAD" if base == "@" else base), suffixes
 
 
-def _base(source: Source, name: str, revision: str) -> str:
+def _base(source: Repository, name: str, revision: str) -> str:
     if name == "HEAD":
         return source.head().commit
     found = list(_meanings(source, name))
@@ -88,7 +83,7 @@ def _base(source: Source, name: str, revision: str) -> str:
     return found[0][1]
 
 
-def _meanings(source: Source, name: str) -> Iterator[tuple[str, str]]:
+def _meanings(source: Repository, name: str) -> Iterator[tuple[str, str]]:
     """Yield (unambiguous spelling, commit id) of every meaning but the bare name of a concept."""
     candidates = [name] if name.startswith(NAMESPACES) else [HEADS + name, TAGS + name, REMOTES + name]
     candidates += ["refs/" + name] if ("refs/" + name).startswith(NAMESPACES) else []
@@ -104,7 +99,7 @@ def _meanings(source: Source, name: str) -> Iterator[tuple[str, str]]:
                 yield full_id, full_id
 
 
-def _concept(source: Source, name: str) -> Iterator[tuple[str, str]]:
+def _concept(source: Repository, name: str) -> Iterator[tuple[str, str]]:
     """Yield the newest commit that introduced a concept: under HEAD or, where there is none, under any ref."""
     for tips in (lambda: [source.head().commit], lambda: source.refs.all(*COMMITS).values()):
         for commit_id, _ in source.index.log(tips()):
@@ -113,7 +108,7 @@ def _concept(source: Source, name: str) -> Iterator[tuple[str, str]]:
                 return
 
 
-def _step(source: Source, current: str, match: re.Match[str], revision: str, base: str) -> str:
+def _step(source: Repository, current: str, match: re.Match[str], revision: str, base: str) -> str:
     if match.group(2) is not None:
         number = int(match.group(2) or 1)
         parents = source.index.commit(current).parents
@@ -131,7 +126,7 @@ def _step(source: Source, current: str, match: re.Match[str], revision: str, bas
     return current
 
 
-def _value_before(source: Source, name: str, number: int, revision: str) -> str:
+def _value_before(source: Repository, name: str, number: int, revision: str) -> str:
     ref = name if name == "HEAD" or name.startswith(NAMESPACES) else HEADS + name
     if ref != "HEAD" and (not is_ref_name(ref.partition("/")[2].partition("/")[2]) or source.refs.get(ref) is None):
         raise UnknownRevision(revision, f"'{name}' is not HEAD and not a branch", "cns branch")
@@ -141,7 +136,7 @@ def _value_before(source: Source, name: str, number: int, revision: str) -> str:
     return found
 
 
-def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
+def _unknown(source: Repository, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
     short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS)]

@@ -50,6 +50,11 @@ class ObjectStore(ABC):
             return False
         return True
 
+    def require(self, object_id: str, expected: str) -> None:
+        """Raise ObjectMissing where an object is not there; `expected` says what it is wanted as."""
+        if not self.has(object_id):
+            raise ObjectMissing(object_id, expected)
+
     def load(self, object_id: str) -> AnyObject:
         """Return an object of any kind; raises as `get` does."""
         kind, payload = self.read(object_id)

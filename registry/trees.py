@@ -6,13 +6,16 @@ to a tip that moved. This module does not move refs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from registry.errors import DeltaTaken, NameTaken, ObjectMissing, TokenTaken, UnknownConcept
+from registry.errors import BaseDiffers, DeltaTaken, NameTaken, NothingToDo, TokenTaken, UnknownConcept
 from registry.names import check_name
 from registry.objects import Concept, Record, References, Tree
 from registry.store import ObjectStore
+
+Change = Callable[[Tree], Tree]
+DOES_NOT_FIT = (NameTaken, TokenTaken, DeltaTaken, UnknownConcept, BaseDiffers)  # on another tree
 
 
 def with_concept(tree: Tree, name: str, concept: str, *, overwrite: bool = False) -> Tree:
@@ -34,6 +37,20 @@ def without_concept(tree: Tree, name: str) -> Tree:
     if name not in tree.concepts:
         raise UnknownConcept(name, list(tree.concepts))
     return replace(tree, concepts={known: concept for known, concept in tree.concepts.items() if known != name})
+
+
+def changed(before: Tree, change: Change, base: str, what: str) -> Tree:
+    """Return a tree as a change makes it that was meant for trees of a base model.
+
+    Raises:
+        BaseDiffers: the tree stands on another base. NothingToDo: the change, called `what`, leaves it as it is.
+    """
+    if before.base != base:
+        raise BaseDiffers(before.base, base)
+    after = change(before)
+    if after == before:
+        raise NothingToDo(what)
+    return after
 
 
 @dataclass(frozen=True)
@@ -91,11 +108,9 @@ def check_brought(before: Tree, after: Tree, record: Record | None, store: Objec
     for name in sorted(name for name, concept in after.concepts.items() if concept not in known):
         references = store.get(store.get(after.concepts[name], Concept).references, References)
         for blob in references.links():
-            if not store.has(blob):
-                raise ObjectMissing(blob, f"a reference image or feature of concept '{name}', object")
+            store.require(blob, f"a reference image or feature of concept '{name}', object")
     for blob in () if record is None else record.links():
-        if not store.has(blob):
-            raise ObjectMissing(blob, "a preview of the record, object")
+        store.require(blob, "a preview of the record, object")
 
 
 def check_tree(tree: Tree, store: ObjectStore) -> None:
@@ -105,14 +120,12 @@ def check_tree(tree: Tree, store: ObjectStore) -> None:
         TokenTaken, DeltaTaken: two names share a token or a delta, or one's token is a further vector of the other's.
         ObjectMissing: the base, a concept, or something that a concept needs is not in the store.
     """
-    if not store.has(tree.base):
-        raise ObjectMissing(tree.base, "base")
+    store.require(tree.base, "base")
     tokens: dict[str, str] = {}
     deltas: dict[str, str] = {}
     for name, concept in concepts_of(tree, store).items():
         for needed in concept.links():
-            if not store.has(needed):
-                raise ObjectMissing(needed, f"a part of concept '{name}', object")
+            store.require(needed, f"a part of concept '{name}', object")
         for token in concept.tokens:
             if tokens.setdefault(token, name) != name:
                 raise TokenTaken(token, name, tokens[token])

@@ -80,9 +80,11 @@ class Findings:
         """True where there is an error."""
         return any(finding.level == "error" for finding in self.findings)
 
-    def add(self, level: Level, code: str, what: str, path: str, fix: str = "") -> None:
-        """Add a finding that is of no object."""
-        self.findings.append(Finding(level, code, what, path, fix))
+    def add(
+        self, level: Level, code: str, what: str, path: str, fix: str = "", object_id: str = "", kind: str = ""
+    ) -> None:
+        """Add a finding; what it reaches is found at the end."""
+        self.findings.append(Finding(level, code, what, path, fix, object_id, kind))
 
 
 class Graph:

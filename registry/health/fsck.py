@@ -85,13 +85,13 @@ def _links(scan: Scan) -> None:
             found = graph.kinds.get(need.object_id)
             if found not in need.kinds and need.object_id not in told and need.object_id not in graph.bad:
                 told.add(need.object_id)
-                scan.report.findings.append(_missing(need, found))
+                _missing(scan, need, found)
     needed = {need.object_id for some in graph.needs.values() for need in some}
     for loose in sorted(graph.kinds.keys() - alive - needed):
         whole = all(need.object_id in graph.kinds for need in graph.needs.get(loose, ()))
         what = f"nothing needs this {graph.kinds[loose]}" + ("" if whole else ", and something that it needs is gone")
         place = f"objects/{loose[:2]}/{loose[2:]}"
-        scan.report.findings.append(Finding("info", "dangling", what, place, IN_TIME, loose, graph.kinds[loose]))
+        scan.report.add("info", "dangling", what, place, IN_TIME, loose, graph.kinds[loose])
     lost = {finding.object_id for finding in scan.report.findings if finding.code == "object-missing"}
     scan.report.findings = [
         _explained(scan, finding, alive)
@@ -100,11 +100,11 @@ def _links(scan: Scan) -> None:
     ]
 
 
-def _missing(need: Need, found: str | None) -> Finding:
+def _missing(scan: Scan, need: Need, found: str | None) -> None:
     code = "object-missing" if found is None else "object-wrong-kind"
     what = "is not in the store" if found is None else f"is a {found}: expected a {need.kinds[0]}"
     path = f"objects/{need.object_id[:2]}/{need.object_id[2:]}"
-    return Finding("error", code, what, path, "", need.object_id, need.kinds[0])
+    scan.report.add("error", code, what, path, "", need.object_id, need.kinds[0])
 
 
 def _explained(scan: Scan, finding: Finding, alive: set[str]) -> Finding:

@@ -115,9 +115,9 @@ class _Collection:
         held = sorted({repository.head().commit, *tips(repository.refs).values()})
         self.marks.extend(held)
         logs, ends = self._surviving(frozenset(commit for commit, _ in repository.index.log(held)))
-        self.marks.extend(sorted(self._there(ends)))
         named = {known for ids in in_progress(repository.folder).values() for known in ids}
-        self.marks.extend(sorted(self._there(named)))
+        for ids in (ends, named):
+            self.marks.extend(sorted(known for known in ids if self.store.has(known)))
         self._mark_evaluations()
         return logs
 
@@ -162,9 +162,6 @@ class _Collection:
     def _expired(self, move: ReflogEntry, reachable: frozenset[str]) -> bool:
         whole = all(end is None or end in reachable for end in (move.old, move.new))
         return move.time < self.now - (MOVES_S if whole else UNREACHABLE_MOVES_S)
-
-    def _there(self, ids: set[str]) -> set[str]:
-        return {known for known in ids if self.store.has(known)}
 
     def _mark_evaluations(self) -> None:
         """Mark the scores of models that are reachable, or that were just made; the others are doomed."""
@@ -249,18 +246,17 @@ class _Collection:
     def _remove_temporaries(self) -> None:
         """Remove old temporary files, old states of trainings, and what a killed `init` left beside the registry."""
         folder = self.repository.folder
-        for path in sorted(folder.rglob(f"{fsio.TEMPORARY}*")):
-            ours = path.relative_to(folder).parts[0] not in ("cache", "mlartifacts")
-            if ours and path.is_file() and path.lstat().st_mtime < self.temporaries_before:
-                self.report.temporaries.append(path)
-                self.report.freed_bytes += path.lstat().st_size
-                if not self.report.dry_run:
-                    fsio.remove(path)
-        for state in Pending(folder).all():
-            if state.saved < self.now - max(GRACE_S, self.now - self.before):
-                self.report.temporaries.append(state.path)
-                self.report.freed_bytes += state.path.lstat().st_size
-                if not self.report.dry_run:
-                    fsio.remove(state.path)
+        old = [path for path in sorted(folder.rglob(f"{fsio.TEMPORARY}*")) if self._is_old_temporary(path)]
+        abandoned = self.now - max(GRACE_S, self.now - self.before)
+        old += [state.path for state in Pending(folder).all() if state.saved < abandoned]
+        for path in old:
+            self.report.temporaries.append(path)
+            self.report.freed_bytes += path.lstat().st_size
+            if not self.report.dry_run:
+                fsio.remove(path)
         root = self.repository.root
         self.report.temporaries += layout.abandoned(root) if self.report.dry_run else layout.remove_abandoned(root)
+
+    def _is_old_temporary(self, path: Path) -> bool:
+        ours = path.relative_to(self.repository.folder).parts[0] not in ("cache", "mlartifacts")
+        return ours and path.is_file() and path.lstat().st_mtime < self.temporaries_before

@@ -15,7 +15,7 @@ from pathlib import Path
 from registry import config
 from registry.errors import DiskFailed, ObjectCorrupt, ObjectMissing, RegistryError, UnknownFormat
 from registry.fsio import TEMPORARY
-from registry.health.findings import Finding, Findings, Graph
+from registry.health.findings import Findings, Graph
 from registry.mirror.server import URI_KEY
 from registry.objects import Concept, Need, Tree
 from registry.reflog import Reflog
@@ -83,7 +83,8 @@ class Scan:
             return False
         except (RegistryError, OSError, MemoryError) as error:
             graph.bad.add(wanted)
-            self.report.findings.append(_bad_object(wanted, self.name(path), error))
+            code, what = _what_is_bad(error)
+            self.report.add("error", code, what, self.name(path), object_id=wanted)
             return False
         kind = obj.object_kind
         self.report.objects[kind] = self.report.objects.get(kind, 0) + 1
@@ -124,7 +125,7 @@ class Scan:
         what = f"{name} names {wanted[:10]}, which is {state}: expected a {kind}"
         code = "reflog-dangling" if moved else "ref-dangling"
         fix = f"{RESTORE}; {REBUILD} drops that line" if moved else ""
-        self.report.findings.append(Finding("error", code, what, path, fix, wanted, found or kind))
+        self.report.add("error", code, what, path, fix, wanted, found or kind)
 
     def object_fix(self, wanted: str) -> str:
         """Say where an object can come from again."""
@@ -156,9 +157,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _bad_object(wanted: str, path: str, error: Exception) -> Finding:
+def _what_is_bad(error: Exception) -> tuple[str, str]:
+    """Return (code, text) of a finding about an object that could not be read."""
     if isinstance(error, ObjectCorrupt):
-        return Finding("error", "object-corrupt", f"is corrupt: {error.reason}", path, object_id=wanted)
+        return "object-corrupt", f"is corrupt: {error.reason}"
     code = "object-unknown-format" if isinstance(error, UnknownFormat) else "object-unreadable"
-    reason = getattr(error, "message", "") or str(error) or type(error).__name__
-    return Finding("error", code, f"cannot be read: {reason}", path, object_id=wanted)
+    return code, f"cannot be read: {getattr(error, 'message', '') or str(error) or type(error).__name__}"

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from registry import fsio
+from registry import locks
 from registry.mirror.restore import RestoreReport
 from registry.mirror.restore import restore as restore_from
 from registry.mirror.server import MlflowStore
@@ -87,7 +87,7 @@ class MlflowMirror:
     @contextlib.contextmanager
     def _session(self, *, repair: bool = False) -> Iterator[MirrorSession]:
         """Yield a session under the lock of the mirror: local processes take turns, so that each sees the others."""
-        with self.store.errors(), fsio.locked(self.repository.folder / "mlflow.lock"):
+        with self.store.errors(), locks.hold(self.repository.folder / "mlflow.lock"):
             if repair:
                 self.store.repair()
             yield MirrorSession(self.repository, self.store)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import config, fsio, layout, trust
+from registry import config, fsio, layout, locks, trust
 from registry.errors import BadValue, MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
 from registry.mirror import runs
 from registry.mirror.runs import MoveLog
@@ -52,7 +52,7 @@ def restore(folder: Path, tracking_uri: str | None = None, name: str | None = No
         trust.check(target)
     fsio.make_folder(target)
     try:
-        with store.errors(), fsio.locked(target / "mlflow.lock"), layout.locked(target):
+        with store.errors(), locks.hold(target / "mlflow.lock"), layout.locked(target):
             return _Restoring(target, store, store.connect()).run(name)
     except BaseException:
         if fresh:  # a folder that only looks like a registry would be in the way of the next command
@@ -118,8 +118,10 @@ class _Restoring:
 
     def _objects_of(self, run: Any, report: RestoreReport) -> None:
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
+            # Of a local store also where the folder has moved since.
+            here = self.store.local_files(run) or Path(self.client.download_artifacts(run.info.run_id, "", scratch))
             try:
-                found = runs.read_files(self._files(run, Path(scratch)), self.objects)
+                found = runs.read_files(here, self.objects)
             except RegistryError as error:
                 report.damaged.append(error.message)
                 return
@@ -129,11 +131,6 @@ class _Restoring:
             name = f"{EVALUATIONS}{self.objects.get(evaluation_id, Evaluation).tree}/{evaluation_id}"
             self.refs.overwrite(name, evaluation_id)
             report.refs[name] = evaluation_id
-
-    def _files(self, run: Any, scratch: Path) -> Path:
-        """Return the folder of a run's files; of a local store also where the folder has moved since."""
-        here = self.store.local_files(run)
-        return here or Path(self.client.download_artifacts(run.info.run_id, "", str(scratch)))
 
     def _set_ref(self, ref: str, value: str, report: RestoreReport) -> None:
         try:

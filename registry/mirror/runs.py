@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from registry import canonical, fsio
 from registry.dag import reachable
@@ -46,13 +46,14 @@ class Figures:
     def add(self, params: object, metrics: object, series: object) -> Figures:
         """Return these figures and more; what has no number or no name that MLflow allows is left out or renamed."""
         for name, value in _table(params):
-            self.params[_key(name)] = (value if isinstance(value, str) else _text(value))[:LONGEST_PARAM]
+            text = value if isinstance(value, str) else canonical.encode(value).decode("utf-8")
+            self.params[metric_key(name)] = text[:LONGEST_PARAM]
         for name, value in _table(metrics):
-            if _is_number(value):
-                self.metrics[_key(name)] = float(value)
+            if is_number(value):
+                self.metrics[metric_key(name)] = float(value)
         for name, values in _table(series):
             if isinstance(values, (list, tuple)):
-                self.series[_key(name)] = [float(value) for value in values if _is_number(value)]
+                self.series[metric_key(name)] = [float(value) for value in values if is_number(value)]
         return self
 
 
@@ -220,6 +221,16 @@ def alias_of(ref: str) -> str:
     return ALIAS_PREFIX[prefix] + re.sub(r"[^A-Za-z0-9-]", lambda match: f"_{ord(match.group()):02x}", name)
 
 
+def metric_key(name: str, longest: int = 250) -> str:
+    """Return a name that MLflow takes for a param or metric: it is also a path there."""
+    return re.sub(r"[^\w.\- ]", "_", name, flags=re.ASCII)[:longest].strip(". ") or "_"
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """True for what MLflow can draw."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _with_manifest(store: ObjectStore, own: dict[str, str], names: dict[str, str]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     listed: dict[str, dict[str, str]] = {}
@@ -282,19 +293,5 @@ def _suffix(store: ObjectStore, blob: str) -> str:
     return next((suffix for magic, suffix in _PICTURES.items() if start.startswith(magic)), ".bin")
 
 
-def _key(name: str) -> str:
-    """Return a name that MLflow takes for a param or metric: it is also a path there."""
-    plain = re.sub(r"[^\w.\- ]", "_", name, flags=re.ASCII)[:250]
-    return plain.strip(". ") or "_"
-
-
 def _table(value: object) -> list[tuple[str, Any]]:
     return list(value.items()) if isinstance(value, dict) else []
-
-
-def _text(value: object) -> str:
-    return canonical.encode(value).decode("utf-8")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -8,16 +8,17 @@ bettered goes on in the same curve. All of it follows from objects alone, so tha
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from registry.mirror.runs import is_number, metric_key
 from registry.objects import Evaluation
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 
 SHOWN_DIGITS = 8
+LONGEST_KEY = 200  # `check/<digits>/` goes before it, and MLflow takes 250
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def _scores(evaluation: Evaluation) -> dict[str, Point]:
     for name, value in evaluation.scores.items():
         numbers = list(_numbers(value))
         if numbers:
-            found[_key(f"{evaluation.concept_name}.{what}{name}")] = Point(sum(numbers) / len(numbers), len(numbers))
+            key = metric_key(f"{evaluation.concept_name}.{what}{name}", LONGEST_KEY)
+            found[key] = Point(sum(numbers) / len(numbers), len(numbers))
     return found
 
 
@@ -70,10 +72,5 @@ def _numbers(value: Any) -> Iterable[float]:
     if isinstance(value, (list, tuple)):
         for inner in value:
             yield from _numbers(inner)
-    elif isinstance(value, (int, float)) and not isinstance(value, (bool, Mapping)):
+    elif is_number(value):
         yield float(value)
-
-
-def _key(name: str) -> str:
-    """Return a name that MLflow takes for a metric."""
-    return re.sub(r"[^\w.\- ]", "_", name, flags=re.ASCII)[:200].strip(". ") or "_"

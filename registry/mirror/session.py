@@ -11,10 +11,9 @@ import re
 import shutil
 import tempfile
 import time as clock
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from registry import config, signals
 from registry.dag import needed_first
@@ -79,7 +78,7 @@ class MirrorSession:
         key = f"{self.store.uri} {self.name} {self.experiment}"
         log = MoveLog.cached(cache, key)
         self._write_commits([commit_id])
-        self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), self.report.commits)
+        self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), {*self.report.commits})
         log.save(cache, key)
         return self.report
 
@@ -92,10 +91,9 @@ class MirrorSession:
         self._write_commits(self._tips())
         log = MoveLog().extended(newest_versions(self.client, self.name, 0))
         unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
-        self._log_moves(log, sorted({*unversioned, *self.report.commits}))
+        self._log_moves(log, {*unversioned, *self.report.commits})
         self._write_evaluations()
-        by_tree = scores.evaluations_by_tree(self.repository)
-        self._write_scores(self.runs, by_tree)
+        self._write_scores(self.runs)
         return self.report
 
     def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
@@ -104,10 +102,9 @@ class MirrorSession:
             self.record(commit_id)
         if self.report.rebuilt:
             return self.sync()
-        by_tree = scores.evaluations_by_tree(self.repository)
         history = self.repository.index.log([commit_id])
         commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
-        self._write_scores(commits, by_tree)
+        self._write_scores(commits)
         return self.report
 
     def _new_name(self) -> str:
@@ -178,12 +175,12 @@ class MirrorSession:
 
     def _finished(self, tag: str, more: str = "") -> dict[str, str]:
         """Return {value of the tag: run id} of finished runs that have it, and whose files are there."""
-        found = search_runs(self.client, self.experiment, "attributes.status = 'FINISHED'" + more)
-        return {run.data.tags[tag]: run.info.run_id for run in found if tag in run.data.tags and self._has_files(run)}
-
-    def _has_files(self, run: Any) -> bool:
-        here = self.store.local_files(run)
-        return here is None or (here / runs.MANIFEST).is_file()
+        found = {}
+        for run in search_runs(self.client, self.experiment, "attributes.status = 'FINISHED'" + more):
+            here = self.store.local_files(run)
+            if tag in run.data.tags and (here is None or (here / runs.MANIFEST).is_file()):
+                found[run.data.tags[tag]] = run.info.run_id
+        return found
 
     def _write_commit(self, commit_id: str) -> str:
         commit = self.repository.commit_of(commit_id)
@@ -223,12 +220,13 @@ class MirrorSession:
                 with signals.held(patience=1):
                     self.client.set_terminated(run_id, status, end_time=time * 1000)
 
-    def _log_moves(self, log: MoveLog, new: list[str]) -> None:
+    def _log_moves(self, log: MoveLog, new: set[str]) -> None:
         """Give new commits their versions and moved refs their entries: on a new commit's own version, if it fits."""
         actual = MoveLog(refs=self._values(), versions=log.versions)
         moved = {ref: value for ref, value in actual.refs.items() if log.refs.get(ref, "") != value}
         moved |= dict.fromkeys(log.refs.keys() - actual.refs.keys(), "")
-        for commit_id in self._oldest_first(new):
+        order = [commit_id for commit_id, _ in self.repository.index.log(new) if commit_id in new]
+        for commit_id in reversed(order):
             ref = next((ref for ref, value in moved.items() if value == commit_id), None)
             self._write_version(log, commit_id, ref, "" if ref is None else moved.pop(ref))
         for ref, value in moved.items():
@@ -252,10 +250,8 @@ class MirrorSession:
 
     def _write_aliases(self, actual: MoveLog) -> None:
         """Derive the aliases from the refs: they are for people; the log of versions is what counts."""
-        commits = {ref: actual.commit_of(ref) or "" for ref in actual.refs}
-        wanted = {
-            runs.alias_of(ref): actual.versions[commit] for ref, commit in commits.items() if commit in actual.versions
-        }
+        commits = {runs.alias_of(ref): actual.commit_of(ref) or "" for ref in actual.refs}
+        wanted = {alias: actual.versions[commit] for alias, commit in commits.items() if commit in actual.versions}
         there = self.client.get_registered_model(self.name).aliases
         for alias, version in wanted.items():
             if str(there.get(alias)) != version:
@@ -268,17 +264,12 @@ class MirrorSession:
         ref, commit = self.repository.refs.head()
         return self.repository.refs.all(*COMMITS) | {"HEAD": f"ref: {ref}" if ref else commit or ""}
 
-    def _oldest_first(self, commits: list[str]) -> list[str]:
-        wanted = set(commits)
-        order = [commit_id for commit_id, _ in self.repository.index.log(sorted(wanted)) if commit_id in wanted]
-        return order[::-1]
-
-    def _write_scores(self, commits: Iterable[str], by_tree: Mapping[str, Sequence[str]]) -> None:
+    def _write_scores(self, commits: Iterable[str]) -> None:
         """Write the scores of each commit's tree to its run, where they are not there already."""
+        by_tree = scores.evaluations_by_tree(self.repository)
         for commit_id in commits:
             commit = self.repository.commit_of(commit_id)
-            ids = by_tree.get(commit.tree, ())
-            points = scores.points_of(self.objects.get(one, Evaluation) for one in ids)
+            points = scores.points_of(self.objects.get(one, Evaluation) for one in by_tree.get(commit.tree, ()))
             if not points:
                 continue
             there = self.client.get_run(self.runs[commit_id]).data.metrics

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import fsio
+from registry import fsio, locks
 from registry.errors import DiskFailed, LockBusy
 
 
@@ -151,7 +151,7 @@ def test_every_refusal_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DiskFailed):
         fsio.make_folder(tmp_path / "file" / "below")
     assert fsio.files_in(tmp_path / "file") == []
-    with pytest.raises(DiskFailed), fsio.locked(tmp_path / "folder"):
+    with pytest.raises(DiskFailed), locks.hold(tmp_path / "folder"):
         pass
     with pytest.raises(DiskFailed):
         fsio.move_folder(tmp_path / "nothing", tmp_path / "target")
@@ -182,8 +182,8 @@ def test_install_puts_a_foreign_file_in_place(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from registry import fsio
-with fsio.locked(Path(sys.argv[1])):
+from registry import locks
+with locks.hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -198,11 +198,11 @@ def test_lock_is_busy_while_held_and_free_once_its_holder_is_killed(tmp_path: Pa
     assert holder.stdout is not None
     with holder.stdin, holder.stdout:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(LockBusy) as caught, fsio.locked(lock, timeout_s=0.05):
+        with pytest.raises(LockBusy) as caught, locks.hold(lock, timeout_s=0.05):
             pass
         assert caught.value.path == lock
         holder.kill()
         holder.wait()
     started = time.monotonic()
-    with fsio.locked(lock):
+    with locks.hold(lock):
         assert time.monotonic() - started < 5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import fsio, layout
+from registry import fsio, layout, locks
 from registry.errors import (
     AlreadyARegistry,
     BadName,
@@ -99,7 +99,7 @@ class TestMaking:
             folder.mkdir()
             if name != "young":
                 os.utime(folder, (1, 1))
-        with fsio.locked(tmp_path / f".cns{fsio.TEMPORARY}held" / "lock"):
+        with locks.hold(tmp_path / f".cns{fsio.TEMPORARY}held" / "lock"):
             os.utime(tmp_path / f".cns{fsio.TEMPORARY}held", (1, 1))
             new_repository(tmp_path)
         assert sorted(os.listdir(tmp_path)) == [".cns", f".cns{fsio.TEMPORARY}held", f".cns{fsio.TEMPORARY}young"]

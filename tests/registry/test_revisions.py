@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import AmbiguousRevision, RegistryError, UnknownRevision
+from registry.errors import RegistryError, UnknownRevision
 from registry.objects import Commit
 from registry.refs import HEADS
 from registry.repository import Repository
+from registry.revisions import AmbiguousRevision
 from registry.trees import without_concept
 from tests.registry.making import AUTHOR, add, new_repository
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import config, fsio, trust
+from registry import config, locks, trust
 from registry.errors import BadConfig, MlflowUnavailable, NotPlain, ObjectCorrupt, RefCorrupt
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.server import MlflowStore
@@ -155,7 +155,7 @@ def test_file_that_is_not_plain_is_an_error_at_once(tmp_path: Path, place: str, 
 def test_lock_that_is_a_link_empties_no_file(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"x")
     (tmp_path / "lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(NotPlain), fsio.locked(tmp_path / "lock"):
+    with pytest.raises(NotPlain), locks.hold(tmp_path / "lock"):
         pass
     assert (tmp_path / "precious").read_bytes() == b"x"
 

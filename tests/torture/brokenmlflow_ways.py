@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from registry import fsio
+from registry import locks
 from registry.mirror.server import MlflowStore
 from registry.repository import Repository
 
@@ -137,7 +137,7 @@ def _locked(repo: Repository) -> Iterator[str | None]:
 def _busy(repo: Repository) -> Iterator[str | None]:
     import fcntl
 
-    bound = fsio.locked.__wrapped__  # type: ignore[attr-defined]
+    bound = locks.hold.__wrapped__  # type: ignore[attr-defined]
     with (repo.folder / "mlflow.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before, bound.__defaults__ = bound.__defaults__, (0.2,)  # a minute, otherwise
