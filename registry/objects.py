@@ -12,14 +12,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from registry import canonical
-from registry.errors import BadValue, UnknownFormat
-from registry.names import is_id
-from registry.shapes import CommitKind, Id, Matrix, Members, Name, Time, Tokens, check_fields, whole
+from registry.errors import BadValue, NameTaken, UnknownFormat
+from registry.names import check_name, is_id
 
 FORMAT = 1
+LATEST_TIME = 253_402_300_799  # the last second of the year 9999: later dates have no printed form
+MAX_TOKENS = 64  # of one concept; each is a row of the text encoder's embedding
+LONGEST_TOKEN = 64
+EXPONENTS = (-1100, 1100)  # of a grid step: what a float64 can hold
+LONGEST_SIDE = 2**31
+COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import")
 
 
 def object_id(kind: str, payload: bytes) -> str:
@@ -69,14 +74,7 @@ class Blob(_Needing):
 
 
 class JsonObject(_Needing):
-    """What the dataclasses below share: fields <-> canonical JSON. Unknown fields mean a newer format.
-
-    Raises:
-        BadValue: a field does not hold what its type says; see `registry.shapes`.
-    """
-
-    def __post_init__(self) -> None:
-        check_fields(self, self.object_kind)
+    """What the dataclasses below share: fields <-> canonical JSON. Unknown fields mean a newer format."""
 
     def payload(self) -> bytes:
         """Return the canonical JSON that the id hashes."""
@@ -116,10 +114,27 @@ class Base(JsonObject):
 
     object_kind: ClassVar[str] = "base"
     family: str
-    components: dict[str, dict[str, Id]]
-    matrices: dict[str, Matrix]
-    denoiser_parameters: Annotated[int, whole(0)]
+    components: dict[str, dict[str, str]]
+    matrices: dict[str, dict[str, Any]]
+    denoiser_parameters: int
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _text(self.family, "base.family")
+        _whole(self.denoiser_parameters, "base.denoiser_parameters", 0)
+        for part, files in _table(self.components, "base.components").items():
+            for file, digest in _table(files, f"base.components.{part}").items():
+                _id(digest, f"base.components.{part}.{file}")
+        for name, facts in _table(self.matrices, "base.matrices").items():
+            if set(_table(facts, f"base.matrices.{name}")) != {"shape", "sha256", "exponent"}:
+                raise BadValue(f"base.matrices.{name}", sorted(facts), "the keys shape, sha256 and exponent")
+            _id(facts["sha256"], f"base.matrices.{name}.sha256")
+            _whole(facts["exponent"], f"base.matrices.{name}.exponent", *EXPONENTS)
+            sides = _list(facts["shape"], f"base.matrices.{name}.shape")
+            if len(sides) != 2:
+                raise BadValue(f"base.matrices.{name}.shape", sides, "two sides")
+            for side in sides:
+                _whole(side, f"base.matrices.{name}.shape", 1, LONGEST_SIDE)
 
 
 @dataclass(frozen=True)
@@ -134,11 +149,23 @@ class References(JsonObject):
     """
 
     object_kind: ClassVar[str] = "references"
-    images: Id | None
+    images: str | None
     captions: tuple[str | None, ...]
-    count: Annotated[int, whole(0)]
-    resolution: Annotated[int, whole(1)]
-    features: dict[str, Id]
+    count: int
+    resolution: int
+    features: dict[str, str]
+
+    def __post_init__(self) -> None:
+        _optional_id(self.images, "references.images")
+        captions = _list(self.captions, "references.captions")
+        for caption in captions:
+            if caption is not None:
+                _text(caption, "references.captions")
+        object.__setattr__(self, "captions", captions)
+        _whole(self.count, "references.count", 0)
+        _whole(self.resolution, "references.resolution", 1)
+        for encoder, blob in _table(self.features, "references.features").items():
+            _id(blob, f"references.features.{encoder}")
 
     def needs(self) -> tuple[Need, ...]:
         """Return the blobs of pictures and features."""
@@ -156,15 +183,32 @@ class Concept(JsonObject):
     """
 
     object_kind: ClassVar[str] = "concept"
-    name: Name
+    name: str
     class_noun: str
-    tokens: Tokens
-    embedding: Id
-    mask: Id
-    delta: Id
+    tokens: tuple[str, ...]
+    embedding: str
+    mask: str
+    delta: str
     recipe: dict[str, str | None]
-    references: Id
-    trained_on: Id
+    references: str
+    trained_on: str
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        _text(self.class_noun, "concept.class_noun")
+        tokens = _list(self.tokens, "concept.tokens")
+        for token in tokens:
+            _text(token, "concept.tokens")
+            if not 1 <= len(token) <= LONGEST_TOKEN:
+                raise BadValue("concept.tokens", token, f"1 to {LONGEST_TOKEN} characters")
+        if len(tokens) > MAX_TOKENS:
+            raise BadValue("the number of concept.tokens", len(tokens), f"at most {MAX_TOKENS}")
+        object.__setattr__(self, "tokens", tokens)
+        for field in ("embedding", "mask", "delta", "references", "trained_on"):
+            _id(getattr(self, field), f"concept.{field}")
+        for key, value in _table(self.recipe, "concept.recipe").items():
+            if value is not None:
+                _text(value, f"concept.recipe.{key}")
 
     def needs(self) -> tuple[Need, ...]:
         """Return its blobs, its references and the tree that it was trained in."""
@@ -178,8 +222,18 @@ class Tree(JsonObject):
     """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key."""
 
     object_kind: ClassVar[str] = "tree"
-    base: Id
-    concepts: Members
+    base: str
+    concepts: dict[str, str]
+
+    def __post_init__(self) -> None:
+        _id(self.base, "tree.base")
+        holders: dict[str, str] = {}
+        for name, concept in _table(self.concepts, "tree.concepts").items():
+            check_name(name)
+            _id(concept, f"tree.concepts.{name}")
+            if concept in holders:
+                raise NameTaken(name, "concept", holders[concept])
+            holders[concept] = name
 
     @cached_property
     def id(self) -> str:
@@ -202,6 +256,9 @@ class Record(JsonObject):
     object_kind: ClassVar[str] = "record"
     data: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        _table(self.data, "record.data")
+
     def needs(self) -> tuple[Need, ...]:
         """Return the blob ids under "previews", in the order of their keys."""
         return tuple(Need(blob, ("blob",), "preview") for blob in _ids_in(self.data.get("previews")))
@@ -212,14 +269,27 @@ class Commit(JsonObject):
     """One change of the set: which tree, from which parents, by whom, when (unix seconds, UTC) and why."""
 
     object_kind: ClassVar[str] = "commit"
-    tree: Id
-    parents: tuple[Id, ...]
-    record: Id | None
-    kind: CommitKind
+    tree: str
+    parents: tuple[str, ...]
+    record: str | None
+    kind: str
     message: str
     author: str
-    time: Time
+    time: int
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _id(self.tree, "commit.tree")
+        parents = _list(self.parents, "commit.parents")
+        for parent in parents:
+            _id(parent, "commit.parents")
+        object.__setattr__(self, "parents", parents)
+        _optional_id(self.record, "commit.record")
+        if self.kind not in COMMIT_KINDS:
+            raise BadValue("commit.kind", self.kind, "one of " + ", ".join(COMMIT_KINDS))
+        _text(self.message, "commit.message")
+        _text(self.author, "commit.author")
+        _whole(self.time, "commit.time", 0, LATEST_TIME)
 
     @property
     def subject(self) -> str:
@@ -243,12 +313,20 @@ class Evaluation(JsonObject):
     """Raw scores of one concept in one tree under one protocol."""
 
     object_kind: ClassVar[str] = "evaluation"
-    tree: Id
-    concept: Id
-    concept_name: Name
+    tree: str
+    concept: str
+    concept_name: str
     protocol: dict[str, Any]
     protocol_digest: str
     scores: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _id(self.tree, "evaluation.tree")
+        _id(self.concept, "evaluation.concept")
+        check_name(self.concept_name)
+        _table(self.protocol, "evaluation.protocol")
+        _text(self.protocol_digest, "evaluation.protocol_digest")
+        _table(self.scores, "evaluation.scores")
 
     def needs(self) -> tuple[Need, ...]:
         """Return the tree and the concept; the base itself is judged, too."""
@@ -277,3 +355,37 @@ def _ids_in(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _ids_in(inner)
+
+
+def _id(value: object, where: str) -> None:
+    if not is_id(value):
+        raise BadValue(where, value, "an id: 64 hex digits")
+
+
+def _optional_id(value: object, where: str) -> None:
+    if value is not None:
+        _id(value, where)
+
+
+def _text(value: object, where: str) -> None:
+    if not isinstance(value, str):
+        raise BadValue(where, value, "a string")
+
+
+def _whole(value: object, where: str, least: int, most: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise BadValue(where, value, f"a whole number >= {least}")
+    if most is not None and value > most:
+        raise BadValue(where, value, f"a whole number <= {most}")
+
+
+def _table(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise BadValue(where, value, "an object with string keys")
+    return value
+
+
+def _list(value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise BadValue(where, value, "a list")
+    return tuple(value)

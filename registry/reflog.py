@@ -14,8 +14,8 @@ from typing import Any
 from registry import canonical, fsio
 from registry.errors import BadValue
 from registry.names import file_name, is_id
+from registry.objects import LATEST_TIME
 from registry.refs import NAMESPACES, names_in, split_name
-from registry.shapes import LATEST_TIME
 
 LONGEST_LINE = 65_536  # bytes; a message is cut at 120 characters, an author has no limit but this
 
