@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from registry.errors import SHORT, RegistryError, UnknownRevision
+from registry.index import Index
 from registry.names import is_name, is_ref_name
 from registry.objects import Tree
-from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS
-
-if TYPE_CHECKING:
-    from registry.repository import Repository
+from registry.reflog import ReflogEntry
+from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS, Head, Refs
+from registry.store import ObjectStore
 
 SHORTEST_PREFIX = 7
 LONGEST = 512
@@ -41,7 +41,24 @@ class AmbiguousRevision(RegistryError):
         )
 
 
-def resolve(source: Repository, revision: str) -> str:
+class Source(Protocol):
+    """What a revision is looked up in."""
+
+    refs: Refs
+    index: Index
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The objects."""
+
+    def head(self) -> Head:
+        """Return where HEAD is."""
+
+    def reflog(self, ref: str = "HEAD") -> list[ReflogEntry]:
+        """Return the moves of a ref, newest first."""
+
+
+def resolve(source: Source, revision: str) -> str:
     """Return the commit id that a revision means.
 
     Raises:
@@ -70,7 +87,7 @@ def _split(revision: str) -> tuple[str, str]:
     return ("HEAD" if base == "@" else base), suffixes
 
 
-def _base(source: Repository, name: str, revision: str) -> str:
+def _base(source: Source, name: str, revision: str) -> str:
     if name == "HEAD":
         return source.head().commit
     found = list(_meanings(source, name))
@@ -83,7 +100,7 @@ def _base(source: Repository, name: str, revision: str) -> str:
     return found[0][1]
 
 
-def _meanings(source: Repository, name: str) -> Iterator[tuple[str, str]]:
+def _meanings(source: Source, name: str) -> Iterator[tuple[str, str]]:
     """Yield (unambiguous spelling, commit id) of every meaning but the bare name of a concept."""
     candidates = [name] if name.startswith(NAMESPACES) else [HEADS + name, TAGS + name, REMOTES + name]
     candidates += ["refs/" + name] if ("refs/" + name).startswith(NAMESPACES) else []
@@ -99,7 +116,7 @@ def _meanings(source: Repository, name: str) -> Iterator[tuple[str, str]]:
                 yield full_id, full_id
 
 
-def _concept(source: Repository, name: str) -> Iterator[tuple[str, str]]:
+def _concept(source: Source, name: str) -> Iterator[tuple[str, str]]:
     """Yield the newest commit that introduced a concept: under HEAD or, where there is none, under any ref."""
     for tips in (lambda: [source.head().commit], lambda: source.refs.all(*COMMITS).values()):
         for commit_id, _ in source.index.log(tips()):
@@ -108,7 +125,7 @@ def _concept(source: Repository, name: str) -> Iterator[tuple[str, str]]:
                 return
 
 
-def _step(source: Repository, current: str, match: re.Match[str], revision: str, base: str) -> str:
+def _step(source: Source, current: str, match: re.Match[str], revision: str, base: str) -> str:
     if match.group(2) is not None:
         number = int(match.group(2) or 1)
         parents = source.index.commit(current).parents
@@ -126,7 +143,7 @@ def _step(source: Repository, current: str, match: re.Match[str], revision: str,
     return current
 
 
-def _value_before(source: Repository, name: str, number: int, revision: str) -> str:
+def _value_before(source: Source, name: str, number: int, revision: str) -> str:
     ref = name if name == "HEAD" or name.startswith(NAMESPACES) else HEADS + name
     if ref != "HEAD" and (not is_ref_name(ref.partition("/")[2].partition("/")[2]) or source.refs.get(ref) is None):
         raise UnknownRevision(revision, f"'{name}' is not HEAD and not a branch", "cns branch")
@@ -136,7 +153,7 @@ def _value_before(source: Repository, name: str, number: int, revision: str) -> 
     return found
 
 
-def _unknown(source: Repository, name: str, revision: str) -> UnknownRevision:
+def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
     short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS)]
