@@ -31,10 +31,10 @@ from cns.compose import ConceptWeights
 from cns.drift import kv_drift
 from cns.families import EMOJI_64
 from cns.gate import paired_drop
+from cns.imagescores import Scores
 from cns_cli.porcelain.learning.past import judged_moments
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images, score_images
-from cns_cli.porcelain.scoring.scores import Scores
 from registry.objects import Tree
 from registry.repository import Repository
 from tests.golden import unpack

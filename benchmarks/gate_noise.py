@@ -26,12 +26,12 @@ import numpy as np
 from benchmarks.report import FOLDER, Cell, Report, Table
 from cns.families import EMOJI_64
 from cns.gate import Outcome, decide, paired_drop, standard_error
+from cns.imagescores import Scores
 from cns_cli.porcelain.check import CheckOptions, CheckResult, check, stored_scores
 from cns_cli.porcelain.gate.setup import protocol_for
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, LEVEL
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
-from cns_cli.porcelain.scoring.scores import Scores
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from registry.trees import birth

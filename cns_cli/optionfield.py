@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -109,16 +109,6 @@ def file_to_write(path: Path | None) -> Path | None:
     if path is not None and not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {str(path.parent)!r} to write into")
     return path
-
-
-def with_boxes(texts: Sequence[str] | None) -> Sequence[str] | None:
-    """Accept regions that have a box."""
-    for text in texts or ():
-        from cns_cli.porcelain.pictures.plan import region_problem
-
-        if problem := region_problem(text):
-            raise ValueError(problem)
-    return texts
 
 
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cns_cli.porcelain.options import ConceptKind
+from cns.templates import Kind as ConceptKind
 from cns_cli.porcelain.result import Result
 
 Verdict = Literal["kept", "forgot", "inconclusive"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # numpy costs 0.1 s
     from cns.errors import MetricError
-    from cns_cli.porcelain.scoring.scores import Array, Scores
+    from cns.imagescores import Array, Scores
 
 
 @dataclass(frozen=True)

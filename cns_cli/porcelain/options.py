@@ -29,13 +29,25 @@ from cns_cli.optionfield import (
     finite,
     positive,
     share,
-    with_boxes,
 )
 from cns_cli.porcelain.metrics import METRIC_NAMES
 
 ConceptKind = Literal["object", "style"]
 
 DEFAULT_BASE = "emoji-64"
+
+
+def with_boxes(texts: Sequence[str] | None) -> Sequence[str] | None:
+    """Accept regions that have a box."""
+    for text in texts or ():
+        from cns.boxes import split_region
+        from cns.errors import RegionError
+
+        try:
+            split_region(text)
+        except RegionError as error:
+            raise ValueError(error.message) from error
+    return texts
 
 
 def _one_of(names: Sequence[str]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cns.imagescores import Scores
 from cns.templates import Kind
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images, protocol_of, score_images
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import digest_of
-from cns_cli.porcelain.scoring.scores import EvaluationStore, Scores
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from registry.objects import Tree
 
 

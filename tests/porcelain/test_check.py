@@ -9,6 +9,7 @@ import pytest
 
 from cns.errors import EncoderMissingError, SettingsError
 from cns.families import FAMILIES
+from cns.imagescores import Scores
 from cns_cli.porcelain.check import check, protocol_for, stored_scores
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS
 from cns_cli.porcelain.models.stored import baseline_tree
@@ -16,7 +17,6 @@ from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.porcelain.rm import rm
 from cns_cli.porcelain.scoring.judging import protocol_of
 from cns_cli.porcelain.scoring.protocol import digest_of
-from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.progress import NullProgress
 from registry.errors import UnknownConcept
 from registry.objects import Evaluation, Tree

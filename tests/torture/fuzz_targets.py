@@ -346,7 +346,7 @@ def manifests() -> list[bytes]:
 
 
 def parse_scores(data: bytes) -> None:
-    from cns_cli.porcelain.scoring.scores import Scores
+    from cns.imagescores import Scores
     from registry.mirror.scores import scores_of
 
     stored = Evaluation.from_payload(data)

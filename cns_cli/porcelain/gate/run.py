@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from cns.imagescores import Array, Scores
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, judge, word, worst
@@ -20,7 +21,7 @@ from cns_cli.porcelain.models.stored import baseline_tree, kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
-from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress, Stages
 from registry.errors import UnknownConcept
 from registry.objects import Concept, Tree

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from cns.errors import MetricError
 from cns.gate import CONFIDENCE, Outcome, Verdict, decide, paired_drop
+from cns.imagescores import Array
 from cns_cli.porcelain import answers
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.metrics import METRICS, Case, grows
-from cns_cli.porcelain.scoring.scores import Array
 
 DOUBLINGS = 2
 """How often an undecided check doubles its images before it says so."""

@@ -17,6 +17,7 @@ from PIL import Image
 from cns.capacity import Capacity, capacity
 from cns.codec import Delta, overlap
 from cns.continual import is_learned
+from cns.imagescores import Scores
 from cns.metrics import ceiling
 from cns.sampling import Pixels
 from cns.task import Learned
@@ -28,7 +29,6 @@ from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scoring.judging import Features
-from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.sheets import contact_sheet
 from registry import fsio
 from registry.errors import DiskFailed

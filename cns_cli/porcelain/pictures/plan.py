@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 
 from cns.boxes import Box, is_prompt, split_region
-from cns.errors import RegionError
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import picture_format
 from registry.errors import RegistryError, UnknownConcept, UnknownRevision
@@ -92,15 +91,6 @@ def plan_of(options: GenerateOptions) -> Plan:
             raise UnknownConcept(what, list(plan.concepts))
     picture_format(paths[0])
     return plan
-
-
-def region_problem(text: str) -> str:
-    """What is wrong with a region as it was typed; empty for a good one."""
-    try:
-        split_region(text)
-    except RegionError as error:
-        return error.message
-    return ""
 
 
 def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:

@@ -15,13 +15,13 @@ import numpy as np
 from cns.continual import bwt, bwt_per_prompt, forgetting, is_learned, learned_gain, retention
 from cns.errors import MetricError
 from cns.gate import studentised_interval
+from cns.imagescores import Scores
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.gate.verdicts import judge
 from cns_cli.porcelain.metrics import Case, label_of
 from cns_cli.porcelain.reporting.data import NAMES, Cell, CellVerdict, Drop, MetricTable, Step, Summary
 from cns_cli.porcelain.reporting.scores import Array, LineageScores
-from cns_cli.porcelain.scoring.scores import Scores
 
 Levels = Mapping[str, tuple[float | None, ...]]
 """Metric -> a level of each concept."""

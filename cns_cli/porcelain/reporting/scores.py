@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cns import codec
 from cns.errors import CodecError, MetricError
+from cns.imagescores import Scores
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.reporting.data import ConceptFacts
 from cns_cli.porcelain.scoring.protocol import digest_of
-from cns_cli.porcelain.scoring.scores import Scores
 from cns_cli.porcelain.views.commits import numbers
 from registry.errors import RegistryError
 from registry.objects import Evaluation

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cns.compose import Weights
 from cns.drift import Moments, kv_drift, prompt_moments
 from cns.errors import MetricError
+from cns.imagescores import Array, Scores
 from cns.metrics import Metric, image_similarities, metric_named, zero_shot_drift
 from cns.templates import fill_templates
 from cns_cli.porcelain.models.session import Session
@@ -23,7 +24,6 @@ from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.porcelain.scoring.judging import Features, foreign_scores, score_features
 from cns_cli.porcelain.scoring.keys import BASE_NAME, EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
-from cns_cli.porcelain.scoring.scores import Array, Scores
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cns.errors import MetricError
+from cns.imagescores import Scores
 from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
 from cns.templates import Kind, fill_templates
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.scoring.protocol import Protocol, image_seed
-from cns_cli.porcelain.scoring.scores import Scores
 
 Features = dict[str, NDArray[np.float32]]
 """Encoder name -> (N, D), float32, unit rows."""

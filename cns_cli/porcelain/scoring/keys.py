@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cns.imagescores import Array, Scores
 from cns.templates import Kind
 from cns_cli.porcelain.scoring.names import package_of
 from cns_cli.porcelain.scoring.protocol import Protocol, ProtocolPlan, digest_of
-from cns_cli.porcelain.scoring.scores import Array, EvaluationStore, Scores
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from registry.objects import Evaluation, Tree
 
 BASE_NAME = "base"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cns.gate import student_t_quantile
+from cns.imagescores import Scores
 from cns_cli.porcelain.gate.limits import Thresholds
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, LEVEL, LOOKS, judge, worst
 from cns_cli.porcelain.metrics import Case
-from cns_cli.porcelain.scoring.scores import Scores
 
 PROMPTS, IMAGES = 10, 4
 
