@@ -68,7 +68,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["project"])
 def tests(session: nox.Session) -> None:
     """Run the tests in two processes of one thread; arguments after -- go to pytest (`-n 0`: in one process)."""
-    parallel = ["-n", "2", "--dist", "loadgroup"]
+    parallel = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of tests/conftest.py
     _run(session, "python", "-m", "pytest", *parallel, *session.posargs, OMP_NUM_THREADS="1")
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.steps import take_few_steps
+
+TESTS = Path(__file__).resolve().parent
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and so would be all that we
 # start from there: the tests of interruptions need what a terminal gives.
@@ -21,6 +26,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("deterministic")
+take_few_steps()
 
 
 # What a CI server or a user has set would change what commands say, and be written to.
@@ -28,8 +34,30 @@ for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CNS_TRUST", "MLFLOW_T
     os.environ.pop(variable, None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share costly fixtures go to one: a file, or all of embedded/."""
-    for item in items:
-        shared = item.path.parent if item.path.parent.name == "embedded" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared)))
+LONGEST_FIRST = (
+    "embedded/test_main_job.py",
+    "embedded/test_gate_lineage.py",
+    "porcelain/learning/test_resume.py",
+    "porcelain/test_kills.py",
+    "porcelain/test_add.py",
+    "porcelain/scoring/test_names.py",
+    "porcelain/test_check.py",
+    "porcelain/test_ci_page.py",
+    "porcelain/test_check_metrics.py",
+    "porcelain/test_add_settings.py",
+    "porcelain/reporting/test_pictures.py",
+    "porcelain/test_pytest_plugin.py",
+    "cns/test_training.py",
+    "porcelain/test_bisect_measure.py",
+    "cli/test_audit.py",
+    "benchmarks/test_methods.py",
+    "benchmarks/test_paper.py",
+)
+"""Files that take longest. With one of them at the end, one process would go on alone when the others have done."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, a file in one of them (noxfile.py), the longest files begin."""
+    if hasattr(config, "workerinput"):
+        places = {TESTS / name: place for place, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))

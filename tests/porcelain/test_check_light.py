@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.options import CheckOptions
 from tests.cli.conftest import ROOT
+from tests.steps import as_shipped
 
 HEAVY = {"torch", "diffusers", "transformers", "safetensors", "mlflow", "PIL"}
 CODE = """
@@ -24,6 +28,13 @@ except SystemExit as told:
 print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})), file=sys.stderr)
 sys.exit(code)
 """
+
+
+@pytest.fixture(autouse=True)
+def _shipped() -> Iterator[None]:
+    """Scores that are made here must be found in the other process."""
+    with as_shipped():
+        yield
 
 
 def shell(folder: Path, *words: str) -> tuple[int, str, set[str]]:

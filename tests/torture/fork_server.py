@@ -80,7 +80,10 @@ def _load() -> None:
     """Import what `cns add` imports on its way."""
     import torch
 
+    from tests.steps import take_few_steps
+
     torch.set_num_threads(1)
+    take_few_steps()
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import rich.progress  # noqa: F401
     from mlflow.tracking import MlflowClient  # noqa: F401

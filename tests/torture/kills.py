@@ -27,6 +27,7 @@ from typing import Any
 from registry.errors import RegistryError
 from registry.fsio import TEMPORARY
 from registry.repository import Repository
+from tests.steps import WARM_UP
 from tests.torture.fork_server import ENVIRONMENT, ROOT, ForkServer
 from tests.torture.table import Size, Trial
 from tests.torture.verify import Broken, check_with_fsck, state_of
@@ -35,7 +36,12 @@ STOPS = {"quick": 10, "full": 100}
 COLD = {"quick": 1, "full": 20}
 COLD_S = 8.0  # what an import of everything takes on a busy machine
 GENTLE = (signal.SIGINT, signal.SIGTERM)
-ADD = ["add", "tom", "../photos", "--class", "cat", "--steps", "4", "--score", "wanda", "--json"]
+ADD = [
+    *("add", "tom", "../photos", "--class", "cat", "--warmup", str(WARM_UP), "--steps", "4", "--score", "wanda"),
+    "--json",
+]
+"""Says its warm-up itself, so that a process that was not forked makes the same concept."""
+
 NAME = "tom"
 
 
