@@ -15,6 +15,7 @@ from torch import Tensor
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, draw_batch, recomputing
 from cns.report import Report
+from cns.scores import needs_batches
 from cns.selection import Scores, general_neurons, score_named
 
 TIMESTEPS = 4
@@ -55,7 +56,7 @@ def find_general_neurons(model: Model, prompts: Sequence[str], how: Vote, report
     model.write(model.base)
     denoiser = Denoiser(model, None)
     batches: list[list[NoisedBatch]] = [[] for _ in prompts]
-    if how.score != "wanda":
+    if needs_batches(how.score):
         batches = _calibration_batches(denoiser, prompts, how.seed, report)
     for parameter in kv_parameters(model.pipeline).values():
         parameter.requires_grad_(True)

@@ -45,11 +45,13 @@ class BuiltInScore:
         function: Scores every K/V weight.
         whose: Whose choice it is.
         note: What there is to say of it, in a few words.
+        needs_batches: Whether it needs the loss on noised latents, which must be made first.
     """
 
     function: Score
     whose: Literal["paper", "ours", "standard"]
     note: str
+    needs_batches: bool = True
 
 
 def wanda(denoiser: Denoiser, prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
@@ -96,10 +98,15 @@ def fisher(denoiser: Denoiser, _prompts: Sequence[str], batches: Sequence[Noised
 
 BUILT_IN: Mapping[str, BuiltInScore] = {
     "gradient": BuiltInScore(gradient, "ours", "after Molchanov et al. 2019"),
-    "wanda": BuiltInScore(wanda, "ours", "after Sun et al. 2024"),
+    "wanda": BuiltInScore(wanda, "ours", "after Sun et al. 2024", needs_batches=False),
     "fisher": BuiltInScore(fisher, "ours", "after Theis et al. 2018"),
 }
 """Name on the command line -> score."""
+
+
+def needs_batches(score: str) -> bool:
+    """Whether a score, built in or of another package, needs noised latents."""
+    return score not in BUILT_IN or BUILT_IN[score].needs_batches
 
 
 def _accumulated(

@@ -64,7 +64,7 @@ class GateMetric:
 
     @property
     def grows(self) -> bool:
-        """Whether it grows when something is forgotten, on a scale of its own; else it falls, and is a cosine."""
+        """Whether it grows when something is forgotten, on a scale of its own; else it is a cosine, or a difference."""
         return self.level is None
 
 

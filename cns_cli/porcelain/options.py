@@ -2,8 +2,8 @@
 
 An options object is a whole request: with it alone a run can be repeated. What a field is, its default, how it is typed
 and what the help page says of it stand here, once; `cns_cli.options` makes the command line of it. This module imports
-the standard library only, so that a command can build its options, and complain about them, before anything heavy is
-loaded.
+the standard library and tables of names only, so that a command can build its options, and complain about them, before
+anything heavy is loaded.
 """
 
 from __future__ import annotations

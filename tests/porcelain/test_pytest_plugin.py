@@ -11,8 +11,9 @@ import pytest
 
 import cns_cli.porcelain.check as module
 from cns_cli.porcelain.check import check
+from cns_cli.porcelain.metrics import METRICS
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.pytest_plugin import SCORES
+from cns_cli.pytest_plugin import MARKER, SCORES
 from registry.objects import Evaluation
 from registry.repository import Repository
 
@@ -253,7 +254,8 @@ def test_a_marker_that_cannot_be_meant_is_refused_at_collection(pytester: pytest
 
 
 def test_the_marker_knows_the_scores_of_the_gate() -> None:
-    assert tuple(name.replace("_", "-") for name in SCORES) == ("id", "clip-i", "clip-t", "margin")
+    assert {name.replace("_", "-") for name in SCORES} == {name for name, metric in METRICS.items() if metric.level}
+    assert all(f"{name}=X" in MARKER for name in SCORES)
 
 
 def run(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:

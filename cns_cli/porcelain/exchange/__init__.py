@@ -1,5 +1,5 @@
 """Formats of other programs, a file each.
 
-Each has `ABOUT` in a few words, `write` and `loading_lines`, and loads nothing heavy when it is imported: `cns export`
-finds it here. Knows what a program reads. Does not know revisions.
+Knows what a program reads: each module has `ABOUT` in a few words, `write` and `loading_lines`, loads nothing heavy
+when it is imported, and is found here by `cns export`. Does not know revisions.
 """

@@ -12,6 +12,7 @@ from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import ImageSet
 from cns.general import LATENT_STEPS, TIMESTEPS
+from cns.scores import needs_batches
 from cns.task import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain.answers import DryRun
@@ -94,7 +95,7 @@ def loss_passes(settings: Settings) -> int:
 
 def _vote_seconds(settings: Settings, per_step: float, per_image: float, base: LoadedBase) -> float:
     """About how long a calibration prompt's vote for general neurons takes: a rough latent and one small batch."""
-    if settings.score == "wanda":
+    if not needs_batches(settings.score):
         return 0.0
     latent = per_image * LATENT_STEPS / base.family.defaults.sampler_steps / 2  # without guidance
     return latent + per_step * TIMESTEPS / settings.batch_size
