@@ -101,8 +101,8 @@ def test_free_space(healthy: Repository, cns: Any, monkeypatch: pytest.MonkeyPat
 
 def test_lock_holder_is_named(healthy: Repository, cns: Any) -> None:
     code = (
-        "import sys; from registry.fsio import locked; from pathlib import Path\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from registry.locks import hold; from pathlib import Path\n"
+        "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(healthy.folder / "lock")]
     root = Path(__file__).resolve().parents[2]
