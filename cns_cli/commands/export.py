@@ -21,9 +21,7 @@ EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dt
 
 def export(
     folder: Annotated[Path, Argument("Where to write; a new or empty folder.", "DIR")],
-    kind: Annotated[
-        str, Option("See the help page.", "FORMAT", flags="--format")
-    ] = "diffusers",
+    kind: Annotated[str, Option("See the help page.", "FORMAT", flags="--format")] = "diffusers",
     at: Annotated[str, Option("Export the model of this revision.", "REV")] = "HEAD",
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"], Option("Number format of the weights; only fp32 keeps every bit.")
