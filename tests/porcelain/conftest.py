@@ -75,14 +75,24 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.file
 
 
+def teach_rex_and_tom(folder: Path, photos: dict[str, Path]) -> Path:
+    """Teach a new registry a dog and a cat."""
+    add(folder, "rex", photos["rex"])
+    add(folder, "tom", photos["tom"], class_noun="cat", time=NOON + 60)
+    return folder
+
+
+def teach_mug_without_mercy(folder: Path, photos: dict[str, Path]) -> Path:
+    """Teach a cup in a way that harms what was known."""
+    add(folder, "mug", photos["mug"], class_noun="cup", steps=8, lr=0.3, reg="none", budget=0.5, time=NOON + 120)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def _learned(
     tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
 ) -> Path:
-    folder = new_registry(tmp_path_factory.mktemp("learned"), tiny_base, mlflow_tables)
-    add(folder, "rex", photos["rex"])
-    add(folder, "tom", photos["tom"], class_noun="cat", time=NOON + 60)
-    return folder
+    return teach_rex_and_tom(new_registry(tmp_path_factory.mktemp("learned"), tiny_base, mlflow_tables), photos)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +100,7 @@ def _harmed(tmp_path_factory: pytest.TempPathFactory, _learned: Path, photos: di
     """The registry `learned` after mug, which was trained without mercy: what it knew looks otherwise now."""
     folder = tmp_path_factory.mktemp("harmed")
     shutil.copytree(_learned, folder, dirs_exist_ok=True)
-    add(folder, "mug", photos["mug"], class_noun="cup", steps=8, lr=0.3, reg="none", budget=0.5, time=NOON + 120)
-    return folder
+    return teach_mug_without_mercy(folder, photos)
 
 
 @pytest.fixture

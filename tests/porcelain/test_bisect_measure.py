@@ -19,6 +19,7 @@ from registry import bisect_state
 from registry.objects import Tree
 from registry.repository import Repository
 from registry.trees import with_concept, without_concept
+from tests.porcelain.conftest import new_registry, teach_mug_without_mercy, teach_rex_and_tom
 from tests.steps import as_shipped
 
 HARMFUL = 5
@@ -27,17 +28,21 @@ HARMFUL = 5
 
 @pytest.fixture(autouse=True)
 def _shipped() -> Iterator[None]:
-    """Scores under a protocol of their own: those that `cns add` stored in few steps are of more images than asked."""
+    """In few steps mug does rex no harm that could be told from tom's coming and going."""
     with as_shipped():
         yield
 
 
 @pytest.fixture(scope="session")
-def _history(tmp_path_factory: pytest.TempPathFactory, _harmed: Path, mlflow_tables: Path) -> Path:
+def _history(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
+) -> Path:
     """Eight commits after rex; tom comes and goes, mug, which does harm, comes with the fifth and stays."""
     folder = tmp_path_factory.mktemp("history")
+    with as_shipped():
+        teach_mug_without_mercy(teach_rex_and_tom(new_registry(folder, tiny_base, mlflow_tables), photos), photos)
     # Without its mirror: in a folder that was moved MLflow would begin anew in every test.
-    shutil.copytree(_harmed, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    shutil.rmtree(folder / ".cns" / "mlartifacts", ignore_errors=True)
     shutil.copy(mlflow_tables, folder / ".cns" / "mlflow.db")
     repo = Repository(folder)
     ids = repo.tree_of("HEAD").concepts
