@@ -72,3 +72,34 @@ def newest_first(starts: Iterable[str], read: Callable[[str], Commit]) -> Iterat
             if parent not in seen:
                 seen.add(parent)
                 reach(parent)
+
+
+def is_ancestor(ancestor: str, descendant: str, parents: Needs) -> bool:
+    """True where descendant is ancestor, or reaches it."""
+    return ancestor in reachable([descendant], parents)
+
+
+def independent(commits: Iterable[str], parents: Needs) -> list[str]:
+    """Return the commits that none of the others reaches, sorted."""
+    given = set(commits)
+    if len(given) < 2:
+        return sorted(given)
+    below = reachable([parent for one in given for parent in parents(one)], parents)
+    return sorted(given - below)
+
+
+def merge_bases(left: str, right: str, parents: Needs) -> list[str]:
+    """Return the best common ancestors: those that no other common ancestor descends from, sorted.
+
+    One in a history without crossing merges, several in a criss-cross one, none where the two share no commit. Exact
+    whatever the commits' clocks said.
+    """
+    ours = reachable([left], parents)
+    found: set[str] = set()
+    reachable([right], lambda one: found.add(one) or () if one in ours else parents(one))
+    return independent(found, parents)
+
+
+def between(excluded: Iterable[str], included: Iterable[str], parents: Needs) -> set[str]:
+    """Return what some commits reach and others do not: `A..B` is between([A], [B])."""
+    return reachable(included, parents) - reachable(excluded, parents)

@@ -1,0 +1,73 @@
+"""Merging trees: three-way, per name, against a merge base. Merge, cherry-pick and revert are all this one function.
+
+Integers add up in any order, so that there is nothing to fuse: a merge decides which concepts a model holds, and never
+how they are put together. This module knows trees; it does not read objects and does not move refs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.errors import BaseDiffers
+from registry.objects import Tree
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A name that both sides changed, and not alike. Each is a concept id, or None where that tree lacks the name.
+
+    Attributes:
+        bases: What the merge bases held, without repetition: several where they disagree.
+    """
+
+    name: str
+    bases: tuple[str | None, ...]
+    ours: str | None
+    theirs: str | None
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What a three-way merge comes to.
+
+    Attributes:
+        concepts: {name: concept id} of all that is settled.
+        conflicts: Names that are not, sorted.
+    """
+
+    concepts: dict[str, str]
+    conflicts: tuple[Conflict, ...]
+
+
+def three_way(bases: Sequence[Tree], ours: Tree, theirs: Tree) -> Merge:
+    """Merge two trees per name: the side that changed it wins; both alike is no conflict; a removal is a change.
+
+    Where several merge bases disagree about a name on which the sides disagree, it is a conflict.
+
+    Args:
+        bases: Trees of the best common ancestors; none for histories that share no commit: then all names are new.
+        ours: Tree of HEAD.
+        theirs: Tree of what is merged.
+
+    Raises:
+        BaseDiffers: the sides stand on different base models.
+    """
+    if ours.base != theirs.base:
+        raise BaseDiffers(ours.base, theirs.base)
+    names = {name for tree in (*bases, ours, theirs) for name in tree.concepts}
+    concepts: dict[str, str] = {}
+    conflicts: list[Conflict] = []
+    for name in sorted(names):
+        mine, yours = ours.concepts.get(name), theirs.concepts.get(name)
+        before = tuple(dict.fromkeys(tree.concepts.get(name) for tree in bases)) or (None,)
+        if mine == yours or before == (yours,):
+            kept = mine
+        elif before == (mine,):
+            kept = yours
+        else:
+            conflicts.append(Conflict(name, before, mine, yours))
+            continue
+        if kept is not None:
+            concepts[name] = kept
+    return Merge(concepts, tuple(conflicts))
