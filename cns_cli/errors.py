@@ -21,7 +21,7 @@ from cns.errors import EncoderMissingError, MethodError
 from cns_cli import signals
 from cns_cli.output import complain, write_raw
 from cns_cli.settings import SettingsError
-from registry.errors import LockBusy, MlflowUnavailable, RegistryError
+from registry.errors import LockBusy, MlflowUnavailable, RegistryError, RemoteError
 
 
 class ExitCode(IntEnum):
@@ -45,6 +45,7 @@ class ExitCode(IntEnum):
 EXIT_CODES: dict[type[Exception], ExitCode] = {
     LockBusy: ExitCode.LOCK_BUSY,
     MlflowUnavailable: ExitCode.REMOTE,
+    RemoteError: ExitCode.REMOTE,
     RegistryError: ExitCode.REGISTRY,
     EncoderMissingError: ExitCode.MISSING,
     MethodError: ExitCode.METHOD,

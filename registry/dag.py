@@ -95,11 +95,10 @@ def merge_bases(left: str, right: str, parents: Needs) -> list[str]:
     whatever the commits' clocks said.
     """
     ours = reachable([left], parents)
-    found: set[str] = set()
-    reachable([right], lambda one: found.add(one) or () if one in ours else parents(one))
-    return independent(found, parents)
+    walked = reachable([right], lambda one: () if one in ours else parents(one))
+    return independent(walked & ours, parents)
 
 
 def between(excluded: Iterable[str], included: Iterable[str], parents: Needs) -> set[str]:
-    """Return what some commits reach and others do not: `A..B` is between([A], [B])."""
+    """Return what some commits reach and others do not; `A..B` excludes A and includes B."""
     return reachable(included, parents) - reachable(excluded, parents)

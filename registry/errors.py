@@ -289,3 +289,20 @@ class MlflowUnavailable(RegistryError):
         self.tracking_uri = tracking_uri
         where = f" at {tracking_uri}" if tracking_uri else ""
         super().__init__(f"MLflow{where} is not usable: {reason}; expected a store that takes this commit", hint)
+
+
+class RemoteError(RegistryError):
+    """Something about a remote; `address` holds no credentials."""
+
+    def __init__(self, address: str, reason: str, hint: str = "cns remote list") -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"the remote {address}: {reason}", hint)
+
+
+class RemoteUnavailable(RemoteError):
+    """It cannot be reached or used, or holds something else than a lineage."""
+
+
+class RemoteReadOnly(RemoteError):
+    """It cannot keep two writers apart, so that nothing is written there."""
