@@ -7,22 +7,20 @@ tip or the new one, with everything that it needs. This module does not know wha
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import time as clock
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import config, layout, revisions, signals
-from registry.errors import BranchInUse, NameTaken, RefCorrupt, RefMoved, TipMoved, UnknownRevision
-from registry.index import LAG, Index
-from registry.names import check_name, check_ref_name, is_id, is_ref_name
+from registry import config, layout
+from registry.errors import TipMoved
+from registry.index import LAG
+from registry.moves import LoggedRefs
+from registry.names import check_name, is_id
 from registry.objects import Base, Commit, Concept, Evaluation, Record, Tree
-from registry.reflog import Reflog, ReflogEntry
-from registry.refs import EVALUATIONS, HEADS, LOST, NAMESPACES, TAGS, Head, Refs
-from registry.store import DiskStore
+from registry.reflog import ReflogEntry
+from registry.refs import EVALUATIONS, LOST
 from registry.trees import DOES_NOT_FIT, Change, changed, check_brought, check_tree, concepts_of
 
 
@@ -39,7 +37,7 @@ class Committed:
     rebased: bool
 
 
-class Repository:
+class Repository(LoggedRefs):
     """One registry. Open it with `discover` or make it with `init`."""
 
     def __init__(self, root: Path) -> None:
@@ -49,12 +47,8 @@ class Repository:
             NotARegistry: there is none. UnknownFormat: a newer version made it; it is left untouched.
         """
         self.root = Path(root).resolve()
-        self.folder = self.root / layout.FOLDER
-        layout.check_format(self.folder)
-        self.objects = DiskStore(self.folder / "objects")
-        self.refs = Refs(self.folder)
-        self.reflogs = Reflog(self.folder / "logs")
-        self.index = Index(self.folder / "index.db", self.objects)
+        layout.check_format(self.root / layout.FOLDER)
+        super().__init__(self.root / layout.FOLDER)
 
     @classmethod
     def init(cls, folder: Path, base: Base, settings: dict[str, Any], *, author: str, time: int) -> Repository:
@@ -89,33 +83,6 @@ class Repository:
         with self.locked():
             config.change(self.folder / "config.toml", dotted, value)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock under which refs, reflogs and settings are written; raises LockBusy.
-
-        Waiting for it can be interrupted. With it in hand a Ctrl-C waits for what was begun, and so does a second one.
-        """
-        with layout.locked(self.folder), signals.held(patience=2):
-            yield
-
-    def head(self) -> Head:
-        """Return where HEAD is; raises RefCorrupt where it, or its branch, cannot be read."""
-        ref, commit = self.refs.head()
-        if ref is None:
-            return Head(None, commit or "")
-        found = self.refs.get(ref)
-        if found is None:
-            raise RefCorrupt(ref, self.refs.path(ref), "is missing")
-        return Head(ref.removeprefix(HEADS), found)
-
-    def resolve(self, revision: str) -> str:
-        """Return the commit id that a revision means; see `registry.revisions`."""
-        return revisions.resolve(self, revision)
-
-    def commit_of(self, commit_id: str) -> Commit:
-        """Return a commit by its full id, verified."""
-        return self.objects.get(commit_id, Commit)
-
     def tree_of(self, revision: str) -> Tree:
         """Return the tree of a revision or commit id."""
         commit_id = revision if is_id(revision) else self.resolve(revision)
@@ -145,8 +112,11 @@ class Repository:
         change: Change,
         seen: str,
         keep_as: str,
+        merged: Sequence[str] = (),
     ) -> Committed:
         """Apply a change to the tip of HEAD and move HEAD's branch (or a detached HEAD) there, durably.
+
+        A commit with more than one parent may leave the tree as it is: it joins histories.
 
         Args:
             kind: One of COMMIT_KINDS, such as "add".
@@ -157,6 +127,7 @@ class Repository:
             change: Takes the tip's tree and returns the new one; called again where the tip has moved.
             seen: The commit that the caller worked on.
             keep_as: Where the tip moved and the change does not fit: kept as refs/lost/<keep_as>.
+            merged: Ids of the commits that become parents behind the tip, in this order.
 
         Raises:
             NameTaken, TokenTaken, DeltaTaken, UnknownConcept, NothingToDo: the change does not fit; nothing is written.
@@ -165,12 +136,14 @@ class Repository:
         check_name(keep_as)
 
         def build(parent: str) -> Commit:
-            before = self.tree_of(parent)
-            tree = changed(before, change, before.base if parent == seen else self.tree_of(seen).base, f"this {kind}")
+            parents = tuple(dict.fromkeys((parent, *merged)))
+            before = [self.tree_of(one) for one in parents]
+            base = before[0].base if parent == seen else self.tree_of(seen).base
+            tree = changed(before[0], change, base, f"this {kind}", joins=len(parents) > 1)
             check_tree(tree, self.objects)
             check_brought(before, tree, record, self.objects)
             record_id = None if record is None else self.objects.put(record)
-            return Commit(self.objects.put(tree), (parent,), record_id, kind, message, author, time)
+            return Commit(self.objects.put(tree), parents, record_id, kind, message, author, time)
 
         with self.locked():
             head = self.head()
@@ -185,59 +158,6 @@ class Repository:
             self._move_head(head, ReflogEntry(head.commit, new, author, time, f"{kind}: {subject}"))
         self.index.refresh([new])
         return Committed(new, made, head.commit != seen)
-
-    def checkout(self, revision: str, *, author: str = "", time: int | None = None) -> Head:
-        """Move HEAD: onto a branch where revision is its name, else onto the commit that it means."""
-        with self.locked():
-            before = self.head()
-            if revision in ("HEAD", "@"):
-                return before
-            branch = revision if is_ref_name(revision) and self.refs.get(HEADS + revision) else None
-            commit = self.resolve(HEADS + branch if branch else revision)
-            self.commit_of(commit)
-            moved = f"checkout: moving from {before.branch or before.commit} to {revision}"
-            now = int(clock.time()) if time is None else time
-            self.reflogs.append("HEAD", ReflogEntry(before.commit, commit, author, now, moved))
-            self.refs.set_head(ref=HEADS + branch if branch else None, commit=commit)
-        return self.head()
-
-    def branches(self) -> dict[str, str]:
-        """Return {branch: commit id}, by name."""
-        return {name.removeprefix(HEADS): commit for name, commit in self.refs.all(HEADS).items()}
-
-    def tags(self) -> dict[str, str]:
-        """Return {tag: commit id}, by name."""
-        return {name.removeprefix(TAGS): commit for name, commit in self.refs.all(TAGS).items()}
-
-    def create_branch(self, name: str, at: str = "HEAD", *, author: str = "", time: int | None = None) -> str:
-        """Make a branch at a revision and return its commit id; raises NameTaken."""
-        return self._create(HEADS, "branch", name, at, author, time)
-
-    def create_tag(self, name: str, at: str = "HEAD", *, author: str = "", time: int | None = None) -> str:
-        """Make a tag at a revision and return its commit id; raises NameTaken."""
-        return self._create(TAGS, "tag", name, at, author, time)
-
-    def delete_branch(self, name: str, *, author: str = "", time: int | None = None) -> str:
-        """Remove a branch, whose commits stay, and return where it was; raises UnknownRevision, BranchInUse."""
-        return self._delete(HEADS, "branch", name, author, time)
-
-    def delete_tag(self, name: str, *, author: str = "", time: int | None = None) -> str:
-        """Remove a tag, whose commit stays, and return where it was; raises UnknownRevision."""
-        return self._delete(TAGS, "tag", name, author, time)
-
-    def move_ref(self, name: str, old: str | None, new: str | None, *, author: str, time: int, message: str) -> None:
-        """Log and move a ref by its full name; None stands for no ref. Raises RefMoved where it is not at old."""
-        with self.locked():
-            if new is not None:
-                self.commit_of(new)
-            self._move_ref(name, ReflogEntry(old, new, author, time, message))
-
-    def reflog(self, ref: str = "HEAD") -> list[ReflogEntry]:
-        """Return the moves of HEAD, a branch, or a ref by its full name, newest first."""
-        if ref == "HEAD":
-            return self.reflogs.read("HEAD", self.head().commit)
-        full = ref if ref.startswith(NAMESPACES) else HEADS + ref
-        return self.reflogs.read(full, self.refs.get(full))
 
     def add_evaluation(self, evaluation: Evaluation) -> str:
         """Store scores, durably, and return their id. Lineages with different scores merge by union.
@@ -259,42 +179,3 @@ class Repository:
         name = next(name for name in names if name not in taken)
         self._move_ref(name, ReflogEntry(None, commit, made.author, made.time, f"{made.kind}: the tip moved"))
         return TipMoved(name, commit, reason)
-
-    def _move_head(self, head: Head, entry: ReflogEntry) -> None:
-        if head.branch is not None:
-            self._move_ref(HEADS + head.branch, entry)
-        else:
-            self.reflogs.append("HEAD", entry)
-            self.refs.set_head(commit=entry.new)
-
-    def _move_ref(self, name: str, entry: ReflogEntry) -> None:
-        found = self.refs.get(name)
-        if found != entry.old:  # before it is logged: a refused move leaves no trace
-            raise RefMoved(name, entry.old, found)
-        if self.refs.head()[0] == name:
-            self.reflogs.append("HEAD", entry)
-        self.reflogs.append(name, entry)
-        self.refs.compare_and_swap(name, entry.old, entry.new)
-
-    def _create(self, namespace: str, what: str, name: str, at: str, author: str, time: int | None) -> str:
-        full = namespace + check_ref_name(name, f"{what} name")
-        commit = self.resolve(at)
-        now = int(clock.time()) if time is None else time
-        with self.locked():
-            self.commit_of(commit)  # it may have been garbage, and collected meanwhile
-            if self.refs.get(full) is not None:
-                raise NameTaken(name, what)
-            self._move_ref(full, ReflogEntry(None, commit, author, now, f"{what}: created from {at}"))
-        return commit
-
-    def _delete(self, namespace: str, what: str, name: str, author: str, time: int | None) -> str:
-        full = namespace + check_ref_name(name, f"{what} name")
-        now = int(clock.time()) if time is None else time
-        with self.locked():
-            found = self.refs.get(full)
-            if found is None:
-                raise UnknownRevision(name, f"there is no {what} of this name", f"cns {what}")
-            if self.refs.head()[0] == full:
-                raise BranchInUse(name)
-            self._move_ref(full, ReflogEntry(found, None, author, now, f"{what}: deleted"))
-        return found

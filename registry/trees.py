@@ -39,16 +39,17 @@ def without_concept(tree: Tree, name: str) -> Tree:
     return replace(tree, concepts={known: concept for known, concept in tree.concepts.items() if known != name})
 
 
-def changed(before: Tree, change: Change, base: str, what: str) -> Tree:
+def changed(before: Tree, change: Change, base: str, what: str, *, joins: bool = False) -> Tree:
     """Return a tree as a change makes it that was meant for trees of a base model.
 
     Raises:
-        BaseDiffers: the tree stands on another base. NothingToDo: the change, called `what`, leaves it as it is.
+        BaseDiffers: the tree stands on another base.
+        NothingToDo: the change, called `what`, leaves it as it is, and does not join histories either.
     """
     if before.base != base:
         raise BaseDiffers(before.base, base)
     after = change(before)
-    if after == before:
+    if after == before and not joins:
         raise NothingToDo(what)
     return after
 
@@ -95,16 +96,17 @@ def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:
     return {name: store.get(tree.concepts[name], Concept) for name in sorted(tree.concepts)}
 
 
-def check_brought(before: Tree, after: Tree, record: Record | None, store: ObjectStore) -> None:
+def check_brought(before: Iterable[Tree], after: Tree, record: Record | None, store: ObjectStore) -> None:
     """Refuse a change whose new objects are not all there, however long ago they were put.
 
-    What the tree before needs is held by its commit; what is new was put without the lock, and a collection of garbage
-    may have come between. `check_tree` looks at the parts of a concept, this at the parts of its references.
+    What the trees before need is held by their commits, the parents; what is new was put without the lock, and a
+    collection of garbage may have come between. `check_tree` looks at the parts of a concept, this at the parts of its
+    references.
 
     Raises:
         ObjectMissing: something is gone; putting it again is safe.
     """
-    known = set(before.concepts.values())
+    known = {concept for tree in before for concept in tree.concepts.values()}
     for name in sorted(name for name, concept in after.concepts.items() if concept not in known):
         references = store.get(store.get(after.concepts[name], Concept).references, References)
         for blob in references.links():

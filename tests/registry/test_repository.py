@@ -27,10 +27,11 @@ from registry.errors import (
     UnknownFormat,
     UnknownRevision,
 )
-from registry.objects import Commit, Concept, Record, Tree
-from registry.refs import HEADS, LOST, TAGS
-from registry.repository import Repository
-from registry.trees import with_concept, without_concept
+from registry.objects import Commit, Concept, Record, References, Tree
+from registry.reflog import ReflogEntry
+from registry.refs import HEADS, LOST, TAGS, Head
+from registry.repository import Committed, Repository
+from registry.trees import Change, with_concept, without_concept
 from tests.registry.making import (
     AUTHOR,
     DIGEST,
@@ -363,6 +364,108 @@ class TestMoving:
         with pytest.raises(RefCorrupt, match="missing") as caught:
             repository.head()
         assert caught.value.name == "refs/heads/main"
+
+
+class TestMerging:
+    """Commits with several parents."""
+
+    def sides(self, repository: Repository) -> tuple[str, str]:
+        """Make two commits on one base, each with a concept of its own; HEAD is on the first, on main."""
+        first = repository.head().commit
+        ours = add(repository, "rex").id
+        repository.create_branch("dev", first)
+        repository.checkout("dev")
+        theirs = add(repository, "tom").id
+        repository.checkout("main")
+        return ours, theirs
+
+    def merge(self, repository: Repository, change: Change, *merged: str, seen: str | None = None) -> Committed:
+        return repository.commit(
+            kind="merge",
+            message="merge dev",
+            author=AUTHOR,
+            time=1_800_000_000,
+            record=None,
+            change=change,
+            seen=seen or repository.head().commit,
+            keep_as="dev",
+            merged=merged,
+        )
+
+    def test_the_tip_is_the_first_parent_and_what_is_merged_follows(self, repository: Repository) -> None:
+        ours, theirs = self.sides(repository)
+        tom = repository.tree_of(theirs).concepts["tom"]
+        done = self.merge(repository, lambda tree: with_concept(tree, "tom", tom), theirs)
+        assert repository.parents(done.id) == done.commit.parents == (ours, theirs)
+        assert set(repository.tree_of("HEAD").concepts) == {"rex", "tom"}
+        assert repository.reflog()[0].message == "merge: merge dev"
+        assert repository.index.introduced(done.id) == {}
+        repository.index.refresh([done.id], 0)
+        assert repository.index.introduced(done.id) == {}
+
+    def test_histories_may_be_joined_without_a_change_of_the_tree(self, repository: Repository) -> None:
+        ours, theirs = self.sides(repository)
+        done = self.merge(repository, lambda tree: tree, theirs)
+        assert repository.commit_of(done.id).tree == repository.commit_of(ours).tree
+        with pytest.raises(NothingToDo):
+            self.merge(repository, lambda tree: tree, done.id)  # the tip is no second parent of itself
+        assert repository.head().commit == done.id
+
+    def test_only_what_no_parent_has_is_looked_for_again(self, repository: Repository) -> None:
+        ours, theirs = self.sides(repository)
+        tom = repository.tree_of(theirs).concepts["tom"]
+        pip = put_concept(repository.objects, "pip", repository.commit_of(ours).tree)
+        for one in (tom, pip):
+            references = repository.objects.get(repository.objects.get(one, Concept).references, References)
+            repository.objects.path(references.images or "").unlink()
+        with pytest.raises(ObjectMissing, match="reference image"):
+            self.merge(repository, lambda tree: with_concept(tree, "pip", pip), theirs)
+        assert repository.head().commit == ours
+        self.merge(repository, lambda tree: with_concept(tree, "tom", tom), theirs)  # held by the other parent
+
+    def test_a_commit_that_is_gone_is_not_merged(self, repository: Repository) -> None:
+        ours, _ = self.sides(repository)
+        with pytest.raises(ObjectMissing):
+            self.merge(repository, lambda tree: tree, DIGEST)
+        assert repository.head().commit == ours
+
+    def test_a_merge_that_does_not_fit_on_a_moved_tip_is_kept_with_both_parents(self, repository: Repository) -> None:
+        ours, theirs = self.sides(repository)
+        add(repository, "tom", seed="other")
+        tom = repository.tree_of(theirs).concepts["tom"]
+        with pytest.raises(TipMoved) as caught:
+            self.merge(repository, lambda tree: with_concept(tree, "tom", tom), theirs, seen=ours)
+        assert repository.parents(caught.value.commit) == (ours, theirs)
+        assert repository.refs.get(LOST + "dev") == caught.value.commit
+
+
+class TestMove:
+    def test_the_branch_of_head_goes_anywhere_and_the_log_keeps_where_it_was(self, repository: Repository) -> None:
+        first = repository.head().commit
+        second = add(repository, "rex").id
+        assert repository.move(first, message="reset: moving to HEAD~1", author=AUTHOR, time=7) == Head("main", first)
+        assert repository.branches() == {"main": first}
+        for ref in ("HEAD", "main"):
+            assert repository.reflog(ref)[0] == ReflogEntry(second, first, AUTHOR, 7, "reset: moving to HEAD~1")
+        assert repository.resolve("HEAD@{1}") == second
+
+    def test_a_detached_head_moves_alone(self, repository: Repository) -> None:
+        first = repository.head().commit
+        second = add(repository, "rex").id
+        repository.checkout(second)
+        assert repository.move(first, message="reset", author=AUTHOR) == Head(None, first) == repository.head()
+        assert repository.branches() == {"main": second}
+
+    def test_a_caller_who_looked_is_told_that_head_moved(self, repository: Repository) -> None:
+        first = repository.head().commit
+        second = add(repository, "rex").id
+        logged = repository.reflog()
+        with pytest.raises(RefMoved):
+            repository.move(first, message="reset", author=AUTHOR, old=first)
+        with pytest.raises(ObjectMissing):
+            repository.move(DIGEST, message="reset", author=AUTHOR, old=second)
+        repository.move(second, message="reset", author=AUTHOR, old=second)
+        assert (repository.head().commit, repository.reflog()) == (second, logged)
 
 
 class TestLog:
