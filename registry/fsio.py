@@ -32,7 +32,7 @@ def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
         NotPlain: it is a link, a pipe, a device or a folder, or has more than `most` bytes.
         DiskFailed: the file is there and cannot be read.
     """
-    with _opened_plain(path) as handle:
+    with opened_plain(path) as handle:
         if handle is None:
             return None
         size = os.fstat(handle).st_size
@@ -50,7 +50,7 @@ def read(path: Path, most: int = LONGEST_FILE) -> bytes | None:
 
 def read_start(path: Path, size: int) -> bytes | None:
     """Return the first bytes of a plain file, or None where there is none; raises as `read` does."""
-    with _opened_plain(path) as handle:
+    with opened_plain(path) as handle:
         return None if handle is None else os.read(handle, size)
 
 
@@ -60,19 +60,58 @@ def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     Raises:
         DiskFailed: path is as before; or, if only the last fsync (of the folder) failed, old or new, never a mixture.
     """
+    place(path, data, mode=mode)
+    sync_folder(path.parent)
+
+
+def place(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Do as `replace` does, but for syncing the folder: for many files, whose folders are synced once, after them."""
+    with _written_beside(path, data, mode) as temporary, _reported("rename", path):
+        os.rename(temporary, path)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Make a file with these bytes, as a whole and durably, where there is none; False where there is one.
+
+    A name appears with its content: what is linked is synced already, and a kill leaves no empty file. Of two who
+    create at once the file system lets one, also over NFS.
+
+    Raises:
+        DiskFailed: also where the file system has no hard links.
+    """
+    with _written_beside(path, data, 0o666) as temporary:
+        with _reported("link", path):
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)
+        sync_folder(path.parent)
+    return True
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary sibling of path; what is left under it when the body fails goes."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
-            with _reported("write", temporary):
-                _write_all(handle, data)
-            _sync(handle, temporary)
-        with _reported("rename", path):
-            os.rename(temporary, path)
+        yield temporary
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """Yield a synced temporary sibling of path that holds data; it goes where the body fails."""
+    with temporary_beside(path) as temporary:
+        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
+            with _reported("write", temporary):
+                _write_all(handle, data)
+            _sync(handle, temporary)
+        yield temporary
 
 
 def install(temporary: Path, path: Path) -> None:
@@ -239,7 +278,7 @@ def _opened(path: Path, flags: int, mode: int = 0o666) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _opened_plain(path: Path) -> Iterator[int | None]:
+def opened_plain(path: Path) -> Iterator[int | None]:
     """Open a regular file for reading, by a descriptor that follows no link and waits for nothing."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -16,6 +16,16 @@ Moved = Callable[[int], None]
 """Is told how many more bytes have moved."""
 
 
+class Meter:
+    """Is told of a transfer how far it is. By itself it keeps silent."""
+
+    def begin(self, what: str, size_bytes: int) -> None:
+        """A transfer of so many bytes begins."""
+
+    def moved(self, size_bytes: int) -> None:
+        """So many more bytes have moved."""
+
+
 @dataclass(frozen=True)
 class Move:
     """One move of a ref; `old` and `new` are commit ids, None for a ref that is not there.
