@@ -29,8 +29,14 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def stage(self, name: str, total: int | None = None) -> None:
-        """Begin a stage, which ends the one before it; `total` is its number of steps, None when nobody knows."""
+    def stage(self, name: str, total: int | None = None, written: Callable[[int], str] = str) -> None:
+        """Begin a stage, which ends the one before it.
+
+        Args:
+            name: What is done in it.
+            total: Its number of steps; None when nobody knows.
+            written: How a number of steps is shown.
+        """
 
     def step(self, done: int, **numbers: float) -> None:
         """Say that `done` steps of the stage are over; `numbers` are shown as they are named (`loss=0.031`)."""
@@ -78,17 +84,18 @@ class PlainProgress(Progress):
         self._clock = clock
         self._name = ""
         self._total: int | None = None
+        self._written: Callable[[int], str] = str
         self._began = self._said = 0.0
 
     def __exit__(self, *error: object) -> None:
         self._stream.flush()
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, written: Callable[[int], str] = str) -> None:
         """Print the stage's name and size."""
         signals.check()
-        self._name, self._total = safe(name), total
+        self._name, self._total, self._written = safe(name), total, written
         self._began = self._said = self._clock()
-        self._write(self._name if total is None else f"{self._name} ({total})" if total > 1 else self._name)
+        self._write(self._name if total is None else f"{self._name} ({written(total)})" if total > 1 else self._name)
 
     def step(self, done: int, **numbers: float) -> None:
         """Print where the stage is, when the last line is old enough."""
@@ -97,7 +104,7 @@ class PlainProgress(Progress):
         if now - self._said < PLAIN_INTERVAL_S:
             return
         self._said = now
-        where = f"{done}/{self._total}" if self._total else str(done)
+        where = _place(done, self._total, self._written)
         self._write(f"{self._name}: {', '.join([where, *_figures(numbers, done, self._total, now - self._began)])}")
 
     def note(self, text: str) -> None:
@@ -134,6 +141,7 @@ class LiveProgress(Progress):
         self._bars = Bars(*columns, console=console, refresh_per_second=5)
         self._task: Any = None
         self._total: int | None = None
+        self._written: Callable[[int], str] = str
         self._began = 0.0
 
     def __enter__(self) -> Self:
@@ -145,11 +153,11 @@ class LiveProgress(Progress):
             self._finish()
         self._bars.stop()
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, written: Callable[[int], str] = str) -> None:
         """Draw a new bar; without a total it only moves."""
         signals.check()
         self._finish()
-        self._total, self._began = total, time.monotonic()
+        self._total, self._written, self._began = total, written, time.monotonic()
         self._task = self._bars.add_task(f"{safe(name):<22}", total=total, steps="", figures="")
 
     def step(self, done: int, **numbers: float) -> None:
@@ -158,7 +166,7 @@ class LiveProgress(Progress):
         if self._task is None:
             return
         figures = _figures(numbers, done, self._total, time.monotonic() - self._began)
-        steps = f"{done}/{self._total}" if self._total else ""
+        steps = _place(done, self._total, self._written) if self._total else ""
         self._bars.update(self._task, completed=done, steps=steps, figures=", ".join(figures))
 
     def note(self, text: str) -> None:
@@ -173,6 +181,10 @@ class LiveProgress(Progress):
             self._bars.update(self._task, total=total, completed=total)
             self._bars.stop_task(self._task)
             self._task = None
+
+
+def _place(done: int, total: int | None, written: Callable[[int], str]) -> str:
+    return f"{written(done)}/{written(total)}" if total else written(done)
 
 
 def _figures(numbers: dict[str, float], done: int, total: int | None, elapsed_s: float) -> list[str]:

@@ -7,7 +7,7 @@ weeks and what that needs. Refs move under the lock, after a look at what the co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from registry.dag import needed_first, reachable
@@ -53,13 +53,14 @@ def fetch(
     prune: bool = False,
     meter: Meter | None = None,
 ) -> Fetched:
-    """Bring what a remote has and the registry lacks; branches of the remote become refs/remotes/NAME/…
+    """Bring what a remote has and the registry lacks; branches of the remote become refs/remotes/NAME/BRANCH.
 
     Args:
         repo: The registry.
         remote: Where from.
         name: What it is called here.
-        author, time: For the reflogs.
+        author: For the reflogs.
+        time: The same, unix seconds.
         prune: Remove refs/remotes/NAME/… of branches that the remote has no more.
         meter: Is told of bytes.
 
@@ -151,12 +152,7 @@ class _Receiving:
             self.done.size_bytes += index.pack_bytes
 
     def _keep(self, index: Index, entry: Entry, content: bytes) -> None:
-        for need in opened(entry, content, index.name).needs():
-            kind = self._kind(need.object_id)
-            if kind not in need.kinds:
-                state = "neither here nor before it" if kind is None else f"a {kind}"
-                reason = f"{need.role} of {entry.kind} {entry.object_id[:10]} in it is {state}"
-                raise PackCorrupt(index.name, reason, entry.object_id)
+        checked(index, entry, content, self._kind)
         self.store.adopt(entry.object_id, content)
         self._kinds[entry.object_id] = entry.kind
         self.fresh.add(entry.object_id)
@@ -169,6 +165,26 @@ class _Receiving:
             except ObjectMissing:
                 self._kinds[wanted] = None
         return self._kinds[wanted]
+
+
+def checked(index: Index, entry: Entry, content: bytes, kind_of: Callable[[str], str | None]) -> None:
+    """Refuse an object of a pack that is not what it says it is, or that needs what is not there.
+
+    Args:
+        index: Of the pack.
+        entry: What it was announced as.
+        content: Its envelope.
+        kind_of: Returns the kind of an object that is there already; None where it is not.
+
+    Raises:
+        PackCorrupt: and names it. UnknownFormat: a newer version wrote it.
+    """
+    for need in opened(entry, content, index.name).needs():
+        kind = kind_of(need.object_id)
+        if kind not in need.kinds:
+            state = "neither here nor before it" if kind is None else f"a {kind}"
+            reason = f"the {need.role} of {entry.kind} {entry.object_id[:10]} in it is {state}"
+            raise PackCorrupt(index.name, reason, entry.object_id)
 
 
 def tracking(name: str, branch: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from registry.errors import RemoteUnavailable
 from registry.sharing.remote import Remote
@@ -52,20 +52,20 @@ def scheme_of(address: str) -> str:
 
 
 def local_path(address: str) -> Path:
-    """Return the path that a `file://` URL or a path means, absolute."""
+    """Return the path that a `file://` URL or a path means, whole."""
     if scheme_of(address) == "file":
-        parts = urlsplit(address)
+        parts = _parts(address)
         if parts.netloc not in ("", "localhost"):
             raise RemoteUnavailable(shown(address), "it names another machine; expected file:///path, or the path")
         return Path(unquote(parts.path))
-    return Path(address).expanduser().absolute()
+    return Path(address).expanduser().resolve()
 
 
 def shown(address: str) -> str:
     """Return an address as it may be written anywhere: without user information and without a query."""
     if not scheme_of(address):
         return address
-    parts = urlsplit(address)
+    parts = _parts(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
@@ -77,19 +77,26 @@ def check_address(address: str) -> None:
     """
     if not scheme_of(address):
         return
-    parts = urlsplit(address)
+    parts = _parts(address)
     database = scheme_of(address).split("+")[0] in DATABASES  # where a user alone is a name and no token
     if parts.password is not None or (parts.username is not None and not database) or parts.query:
         if database:
-            variables = "PGPASSWORD, or the file ~/.pgpass"
+            variables = "PGPASSWORD, or write the file ~/.pgpass"
         elif _is_mlflow(address):
             variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         else:
             variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN, or what the library of its scheme reads"
         reason = (
-            f"its address holds a user, a password or a query; expected none: the environment has them, in {variables}"
+            "its address holds a user, a password or a query; expected none of them, since the environment has them"
         )
-        raise RemoteUnavailable(shown(address), reason)
+        raise RemoteUnavailable(shown(address), reason, f"set {variables}")
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as error:  # which quotes it
+        raise RemoteUnavailable(f"{scheme_of(address)}://…", "its address is no URL; expected one") from error
 
 
 def _is_mlflow(address: str) -> bool:

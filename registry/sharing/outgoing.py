@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.dag import is_ancestor
-from registry.errors import SHORT, RegistryError
+from registry.errors import SHORT, RegistryError, UnknownRevision
 from registry.objects import References
 from registry.reflog import ReflogEntry
 from registry.refs import HEADS
@@ -80,7 +80,8 @@ def push(
         remote: Where to.
         name: What it is called here.
         asked: {full name: commit id} of branches and tags; None deletes one there.
-        author, time: For the log.
+        author: For the log.
+        time: The same, unix seconds.
         force: Move also where commits are lost there, if the branch is where the last fetch or push here saw it.
         dry_run: Only say what would be done.
         meter: Is told of bytes.
@@ -92,6 +93,8 @@ def push(
     refs, _ = fold(remote.moves())
     done = Pushed(dry_run=dry_run, up_to_date=[ref for ref, new in asked.items() if refs.get(ref) == new])
     changes = {ref: (refs.get(ref), new) for ref, new in asked.items() if refs.get(ref) != new}
+    for ref in (ref for ref, new in asked.items() if new is None and ref not in refs):
+        raise UnknownRevision(ref, f"the remote '{name}' has none of this name", f"cns fetch {name} --prune")
     for ref, (old, new) in changes.items():
         _check(repo, name, ref, old, new, force=force)
     _send(repo, remote, [new for new in asked.values() if new is not None], done, meter or Meter())

@@ -44,9 +44,8 @@ def shared(folder: Path) -> FolderRemote:
 
 def push(repository: Repository, remote: Remote, *branches: str, **more: Any) -> Pushed:
     """Push some branches, all where none is named, and all tags."""
-    asked: dict[str, str | None] = {
-        HEADS + name: repository.branches()[name] for name in branches or repository.branches()
-    }
+    here = repository.branches()
+    asked: dict[str, str | None] = {HEADS + name: here[name] for name in branches or here}
     asked |= {f"refs/tags/{name}": commit for name, commit in repository.tags().items()}
     return outgoing.push(repository, remote, "origin", asked, **(WHO | more))
 
