@@ -39,6 +39,9 @@ VERBS = (
     "branch",
     "tag",
     "rm",
+    "merge",
+    "cherry-pick",
+    "revert",
     "export",
     "mlflow",
     "reflog",
@@ -55,13 +58,14 @@ class Verbs(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in VERBS:
             raise KeyError(name)
-        module = import_module(f"cns_cli.commands.{name}")
+        word = name.replace("-", "_")
+        module = import_module(f"cns_cli.commands.{word}")
         if hasattr(module, "app"):
             command = typer.main.get_command(module.app)
         else:
             alone = typer.Typer(rich_markup_mode=None, add_completion=False)
             kind = getattr(module, "Command", QuickCommand)
-            verb(alone, *module.EXAMPLES, name=name, cls=kind)(getattr(module, name))
+            verb(alone, *module.EXAMPLES, name=name, cls=kind)(getattr(module, word))
             command = typer.main.get_command(alone)
         command.name = name
         return command

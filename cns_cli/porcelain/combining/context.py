@@ -38,14 +38,13 @@ class ContextView(Result):
     """What a change of the tree means for the concepts in it.
 
     Attributes:
-        outside: Names of concepts that keep other company now than before, and not what they were trained in.
-        drift: Of these.
-        unknown: Why there is no drift, where there is none.
+        outside_context: Concepts that keep other company now than before, and not what they were trained in.
+        drift: K/V drift of these; `drift_unknown`: why there is none.
     """
 
-    outside: tuple[str, ...] = ()
+    outside_context: tuple[str, ...] = ()
     drift: tuple[DriftView, ...] = ()
-    unknown: str = ""
+    drift_unknown: str = ""
 
 
 def context_view(
@@ -62,18 +61,16 @@ def context_view(
     """
     was = {one: context for tree in reversed(befores) for one, context in _contexts(repo, tree).items()}
     now = _contexts(repo, after)
-    outside = tuple(
-        name for name, one in sorted(after.concepts.items()) if any(now[one]) and now[one] != was.get(one)
-    )
+    outside = tuple(name for name, one in sorted(after.concepts.items()) if any(now[one]) and now[one] != was.get(one))
     if not outside:
         return ContextView()
     if not drift:
-        return ContextView(outside=outside, unknown="it was not asked for")
+        return ContextView(outside_context=outside, drift_unknown="it was not asked for")
     progress.stage("compute the K/V drift")
     try:
-        return ContextView(outside=outside, drift=kv_drifts(repo, befores, after, outside))
+        return ContextView(outside_context=outside, drift=kv_drifts(repo, befores, after, outside))
     except (MethodError, RegistryError) as error:
-        return ContextView(outside=outside, unknown=error.message)
+        return ContextView(outside_context=outside, drift_unknown=error.message)
 
 
 def kv_drifts(repo: Repository, befores: Sequence[Tree], after: Tree, names: Sequence[str]) -> tuple[DriftView, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time as clock
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ from cns_cli.porcelain.combining.settle import Choices, settle
 from cns_cli.porcelain.combining.sides import Sides
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
-from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import RefMoved, RegistryError
@@ -25,14 +24,13 @@ from registry.objects import Commit, Record, Tree
 from registry.repository import Repository
 from registry.trees import changes
 
-
 Outcome = Literal["up to date", "fast-forward", "committed", "conflicts", "planned", "refused"]
 
 _DONE = {"merge": "merged", "cherry-pick": "picked", "revert": "reverted"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CombineResult(Result):
+class CombineResult(ContextView):
     """What became of two sides.
 
     Attributes:
@@ -43,7 +41,6 @@ class CombineResult(Result):
         commit: What was committed, or fast-forwarded to.
         added, removed, replaced: Names of concepts, against HEAD's tree.
         interference: What concepts of the two sides have in common; `interference_unknown`: why that is not known.
-        context: Which concepts left their training context, and their K/V drift.
         commands: What to type to settle the conflicts.
     """
 
@@ -61,7 +58,6 @@ class CombineResult(Result):
     replaced: tuple[str, ...] = ()
     interference: tuple[Meeting, ...] = ()
     interference_unknown: str = ""
-    context: ContextView = field(default_factory=ContextView)
     conflicts: tuple[ConflictView, ...] = ()
     commands: tuple[str, ...] = ()
     check: CheckResult | None = None
@@ -123,7 +119,8 @@ class Combination:
         if tree is None:
             return result
         ours, theirs = repo.tree_of(sides.ours), repo.tree_of(sides.theirs)
-        unknown, found = "", ()
+        found: tuple[Meeting, ...] = ()
+        unknown = ""
         try:
             found = meetings(repo, ours, theirs, tree)
         except (MethodError, RegistryError) as error:  # a commit that stands is not hidden by a figure that is lacking
@@ -134,7 +131,7 @@ class Combination:
             **vars(changes(ours.concepts, tree.concepts)),
             interference=found,
             interference_unknown=unknown,
-            context=context_view(repo, (ours, theirs), tree, self.progress, drift=self.drift),
+            **vars(context_view(repo, (ours, theirs), tree, self.progress, drift=self.drift)),
         )
 
     def candidate(self, tree: Tree, message: str) -> str:
@@ -169,9 +166,7 @@ class Combination:
         sides = self.sides
         try:
             message = f"merge {sides.revision}: fast-forward"
-            self.repo.move(
-                sides.named, message=message, author=self.request.author, time=self.time, old=sides.ours
-            )
+            self.repo.move(sides.named, message=message, author=self.request.author, time=self.time, old=sides.ours)
         except RefMoved as error:
             raise self._overtaken(str(error.found)) from None
         return self._recorded("fast-forward", sides.named, tree, check)

@@ -6,9 +6,9 @@ different names share, which no tree may hold twice. A person's choices settle w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from cns.templates import default_token, vector_tokens
 from cns_cli.porcelain.combining.sides import Sides
@@ -36,6 +36,18 @@ class Choices:
     theirs: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     favour: Side | None = None
+
+    @classmethod
+    def of(
+        cls,
+        ours: Iterable[str] | None,
+        theirs: Iterable[str] | None,
+        rename: Iterable[str] | None,
+        favour: str | None,
+    ) -> Choices:
+        """Return choices as they were typed, new names as `OLD=NEW`; None for what was not."""
+        side = cast("Side | None", favour)
+        return cls(tuple(ours or ()), tuple(theirs or ()), dict(text.split("=", 1) for text in rename or ()), side)
 
     def words(self) -> list[str]:
         """Return them as they are typed."""
