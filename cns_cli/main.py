@@ -45,6 +45,9 @@ VERBS = (
     "fetch",
     "remote",
     "bundle",
+    "merge",
+    "cherry-pick",
+    "revert",
     "export",
     "mlflow",
     "reflog",
@@ -61,13 +64,14 @@ class Verbs(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in VERBS:
             raise KeyError(name)
-        module = import_module(f"cns_cli.commands.{name}")
+        word = name.replace("-", "_")
+        module = import_module(f"cns_cli.commands.{word}")
         if hasattr(module, "app"):
             command = typer.main.get_command(module.app)
         else:
             alone = typer.Typer(rich_markup_mode=None, add_completion=False)
             kind = getattr(module, "Command", QuickCommand)
-            verb(alone, *module.EXAMPLES, name=name, cls=kind)(getattr(module, name))
+            verb(alone, *module.EXAMPLES, name=name, cls=kind)(getattr(module, word))
             command = typer.main.get_command(alone)
         command.name = name
         return command

@@ -102,6 +102,15 @@ def positive(value: float | None) -> float | None:
     return value
 
 
+def new_names(texts: list[str] | None) -> list[str] | None:
+    """Accept new names, `OLD=NEW`, one for each OLD."""
+    olds = [text.partition("=")[0] for text in texts or ()]
+    for text, old in zip(texts or (), olds, strict=True):
+        if not re.fullmatch(r"[^=]+=[^=]+", text) or olds.count(old) > 1:
+            raise ValueError(f"{text!r} is no new name; expected OLD=NEW, once for each OLD")
+    return texts
+
+
 def file_to_write(path: Path | None) -> Path | None:
     """Accept a file whose folder exists, so that no picture is computed for nowhere."""
     if path is not None and path.is_dir():
@@ -115,3 +124,16 @@ REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
 SEED = Option("Same seed, same result.", "SEED", check=seed_number)
 DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device)
 MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
+OURS = Option("In conflict: keep what HEAD has; may be repeated.", "NAME", repeated=True)
+THEIRS = Option("In conflict: take what the other side has; may be repeated.", "NAME", repeated=True)
+RENAME = Option(
+    "In conflict: keep both, the other side's under a new name and its token.",
+    "OLD=NEW",
+    repeated=True,
+    check=new_names,
+)
+FAVOUR = Option(
+    "Settles every conflict that is not named.", flags="--strategy-option -X", choices=Literal["ours", "theirs"]
+)
+MAINLINE = Option("Of a merge: the parent to compare it with, 1 is the first.", "N", flags="--mainline -m", min=1)
+NO_DRIFT = Option("Do not load the base model to compute the K/V drift.", flags="--no-drift")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from cns_cli import figures
-from cns_cli.optionfield import MESSAGE, Argument
+from cns_cli.combined import context_lines
+from cns_cli.optionfield import MESSAGE, NO_DRIFT, Argument
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
@@ -22,6 +23,7 @@ EXAMPLES = ("cns rm rex", 'cns rm rex -m "rex has moved to another model"')
 def rm(
     name: Annotated[str, Argument("Name of a concept of HEAD.", "NAME")],
     message: Annotated[str | None, MESSAGE] = None,
+    no_drift: Annotated[bool, NO_DRIFT] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Take a concept out of the model, as a commit.
@@ -34,7 +36,7 @@ def rm(
 
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        result = remove(request, name, progress, message)
+        result = remove(request, name, progress, message, drift=not no_drift)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), rm_lines(result))
@@ -52,5 +54,4 @@ def rm_lines(result: RmResult) -> Iterator[Line]:
         f" ({figures.tokens(result.token.split())}, {figures.a(result.class_noun)}): commit {where}",
     ]
     yield "Its exact weights and its token are gone from the model; its effect on what was trained later is not undone."
-    if result.outside_context:
-        yield f"Now outside their training context: {', '.join(result.outside_context)}"
+    yield from context_lines(result)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from cns_cli.porcelain.combining.context import ContextView, context_view
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
-from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.concepts import concept_views
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
@@ -18,12 +18,11 @@ from registry.trees import without_concept
 
 
 @dataclass(frozen=True, kw_only=True)
-class RmResult(Result):
+class RmResult(ContextView):
     """A concept was taken out of the model; history still holds it.
 
     Attributes:
         before: The commit that HEAD was at, whose model still has the concept.
-        outside_context: Concepts that were trained with it and now run without it.
     """
 
     name: str
@@ -33,12 +32,18 @@ class RmResult(Result):
     branch: str | None
     before: str
     concepts: tuple[str, ...]
-    outside_context: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 
-def rm(request: Request, name: str, progress: Progress, message: str | None = None) -> RmResult:
+def rm(request: Request, name: str, progress: Progress, message: str | None = None, *, drift: bool = True) -> RmResult:
     """Commit the removal of one concept: of its exact weights, not of its effect on those that were trained after it.
+
+    Args:
+        request: Where, by whom, when.
+        name: The concept.
+        progress: Told of stages.
+        message: Of the commit.
+        drift: Compute the K/V drift of concepts that were trained with it.
 
     Raises:
         NotARegistry, UnknownConcept, LockBusy, TipMoved.
@@ -63,7 +68,7 @@ def rm(request: Request, name: str, progress: Progress, message: str | None = No
     with explained(f"{name} is removed in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
         progress.stage("record in MLflow")
         warnings = mirror_commit(repo, done.id, request.mlflow_uri)
-    remaining = concept_views(repo, done.id)
+        context = context_view(repo, (tree,), repo.tree_of(done.id), progress, drift=drift)
     return RmResult(
         name=name,
         token=" ".join(concept.tokens),
@@ -71,7 +76,7 @@ def rm(request: Request, name: str, progress: Progress, message: str | None = No
         commit=done.id,
         branch=head.branch,
         before=head.commit,
-        concepts=tuple(view.name for view in remaining),
-        outside_context=tuple(view.name for view in remaining if name in view.missing),
+        concepts=tuple(view.name for view in concept_views(repo, done.id)),
+        **vars(context),
         warnings=warnings,
     )

@@ -1,0 +1,50 @@
+"""`cherry-pick`: do on HEAD what one commit did to its parent."""
+
+from __future__ import annotations
+
+from cns_cli.porcelain.combining.outcome import Combination, CombineResult
+from cns_cli.porcelain.combining.settle import Choices
+from cns_cli.porcelain.combining.sides import picking
+from cns_cli.porcelain.options import Request
+from cns_cli.progress import Progress
+from registry.repository import Repository
+
+__all__ = ["Choices", "CombineResult", "cherry_pick"]
+
+
+def cherry_pick(
+    request: Request,
+    rev: str,
+    choices: Choices,
+    progress: Progress,
+    *,
+    mainline: int | None = None,
+    message: str | None = None,
+    drift: bool = True,
+) -> CombineResult:
+    """Commit on HEAD what a commit changed, with its message. Conflicts are an answer, and nothing is written then.
+
+    Args:
+        request: Where, by whom, when.
+        rev: The commit.
+        choices: How conflicts are settled.
+        progress: Told of stages.
+        mainline: Of a merge, the parent against which it is looked at; the first is 1.
+        message: In the place of the commit's own.
+        drift: Compute the K/V drift of concepts that leave their training context.
+
+    Raises:
+        NotARegistry, UnknownRevision, AmbiguousRevision, MainlineNeeded, BaseDiffers, ChoiceMeaningless, LockBusy.
+        NothingToDo: HEAD has all of it. Overtaken: HEAD moved meanwhile; nothing was written.
+    """
+    repo = Repository.discover(request.start)
+    sides = picking(repo, rev, mainline)
+    words = ["cns", "cherry-pick", rev, *(("-m", str(mainline)) if mainline else ())]
+    work = Combination(
+        request=request, repo=repo, sides=sides, choices=choices, progress=progress, drift=drift,
+        words=(*words, *(("--message", message) if message else ())),
+    )  # fmt: skip
+    tree = work.settled()
+    if isinstance(tree, CombineResult):
+        return tree
+    return work.commit(tree, message or repo.commit_of(sides.named).message)

@@ -1,0 +1,114 @@
+"""Which concepts a change of the tree takes out of their training context, and how far their keys and values move.
+
+A concept's weights are exact in every tree, but it was trained beside others: in other company its effect may shift.
+How far is told by the K/V drift, exact and without an image, on the judge's prompts of each concept, as in `cns check`.
+It needs the base model, and so torch, which is imported only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cns.errors import MethodError
+from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.views.concepts import training_context
+from cns_cli.progress import Progress
+from registry.errors import RegistryError
+from registry.objects import Base, Tree
+from registry.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftView(Result):
+    """K/V drift of a concept since its birth: relative, squared; 0 is untouched.
+
+    Attributes:
+        before: In the tree that it comes from; None where no tree held it: it has a new name.
+        after: In the tree that was made.
+    """
+
+    name: str
+    before: float | None
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextView(Result):
+    """What a change of the tree means for the concepts in it.
+
+    Attributes:
+        outside_context: Concepts that keep other company now than before, and not what they were trained in.
+        drift: K/V drift of these; `drift_unknown`: why there is none.
+    """
+
+    outside_context: tuple[str, ...] = ()
+    drift: tuple[DriftView, ...] = ()
+    drift_unknown: str = ""
+
+
+def context_view(
+    repo: Repository, befores: Sequence[Tree], after: Tree, progress: Progress, *, drift: bool = True
+) -> ContextView:
+    """Compare what a tree holds with the trees that it was made of; whatever cannot be computed is no error.
+
+    Args:
+        repo: The registry.
+        befores: Trees that the concepts come from; the first that holds one counts.
+        after: The tree.
+        progress: Told of stages.
+        drift: Compute the drift, too: seconds, since the base model is loaded.
+    """
+    was = {one: context for tree in reversed(befores) for one, context in _contexts(repo, tree).items()}
+    now = _contexts(repo, after)
+    outside = tuple(name for name, one in sorted(after.concepts.items()) if any(now[one]) and now[one] != was.get(one))
+    if not outside:
+        return ContextView()
+    if not drift:
+        return ContextView(outside_context=outside, drift_unknown="it was not asked for")
+    progress.stage("compute the K/V drift")
+    try:
+        return ContextView(outside_context=outside, drift=kv_drifts(repo, befores, after, outside))
+    except (MethodError, RegistryError) as error:
+        return ContextView(outside_context=outside, drift_unknown=error.message)
+
+
+def kv_drifts(repo: Repository, befores: Sequence[Tree], after: Tree, names: Sequence[str]) -> tuple[DriftView, ...]:
+    """Return the drift of concepts of a tree, by names.
+
+    Raises:
+        BaseModelError: The base model is not here, or is not the one that the registry was made on.
+        ObjectMissing, ObjectCorrupt, CodecError, GridError: A concept cannot be used.
+    """
+    from cns.files.bases import check_base
+    from cns_cli.porcelain.models.folder import base_folder
+
+    base, folder = repo.objects.get(after.base, Base), base_folder(repo)
+    check_base(folder, base.components)  # before torch is imported
+    from cns.drift import kv_drift
+    from cns_cli.porcelain.learning.past import judged_moments
+    from cns_cli.porcelain.models.base import LoadedBase
+    from cns_cli.porcelain.models.session import Session
+
+    session = Session(repo, LoadedBase.open(folder, base, "cpu"))
+    now = session.set_tree(after)
+    composed = {tree: session.base.model.compose(list(session.concepts(tree).values())) for tree in befores}
+    views = []
+    for name in names:
+        concept = after.concepts[name]
+        moments = judged_moments(session.base, session.concept(concept))
+        birth, home = session.birth_weights(concept), _home(befores, concept)
+        before = None if home is None else kv_drift(composed[home], birth, moments)
+        views.append(DriftView(name=name, before=before, after=kv_drift(now, birth, moments)))
+    return tuple(views)
+
+
+def _home(befores: Sequence[Tree], concept: str) -> Tree | None:
+    return next((tree for tree in befores if concept in tree.concepts.values()), None)
+
+
+def _contexts(repo: Repository, tree: Tree) -> dict[str, tuple[list[str], list[str]]]:
+    """Return what each concept of a tree misses, and which strangers it has, by its id."""
+    concepts = repo.concepts(tree)
+    trained_on = {name: repo.objects.get(concept.trained_on, Tree).concepts for name, concept in concepts.items()}
+    return {one: training_context(name, tree.concepts, trained_on) for name, one in tree.concepts.items()}
