@@ -49,8 +49,10 @@ def needed_first(
             waiting += [(needed, False) for needed in needs(current) if needed not in seen]
 
 
-def newest_first(starts: Iterable[str], read: Callable[[str], Commit]) -> Iterator[tuple[str, Commit]]:
-    """Yield (id, commit) of all commits that are reachable from starts, newest first.
+def newest_first(
+    starts: Iterable[str], read: Callable[[str], Commit], left_out: Iterable[str] = ()
+) -> Iterator[tuple[str, Commit]]:
+    """Yield (id, commit) of all commits that are reachable from starts, newest first, but for those that are left out.
 
     "Newest" is by commit time; of equal times, the one that was reached first. In a line of commits a child comes
     before its parent whatever their clocks said.
@@ -62,8 +64,10 @@ def newest_first(starts: Iterable[str], read: Callable[[str], Commit]) -> Iterat
         commit = read(current)
         heapq.heappush(waiting, (-commit.time, next(order), current, commit))
 
-    seen = set(starts)
-    for start in sorted(seen):
+    seen = set(left_out)
+    begin = set(starts) - seen
+    seen |= begin
+    for start in sorted(begin):
         reach(start)
     while waiting:
         _, _, current, commit = heapq.heappop(waiting)
@@ -97,6 +101,12 @@ def merge_bases(left: str, right: str, parents: Needs) -> list[str]:
     ours = reachable([left], parents)
     walked = reachable([right], lambda one: () if one in ours else parents(one))
     return independent(walked & ours, parents)
+
+
+def octopus_bases(commits: Iterable[str], parents: Needs) -> list[str]:
+    """Return the best common ancestors of all of one or more commits, sorted. Of two, these are their merge bases."""
+    shared = set.intersection(*(reachable([one], parents) for one in commits))
+    return independent(shared, parents)
 
 
 def between(excluded: Iterable[str], included: Iterable[str], parents: Needs) -> set[str]:

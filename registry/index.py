@@ -10,13 +10,14 @@ Schema and writes go through sqlite-utils and its migrations; reads use the stan
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.dag import needed_first, newest_first
+from registry.dag import needed_first, newest_first, reachable
 from registry.errors import RegistryError
 from registry.objects import Commit, Tree, object_id
 from registry.store import ObjectStore
@@ -29,6 +30,9 @@ LAG = 64  # reading 64 commits from objects takes about as long as a blink (20 m
 BATCH = 1000
 BUSY_S = 30.0
 
+# In canonical JSON a quote inside a string is escaped, so that this is the field and no part of a message.
+_PARENTS = re.compile(rb',"parents":\[([",0-9a-f]*)\],')
+
 
 class Index:
     """The index of one registry. Its methods never fail for what is wrong with the file; they do without it."""
@@ -39,6 +43,7 @@ class Index:
         self._connection: sqlite3.Connection | None = None
         self._cache: dict[str, Commit] = {}
         self._ahead: dict[str, Any] = {}
+        self._asked = 0
 
     def commit(self, wanted: str) -> Commit:
         """Return a commit, from the index where it is there and intact, else from the store (and its errors)."""
@@ -48,16 +53,20 @@ class Index:
             self._cache[wanted] = found
         return found
 
+    def parents(self, wanted: str) -> tuple[str, ...]:
+        """Return the parents of a commit, for questions that go through a whole history: it reads them ahead."""
+        self._asked += 1
+        if self._asked == LAG:
+            self.read_ahead()
+        found = _PARENTS.search(self._payload(wanted) or b"")
+        if found is None:
+            return self.commit(wanted).parents
+        return tuple(found.group(1).decode("ascii").strip('"').split('","')) if found.group(1) else ()
+
     def stored(self, wanted: str) -> Commit | None:
         """Return a commit from the file alone, where it is there and intact: a second copy of each commit."""
-        payload = self._ahead.get(wanted)
-        if payload is None:
-            rows = self._query("SELECT payload FROM commits WHERE id = ?", wanted)
-            payload = rows[0][0] if rows else None
-        if not isinstance(payload, bytes) or object_id("commit", payload) != wanted:
-            return None
         try:
-            return Commit(**json.loads(payload.decode("utf-8")))
+            return Commit(**json.loads((self._payload(wanted) or b"").decode("utf-8")))
         except (ValueError, TypeError, RegistryError):
             return None
 
@@ -69,9 +78,9 @@ class Index:
                 return dict(rows)
         return introduced_by(self.commit(wanted), self.store, self.commit)
 
-    def log(self, starts: Iterable[str]) -> Iterator[tuple[str, Commit]]:
-        """Yield (id, commit) reachable from starts, newest first; see `registry.dag`."""
-        return newest_first(starts, self.commit)
+    def log(self, starts: Iterable[str], excluded: Iterable[str] = ()) -> Iterator[tuple[str, Commit]]:
+        """Yield (id, commit) that starts reach and excluded do not, newest first; see `registry.dag`."""
+        return newest_first(starts, self.commit, reachable(excluded, self.parents))
 
     def read_ahead(self) -> None:
         """Read all rows at once, for a walk that needs most of them: one by one, SQLite locks the file each time."""
@@ -158,6 +167,14 @@ class Index:
         with database.atomic():
             database.table("introduced").insert_all(introduced, ignore=True)
             database.table("commits").insert_all(commits, ignore=True)
+
+    def _payload(self, wanted: str) -> bytes | None:
+        """Return the bytes of a commit from the file, where they are there and hash to its id."""
+        payload = self._ahead.get(wanted)
+        if payload is None:
+            rows = self._query("SELECT payload FROM commits WHERE id = ?", wanted)
+            payload = rows[0][0] if rows else None
+        return payload if isinstance(payload, bytes) and object_id("commit", payload) == wanted else None
 
     def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]] | None:
         try:

@@ -64,7 +64,7 @@ class LoggedRefs:
 
     def parents(self, commit_id: str) -> tuple[str, ...]:
         """Return the ids of a commit's parents, the first one first: what `registry.dag` asks for."""
-        return self.index.commit(commit_id).parents
+        return self.index.parents(commit_id)
 
     def checkout(self, revision: str, *, author: str = "", time: int | None = None) -> Head:
         """Move HEAD: onto a branch where revision is its name, else onto the commit that it means."""

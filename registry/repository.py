@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import config, layout
+from registry import config, layout, revisions
 from registry.errors import TipMoved
 from registry.index import LAG
 from registry.moves import LoggedRefs
@@ -93,13 +93,13 @@ class Repository(LoggedRefs):
         return concepts_of(tree, self.objects)
 
     def log(self, start: str = "HEAD", limit: int | None = None) -> Iterator[tuple[str, Commit]]:
-        """Yield (id, commit) from a revision back, newest first, at most limit."""
-        tip = start if is_id(start) else self.resolve(start)
-        if limit is None or limit > LAG:
-            self.index.refresh([tip])
+        """Yield (id, commit) from a revision back, or of a range such as "A..B", newest first, at most limit."""
+        tips, excluded = ([start], []) if is_id(start) else revisions.commits_of(self, start)
+        if excluded or limit is None or limit > LAG:
+            self.index.refresh([*tips, *excluded])
         if limit is None:
             self.index.read_ahead()
-        return itertools.islice(self.index.log([tip]), limit)
+        return itertools.islice(self.index.log(tips, excluded), limit)
 
     def commit(
         self,

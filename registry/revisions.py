@@ -4,6 +4,9 @@ In this order: HEAD, a branch, a tag, `concept:NAME` (the commit that last intro
 at least 7 hex digits; the bare name of a concept where nothing else fits. Behind any of them, from left to right:
 `~n` (n first parents back), `^n` (the n-th parent), `@{n}` (the value of a ref n moves ago; only behind HEAD or a
 branch). Two meanings are an error that lists them, unless they mean the same commit.
+
+Ranges have git's meanings: `A..B` is what B reaches and A does not, `A...B` what one of the two reaches and the other
+does not; a side that is left out is HEAD.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from registry.dag import merge_bases
 from registry.errors import SHORT, RegistryError, UnknownRevision
 from registry.index import Index
 from registry.names import is_name, is_ref_name
@@ -56,6 +60,21 @@ class Source(Protocol):
 
     def reflog(self, ref: str = "HEAD") -> list[ReflogEntry]:
         """Return the moves of a ref, newest first."""
+
+
+def commits_of(source: Source, text: str) -> tuple[list[str], list[str]]:
+    """Return (included, excluded) of a revision or a range: it means what the first reach and the second do not.
+
+    Raises:
+        UnknownRevision, AmbiguousRevision: one of its sides.
+    """
+    left, dots, right = text.partition("...") if "..." in text else text.partition("..")
+    if not dots:
+        return [resolve(source, text)], []
+    one, other = (resolve(source, side or "HEAD") for side in (left, right))
+    if dots == "..":
+        return [other], [one]
+    return [one, other], merge_bases(one, other, source.index.parents)
 
 
 def resolve(source: Source, revision: str) -> str:
@@ -157,6 +176,8 @@ def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
     short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS)]
+    if ".." in name:
+        return UnknownRevision(revision, "expected one commit, and this is a range", f"cns log {revision}")
     if name.startswith("concept:"):
         return UnknownRevision(revision, "no commit introduced that concept", "cns status")
     if re.fullmatch(r"[0-9a-f]{1,6}", name):

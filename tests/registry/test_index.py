@@ -15,7 +15,7 @@ from registry import index as module
 from registry.index import Index, migrations
 from registry.objects import Commit
 from registry.repository import Repository
-from tests.registry.making import DIGEST, add
+from tests.registry.making import DIGEST, OTHER, add
 
 
 def grown(repository: Repository, count: int = 6) -> list[str]:
@@ -81,6 +81,23 @@ def test_introduced_names_what_a_commit_brought(repository: Repository) -> None:
     assert [fresh(repository).index.introduced(one) for one in expected] == before
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_parents_are_those_of_the_commit_whatever_its_message_says(repository: Repository, indexed: bool) -> None:
+    message = f'","parents":["{DIGEST}"],"' + "\\"
+    made = [repository.head().commit]
+    for parents in ([made[0]], [made[0], DIGEST], [DIGEST, made[0], OTHER]):
+        tree = repository.commit_of(made[0]).tree
+        made.append(repository.objects.put(Commit(tree, tuple(parents), None, "merge", message, message, 0)))
+    if indexed:
+        with closing(sqlite3.connect(repository.index.path)) as connection, connection:
+            migrations().apply(Database(connection))
+            for one in made:
+                payload = repository.commit_of(one).payload()
+                connection.execute("INSERT INTO commits (id, payload) VALUES (?, ?)", (one, payload))
+    for _ in range(module.LAG):  # asked often, it reads ahead
+        assert [repository.parents(one) for one in made] == [repository.commit_of(one).parents for one in made]
+
+
 def test_wrong_row_is_not_believed(repository: Repository) -> None:
     expected = grown(repository, 3)
     repository.index.refresh([expected[0]], 0)
@@ -90,6 +107,7 @@ def test_wrong_row_is_not_believed(repository: Repository) -> None:
         with closing(sqlite3.connect(repository.index.path)) as connection, connection:
             connection.execute("UPDATE commits SET payload = ? WHERE id = ?", (payload or b"\xff", expected[1]))
         assert ids(fresh(repository)) == expected
+        assert fresh(repository).parents(expected[1]) == (expected[2],)
 
 
 def test_row_that_is_no_commit_is_not_believed(repository: Repository) -> None:

@@ -13,7 +13,7 @@ from registry.errors import RegistryError, UnknownRevision
 from registry.objects import Commit
 from registry.refs import HEADS
 from registry.repository import Repository
-from registry.revisions import AmbiguousRevision
+from registry.revisions import AmbiguousRevision, commits_of
 from registry.trees import without_concept
 from tests.registry.making import AUTHOR, add, new_repository
 
@@ -106,6 +106,7 @@ def test_prefix_of_seven_digits_and_more(lineage: tuple[Repository, list[str]]) 
         ("x" * 600, "1 to 512 characters"),
         ("main~x", "expected HEAD, a branch"),
         ("0000000", "expected HEAD, a branch"),
+        ("v1..main", "this is a range"),
     ],
 )
 def test_means_nothing(lineage: tuple[Repository, list[str]], revision: str, said: str) -> None:
@@ -197,6 +198,45 @@ def test_second_parent_of_a_merge(repository: Repository) -> None:
     repository.move_ref(HEADS + "merged", None, merge, author=AUTHOR, time=0, message="merge")
     assert repository.resolve("merged^2") == right
     assert repository.resolve("merged~2") == first
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("v1..main", [4, 3]),
+        ("v1..", [4, 3]),
+        ("..v1", []),
+        ("main..v1", []),
+        ("HEAD~2..HEAD~1", [3]),
+        ("v1...main", [4, 3]),
+        ("main...old/Line", [4, 3, 2]),
+        ("...v1", [4, 3]),
+        ("v1...v1", []),
+        ("v1", [2, 1, 0]),
+    ],
+)
+def test_ranges_are_listed_newest_first(lineage: tuple[Repository, list[str]], text: str, expected: list[int]) -> None:
+    repository, ids = lineage
+    assert [ids.index(found) for found, _ in repository.log(text)] == expected
+    assert [ids.index(found) for found, _ in repository.log(text, limit=1)] == expected[:1]
+
+
+@pytest.mark.parametrize("text", ["nope..main", "main..nope", "a..b..c", "v1...nope", "x" * 600 + ".."])
+def test_a_side_that_means_nothing_is_named(lineage: tuple[Repository, list[str]], text: str) -> None:
+    with pytest.raises(UnknownRevision):
+        lineage[0].log(text)
+
+
+def test_ranges_of_branches_that_parted(repository: Repository) -> None:
+    add(repository, "rex")
+    repository.create_branch("dev")
+    ours = add(repository, "kim").id
+    repository.checkout("dev")
+    theirs = [add(repository, name).id for name in ("tom", "pip")]
+    assert [found for found, _ in repository.log("main..dev")] == theirs[::-1]
+    assert {found for found, _ in repository.log("main...")} == {ours, *theirs}
+    assert commits_of(repository, "dev..main") == ([ours], [theirs[1]])
+    assert commits_of(repository, "dev...main") == ([theirs[1], ours], [repository.resolve("rex")])
 
 
 @given(revision=st.text(st.sampled_from("HEADmain~^@{}0123456789abcdef:/.-") | st.characters(), max_size=20))
