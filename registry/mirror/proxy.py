@@ -5,9 +5,15 @@ Knows HTTP as MLflow's own clients speak it, with their credentials, certificate
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from registry.errors import MlflowUnavailable
 from registry.sharing.remote import Moved
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 SCHEME = "mlflow-artifacts:"
 WAIT_S = (20, 600)  # to connect; for a server to hand a file on to its own store. Chosen
@@ -34,11 +40,36 @@ def ask(tracking_uri: str, method: str, place: str, content: BinaryIO | Counting
         method,
         extra_headers=plain,
         timeout=WAIT_S,
-        stream=True,
+        stream=method == "GET",
         data=content,
     )
     augmented_raise_for_status(answer)
     return answer
+
+
+def check_place(tracking_uri: str, place: str) -> None:
+    """Refuse a server that leaves artifacts to its clients and names a folder: it would be one of this machine.
+
+    Args:
+        tracking_uri: Where MLflow is.
+        place: Where it wants the artifacts of an experiment.
+
+    Raises:
+        MlflowUnavailable: nobody else could read them.
+    """
+    if tracking_uri.startswith("http") and (place.startswith("file:") or "://" not in place) and SCHEME not in place:
+        reason = f"it takes no artifacts, and would have this machine write them to its own folder '{place}'"
+        raise MlflowUnavailable(
+            reason, tracking_uri, "start the server without --no-serve-artifacts; then: cns mlflow sync"
+        )
+
+
+def check_comes_back(client: MlflowClient, run_id: str, name: str, sent: bytes) -> None:
+    """Read a file of a run back; raises MlflowUnavailable where other bytes come than were sent."""
+    with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
+        back = Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+    if back != sent:
+        raise MlflowUnavailable(f"of {len(sent)} bytes that it took, {len(back)} others came back", client.tracking_uri)
 
 
 class Counting:

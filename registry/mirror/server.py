@@ -99,7 +99,8 @@ class MlflowStore:
             raise
         except Exception as error:
             # Its database, its server, its own code in any version: a mirror that fails must never look like a bug.
-            raise MlflowUnavailable(reason_of(error), self.shown, hint_of(error) or "cns mlflow sync") from error
+            first = f"{hint}; then: " if (hint := hint_of(error)) else ""
+            raise MlflowUnavailable(reason_of(error), self.shown, f"{first}cns mlflow sync") from error
 
     def connect(self) -> MlflowClient:
         """Return a client; the first time, make the database. The caller holds the lock of the mirror.
@@ -199,10 +200,14 @@ def client_at(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def workspace() -> str | None:
+    """Return the workspace of MLFLOW_WORKSPACE, in which MLflow then works; None where none is set."""
+    return os.environ.get("MLFLOW_WORKSPACE", "").strip() or None
+
+
 def in_workspace(place: str) -> str:
-    """Return a place with the name of the workspace in which MLflow works there, where MLFLOW_WORKSPACE is set."""
-    workspace = os.environ.get("MLFLOW_WORKSPACE", "").strip()
-    return f"{place} (workspace {workspace})" if workspace else place
+    """Return a place with the name of the workspace in which MLflow works there, where one is set."""
+    return f"{place} (workspace {workspace()})" if workspace() else place
 
 
 def reason_of(error: Exception) -> str:
