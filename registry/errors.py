@@ -10,6 +10,8 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
+from registry.addresses import shown as without_secrets
+
 SHORT = 10
 
 
@@ -282,22 +284,29 @@ class NotPlain(DiskFailed):
 
 
 class MlflowUnavailable(RegistryError):
-    """MLflow could not be reached or used. The commits stand in the object store."""
+    """MLflow could not be reached or used. The commits stand in the object store.
+
+    Attributes:
+        reason: Why. tracking_uri: Where MLflow is. Both without passwords and tokens, as message and hint are.
+    """
 
     def __init__(self, reason: str, tracking_uri: str = "", hint: str = "cns mlflow sync") -> None:
-        self.reason = reason
-        self.tracking_uri = tracking_uri
-        where = f" at {tracking_uri}" if tracking_uri else ""
-        super().__init__(f"MLflow{where} is not usable: {reason}; expected a store that takes this commit", hint)
+        self.reason = without_secrets(reason)
+        self.tracking_uri = without_secrets(tracking_uri)
+        where = f" at {self.tracking_uri}" if tracking_uri else ""
+        super().__init__(
+            f"MLflow{where} is not usable: {self.reason}; expected a store that takes this commit",
+            without_secrets(hint),
+        )
 
 
 class RemoteError(RegistryError):
     """Something about a remote; `address` holds no credentials."""
 
     def __init__(self, address: str, reason: str, hint: str = "cns remote list") -> None:
-        self.address = address
-        self.reason = reason
-        super().__init__(f"the remote {address}: {reason}", hint)
+        self.address = without_secrets(address)
+        self.reason = without_secrets(reason)
+        super().__init__(f"the remote {self.address}: {self.reason}", without_secrets(hint))
 
 
 class RemoteUnavailable(RemoteError):

@@ -65,11 +65,16 @@ def restore(
 def sync_lines(result: SyncResult) -> Iterator[Line]:
     """Shape what was recorded."""
     yield f"recorded {result.told}" if result.told else "everything was recorded already"
-    yield ["MLflow is at ", Styled(result.tracking_uri, "bold")]
+    yield ["MLflow is at ", Styled(result.tracking_uri, "bold"), in_workspace(result)]
 
 
 def restore_lines(result: RestoreResult) -> Iterator[Line]:
     """Shape what came back."""
     whole = figures.plural(result.objects - len(result.damaged), "whole object")
-    yield f"MLflow held {whole}; they are in {result.folder / '.cns'} now"
+    yield f"MLflow held {whole}{in_workspace(result)}; they are in {result.folder / '.cns'} now"
     yield from (f"set {ref}" for ref in result.refs)
+
+
+def in_workspace(result: SyncResult | RestoreResult) -> str:
+    """Name the workspace in which MLflow worked, where one is set."""
+    return f", workspace {result.workspace}" if result.workspace else ""

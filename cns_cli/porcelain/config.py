@@ -16,6 +16,7 @@ from cns.files.plain import typed_path
 from cns_cli.porcelain.gate.limits import check_settings
 from cns_cli.porcelain.result import Result
 from registry import config
+from registry.addresses import has_secret, shown
 from registry.errors import BadConfig, BadValue, RegistryError
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
 from registry.repository import Repository
@@ -119,6 +120,8 @@ def _value(key: str, written: str) -> Any:
     if key in TEXTS:
         if not written.strip():
             raise BadSetting(key, written, "a text; `--unset` removes the key")
+        if key == URI_KEY and has_secret(written):
+            raise BadSetting(key, shown(written), "an address alone; MLFLOW_TRACKING_URI may hold more")
         return written
     if key == REQUIRED:
         if written not in ("true", "false"):

@@ -19,6 +19,7 @@ from typing import Literal
 from cns_cli.porcelain.health import disk
 from cns_cli.porcelain.result import Result
 from registry import layout
+from registry.addresses import shown
 from registry.config import load, lookup
 from registry.errors import NotARegistry, RegistryError, UnknownFormat
 from registry.objects import Base
@@ -188,7 +189,7 @@ def _base(folder: Path) -> Iterator[Sign]:
 def _mlflow(folder: Path) -> Iterator[Sign]:
     uri = lookup(load(folder / "config.toml"), "mlflow.tracking_uri")
     if isinstance(uri, str) and uri and uri != f"sqlite:///{folder / 'mlflow.db'}":
-        yield Sign("ok", "MLflow", f"is at {uri}, which is not asked")
+        yield Sign("ok", "MLflow", f"is at {shown(uri)}, which is not asked")
         return
     state, found = disk.schema_state(folder / "mlflow.db")
     faults: dict[str, tuple[Level, str]] = {

@@ -22,12 +22,15 @@ class SyncResult(Result):
     """MLflow holds everything that the registry does.
 
     Attributes:
+        tracking_uri: Where MLflow is, without a password or a token.
+        workspace: The one in which MLflow works there, by MLFLOW_WORKSPACE; None where none is set.
         commits, evaluations: Ids of what was missing there before this call.
         refs: Names of the refs whose moves were logged.
         rebuilt: The folder had moved, so the registry's own MLflow file was made anew.
     """
 
     tracking_uri: str
+    workspace: str | None
     commits: tuple[str, ...]
     evaluations: tuple[str, ...]
     refs: tuple[str, ...]
@@ -45,12 +48,14 @@ class RestoreResult(Result):
     """The registry holds everything that MLflow does.
 
     Attributes:
+        workspace: As for `SyncResult`.
         objects: How many objects MLflow had.
         damaged: Those that could not be used, with the reason.
         refs: {ref: value} that were set; kept: refs that were intact here and say otherwise than MLflow.
     """
 
     folder: Path
+    workspace: str | None
     objects: int
     damaged: tuple[str, ...]
     refs: Mapping[str, str]
@@ -65,9 +70,10 @@ def sync(request: Request) -> SyncResult:
         MlflowUnavailable: MLflow cannot be used.
     """
     from registry.mirror.mirror import MlflowMirror
+    from registry.mirror.server import workspace
 
     mirror = MlflowMirror(Repository.discover(request.start), request.mlflow_uri)
-    return SyncResult.of(mirror.sync(), tracking_uri=mirror.tracking_uri)
+    return SyncResult.of(mirror.sync(), tracking_uri=mirror.tracking_uri, workspace=workspace())
 
 
 def restore(request: Request, name: str | None = None) -> RestoreResult:
@@ -81,9 +87,11 @@ def restore(request: Request, name: str | None = None) -> RestoreResult:
         MlflowUnavailable: MLflow cannot be used, or holds no such registry.
     """
     from registry.mirror.mirror import MlflowMirror
+    from registry.mirror.server import workspace
 
     try:
         folder = Repository.discover(request.start).root
     except NotARegistry:
         folder = request.start
-    return RestoreResult.of(MlflowMirror.restore(folder, request.mlflow_uri, name), folder=folder)
+    report = MlflowMirror.restore(folder, request.mlflow_uri, name)
+    return RestoreResult.of(report, folder=folder, workspace=workspace())

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from registry import locks
+from registry.addresses import shown
 from registry.mirror.restore import RestoreReport
 from registry.mirror.restore import restore as restore_from
 from registry.mirror.server import MlflowStore
@@ -34,8 +35,8 @@ class MlflowMirror:
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow is."""
-        return self.store.uri
+        """Where MLflow is, without a password or a token."""
+        return shown(self.store.uri)
 
     def record(self, commit_id: str) -> SyncReport:
         """Mirror one commit, its ancestors where they are missing, and the refs.

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import config, fsio, layout, locks, trust
-from registry.errors import BadValue, MlflowUnavailable, NotARegistry, RefCorrupt, RegistryError
+from registry.dag import reachable
+from registry.errors import (
+    BadValue,
+    MlflowUnavailable,
+    NotARegistry,
+    ObjectCorrupt,
+    ObjectMissing,
+    RefCorrupt,
+    RegistryError,
+)
 from registry.mirror import runs
 from registry.mirror.runs import MoveLog
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
@@ -46,7 +55,7 @@ def restore(folder: Path, tracking_uri: str | None = None, name: str | None = No
     target = Path(folder).resolve() / layout.FOLDER
     store = MlflowStore(target, tracking_uri)
     if store.is_default and not store.file.exists():
-        raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.uri, "")
+        raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.shown, "")
     fresh = not target.exists()
     if not fresh:
         trust.check(target)
@@ -79,16 +88,39 @@ class _Restoring:
             )
         experiment = self.client.get_experiment_by_name(name) if NAME.fullmatch(name) else None
         if experiment is None:
-            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.uri, "cns mlflow restore")
+            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.shown, "cns mlflow restore")
         self._make_skeleton(name)
+        evaluations: dict[str, str] = {}
         for run in search_runs(self.client, str(experiment.experiment_id), "attributes.status = 'FINISHED'"):
-            self._objects_of(run, report)
-        values = MoveLog().extended(newest_versions(self.client, name, 0)).refs
-        for ref, value in values.items():
+            evaluations |= self._objects_of(run, report)
+        log = MoveLog().extended(newest_versions(self.client, name, 0))
+        self._check_whole(log, report)
+        for ref, value in evaluations.items():
+            self.refs.overwrite(ref, value)
+        report.refs |= evaluations
+        for ref, value in log.refs.items():
             if ref != "HEAD":
                 self._set_ref(ref, value, report)
-        self._set_head(values.get("HEAD", ""), report)
+        self._set_head(log.refs.get("HEAD", ""), report)
         return report
+
+    def _check_whole(self, log: MoveLog, report: RestoreReport) -> None:
+        """Raise MlflowUnavailable where a commit that a ref means lacks an object: no ref has been moved yet."""
+        missing: list[str] = []
+
+        def needs(current: str) -> tuple[str, ...]:
+            try:
+                blob = self.objects.kind_of(current) == "blob"
+                return () if blob else self.objects.load(current).links()
+            except (ObjectMissing, ObjectCorrupt):
+                missing.append(current)
+                return ()
+
+        reachable({commit for ref in log.refs if (commit := log.commit_of(ref))}, needs)
+        if missing:
+            found = report.damaged[0] if report.damaged else "no file of MLflow's holds it"
+            lacking = f"{len(missing)} needed objects, first {min(missing)[:10]}: {found}; no ref was moved"
+            raise MlflowUnavailable(f"it lacks {lacking}", self.store.shown, "cns fsck")
 
     def _only_name(self) -> str:
         known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
@@ -96,7 +128,7 @@ class _Restoring:
         if len(models) != 1:
             hint = f"cns mlflow restore --name {min(models)}" if models else ""
             held = f"several registries: {', '.join(sorted(models))}" if models else "no registry"
-            raise MlflowUnavailable(f"it holds {held}", self.store.uri, hint)
+            raise MlflowUnavailable(f"it holds {held}", self.store.shown, hint)
         return str(models[0])
 
     def _make_skeleton(self, name: str) -> None:
@@ -116,7 +148,8 @@ class _Restoring:
                 if (value := config.lookup(changed, key)) != config.lookup(settings, key):
                     config.change(self.folder / "config.toml", key, value)
 
-    def _objects_of(self, run: Any, report: RestoreReport) -> None:
+    def _objects_of(self, run: Any, report: RestoreReport) -> dict[str, str]:
+        """Store the objects of a run; return the ref of its evaluation."""
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
             # Of a local store also where the folder has moved since.
             here = self.store.local_files(run) or Path(self.client.download_artifacts(run.info.run_id, "", scratch))
@@ -124,13 +157,12 @@ class _Restoring:
                 found = runs.read_files(here, self.objects)
             except RegistryError as error:
                 report.damaged.append(error.message)
-                return
+                return {}
         report.objects += len(found)
         evaluation_id = run.data.tags.get("cns.evaluation")
-        if evaluation_id in found:
-            name = f"{EVALUATIONS}{self.objects.get(evaluation_id, Evaluation).tree}/{evaluation_id}"
-            self.refs.overwrite(name, evaluation_id)
-            report.refs[name] = evaluation_id
+        if evaluation_id not in found:
+            return {}
+        return {f"{EVALUATIONS}{self.objects.get(evaluation_id, Evaluation).tree}/{evaluation_id}": evaluation_id}
 
     def _set_ref(self, ref: str, value: str, report: RestoreReport) -> None:
         try:

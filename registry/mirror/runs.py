@@ -30,7 +30,7 @@ FORMAT = 1
 LONGEST_PARAM = 6000
 LONGEST_MODEL_PARAM = 500
 LONGEST_TAG = 5000
-ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-"}
+ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-", "refs/aliases/": ""}
 
 _PICTURES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import config, fsio, trust
+from registry.addresses import shown
 from registry.errors import BadConfig, DiskFailed, LockBusy, MlflowUnavailable, RegistryError
 from registry.mirror import schema
 from registry.mirror.runs import Figures
@@ -52,6 +53,14 @@ ENVIRONMENT = {  # what MLflow reads nowhere else; what a user has set stays
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a kept connection would go on with a file that was replaced
 }
 
+DRIVERS = {  # {module of a database's driver: package}; SQLAlchemy 2.1 takes psycopg 3 for `postgresql://`
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "pyodbc": "pyodbc",
+}
+
 
 class MlflowStore:
     """Where MLflow is, and a client of it: the file `mlflow.db` of a `.cns` folder, or any tracking URI."""
@@ -74,19 +83,24 @@ class MlflowStore:
         """Where artifacts go; None: where the server wants them."""
         return (self.folder / "mlartifacts").as_uri() if self.is_default else None
 
+    @property
+    def shown(self) -> str:
+        """Where MLflow is, for a reader: no password and no token in it, and its workspace where one is set."""
+        return in_workspace(shown(self.uri))
+
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """Turn whatever MLflow and what it stands on raise into MlflowUnavailable."""
         try:
             yield
         except (DiskFailed, LockBusy) as error:
-            raise MlflowUnavailable(error.message, self.uri) from error
+            raise MlflowUnavailable(error.message, self.shown) from error
         except RegistryError:
             raise
         except Exception as error:
             # Its database, its server, its own code in any version: a mirror that fails must never look like a bug.
-            reason = (str(error).strip().splitlines() or [""])[0][:300]
-            raise MlflowUnavailable(f"{type(error).__name__}: {reason}", self.uri) from error
+            first = f"{hint}; then: " if (hint := hint_of(error)) else ""
+            raise MlflowUnavailable(reason_of(error), self.shown, f"{first}cns mlflow sync") from error
 
     def connect(self) -> MlflowClient:
         """Return a client; the first time, make the database. The caller holds the lock of the mirror.
@@ -98,23 +112,13 @@ class MlflowStore:
         if not self.is_asked_for and not trust.is_trusted(self.folder.parent):
             raise MlflowUnavailable(
                 f"only {URI_KEY} of config.toml names it, which may have come with the registry",
-                self.uri,
-                f"export MLFLOW_TRACKING_URI={shlex.quote(self.uri)}; then: cns mlflow sync",
+                self.shown,
+                f"export MLFLOW_TRACKING_URI={shlex.quote(shown(self.uri))}; then: cns mlflow sync",
             )
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        # MLflow's telemetry, though it is off, asks for the processor, and Python would start `uname -p` to tell.
-        vars(platform.uname()).setdefault("processor", platform.machine())
-        import mlflow
-        from mlflow.tracking import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line
+        prepare()
         if self.is_default and not (self.file.exists() and self.file.stat().st_size):
             self._make_database()
-        with _kept_variable("MLFLOW_TRACKING_URI"):  # which set_tracking_uri writes
-            mlflow.set_tracking_uri(self.uri)  # `models:/m-…` resolves through it, whatever the client was given
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        return client_at(self.uri)
 
     def local_files(self, run: Any) -> Path | None:
         """Return the folder of a run's files in our own artifact root, also where `.cns` has moved; else None."""
@@ -171,6 +175,54 @@ class MlflowStore:
         finally:
             event.remove(Engine, "connect", _without_sync)
         fsio.install(temporary, self.file)
+
+
+def prepare() -> None:
+    """Import MLflow, quiet and without what it would tell others."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # MLflow's telemetry, though it is off, asks for the processor, and Python would start `uname -p` to tell.
+    vars(platform.uname()).setdefault("processor", platform.machine())
+    import mlflow  # noqa: F401
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line
+
+
+def client_at(uri: str) -> MlflowClient:
+    """Return a client of the MLflow at a tracking URI."""
+    prepare()
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    with _kept_variable("MLFLOW_TRACKING_URI"):  # which set_tracking_uri writes
+        mlflow.set_tracking_uri(uri)  # `models:/m-…` resolves through it, whatever the client was given
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def workspace() -> str | None:
+    """Return the workspace of MLFLOW_WORKSPACE, in which MLflow then works; None where none is set."""
+    return os.environ.get("MLFLOW_WORKSPACE", "").strip() or None
+
+
+def in_workspace(place: str) -> str:
+    """Return a place with the name of the workspace in which MLflow works there, where one is set."""
+    return f"{place} (workspace {workspace()})" if workspace() else place
+
+
+def reason_of(error: Exception) -> str:
+    """Return what went wrong in MLflow, in one line; it may hold addresses, see `registry.addresses`."""
+    reason = (str(error).strip().splitlines() or [""])[0][:300]
+    return f"{type(error).__name__}: {reason}"
+
+
+def hint_of(error: Exception) -> str:
+    """Return what to type against an error of MLflow; empty where only its reader can know."""
+    if isinstance(error, ModuleNotFoundError) and error.name in DRIVERS:
+        return f"pip install '{DRIVERS[error.name]}'"
+    if "error code 401" in str(error) or "401 Client Error" in str(error):
+        return "export MLFLOW_TRACKING_TOKEN=…, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return ""
 
 
 def _set_aside(path: Path) -> None:

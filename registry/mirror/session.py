@@ -7,7 +7,6 @@ what it wrote. What a commit's run holds is said in `registry.mirror.runs`.
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 import time as clock
@@ -15,20 +14,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry import config, signals
+from registry import signals
 from registry.dag import needed_first
-from registry.mirror import runs, scores
+from registry.mirror import place, proxy, runs, scores
+from registry.mirror.busy import persistently
 from registry.mirror.runs import Figures, MoveLog
-from registry.mirror.server import (
-    NAME_KEY,
-    SOURCE_KEY,
-    SOURCE_TAG,
-    MlflowStore,
-    newest_versions,
-    search_runs,
-    write_figures,
-    write_points,
-)
+from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Evaluation
 from registry.refs import COMMITS, EVALUATIONS
 from registry.repository import Repository
@@ -64,18 +55,20 @@ class MirrorSession:
         self.objects = repository.objects
         self.store = store
         self.client = store.connect()
-        self.name = store.name or self._new_name()
+        self.name = store.name or place.new_name(repository)
         self.report = SyncReport()
         self.runs: dict[str, str] = {}  # {commit id: id of its finished run}, as far as it was looked up
-        self.experiment = self._experiment()
-        self._ensure_model()
+        self.proven = store.is_default  # whether a file has come back from the server
+        self.experiment = self._place()
+        self.model = place.model(self.client, self.name, repository)
 
     def record(self, commit_id: str) -> SyncReport:
         """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
         if self.report.rebuilt:
             return self.sync()
         cache = self.repository.folder / "cache" / "mlflow-refs.json"
-        key = f"{self.store.uri} {self.name} {self.experiment}"
+        # A model that was deleted and made again numbers its versions from 1 again.
+        key = f"{self.store.shown} {self.name} {self.experiment} {self.model.creation_timestamp}"
         log = MoveLog.cached(cache, key)
         self._write_commits([commit_id])
         self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), {*self.report.commits})
@@ -107,35 +100,17 @@ class MirrorSession:
         self._write_scores(commits)
         return self.report
 
-    def _new_name(self) -> str:
-        """Choose the name of experiment and model, readable and unlike another registry's, and keep it."""
-        first = [commit_id for commit_id, commit in self.repository.log() if not commit.parents][-1]
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self.repository.root.name).strip("-") or "registry"
-        name = f"{plain[:60]}-{first[:8]}"
-        self.repository.set_config(NAME_KEY, name)
-        return name
-
-    def _experiment(self) -> str:
-        """Return the id of our experiment: never the default one, whose artifacts would land in the current folder."""
-        place = self.store.artifact_root and f"{self.store.artifact_root}/{self.name}"
+    def _place(self) -> str:
+        """Return the id of our experiment, in which files can be read back."""
+        root = self.store.artifact_root and f"{self.store.artifact_root}/{self.name}"
         found = self.client.get_experiment_by_name(self.name)
-        if found is not None and place is not None and found.artifact_location != place:
+        if found is not None and root is not None and found.artifact_location != root:
             self._begin_anew()
             found = None
-        if found is not None:
-            if found.lifecycle_stage == "deleted":  # in MLflow's own interface; it keeps the name, so none can be made
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        return str(self.client.create_experiment(self.name, artifact_location=place))
-
-    def _ensure_model(self) -> None:
-        """Make the registered model, and tell it where the base model lies."""
-        found = self.client.search_registered_models(f"name = '{self.name}'")
-        if not found:
-            self.client.create_registered_model(self.name, tags={"cns.registry": self.name})
-        source = config.lookup(self.repository.config, SOURCE_KEY)
-        if isinstance(source, str) and not (found and found[0].tags.get(SOURCE_TAG) == source):
-            self.client.set_registered_model_tag(self.name, SOURCE_TAG, source)
+        if found is None or found.lifecycle_stage == "deleted":
+            found = place.experiment(self.client, self.name, root)
+        proxy.check_place(self.store.uri, found.artifact_location)
+        return str(found.experiment_id)
 
     def _begin_anew(self) -> None:
         """Drop the mirror to make it again: the folder has moved, and MLflow keeps absolute paths.
@@ -209,10 +184,13 @@ class MirrorSession:
                 run_id = run.info.run_id
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
-                    place = Path(folder) / name
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(data)
+                    file = Path(folder) / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(data)
                 self.client.log_artifacts(run_id, folder)
+            if not self.proven:
+                proxy.check_comes_back(self.client, run_id, runs.MANIFEST, files[runs.MANIFEST])
+                self.proven = True
             yield run_id
             status = "FINISHED"
         finally:
@@ -255,7 +233,7 @@ class MirrorSession:
         there = self.client.get_registered_model(self.name).aliases
         for alias, version in wanted.items():
             if str(there.get(alias)) != version:
-                self.client.set_registered_model_alias(self.name, alias, version)
+                persistently(self.client.set_registered_model_alias, self.name, alias, version)
         for alias in there.keys() - wanted.keys():
             self.client.delete_registered_model_alias(self.name, alias)
 
