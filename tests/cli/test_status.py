@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cns import codec
 from cns_cli.porcelain.views.concepts import training_context
+from registry.objects import Blob, Concept
 from registry.trees import with_concept
 from tests.cli.conftest import modules_after
 
@@ -46,6 +51,19 @@ def test_a_removal_puts_later_concepts_outside_their_context(lineage: Any, cns: 
     assert "cns check" in result.stderr
     outside = {c["name"]: c["outside_context"] for c in json.loads(cns("status", "--json").stdout)["concepts"]}
     assert outside == {"rex": False, "pip": True}
+
+
+def test_a_concept_that_a_revert_brings_back_keeps_its_figures(lineage: Any, cns: Any) -> None:
+    """Such a commit records none: neurons and shares are counted from the mask."""
+    repo = lineage.repo
+    sparse = codec.SparseDelta((4, 4), np.array([1, 5, 6]), np.array([3, -2, 7], np.int16), -16)
+    mask, delta = (repo.objects.put(Blob(data)) for data in codec.encode({"mid.attn2.to_k": sparse}))
+    bare = repo.objects.get(lineage.concept("rex", trained_on=repo.commit_of(repo.head().commit).tree), Concept)
+    concept = repo.objects.put(replace(bare, mask=mask, delta=delta))
+    lineage.commit("revert", "rex", "bring rex back", None, lambda tree: with_concept(tree, "rex", concept))
+    (rex,) = json.loads(cns("status", "--json").stdout)["concepts"]
+    assert (rex["neurons"], rex["share_kv"], rex["share_denoiser"]) == (3, 3 / 16, 3 / 20_000_000)
+    assert rex["bytes"] > 0
 
 
 def test_concepts_of_two_lineages_are_strangers(lineage: Any, cns: Any) -> None:

@@ -20,7 +20,7 @@ from cns_cli.porcelain.reporting.data import NAMES, CommitLine, ConceptFacts, Re
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
 from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_scores
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
-from cns_cli.porcelain.views.concepts import training_context
+from cns_cli.porcelain.views.concepts import concept_figures, training_context
 from registry.errors import RegistryError
 from registry.objects import Base, Commit, Concept, References, Tree
 from registry.repository import Repository
@@ -156,7 +156,8 @@ class Collector:
             self.warnings.append(f"a concept is left out: {error.message}")
             return None
         record = self._records.get(commit, {})
-        metrics = numbers(record.get("metrics"))
+        born = self.repo.index.commit(commit) if commit else None
+        metrics = self._quietly(concept_figures, self.repo, concept_id, born) or {}
         current = concept_id in tree.concepts.values()
         references = self._quietly(self.repo.objects.get, concept.references, References)
         return ConceptFacts(

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import numbers, record_data
-from registry.objects import Commit, Concept, Tree
+from registry.errors import RegistryError
+from registry.objects import Base, Commit, Concept, Tree
 from registry.repository import Repository
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptView(Result):
-    """A concept of one tree, with the figures of the commit that introduced it.
+    """A concept of one tree, with its figures.
 
     Attributes:
         commit: The commit that introduced it, None when history does not tell.
-        neurons: Number of changed weights; `share_kv`, `share_denoiser`: as a share; None when unrecorded.
+        neurons: Number of changed weights; `share_kv`, `share_denoiser`: as a share; None when it cannot be told.
         missing: Concepts that it was trained on top of and that this tree does not hold, or holds changed.
         strangers: Concepts of this tree that were trained without it, and it without them.
     """
@@ -102,11 +104,35 @@ def training_context(
     return sorted(missing), sorted(strangers)
 
 
+def concept_figures(repo: Repository, concept_id: str, commit: Commit | None) -> dict[str, float]:
+    """Return neurons, shares, stored bytes, as they were recorded with the commit that introduced a concept.
+
+    A commit that records none (a revert, a cherry-pick, a merge that renames) leaves them to be counted from the
+    concept's own mask, which costs numpy. Empty where history does not tell, or the mask cannot be read.
+    """
+    recorded = numbers(record_data(repo, commit).get("metrics")) if commit else {}
+    if commit is None or commit.kind in ("init", "add", "import") or "neurons" in recorded:
+        return recorded
+    from cns.codec import count_weights
+    from cns.errors import MethodError
+    from cns_cli.porcelain.models.deltas import delta_of
+
+    try:
+        concept = repo.objects.get(concept_id, Concept)
+        base = repo.objects.get(repo.objects.get(concept.trained_on, Tree).base, Base)
+        neurons = count_weights(delta_of(repo.objects, concept))
+        stored = sum(repo.objects.path(one).stat().st_size for one in (concept.mask, concept.delta, concept.embedding))
+    except (RegistryError, MethodError, OSError):
+        return recorded
+    shares = {"share_kv": neurons / kv_weights(base), "share_denoiser": neurons / max(1, base.denoiser_parameters)}
+    return {**recorded, **shares, "neurons": neurons, "bytes": stored}
+
+
 def _concept_view(
     repo: Repository, name: str, tree: Tree, concept: Concept, trained_on: Mapping[str, Mapping[str, str]],
     born: tuple[str, Commit] | None,
 ) -> ConceptView:  # fmt: skip
-    metrics = numbers(record_data(repo, born[1]).get("metrics")) if born else {}
+    metrics = concept_figures(repo, tree.concepts[name], born[1] if born else None)
     missing, strangers = training_context(name, tree.concepts, trained_on)
     return ConceptView.of(
         concept,
