@@ -12,13 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry import layout, revisions, signals
-from registry.errors import BranchInUse, NameTaken, RefCorrupt, RefMoved, UnknownRevision
+from registry.errors import BranchInUse, NameTaken, RefCorrupt, RefMoved, RegistryError, UnknownRevision
 from registry.index import Index
-from registry.names import check_ref_name, is_ref_name
+from registry.names import check_ref_name, is_id, is_ref_name
 from registry.objects import Commit
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import HEADS, NAMESPACES, TAGS, Head, Refs
 from registry.store import DiskStore
+
+
+class NothingToUndo(RegistryError):
+    """HEAD, or a branch, has no move that could be taken back."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"nothing to undo: no earlier place of {name} is recorded; expected a move in its reflog",
+            f"cns reflog {name}",
+        )
 
 
 class LoggedRefs:
@@ -72,13 +83,17 @@ class LoggedRefs:
             before = self.head()
             if revision in ("HEAD", "@"):
                 return before
-            branch = revision if is_ref_name(revision) and self.refs.get(HEADS + revision) else None
-            commit = self.resolve(HEADS + branch if branch else revision)
-            self.commit_of(commit)
-            moved = f"checkout: moving from {before.branch or before.commit} to {revision}"
-            self.reflogs.append("HEAD", ReflogEntry(before.commit, commit, author, _now(time), moved))
-            self.refs.set_head(ref=HEADS + branch if branch else None, commit=commit)
+            self._switch(before, revision, "", author, time)
         return self.head()
+
+    def previous(self) -> str:
+        """Return the branch, or the id of the commit, that HEAD was on before its last checkout."""
+        head = self.head()
+        left = (move.came_from for move in self.reflog())
+        found = next((place for place in left if place not in (None, head.branch or head.commit)), None)
+        if found is None:
+            raise UnknownRevision("-", "HEAD was on no other branch or commit before", "cns branch")
+        return found
 
     def move(self, to: str, *, message: str, author: str, time: int | None = None, old: str | None = None) -> Head:
         """Move HEAD's branch, or a detached HEAD, to a commit: on or back, or to quite another one. The log keeps it.
@@ -102,6 +117,36 @@ class LoggedRefs:
                 self._move_head(head, ReflogEntry(head.commit, to, author, _now(time), message))
         self.index.refresh([to])
         return Head(head.branch, to)
+
+    def undo(self, name: str = "HEAD", *, author: str, time: int | None = None) -> ReflogEntry:
+        """Take the last move of HEAD, or of a branch, back, and return it. Undone once more, it is made again.
+
+        A checkout is undone by one: HEAD is on its former branch again, or detached. A deleted branch is there again.
+
+        Raises:
+            NothingToUndo: it is as it was made, or its log does not say where it was.
+            UnknownRevision: HEAD was on a branch that is gone.
+        """
+        full = name if name == "HEAD" else HEADS + check_ref_name(name)
+        with self.locked():
+            head = self.head()
+            at = head.commit if full == "HEAD" else self.refs.get(full)
+            moves = (move for move in self.reflog(full) if move.came_from != (head.branch or head.commit))
+            last = next(moves, None)  # but for a checkout that led nowhere
+            if last is None or last.old is None or last.new != at:
+                raise NothingToUndo(name)
+            label = "redo: " if last.message.startswith("undo: ") else "undo: "
+            if last.came_from is not None:
+                self._switch(head, self._still_there(last.came_from), label, author, time)
+                return last
+            self.commit_of(last.old)
+            message = label + last.message.removeprefix("undo: ").removeprefix("redo: ")
+            entry = ReflogEntry(at, last.old, author, _now(time), message)
+            if full == "HEAD":
+                self._move_head(head, entry)
+            else:
+                self._move_ref(full, entry)
+        return last
 
     def branches(self) -> dict[str, str]:
         """Return {branch: commit id}, by name."""
@@ -140,6 +185,19 @@ class LoggedRefs:
             return self.reflogs.read("HEAD", self.head().commit)
         full = ref if ref.startswith(NAMESPACES) else HEADS + ref
         return self.reflogs.read(full, self.refs.get(full))
+
+    def _still_there(self, place: str) -> str:
+        if not is_id(place) and self.refs.get(HEADS + place) is None:
+            raise UnknownRevision(place, "the branch that HEAD was on is gone", f"cns undo {place}")
+        return place
+
+    def _switch(self, before: Head, revision: str, label: str, author: str, time: int | None) -> None:
+        branch = revision if is_ref_name(revision) and self.refs.get(HEADS + revision) else None
+        commit = self.resolve(HEADS + branch if branch else revision)
+        self.commit_of(commit)
+        moved = f"{label}checkout: moving from {before.branch or before.commit} to {revision}"
+        self.reflogs.append("HEAD", ReflogEntry(before.commit, commit, author, _now(time), moved))
+        self.refs.set_head(ref=HEADS + branch if branch else None, commit=commit)
 
     def _move_head(self, head: Head, entry: ReflogEntry) -> None:
         if head.branch is not None:

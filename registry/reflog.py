@@ -7,6 +7,7 @@ the next entry, or the ref itself, gives it away, and reading drops it. `HEAD@{n
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from registry.objects import LATEST_TIME
 from registry.refs import NAMESPACES, names_in, split_name
 
 LONGEST_LINE = 65_536  # bytes; a message is cut at 120 characters, an author has no limit but this
+
+_CHECKOUT = re.compile(r"(?:(?:un|re)do: )?checkout: moving from (\S+) to ")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class ReflogEntry:
     author: str
     time: int
     message: str
+
+    @property
+    def came_from(self) -> str | None:
+        """The branch, or the id of the commit, that HEAD was on before a checkout; None for any other move."""
+        found = _CHECKOUT.match(self.message)
+        return None if found is None else found.group(1)
 
 
 class Reflog:

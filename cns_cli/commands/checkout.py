@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cns_cli import figures
-from cns_cli.options import JsonFlag, Revision
+from cns_cli.optionfield import Argument, Option
+from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.checkout import CheckoutResult
 
-EXAMPLES = ("cns checkout main", "cns checkout HEAD~1", "cns checkout 3fa91c02ab")
+EXAMPLES = ("cns checkout main", "cns checkout HEAD~1", "cns checkout -", "cns checkout -b winter v1")
 
 
-def checkout(rev: Revision, as_json: JsonFlag = False) -> None:
+def checkout(
+    rev: Annotated[
+        str | None, Argument("Commit, branch, tag, concept, HEAD~2, ...; - is where HEAD was.", "REV")
+    ] = None,
+    create: Annotated[str | None, Option("Make this branch there (else at HEAD) first.", "NAME", flags="-b")] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Move HEAD to a branch or to any other revision.
 
     Anything but a branch detaches HEAD. The model of that revision is what generate, check and add then work on.
@@ -23,8 +32,13 @@ def checkout(rev: Revision, as_json: JsonFlag = False) -> None:
     """
     from cns_cli.porcelain.checkout import checkout as move_head
 
-    out = Output(as_json=as_json)
-    result = move_head(Path.cwd(), rev)
+    if rev is None and create is None:
+        raise typer.BadParameter("expected a branch or another revision")
+    answer(move_head(Path.cwd(), rev or "HEAD", create=create), Output(as_json=as_json))
+
+
+def answer(result: CheckoutResult, out: Output) -> None:
+    """Say where HEAD is now, and how to come back."""
     out.answer(result.to_json(), [checkout_line(result)])
     if result.left_behind:
         lost = figures.plural(len(result.left_behind), "commit")

@@ -29,15 +29,23 @@ class CheckoutResult(Result):
     left_behind: tuple[str, ...] = ()
 
 
-def checkout(start: Path, rev: str) -> CheckoutResult:
+def checkout(start: Path, rev: str, *, create: str | None = None) -> CheckoutResult:
     """Move HEAD to a branch, or detached to any other revision.
 
+    Args:
+        start: Folder to look for the registry from.
+        rev: Where to; "-" for where HEAD was before its last checkout.
+        create: Make a branch of this name there, and move HEAD onto it.
+
     Raises:
-        NotARegistry, UnknownRevision, AmbiguousRevision, LockBusy.
+        NotARegistry, UnknownRevision, AmbiguousRevision, BadName, NameTaken, LockBusy.
     """
     repo = Repository.discover(start)
     before = repo.head()
-    now = repo.checkout(rev)
+    place = repo.previous() if rev == "-" else rev
+    if create is not None:
+        repo.create_branch(create, place)
+    now = repo.checkout(create or place)
     return CheckoutResult.of(
         now,
         before=before.commit,

@@ -50,8 +50,7 @@ class DeletedRef(Result):
 def unreached(repo: Repository, commit: str) -> tuple[str, ...]:
     """Commits from one on back that no ref and no HEAD reaches, newest first; none where a name cannot be read."""
     try:
-        named = {one for one, _ in repo.index.log(sorted(set(tips(repo.refs).values())))}
-        return tuple(one for one, _ in repo.index.log([commit]) if one not in named)
+        return tuple(one for one, _ in repo.index.log([commit], tips(repo.refs).values()))
     except RegistryError:
         return ()
 

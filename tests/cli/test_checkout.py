@@ -49,3 +49,27 @@ def test_reflog_brings_one_back(lineage: Any, cns: Any) -> None:
     cns("checkout", "HEAD~1")
     assert cns("checkout", "HEAD@{1}").exit_code == 0
     assert "rex" in cns("status").stdout
+
+
+def test_a_branch_is_made_on_the_way(lineage: Any, cns: Any) -> None:
+    first = lineage.repo.head().commit
+    second = lineage.add("rex").id
+    assert cns("checkout", "-b", "dev").stdout == f"HEAD is now on branch dev at {second[:10]}, which holds rex\n"
+    assert cns("checkout", "-b", "old", "HEAD~1").exit_code == 0
+    assert lineage.repo.head().branch == "old"
+    assert lineage.repo.branches() == {"dev": second, "main": second, "old": first}
+    assert cns("checkout", "-b", "dev").exit_code == 4
+    assert cns("checkout", "-b", "new", "nope").exit_code == 4
+    assert cns("checkout").exit_code == 2
+    assert lineage.repo.head().branch == "old"
+
+
+def test_dash_is_where_head_was(lineage: Any, cns: Any) -> None:
+    first = lineage.repo.head().commit
+    lineage.add("rex")
+    cns("checkout", "HEAD~1")
+    assert json.loads(cns("checkout", "-", "--json").stdout)["branch"] == "main"
+    back = json.loads(cns("checkout", "-", "--json").stdout)
+    assert (back["branch"], back["commit"]) == (None, first)
+    lineage.add("tom")  # a commit is no checkout
+    assert json.loads(cns("checkout", "-", "--json").stdout)["branch"] == "main"
