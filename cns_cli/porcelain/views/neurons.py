@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cns import codec
+from cns.overlap import overlap
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.result import Result
@@ -145,14 +146,8 @@ def chosen_concept(repo: Repository, rev: str) -> tuple[str, str]:
 
 
 def _shared(name: str, mine: codec.Delta, other: codec.Delta) -> SharedNeurons:
-    total = max(1, codec.count_weights(mine))
-    share = codec.overlap(mine, other)
-    chance = sum(
-        mine[matrix].count * other[matrix].count / max(1, mine[matrix].shape[0] * mine[matrix].shape[1])
-        for matrix in mine
-        if matrix in other
-    )
-    return SharedNeurons(name=name, shared=round(share * total), share=share, chance=chance / total)
+    found = overlap(mine, other)
+    return SharedNeurons(name=name, shared=found.shared, share=found.share, chance=found.chance / max(1, found.one))
 
 
 def _matrix(matrix: str, sparse: codec.SparseDelta) -> MatrixNeurons:
