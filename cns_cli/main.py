@@ -16,7 +16,7 @@ import typer
 import typer.core
 import typer.main
 
-from cns_cli import __version__
+from cns_cli import __version__, pager
 from cns_cli.errors import ExitCode, answered, boundary
 from cns_cli.options import examples, verb
 from cns_cli.quick import QuickCommand, quickened
@@ -93,6 +93,7 @@ class BoundaryGroup(typer.core.TyperGroup):
         """Parse and run the verb; commands return nothing."""
         with boundary("cns"):
             trust.allow(trusted_folders())
+            pager.allow(not ctx.params["no_pager"])
             super().invoke(ctx)
 
 
@@ -120,6 +121,7 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Show long answers without a pager.")] = False,
 ) -> None:
     """Take the options that stand before the verb."""
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from cns_cli import settings
+from cns_cli import pager, settings
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -59,6 +59,11 @@ def width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def columns_of(stream: TextIO) -> int | None:
+    """Return how many columns a terminal has; None for a file or a pipe, which get whole lines that can be searched."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
 def table(rows: Iterable[Sequence[Piece]], *, header: Sequence[str] = (), right: Sequence[int] = ()) -> list[Line]:
     """Align rows in columns two spaces apart.
 
@@ -85,10 +90,12 @@ class Output:
 
     Args:
         as_json: The answer is printed as JSON instead of lines.
+        paged: Lines on a terminal go through the user's pager.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, paged: bool = False) -> None:
         self.as_json = as_json
+        self.paged = paged
 
     def answer(self, data: Mapping[str, Any] | Sequence[Any], lines: Iterable[Line]) -> None:
         """Print the answer on stdout: `data` with `--json`, else `lines` (a generator of them is run only then)."""
@@ -96,7 +103,8 @@ class Output:
             sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
             return
         colour = settings.colour_wanted(sys.stdout)
-        sys.stdout.writelines(_render(line, colour) + "\n" for line in lines)
+        written = (_render(line, colour) + "\n" for line in lines)
+        pager.write_paged(written) if self.paged else sys.stdout.writelines(written)
 
     def note(self, text: str) -> None:
         """Say something on stderr."""

@@ -10,12 +10,15 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `CNS_TRUST` | folders whose `.cns` may belong to others, lead out of itself by links, or name a server; `*`: all |
 | `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
 | `NO_COLOR` | no colour |
-| `TERM=dumb` | no colour, no moving progress bar |
+| `CNS_PAGER`, `PAGER` | what shows long answers on a terminal, else `less -FRX`; empty or `cat`: nothing does |
+| `LESS` | options of `less`; where it is not set, a pager finds `FRX` there |
+| `TERM=dumb` | no colour, no moving progress bar, no pager |
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO, TypedDict
@@ -104,6 +107,27 @@ def colour_wanted(stream: TextIO) -> bool:
 def live_wanted(stream: TextIO) -> bool:
     """Tell whether a moving progress bar may be drawn on a stream."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def pager(stream: TextIO) -> list[str]:
+    """Return the words of the command that shows long answers on a stream; none for what is no terminal.
+
+    Raises:
+        SettingsError: a quotation mark in it is not closed.
+    """
+    variable = "CNS_PAGER" if "CNS_PAGER" in os.environ else "PAGER"
+    command = os.environ.get(variable, "less -FRX").strip()
+    if command in ("", "cat") or not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return []
+    try:
+        return shlex.split(command)
+    except ValueError:
+        raise SettingsError(variable, command, "a program and its options") from None
+
+
+def pager_environment() -> dict[str, str]:
+    """Return the environment of a pager: ours, and for a `less` without options of the user's those of our default."""
+    return {"LESS": "FRX", **os.environ}
 
 
 def github_actions() -> bool:

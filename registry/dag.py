@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from registry.objects import Commit
 
@@ -76,6 +77,27 @@ def newest_first(
             if parent not in seen:
                 seen.add(parent)
                 reach(parent)
+
+
+def children_first(tips: Sequence[str], shown: Collection[str], parents: Needs) -> Iterator[str]:
+    """Yield the nodes of a set, each after all of its children among them, and a line of history in one piece.
+
+    The order of `git log --topo-order`: behind a merge its last parent's line comes first, as far as it goes alone.
+
+    Args:
+        tips: Where to begin; all of the set is reachable from them. Of two that nothing leads to the first comes first.
+        shown: The set.
+        parents: What a node needs.
+    """
+    above = Counter(parent for one in shown for parent in parents(one))
+    ready = [tip for tip in reversed(list(dict.fromkeys(tips))) if tip in shown and not above[tip]]
+    while ready:
+        current = ready.pop()
+        yield current
+        for parent in parents(current):
+            above[parent] -= 1
+            if parent in shown and not above[parent]:
+                ready.append(parent)
 
 
 def is_ancestor(ancestor: str, descendant: str, parents: Needs) -> bool:

@@ -15,7 +15,7 @@ from cns_cli.commands.show_picture import picture_lines
 from cns_cli.commands.show_provenance import provenance_lines
 from cns_cli.commands.status import concept_lines
 from cns_cli.optionfield import Argument, Option, file_to_write
-from cns_cli.options import JsonFlag
+from cns_cli.options import JsonFlag, NoPagerFlag
 from cns_cli.output import Line, Output, Piece, Styled, table
 
 if TYPE_CHECKING:
@@ -65,13 +65,14 @@ def show(
         Path | None, Option("With --neurons: draw them here, a PNG.", "FILE", flags="-o --out", check=file_to_write)
     ] = None,
     as_json: JsonFlag = False,
+    no_pager: NoPagerFlag = False,
 ) -> None:
     """Show one commit: its changes, figures, settings and concepts.
 
     A concept's name means the commit that brought it in. Of a picture that cns
     generate made: how, and the command that makes it again.
     """
-    out = Output(as_json=as_json)
+    out = Output(as_json=as_json, paged=not no_pager)
     _check(neurons, provenance, picture, preview)
     if neurons:
         _show_neurons(rev, picture, out)

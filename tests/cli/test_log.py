@@ -1,9 +1,29 @@
 from __future__ import annotations
 
+import io
+import itertools
 import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cns_cli.commands.log import graph_lines
+from cns_cli.output import Output
+from cns_cli.porcelain.log import log_graph
+from cns_cli.porcelain.views.commits import CommitView
+from registry.objects import Commit
+from tests.cli.test_graph import read
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_newest_first_with_refs(lineage: Any, cns: Any) -> None:
@@ -58,3 +78,75 @@ def test_messages_of_others_cannot_control_the_terminal(lineage: Any, cns: Any) 
     lineage.add("rex", message="\x1b]0;owned\x07 \u202egnp.exe\n\x9b2J")
     for words in (["log"], ["log", "--oneline"], ["show"], ["log", "--json"]):
         assert not set("\x1b\x07\x9b\u202e") & set(cns(*words).output)
+
+
+def test_a_number_alone_is_how_many(lineage: Any, cns: Any) -> None:
+    for name in ("rex", "tom", "pip"):
+        lineage.add(name)
+    assert cns("log", "--oneline", "-2").stdout == cns("log", "--oneline", "-n", "2").stdout
+    assert len(cns("log", "-1", "--oneline", "HEAD~1").stdout.splitlines()) == 1
+
+
+def crossed(lineage: Any) -> dict[str, tuple[str, ...]]:
+    """Make two branches that merge each other, and an octopus of both and a root of its own; HEAD is the octopus."""
+    put, repo = lineage.repo.objects.put, lineage.repo
+    root = repo.head().commit
+    tree = repo.commit_of(root).tree
+
+    def commit(message: str, *parents: str) -> str:
+        lineage.time += 60
+        kind = "merge" if len(parents) > 1 else "add"
+        return str(
+            put(Commit(tree, parents, None, kind, f"{message}{' word' * 30}\n\n{'word ' * 30}", "ann", lineage.time))
+        )
+
+    one, two, alone = commit("one", root), commit("two", root), commit("alone")
+    left, right = commit("left", one, two), commit("right", two, one)
+    tip = commit("octopus", left, right, alone)
+    repo.move_ref("refs/heads/main", root, tip, author="ann", time=lineage.time, message="test")
+    return {one: repo.commit_of(one).parents for one in (tip, left, right, alone, one, two, root)}
+
+
+@pytest.mark.parametrize("form", [["--oneline"], []])
+def test_a_graph_draws_every_commit_with_its_parents(form: list[str], lineage: Any, cns: Any) -> None:
+    history = crossed(lineage)
+    lines = cns("log", "--graph", *form).stdout.splitlines()
+    rows = [re.match(r"[*|/\\_ ]*", line)[0].rstrip() for line in lines]  # type: ignore[index]
+    named = [re.search(r"\*[|\\/ ]* (?:commit )?([0-9a-f]{10})", line) for line in lines]
+    order = [next(one for one in history if one.startswith(found[1])) for found in named if found]
+    assert read(rows, order) == {one: set(parents) for one, parents in history.items()}
+    if not form:
+        assert "    octopus" in "\n".join(lines)
+        assert sum("author  ann" in line for line in lines) == len(history)
+    assert [entry["id"] for entry in json.loads(cns("log", "--graph", "--json").stdout)] == order
+
+
+def test_a_graph_that_ends_early_leaves_its_lines_open(lineage: Any, cns: Any) -> None:
+    crossed(lineage)
+    assert cns("log", "--graph", "--oneline", "-1").stdout.split(" ")[0] == "*"
+    assert cns("log", "--graph", "--oneline", "-1").stdout.splitlines()[1:] == ["|\\", "| |\\"]
+
+
+def test_a_graph_is_drawn_as_the_history_comes() -> None:
+    """Of a history without an end the first lines are there at once."""
+
+    def endless() -> Iterator[tuple[CommitView, list[str]]]:
+        for number in itertools.count():
+            one, parents = f"{number:064x}", [f"{number + 1:064x}"]
+            fields: dict[str, Any] = {"tree": "", "record": None, "kind": "add", "author": "ann", "time": 0}
+            yield CommitView(id=one, parents=tuple(parents), message="again", **fields), parents
+
+    assert len(list(itertools.islice(graph_lines(endless(), oneline=True), 50))) == 50
+
+
+def test_on_a_terminal_text_stays_beside_its_graph(lineage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    crossed(lineage)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for oneline in (True, False):
+        monkeypatch.setattr(sys, "stdout", shown := Terminal())
+        drawn = log_graph(Path.cwd(), figures=False)
+        Output().answer((), graph_lines(drawn, oneline=oneline))
+        lines = shown.getvalue().splitlines()
+        assert max(map(len, lines)) <= 60
+        assert lines[0].endswith("…") is oneline
