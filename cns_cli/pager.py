@@ -11,7 +11,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 
 from cns_cli import settings
 
@@ -66,7 +66,7 @@ def _waited_for(pager: Popen[str]) -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _feed(stream: TextIO, lines: Iterable[str]) -> None:
+def _feed(stream: IO[str], lines: Iterable[str]) -> None:
     try:
         stream.writelines(lines)
     finally:

@@ -182,9 +182,7 @@ def test_the_first_page_is_there_before_the_rest_is_made(tmp_path: Path, script:
 
 def test_ctrl_c_in_the_pager_is_the_pagers(lineage: Any, script: Any, tmp_path: Path) -> None:
     lineage.add("rex")
-    body = (
-        "trap 'echo searching' INT; cat > /dev/null; echo ready; read a < /dev/tty; read a < /dev/tty; echo bye"
-    )
+    body = "trap 'echo searching' INT; cat > /dev/null; echo ready; read a < /dev/tty; read a < /dev/tty; echo bye"
     terminal = Terminal("log", folder=tmp_path, PAGER=script(body))
     terminal.read_until("ready")
     os.write(terminal.master, b"\x03")
