@@ -9,15 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cns_cli import figures
-from cns_cli.optionfield import Option
-from cns_cli.options import JsonFlag, NoPagerFlag, Revision
+from cns_cli.optionfield import Argument, Option
+from cns_cli.options import JsonFlag, NoPagerFlag
 from cns_cli.output import Line, Output, Piece, Styled, columns_of
 from cns_cli.quick import QuickCommand
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.views.commits import CommitView
 
-EXAMPLES = ("cns log", "cns log --oneline -n 10", "cns log --graph", "cns log rex", "cns log main~2 --json")
+EXAMPLES = (
+    "cns log",
+    "cns log --oneline -n 10",
+    "cns log --graph",
+    "cns log rex",
+    "cns log v1..main",
+    "cns log main~2 --json",
+)
 
 
 class Command(QuickCommand):
@@ -30,14 +37,17 @@ class Command(QuickCommand):
 
 
 def log(
-    rev: Revision = "HEAD",
+    rev: Annotated[str, Argument("Commit, branch, tag, concept, ...; or a range, A..B or A...B.", "REV")] = "HEAD",
     oneline: Annotated[bool, Option("One line a commit.")] = False,
     graph: Annotated[bool, Option("Draw the history beside it; children come before their parents.")] = False,
     limit: Annotated[int | None, Option("At most N commits; -3 is -n 3.", "N", flags="-n", min=0)] = None,
     as_json: JsonFlag = False,
     no_pager: NoPagerFlag = False,
 ) -> None:
-    """Show the commits that a revision reaches, newest first."""
+    """Show the commits that a revision reaches, newest first.
+
+    A..B: those that B reaches and A does not. A...B: those that only one reaches.
+    """
     from cns_cli.porcelain import log as history
 
     out = Output(as_json=as_json, paged=not no_pager)

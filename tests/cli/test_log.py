@@ -150,3 +150,20 @@ def test_on_a_terminal_text_stays_beside_its_graph(lineage: Any, monkeypatch: py
         lines = shown.getvalue().splitlines()
         assert max(map(len, lines)) <= 60
         assert lines[0].endswith("…") is oneline
+
+
+def test_ranges_have_gits_meanings(lineage: Any, cns: Any) -> None:
+    tip, left, right, alone, one, two, root = crossed(lineage)
+    for words in ([], ["--graph"]):
+
+        def shown(rev: str, words: list[str] = words) -> set[str]:
+            return {entry["id"] for entry in json.loads(cns("log", rev, "--json", *words).stdout)}
+
+        assert shown(f"{left}..{right}") == {right}
+        assert shown(f"{one}..{right}") == {right, two}
+        assert shown(f"{one}...{two}") == {one, two}
+        assert shown(f"{left}..") == {tip, right, alone}
+        assert shown(f"{root}..HEAD") == {tip, left, right, one, two, alone}
+        assert shown("HEAD..main") == set()
+    assert cns("log", "--graph", "--oneline", f"{one}...{two}").stdout.count("\n") == 3  # two stars, apart
+    assert cns("log", "main..nope").exit_code == 4
