@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from registry.dag import needed_first, reachable
 from registry.errors import ObjectMissing, RemoteUnavailable
 from registry.names import is_ref_name
-from registry.objects import Evaluation
+from registry.objects import Commit, Evaluation
 from registry.reflog import ReflogEntry
 from registry.refs import COMMITS, EVALUATIONS, HEADS, REMOTES, TAGS
 from registry.repository import Repository
@@ -103,10 +103,10 @@ class _Receiving:
         self._receive([index for index in self.inventory.indexes if index.name not in known])
         if not all(map(self.store.has, wanted)):  # collected here since, and wanted again
             self._receive([index for index in self.inventory.indexes if index.name in known])
-        if lost := [one for one in wanted if not self.store.has(one)]:
-            raise RemoteUnavailable(
-                self.remote.shown, f"no pack of it holds commit {min(lost)[:10]}, which a ref names"
-            )
+        for one in wanted:
+            if (kind := self._kind(one)) != Commit.object_kind:
+                state = "no pack of it holds" if kind is None else f"is a {kind}"
+                raise RemoteUnavailable(self.remote.shown, f"a ref of it names {one[:10]}, which {state}")
 
     def require_whole(self, wanted: set[str]) -> None:
         """Look whether all that the commits need is here, but for what a ref holds already or what just came."""

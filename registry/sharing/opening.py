@@ -87,7 +87,7 @@ def check_address(address: str) -> None:
         else:
             variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN, or what the library of its scheme reads"
         reason = (
-            "its address holds a user, a password or a query; expected none of them, since the environment has them"
+            "its address holds a user, a password or a query; expected none: the environment has them"
         )
         raise RemoteUnavailable(shown(address), reason, f"set {variables}")
 

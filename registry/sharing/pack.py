@@ -184,7 +184,7 @@ class _Stream:
     def __init__(self, pack: str, pieces: Iterable[bytes]) -> None:
         self.pack = pack
         self._pieces = iter(pieces)
-        self._rest = b""
+        self._rest = memoryview(b"")  # no copy of what is left of a piece, for each object in it
 
     def read(self, size: int) -> bytes:
         parts = []
@@ -194,7 +194,7 @@ class _Stream:
             piece = next(self._pieces, None)
             if piece is None:
                 raise PackCorrupt(self.pack, "it ends too early")
-            self._rest = piece
+            self._rest = memoryview(piece)
         parts.append(self._rest[:size])
         self._rest = self._rest[size:]
         return b"".join(parts)
