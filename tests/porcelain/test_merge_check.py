@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,21 @@ import pytest
 from registry.repository import Repository
 from tests.cli.conftest import run
 
+CHECK = ("--check", "--no-drift")
+
 
 @pytest.fixture
-def repo(harmed: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """main harms what `safe`, one commit before it, knows; HEAD is on safe."""
-    monkeypatch.chdir(harmed)
+def repo(tmp_path: Path, _harmed: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """main harms what `safe`, one commit before it, knows; HEAD is on safe. The drift alone decides: no image."""
+    shutil.copytree(_harmed, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    repo = Repository(harmed)
+    repo = Repository(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.cns.check]\nmetrics = ["drift"]\nmax-drop = { drift = 0.01 }\n')
     repo.create_branch("safe", "HEAD~1")
     repo.checkout("safe")
     return repo
-
-
-CHECK = ("--check", "--no-drift")
 
 
 @pytest.mark.parametrize("words", [[], ["--no-ff"]], ids=["fast-forward", "commit"])
@@ -29,15 +32,15 @@ def test_nothing_moves_where_something_would_be_forgotten(repo: Repository, word
     before = repo.branches()
     result = run("merge", "main", *CHECK, *words)
     assert result.exit_code == 3, result.stderr
-    assert "not kept: " in result.stdout
+    assert "not kept: rex" in result.stdout
     assert "safe has not moved" in result.stdout
     assert (repo.branches(), repo.head().branch) == (before, "safe")
     assert "  next: cns check " in result.stderr
 
 
 def test_a_merge_that_keeps_everything_is_made(repo: Repository) -> None:
-    repo.create_branch("same", "safe~1")
-    repo.checkout("same")
+    repo.create_branch("earlier", "safe~1")
+    repo.checkout("earlier")
     result = run("merge", "safe", *CHECK, "--no-ff")
     assert result.exit_code == 0, result.stdout + result.stderr
     assert "kept: 2 concepts" in result.stdout
