@@ -161,8 +161,8 @@ class Combination:
 
         done = self.repo.commit(
             kind=self.sides.kind, message=message, author=self.request.author, time=self.time,
-            record=self._record(tree),
-            change=planned, seen=self.sides.ours, keep_as=self.sides.kind, merged=self._merged,
+            record=self._record(tree), change=planned, seen=self.sides.ours, keep_as=self.sides.kind,
+            merged=self._merged,
         )  # fmt: skip
         return self._recorded("committed", done.id, tree, check)
 
@@ -181,14 +181,15 @@ class Combination:
         return (self.sides.named,) if self.sides.kind == "merge" else ()
 
     def _record(self, tree: Tree) -> Record:
-        """What was done and, where one concept came from elsewhere, the figures that it has everywhere."""
+        """What was done and, where one concept comes to a new history, the figures that it has everywhere."""
         sides, words = self.sides, self.choices.words()
         data: dict[str, Any] = {"params": {_DONE[sides.kind]: sides.named}}
         if words:
             data["params"]["choices"] = " ".join(words)
         brought = dict(tree.concepts.items() - self.repo.tree_of(sides.ours).concepts.items())
-        born = introductions(self.repo, sides.theirs, Tree(tree.base, brought)) if len(brought) == 1 else {}
-        for _, commit in born.values():
+        if self._merged or len(brought) != 1:
+            return Record(data)
+        for _, commit in introductions(self.repo, sides.theirs, Tree(tree.base, brought)).values():
             metrics = numbers(record_data(self.repo, commit).get("metrics"))
             data["metrics"] = {name: metrics[name] for name in _EVERYWHERE if name in metrics}
         return Record(data)
