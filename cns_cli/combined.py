@@ -26,8 +26,6 @@ def answer(out: Output, result: CombineResult) -> None:
         out.warn(warning)
     out.answer(result.to_json(), lines(result))
     if result.outcome == "conflicts":
-        for command in result.commands:
-            out.hint(command)
         raise typer.Exit(ExitCode.REGISTRY)
     if result.outcome == "refused" and result.commit:
         out.hint(f"cns check {figures.short_id(result.commit)}", "the outcome; nothing was moved")
@@ -91,7 +89,7 @@ def interference_lines(result: CombineResult) -> Iterator[Line]:
     if not result.interference:
         return
     yield ""
-    yield "Concepts that meet: the neurons that both change, and how much of each change lies there"
+    yield "Concepts that meet: neurons that both change, the energy of each change there"
     rows = [
         [
             one.ours,
@@ -104,7 +102,7 @@ def interference_lines(result: CombineResult) -> Iterator[Line]:
         ]
         for one in result.interference[:SHOWN]
     ]
-    header = ["ours", "theirs", "shared", "of fewer", "energy", "energy", "cosine"]
+    header = ["ours", "theirs", "shared", "of smaller", "energy ours", "theirs", "cosine"]
     yield from table(rows, header=header, right=[2, 3, 4, 5, 6])
     if len(result.interference) > SHOWN:
         yield f"and {len(result.interference) - SHOWN} more pairs, which share less"
@@ -151,7 +149,7 @@ def _closest(result: CombineResult) -> Iterator[Line]:
         most, pairs = result.interference[0], len(result.interference)
         yield (
             f"{figures.plural(pairs, 'pair')} of concepts met; {most.ours} and {most.theirs} share most: "
-            f"{figures.percent(most.share)} of the fewer neurons, cosine {figures.cosine(most.cosine)}"
+            f"{figures.percent(most.share)} of the smaller mask, cosine {figures.cosine(most.cosine)}"
         )
 
 

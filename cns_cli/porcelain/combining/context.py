@@ -65,7 +65,7 @@ def context_view(
     if not outside:
         return ContextView()
     if not drift:
-        return ContextView(outside_context=outside, drift_unknown="it was not asked for")
+        return ContextView(outside_context=outside, drift_unknown="--no-drift")
     progress.stage("compute the K/V drift")
     try:
         return ContextView(outside_context=outside, drift=kv_drifts(repo, befores, after, outside))
