@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,15 @@ LONGEST_FIRST = (
 )
 """Files that take longest. With one of them at the end, one process would go on alone when the others have done."""
 assert all((TESTS / name).is_file() for name in LONGEST_FIRST), "a file that takes long was moved: say where to"
+
+
+@pytest.fixture(scope="session")
+def tracking_server() -> Iterator[str]:
+    """The address of a real `mlflow server`: one for all tests of a process, since its start takes ten seconds."""
+    from tests.torture.brokenmlflow_outside import server_in
+
+    with tempfile.TemporaryDirectory(prefix="cns-server-") as folder, server_in(Path(folder)) as (uri, _):
+        yield uri
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
