@@ -20,9 +20,11 @@ BENCHMARKS = {
     "gate_noise": "gate_noise",
     "gate_fast": "gate_fast",
     "sweep": "sweep",
+    "merge": "merging",
+    "scale": "scale",
     "summary": "summary",
 }
-ON_REQUEST = ("gate_noise", "gate_fast", "sweep")  # half an hour to hours
+ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "merge")  # half an hour to hours
 # Parts of the paper's tables, of `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "singles", "stream", "multi")
 

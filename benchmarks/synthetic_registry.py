@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from registry.objects import Base, Blob, Commit, Concept, Record, References, Tree
@@ -59,14 +59,23 @@ def make(folder: Path, commits: int) -> Repository:
 
 def make_long(folder: Path, commits: int) -> Repository:
     """Make a long history: plain commit objects, then one commit on top by the ordinary way."""
-    repository = new_repository(folder)
-    first = repository.head()
-    tree, parent = repository.commit_of(first.commit).tree, first.commit
-    for number in range(1, commits):
-        made = Commit(tree, (parent,), None, "import", f"step {number}", "bench", START + 60 * number)
-        parent = repository.objects.put(made)
-    repository.refs.compare_and_swap("refs/heads/main", first.commit, parent)
+    repository = make_branches(folder, {"main": commits - 1})
     commit(repository, commits)
+    return repository
+
+
+def make_branches(folder: Path, lengths: Mapping[str, int]) -> Repository:
+    """Make branches (name -> commits) of plain commit objects on the first commit."""
+    repository = new_repository(folder)
+    first = repository.head().commit
+    tree = repository.commit_of(first).tree
+    for branch, length in lengths.items():
+        tip = first
+        for number in range(1, length + 1):
+            made = Commit(tree, (tip,), None, "import", f"{branch} {number}", "bench", START + 60 * number)
+            tip = repository.objects.put(made)
+        ref = f"refs/heads/{branch}"
+        repository.refs.compare_and_swap(ref, repository.refs.get(ref), tip)
     return repository
 
 

@@ -69,13 +69,15 @@ def quantise(change: NDArray[np.float32], grid_exponent: int) -> NDArray[np.int1
     return steps.astype(np.int16)
 
 
-def compose_matrix(base: NDArray[np.float32], grid_exponent: int, total: NDArray[np.int64]) -> NDArray[np.float32]:
+def compose_matrix(
+    base: NDArray[np.float32], grid_exponent: int, total: NDArray[np.signedinteger]
+) -> NDArray[np.float32]:
     """Return float32(base) + float32(2**e * total), the weights of a set of concepts.
 
     Args:
         base: The base model's matrix, shape (O, I), float32.
         grid_exponent: e of the matrix.
-        total: Sum of the concepts' integers, shape (O, I), int64.
+        total: Sum of the concepts' integers, shape (O, I).
 
     Returns:
         Shape (O, I), float32; equal to `base` bit for bit wherever `total` is 0.
@@ -83,7 +85,13 @@ def compose_matrix(base: NDArray[np.float32], grid_exponent: int, total: NDArray
     Raises:
         GridError: |total| reaches `MAX_TOTAL`.
     """
-    if total.size and int(np.abs(total).max()) >= MAX_TOTAL:
+    if total.size and max(int(total.max()), -int(total.min())) >= MAX_TOTAL:
         raise GridError("the concepts' changes to one weight add up to more than 2**24 steps", hint="cns rm NAME")
-    offset = np.ldexp(total.astype(np.float32), grid_exponent).astype(np.float32)
-    return np.where(total == 0, base, base + offset)  # the branch keeps -0.0 and payload bits of untouched weights
+    # Subtracting the opposite is the same sum, and where the total is 0 it takes +0.0 away, which even -0.0 survives.
+    opposite = total.astype(np.float32)
+    np.subtract(0, opposite, out=opposite)
+    if -126 <= grid_exponent <= 103:  # the step and every product are normal numbers, so the product is exact
+        opposite *= np.float32(2.0**grid_exponent)
+    else:
+        np.ldexp(opposite, grid_exponent, out=opposite)  # the same for any step, many times as slow
+    return np.subtract(base, opposite, out=opposite)

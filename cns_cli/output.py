@@ -49,7 +49,10 @@ def safe(text: object, *, keep_newlines: bool = False) -> str:
         text: Anything; `str()` of it is taken.
         keep_newlines: Leave line feeds in place, for texts that may have several lines.
     """
-    return _HARMFUL.sub(lambda found: "\n" if keep_newlines and found[0] == "\n" else _escape(found[0]), str(text))
+    said = str(text)
+    if said.isascii() and said.isprintable():  # most of a long answer; looking for harm takes three times as long
+        return said
+    return _HARMFUL.sub(lambda found: "\n" if keep_newlines and found[0] == "\n" else _escape(found[0]), said)
 
 
 def width(text: str) -> int:
@@ -153,7 +156,8 @@ def _aligned(row: Sequence[Styled], widths: Sequence[int], right: Sequence[int])
 
 
 def _render(line: Line, colour: bool) -> str:
-    return "".join(_paint(_piece(piece), colour) for piece in ([line] if isinstance(line, str) else line))
+    pieces = [line] if isinstance(line, str) else line
+    return "".join(safe(piece) if isinstance(piece, str) else _paint(_piece(piece), colour) for piece in pieces)
 
 
 def _paint(piece: Styled, colour: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, LoraModel, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 
 from benchmarks.concept_stream import Concept
@@ -130,6 +130,28 @@ class LoraMerged(LoraEach):
     def fused_bytes(self, state: Adapted, _names: Sequence[str]) -> int:
         """All adapters, while they are merged."""
         return super().fused_bytes(state, list(state.adapters))
+
+
+class LoraOne(LoraMerged):
+    """The same adapters made into one of the same rank, by peft's `add_weighted_adapter` with its default, `svd`."""
+
+    name = "LoRA each, one by SVD"
+
+    def put(self, trainer: Trainer, state: Adapted, _names: Sequence[str]) -> None:
+        """Make one adapter of all of them and activate it."""
+        trainer.reset()
+        install(trainer, state.rows)
+        unet, adapters = trainer.model.pipeline.unet, {_adapter_name(name): one for name, one in state.adapters.items()}
+        first, *others = adapters
+        with torch.random.fork_rng(devices=[]):  # peft draws first values, which are then overwritten
+            tuner = LoraModel(unet, {name: _config(ATTENTION) for name in adapters}, first)
+            for name in others:
+                tuner.inject_adapter(unet, name)
+        for name, adapter in adapters.items():
+            set_peft_model_state_dict(unet, adapter, adapter_name=name)
+        tuner.add_weighted_adapter(list(adapters), [self.factor] * len(adapters), "one", svd_rank=RANK)
+        tuner.set_adapter("one")
+        unet.requires_grad_(False)
 
 
 @dataclass(frozen=True)

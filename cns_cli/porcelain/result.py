@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +20,15 @@ class Result:
     @classmethod
     def of(cls, source: object, **more: Any) -> Self:
         """Answer with what a source calls as this class does, lists as tuples, and with `more`, which goes first."""
-        same = {f.name: getattr(source, f.name) for f in fields(cls) if hasattr(source, f.name)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in same.items()} | more)
+        wanted = _names(cls) - more.keys()
+        same = {name: getattr(source, name) for name in wanted if hasattr(source, name)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in same.items()}, **more)
+
+
+@cache
+def _names(kind: type[Result]) -> frozenset[str]:
+    """Field names of a class of answers; a long log makes thousands of one."""
+    return frozenset(field.name for field in fields(kind))
 
 
 def _plain(value: Any) -> Any:

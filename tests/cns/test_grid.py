@@ -68,6 +68,18 @@ def test_weights_without_a_change_keep_their_bits():
     assert composed[0, 3] == np.float32(7.125)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(-170, 103))
+def test_composing_is_one_rounded_sum_of_the_base_and_whole_steps(seed, exponent):
+    rng = np.random.default_rng(seed)
+    base = np.ldexp(rng.normal(size=(4, 9)), exponent + rng.integers(-4, 24, (4, 9))).astype(np.float32)
+    base[0] = -0.0
+    total = rng.integers(1 - 2**24, 2**24, (4, 9)) * rng.integers(0, 2, (4, 9))
+    change = np.ldexp(total.astype(np.float64), exponent).astype(np.float32)
+    expected = np.where(total == 0, base, base + change)
+    for integers in (total, total.astype(np.int32)):
+        assert grid.compose_matrix(base, exponent, integers).tobytes() == expected.tobytes()
+
+
 def test_a_sum_that_float32_cannot_hold_exactly_is_refused():
     with pytest.raises(GridError):
         grid.compose_matrix(np.zeros((1, 1), np.float32), 0, np.array([[2**24]]))

@@ -1,0 +1,185 @@
+"""Long histories beside git, and large models beside dense deltas: ratios of runs that take turns.
+
+The same commits are written as a registry and as a git repository (`git fast-import`: packed, as git keeps what it was
+sent), and whole processes are timed, ours with Python's start. Deltas are synthetic, in the shapes of Stable Diffusion
+1.5. Ratios are of medians; on a machine that others use too, only those mean something.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks import shell, synthetic_registry
+from benchmarks.registry_bench import timed
+from benchmarks.report import Cell, Report, Table
+from cns import codec
+from cns.compose import ConceptWeights, Model
+from registry.dag import needed_first
+from registry.repository import Repository
+
+BRANCH = 5_000  # commits
+LINE = 10_000
+START_BAR_MS = 150
+GIT = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "init.defaultBranch=main"]
+MERGE_BASE = """\
+import time
+from pathlib import Path
+from registry.dag import merge_bases
+from registry.repository import Repository
+repo = Repository.discover(Path.cwd())
+tips = [repo.resolve(name) for name in ("left", "right")]
+start = time.perf_counter()
+found = merge_bases(*tips, repo.index.parents)
+print(1000 * (time.perf_counter() - start), *found)
+"""
+OUTPUTS = (320,) * 5 + (640,) * 5 + (1280,) * 6
+"""Rows of each key (and value) matrix of Stable Diffusion 1.5; a text feature has `FEATURES` numbers."""
+FEATURES = 768
+DENSITY = 0.058  # of K/V, 0.13 % of the denoiser
+DISTINCT = 20  # deltas in memory; two hundred concepts take each of them ten times
+COMPOSED = ((20, 1.0), (200, 8.0))
+"""Concepts, and the bar: times the dense way with as many additions."""
+Row = list[Cell]
+
+
+def run(quick: bool) -> Report:
+    """Measure in temporary folders; `quick` has short histories and small matrices."""
+    torch.set_num_threads(1)  # what adds integers uses one thread; so do the dense additions beside it
+    rows: list[Row] = []
+    figures: dict[str, Cell] = {}
+    with tempfile.TemporaryDirectory() as name:
+        rows += histories(Path(name), LINE // 100 if quick else LINE, 2 if quick else 9, figures)
+    with tempfile.TemporaryDirectory() as name:
+        rows += branches(Path(name), BRANCH // 100 if quick else BRANCH, 2 if quick else 9, figures)
+    with tempfile.TemporaryDirectory() as name:
+        rows += composing(Path(name), 16 if quick else 1, 1 if quick else 3, figures)
+    note = (
+        "Medians of runs that take turns, on a machine that other work shared. Whole processes, ours with Python's "
+        "start; the index and the file cache are warm. *Alone*: the function within our process, beside git's process. "
+        f"Concepts change {DENSITY:.1%} of K/V each; both ways read the base's matrices from one file."
+    )
+    columns = ["what", "ours", "beside", "ratio", "bar"]
+    return Report("scale", [Table("At scale", columns, rows, note)], ["python -m benchmarks scale"], figures)
+
+
+def histories(folder: Path, commits: int, repeats: int, figures: dict[str, Cell]) -> Iterator[Row]:
+    """A long line of commits: its log and its status."""
+    ours, theirs = folder / "ours", folder / "git"
+    as_git(synthetic_registry.make_long(ours, commits), ["main"], theirs)
+    for line in ("cns log -n 20", "cns status"):
+        git = ["git", *line.split()[1:]]
+        found = alternating(repeats, partial(shell.cns, line, ours), partial(shell.program, git, theirs))
+        yield _row(f"`{line}` of {commits:,} commits", found, figures, f"{START_BAR_MS} ms")
+    every = alternating(
+        repeats,
+        partial(shell.cns, "cns log --oneline", ours),
+        partial(shell.program, ["git", "log", "--oneline"], theirs),
+    )
+    yield _row(f"`cns log --oneline`, all {commits:,}", every, figures, "6 x")
+
+
+def branches(folder: Path, commits: int, repeats: int, figures: dict[str, Cell]) -> Iterator[Row]:
+    """Two branches that left the first commit long ago: their merge base."""
+    ours, theirs = folder / "ours", folder / "git"
+    repository = synthetic_registry.make_branches(ours, {"left": commits, "right": commits})
+    repository.index.refresh(as_git(repository, ["left", "right"], theirs))
+    alone: list[float] = []
+
+    def base() -> None:
+        ran = shell.program([sys.executable, "-c", MERGE_BASE], ours)
+        milliseconds, *found = ran.stdout.split()
+        assert found == [repository.resolve("left~" + str(commits))], ran.stderr
+        alone.append(float(milliseconds))
+
+    both = alternating(repeats, base, partial(shell.program, ["git", "merge-base", "left", "right"], theirs))
+    what = f"merge base of two branches of {commits:,}"
+    yield _row(what, both, figures, "3 x")
+    yield _row(f"{what}, alone", [statistics.median(alone), both[1]], figures, "")
+
+
+def as_git(repository: Repository, names: Sequence[str], folder: Path) -> list[str]:
+    """Write what some branches reach as a git repository, the same parents, messages and times; return their tips."""
+    tips = {name: repository.resolve(name) for name in names}
+    marks: dict[str, int] = {}
+    lines: list[str] = []
+    for one in needed_first(tips.values(), lambda current: repository.index.commit(current).parents):
+        commit, marks[one] = repository.index.commit(one), len(marks) + 1
+        lines += ["commit refs/heads/scratch", f"mark :{marks[one]}"]
+        lines += [f"committer bench <bench@localhost> {commit.time} +0000"]
+        lines += [f"data {len(commit.message.encode())}", commit.message]
+        lines += [f"{('merge' if place else 'from')} :{marks[parent]}" for place, parent in enumerate(commit.parents)]
+    for branch, tip in tips.items():
+        lines += [f"reset refs/heads/{branch}", f"from :{marks[tip]}", ""]
+    folder.mkdir()
+    text = "\n".join([*lines, ""])
+    subprocess.run([*GIT, "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run([*GIT, "fast-import", "--quiet", "--force"], cwd=folder, input=text, text=True, check=True)
+    return list(tips.values())
+
+
+def composing(folder: Path, shrink: int, repeats: int, figures: dict[str, Cell]) -> Iterator[Row]:
+    """Many concepts on one base, beside as many dense additions."""
+    dice = np.random.default_rng(0)
+    model = sd_model(shrink)
+    file = folder / "base.safetensors"
+    save_file(model.base, file)
+    concepts = [sparse_concept(model, dice) for _ in range(DISTINCT)]
+    dense = {name: torch.full_like(weight, 1e-4) for name, weight in model.base.items()}
+
+    def ours(count: int) -> None:
+        model.base = load_file(file)
+        model.compose([concepts[place % DISTINCT] for place in range(count)])
+
+    def theirs(count: int) -> None:
+        weights = load_file(file)
+        for _ in range(count):
+            for name, weight in weights.items():
+                weight += dense[name]
+
+    for count, bar in COMPOSED:
+        found = alternating(repeats, partial(ours, count), partial(theirs, count))
+        yield _row(f"{count} concepts composed on {model.kv_size:,} K/V weights", found, figures, f"{bar:g} x")
+
+
+def sd_model(shrink: int) -> Model:
+    """A model of nothing but key and value matrices, in the shapes of Stable Diffusion 1.5."""
+    blocks = torch.nn.ModuleList()
+    for rows in OUTPUTS:
+        parts = {part: torch.nn.Linear(FEATURES // shrink, rows // shrink, bias=False) for part in ("to_k", "to_v")}
+        blocks.append(torch.nn.ModuleDict({"attn2": torch.nn.ModuleDict(parts)}))
+    pipeline = SimpleNamespace(unet=blocks)
+    names = [f"{name}.weight" for name, _ in blocks.named_modules() if name.endswith(("to_k", "to_v"))]
+    return Model(pipeline, dict.fromkeys(names, -16))  # type: ignore[arg-type]
+
+
+def sparse_concept(model: Model, dice: np.random.Generator) -> ConceptWeights:
+    """A made-up concept: its share of each matrix, at random places, by random steps."""
+    delta = {}
+    for name, weight in model.base.items():
+        places = np.flatnonzero(dice.random(weight.numel()) < DENSITY)
+        steps = dice.integers(-300, 300, places.size).astype(np.int16)
+        delta[name] = codec.SparseDelta((weight.shape[0], weight.shape[1]), places, steps, model.exponents[name])
+    return ConceptWeights("made-up", "dog", {}, delta)
+
+
+def alternating(repeats: int, *actions: Callable[[], object]) -> list[float]:
+    """Median milliseconds of each action. They take turns; the first one is left out."""
+    turns = [[timed(action) for action in actions] for _ in range(repeats + 1)][1:]
+    return [statistics.median(column) for column in zip(*turns, strict=True)]
+
+
+def _row(what: str, found: list[float], figures: dict[str, Cell], bar: str) -> Row:
+    ours, theirs = found
+    figures |= {f"{what}: ours ms": ours, f"{what}: beside ms": theirs, f"{what}: ratio": ours / theirs}
+    return [what, f"{ours:.0f} ms", f"{theirs:.0f} ms", f"{ours / theirs:.2f}", bar]
