@@ -86,9 +86,7 @@ def check_address(address: str) -> None:
             variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         else:
             variables = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN, or what the library of its scheme reads"
-        reason = (
-            "its address holds a user, a password or a query; expected none: the environment has them"
-        )
+        reason = "its address holds a user, a password or a query; expected none: the environment has them"
         raise RemoteUnavailable(shown(address), reason, f"set {variables}")
 
 
