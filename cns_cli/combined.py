@@ -59,7 +59,7 @@ def lines(result: CombineResult) -> Iterator[Line]:
     if result.outcome == "planned":
         yield from interference_lines(result)
         yield from context_lines(result)
-        yield "Nothing was written."
+        yield "Nothing was committed."
         return
     yield from _closest(result)
     yield from context_lines(result)
@@ -68,7 +68,7 @@ def lines(result: CombineResult) -> Iterator[Line]:
 def conflict_lines(result: CombineResult) -> Iterator[Line]:
     """Shape what each side did, and what settles it."""
     count = figures.plural(len(result.conflicts), "conflict")
-    yield [Styled(count, "red"), ": nothing was written. Each side against what both come from:"]
+    yield [Styled(count, "red"), ": nothing was committed. Each side against what both come from:"]
     yield ""
     rows = [[one.name, one.why, _side(one.ours), _side(one.theirs)] for one in result.conflicts]
     yield from table(rows, header=["concept", "", "ours", "theirs"])

@@ -28,7 +28,7 @@ def merge(
     theirs: Annotated[list[str] | None, THEIRS] = None,
     rename: Annotated[list[str] | None, RENAME] = None,
     favour: Annotated[str | None, FAVOUR] = None,
-    dry_run: Annotated[bool, Option("Say what would come of it; nothing is written.", flags="--dry-run")] = False,
+    dry_run: Annotated[bool, Option("Say what would come of it; nothing is committed.", flags="--dry-run")] = False,
     check: Annotated[bool, Option("Move only if every concept passes cns check.", flags="--check")] = False,
     unrelated: Annotated[
         bool, Option("Merge a history that shares no commit, too.", flags="--allow-unrelated-histories")
@@ -40,7 +40,7 @@ def merge(
     """Bring the concepts of another commit into HEAD, name by name.
 
     Whichever side changed a name since the two parted wins; a removal is a change. Nothing is fused: the integers of
-    all concepts add up. Names that both sides changed differently are conflicts: nothing is written, the exit code is
+    all concepts add up. Names that both sides changed differently are conflicts: nothing is committed, the exit code is
     4, and the answer lists what to type.
     """
     request = Request(**request_settings())

@@ -22,7 +22,7 @@ def cherry_pick(
     message: str | None = None,
     drift: bool = True,
 ) -> CombineResult:
-    """Commit on HEAD what a commit changed, with its message. Conflicts are an answer, and nothing is written then.
+    """Commit on HEAD what a commit changed, with its message. Conflicts are an answer, and nothing is committed then.
 
     Args:
         request: Where, by whom, when.
@@ -35,7 +35,7 @@ def cherry_pick(
 
     Raises:
         NotARegistry, UnknownRevision, AmbiguousRevision, MainlineNeeded, BaseDiffers, ChoiceMeaningless, LockBusy.
-        NothingToDo: HEAD has all of it. Overtaken: HEAD moved meanwhile; nothing was written.
+        NothingToDo: HEAD has all of it. Overtaken: HEAD moved meanwhile; nothing was committed.
     """
     repo = Repository.discover(request.start)
     sides = picking(repo, rev, mainline)

@@ -27,7 +27,7 @@ def merge(
     drift: bool = True,
     unrelated: bool = False,
 ) -> CombineResult:
-    """Merge a revision into HEAD. Conflicts are an answer, and nothing is written then.
+    """Merge a revision into HEAD. Conflicts are an answer, and nothing is committed then.
 
     Args:
         request: Where, by whom, when.
@@ -36,14 +36,14 @@ def merge(
         progress: Told of stages.
         message: Of the commit.
         no_ff: Make a commit even where HEAD's branch could just move on.
-        dry_run: Answer what would come of it; nothing is written.
+        dry_run: Answer what would come of it; nothing is committed.
         check: Run the gate of `cns check` on the outcome first; nothing moves unless every concept is kept.
         drift: Compute the K/V drift of concepts that leave their training context.
         unrelated: Merge a history that shares no commit with HEAD's, too.
 
     Raises:
         NotARegistry, UnknownRevision, AmbiguousRevision, UnrelatedHistories, BaseDiffers, ChoiceMeaningless, LockBusy.
-        Overtaken: HEAD moved meanwhile; nothing was written.
+        Overtaken: HEAD moved meanwhile; nothing was committed.
     """
     repo = Repository.discover(request.start)
     sides = merging(repo, rev, unrelated=unrelated)

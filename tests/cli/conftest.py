@@ -103,6 +103,13 @@ def lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
 
 
 @pytest.fixture
+def alone(lineage: Lineage) -> None:
+    """No MLflow and no base model: a commit stands without the one, and is answered without the other's drift."""
+    lineage.repo.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
+    lineage.repo.set_config("base.source", str(lineage.repo.root / "no-base"))
+
+
+@pytest.fixture
 def cns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`run` in the test's own folder; the result has exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)

@@ -8,12 +8,7 @@ import pytest
 from registry.objects import Record
 from tests.registry.making import snapshot
 
-
-@pytest.fixture(autouse=True)
-def _alone(lineage: Any) -> None:
-    """No MLflow and no base model: the commit stands without the one, and is answered without the other's drift."""
-    lineage.repo.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
-    lineage.repo.set_config("base.source", str(lineage.repo.root / "no-base"))
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def test_one_concept_comes_over_alone(lineage: Any, cns: Any) -> None:

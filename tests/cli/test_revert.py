@@ -5,12 +5,7 @@ from typing import Any
 
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def _alone(lineage: Any) -> None:
-    """No MLflow and no base model: the commit stands without the one, and is answered without the other's drift."""
-    lineage.repo.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
-    lineage.repo.set_config("base.source", str(lineage.repo.root / "no-base"))
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def tree(lineage: Any, rev: str = "HEAD") -> str:

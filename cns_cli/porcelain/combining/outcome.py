@@ -37,7 +37,7 @@ class CombineResult(ContextView):
     """What became of two sides.
 
     Attributes:
-        outcome: "up to date", "fast-forward", "committed", "conflicts" (nothing was written), "planned" (a dry run),
+        outcome: "up to date", "fast-forward", "committed", "conflicts" (nothing was committed), "planned" (a dry run),
             "refused" (the check did not pass: `commit` is there, and no branch has moved).
         named: The commit that was asked for; `before`: the tip of HEAD then.
         bases: What both sides were compared with.
@@ -68,14 +68,14 @@ class CombineResult(ContextView):
 
 
 class Overtaken(RegistryError):
-    """HEAD moved between the look at it and the commit; nothing was written."""
+    """HEAD moved between the look at it and the commit; nothing was committed."""
 
     def __init__(self, kind: str, planned: str, found: str, again: str) -> None:
         self.planned = planned
         self.found = found
         super().__init__(
             f"HEAD moved meanwhile: it is at {found[:10]}, and this {kind} was made for {planned[:10]}; nothing was "
-            "written",
+            "committed",
             again,
         )
 
