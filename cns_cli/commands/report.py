@@ -21,7 +21,7 @@ _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow", "unmeasu
 
 @takes(ReportOptions)
 def report(as_json: JsonFlag = False, **given: Any) -> None:
-    """Write a self-contained HTML page about the lineage of a revision.
+    """Write a self-contained HTML page about a revision's lineage.
 
     Scores are taken from what is stored; what was never measured is said, with the command that measures it. Pictures
     are made once and kept in the registry's cache.

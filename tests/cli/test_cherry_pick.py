@@ -26,10 +26,7 @@ def test_one_concept_comes_over_alone(lineage: Any, cns: Any) -> None:
     assert lineage.repo.tree_of("HEAD").concepts == {"tom": lineage.repo.tree_of(picked).concepts["tom"]}
     commit = lineage.repo.commit_of(lineage.repo.head().commit)
     assert (commit.kind, commit.message, commit.parents) == ("cherry-pick", "add tom, a cat", (before,))
-    record = lineage.repo.objects.get(commit.record, Record).data
-    assert record["params"] == {"picked": picked}
-    (view,) = json.loads(cns("status", "--json").stdout)["concepts"]
-    assert (view["neurons"], view["bytes"]) == (34567, 51234)
+    assert lineage.repo.objects.get(commit.record, Record).data == {"params": {"picked": picked}}
 
 
 def test_onto_its_own_parent_it_is_the_same_tree(lineage: Any, cns: Any) -> None:

@@ -17,8 +17,6 @@ from cns_cli.porcelain.combining.settle import Choices, settle
 from cns_cli.porcelain.combining.sides import Sides
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
-from cns_cli.porcelain.views.commits import numbers, record_data
-from cns_cli.porcelain.views.concepts import introductions
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import RefMoved, RegistryError
@@ -28,7 +26,6 @@ from registry.trees import changes
 
 Outcome = Literal["up to date", "fast-forward", "committed", "conflicts", "planned", "refused"]
 
-_EVERYWHERE = ("neurons", "share_kv", "share_denoiser", "bytes")  # figures of a concept in any tree
 _DONE = {"merge": "merged", "cherry-pick": "picked", "revert": "reverted"}
 
 
@@ -141,8 +138,7 @@ class Combination:
         """Store the commit that would be made and return its id; no ref names it, so that it goes with time."""
         put, sides = self.repo.objects.put, self.sides
         parents = (sides.ours, *self._merged)
-        record = put(self._record(tree))
-        made = Commit(put(tree), parents, record, sides.kind, message, self.request.author, self.time)
+        made = Commit(put(tree), parents, put(self._record), sides.kind, message, self.request.author, self.time)
         return put(made)
 
     def commit(self, tree: Tree, message: str, check: CheckResult | None = None) -> CombineResult:
@@ -161,7 +157,7 @@ class Combination:
 
         done = self.repo.commit(
             kind=self.sides.kind, message=message, author=self.request.author, time=self.time,
-            record=self._record(tree), change=planned, seen=self.sides.ours, keep_as=self.sides.kind,
+            record=self._record, change=planned, seen=self.sides.ours, keep_as=self.sides.kind,
             merged=self._merged,
         )  # fmt: skip
         return self._recorded("committed", done.id, tree, check)
@@ -180,19 +176,11 @@ class Combination:
     def _merged(self) -> tuple[str, ...]:
         return (self.sides.named,) if self.sides.kind == "merge" else ()
 
-    def _record(self, tree: Tree) -> Record:
-        """What was done and, where one concept comes to a new history, the figures that it has everywhere."""
-        sides, words = self.sides, self.choices.words()
-        data: dict[str, Any] = {"params": {_DONE[sides.kind]: sides.named}}
-        if words:
-            data["params"]["choices"] = " ".join(words)
-        brought = dict(tree.concepts.items() - self.repo.tree_of(sides.ours).concepts.items())
-        if self._merged or len(brought) != 1:
-            return Record(data)
-        for _, commit in introductions(self.repo, sides.theirs, Tree(tree.base, brought)).values():
-            metrics = numbers(record_data(self.repo, commit).get("metrics"))
-            data["metrics"] = {name: metrics[name] for name in _EVERYWHERE if name in metrics}
-        return Record(data)
+    @property
+    def _record(self) -> Record:
+        words = self.choices.words()
+        how = {_DONE[self.sides.kind]: self.sides.named}
+        return Record({"params": how | ({"choices": " ".join(words)} if words else {})})
 
     def _overtaken(self, found: str) -> Overtaken:
         return Overtaken(self.sides.kind, self.sides.ours, found, shlex.join([*self.words, *self.choices.words()]))
