@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from cns_cli.porcelain.combining.outcome import Combination, Overtaken
 from cns_cli.porcelain.combining.settle import Choices
 from cns_cli.porcelain.combining.sides import merging
+from cns_cli.porcelain.merge import merge
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import NullProgress
+from cns_cli.signals import Interrupted
 from registry.objects import Base, Tree
 from registry.trees import without_concept
 from tests.cli.branches import both_add, concepts, on, parted
@@ -153,6 +156,20 @@ def test_a_tip_that_moved_meanwhile_gets_no_merge_that_was_made_for_another(line
         assert (stop.value.found, repo.head().commit) == (tip, tip)
         assert stop.value.hint == "cns merge pets -X ours"
     assert list(repo.refs.names("refs/lost/")) == []
+
+
+def test_an_interruption_while_it_is_recorded_says_what_stands(lineage: Any) -> None:
+    class Stopped(NullProgress):
+        def stage(self, name: str, total: int | None = None) -> None:
+            raise Interrupted(signal.SIGTERM)
+
+    both_add(lineage)
+    with pytest.raises(Interrupted) as stop:
+        merge(Request(start=lineage.repo.root), "pets", Choices(), Stopped())
+    made = lineage.repo.head().commit
+    assert lineage.repo.commit_of(made).kind == "merge"
+    assert stop.value.message == f"pets: HEAD is at {made[:10]}; MLflow may lack it"
+    assert stop.value.hint == "cns mlflow sync"
 
 
 def test_mlflow_can_be_demanded(lineage: Any, cns: Any) -> None:
