@@ -8,7 +8,6 @@ from cns_cli.porcelain.combining.settle import Choices
 from cns_cli.porcelain.combining.sides import merging
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
-from registry.dag import is_ancestor
 from registry.repository import Repository
 
 __all__ = ["Choices", "CombineResult", "merge"]
@@ -53,12 +52,12 @@ def merge(
         request=request, repo=repo, sides=sides, choices=choices, progress=progress, drift=drift,
         words=(*words, *(("-m", message) if message else ())),
     )  # fmt: skip
-    if is_ancestor(sides.named, sides.ours, repo.parents):
+    if sides.bases == (sides.named,):
         return work.answer("up to date")
     tree = work.settled()
     if isinstance(tree, CombineResult):
         return tree
-    forward, message = is_ancestor(sides.ours, sides.named, repo.parents) and not no_ff, message or f"merge {rev}"
+    forward, message = sides.bases == (sides.ours,) and not no_ff, message or f"merge {rev}"
     if dry_run:
         return work.answer("planned", tree)
     checked = None
