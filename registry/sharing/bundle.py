@@ -66,16 +66,17 @@ def create(repo: Repository, file: Path, refs: Mapping[str, str], meter: Meter |
     packs = list(split(to_send(repo, refs.values(), ()), 1))
     parts = [[index.name, len(index.encoded), index.pack_bytes] for index in packs]
     head = canonical.encode({"packs": parts, "refs": dict(refs)})
-    size = sum(one[1] + one[2] for one in parts)
-    meter.begin("bundle", size)
-    with fsio.temporary_beside(file) as temporary:
-        with temporary.open("xb") as written:
-            written.write(b"cns-bundle %d %d\n" % (VERSION, len(head)) + head)
-            for index in packs:
-                written.write(index.encoded)
-                for piece in pack_of(index, repo.objects.sealed):
-                    meter.moved(written.write(piece))
-        fsio.install(temporary, file)
+    meter.begin("bundle", sum(one[1] + one[2] for one in parts))
+
+    def pieces() -> Iterator[bytes]:
+        yield b"cns-bundle %d %d\n" % (VERSION, len(head)) + head
+        for index in packs:
+            yield index.encoded
+            for piece in pack_of(index, repo.objects.sealed):
+                yield piece
+                meter.moved(len(piece))
+
+    fsio.stream(file, pieces())
     return Contents(refs, sum(len(index.entries) for index in packs), file.stat().st_size)
 
 
