@@ -18,9 +18,8 @@ from registry.repository import Repository
 from registry.sharing import bundle
 from registry.sharing.bundle import BundleRemote
 from registry.sharing.folder import FolderRemote
+from registry.sharing.opening import open_remote
 from registry.sharing.remote import fold
-from tests.registry.making import new_repository
-from tests.registry.sharing.making import fetch
 from tests.torture.disk import LUCKS, Disk
 from tests.torture.injection import Traced, dies_at, isolated, missing, spread
 from tests.torture.powerloss import in_place_of_the_system
@@ -35,17 +34,10 @@ NEEDED = {"push": ("ann", "shared"), "fetch": ("bob", "full"), "clone": ("full",
 
 def look(folder: Path, operation: str) -> list[str]:
     """Return what is wrong after a kill or a power cut."""
-    if operation == "bundle":
-        bundle.verify(BundleRemote(folder / "x.bundle"))
-        return []
-    place = folder / {"push": "ann", "fetch": "bob", "clone": "new"}[operation]
-    wrong = harm(place) if (place / ".cns" / "HEAD").exists() else []
-    if operation == "push":
-        reader = new_repository(folder / "reader")
-        fetch(reader, FolderRemote(folder / "shared"))
-        wrong += [f"what was pushed: {what}" for what in harm(reader.root)]
-        shutil.rmtree(reader.root)
-    return wrong
+    if operation in ("bundle", "push"):
+        bundle.verify(open_remote(str(folder / {"bundle": "x.bundle", "push": "shared"}[operation])))
+    place = folder / {"push": "ann", "fetch": "bob", "clone": "new", "bundle": "ann"}[operation]
+    return harm(place) if (place / ".cns" / "HEAD").exists() else []
 
 
 def harm(place: Path) -> list[str]:
