@@ -118,7 +118,7 @@ def kill_during_writes(judged: Judged, limit: int | None) -> None:
 
 def power_cuts(judged: Judged, limit: int | None) -> None:
     """The power goes at points of the operation, and what was not synced has each of the fates of `Disk`."""
-    for share in range(0, 1001, 5 if limit is None else max(1, 1000 // limit)):
+    for share in range(0, 1001, 5 if limit is None else max(1, 1000 // (limit - 1))):
         for luck in LUCKS if limit is None else LUCKS[share % 2 :: 2]:
             disk = Disk(judged.fresh())
             with in_place_of_the_system(disk):
