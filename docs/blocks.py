@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REASONS = {
     "diffusers": "The pipelines, UNets, VAEs and samplers that bases are made of. 0.42.1 is a security release.",
     "filelock": "Kernel locks on the registry: a process that is killed leaves none behind.",
+    "fsspec": "Remotes at `s3://…`, `hf://…` and other addresses; huggingface-hub brings it, too.",
     "huggingface-hub": "Fetches a base that is named by hub id, safetensors files only.",
     "jinja2": "The page of `cns report`; torch and MLflow bring it, too.",
     "mlflow": "Every commit is recorded there; imported only when one is.",

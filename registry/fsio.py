@@ -14,7 +14,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from registry.errors import DiskFailed, NotPlain
@@ -66,8 +66,15 @@ def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 def place(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Do as `replace` does, but for syncing the folder: for many files, whose folders are synced once, after them."""
-    with _written_beside(path, data, mode) as temporary, _reported("rename", path):
+    with _written_beside(path, [data], mode) as temporary, _reported("rename", path):
         os.rename(temporary, path)
+
+
+def stream(path: Path, pieces: Iterable[bytes]) -> None:
+    """Make pieces the content of path, as `replace` does, with one of them in memory at a time."""
+    with _written_beside(path, pieces, 0o666) as temporary, _reported("rename", path):
+        os.rename(temporary, path)
+    sync_folder(path.parent)
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -79,39 +86,32 @@ def create(path: Path, data: bytes) -> bool:
     Raises:
         DiskFailed: also where the file system has no hard links.
     """
-    with _written_beside(path, data, 0o666) as temporary:
-        with _reported("link", path):
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-            finally:
-                os.unlink(temporary)
-        sync_folder(path.parent)
+    with _written_beside(path, [data], 0o666) as temporary, _reported("link", path):
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+    sync_folder(path.parent)
     return True
 
 
 @contextlib.contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary sibling of path; what is left under it when the body fails goes."""
+def _written_beside(path: Path, pieces: Iterable[bytes], mode: int) -> Iterator[Path]:
+    """Yield a synced temporary sibling of path that holds pieces; it goes where the body fails."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
+        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
+            for piece in pieces:
+                with _reported("write", temporary):
+                    _write_all(handle, piece)
+            _sync(handle, temporary)
         yield temporary
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-@contextlib.contextmanager
-def _written_beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    """Yield a synced temporary sibling of path that holds data; it goes where the body fails."""
-    with temporary_beside(path) as temporary:
-        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode) as handle:
-            with _reported("write", temporary):
-                _write_all(handle, data)
-            _sync(handle, temporary)
-        yield temporary
 
 
 def install(temporary: Path, path: Path) -> None:

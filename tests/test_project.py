@@ -43,7 +43,9 @@ def test_everything_that_is_installed_here_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {_normal(line.split("==")[0]) for line in lines if "==" in line}
     groups = [line for group in PYPROJECT["dependency-groups"].values() for line in group]
-    wanted = {_normal(re.split(r"[<>=]", line)[0]) for line in [*PYPROJECT["project"]["dependencies"], *groups]}
+    extras = [line for lines in PYPROJECT["project"]["optional-dependencies"].values() for line in lines]
+    lines = [*PYPROJECT["project"]["dependencies"], *extras, *groups]
+    wanted = {_normal(re.split(r"[<>=\[]", line)[0]) for line in lines}
     assert wanted <= pinned
 
 

@@ -21,8 +21,8 @@ from registry.refs import HEADS, TAGS, split_name
 from registry.repository import Repository
 from registry.sharing.incoming import checked
 from registry.sharing.inventory import to_send
-from registry.sharing.pack import LARGEST_INDEX, Index, pack_of, parse_index, split, unpacked
-from registry.sharing.remote import Meter, Move, Moved, Remote
+from registry.sharing.pack import LARGEST_INDEX, pack_of, parse_index, split, unpacked
+from registry.sharing.remote import Meter, Move, Moved, Remote, fold
 
 VERSION = 1
 PIECE_BYTES = 2**20
@@ -66,34 +66,37 @@ def create(repo: Repository, file: Path, refs: Mapping[str, str], meter: Meter |
     packs = list(split(to_send(repo, refs.values(), ()), 1))
     parts = [[index.name, len(index.encoded), index.pack_bytes] for index in packs]
     head = canonical.encode({"packs": parts, "refs": dict(refs)})
-    size = sum(one[1] + one[2] for one in parts)
-    meter.begin("bundle", size)
-    with fsio.temporary_beside(file) as temporary:
-        with temporary.open("xb") as written:
-            written.write(b"cns-bundle %d %d\n" % (VERSION, len(head)) + head)
-            for index in packs:
-                written.write(index.encoded)
-                for piece in pack_of(index, repo.objects.sealed):
-                    meter.moved(written.write(piece))
-        fsio.install(temporary, file)
-    return Contents(refs, sum(len(index.entries) for index in packs), file.stat().st_size)
+    meter.begin("bundle", sum(one[1] + one[2] for one in parts))
+
+    def pieces() -> Iterator[bytes]:
+        yield b"cns-bundle %d %d\n" % (VERSION, len(head)) + head
+        for index in packs:
+            yield index.encoded
+            for piece in pack_of(index, repo.objects.sealed):
+                yield piece
+                meter.moved(len(piece))
+
+    fsio.stream(file, pieces())
+    return Contents(refs, sum(len(index.entries) for index in packs), sum(one[1] + one[2] for one in parts))
 
 
-def verify(remote: BundleRemote) -> Contents:
-    """Read a whole bundle: every object is what its id says, and everything that it or a ref needs comes before it.
+def verify(remote: Remote) -> Contents:
+    """Read all that a bundle, or any remote, holds: every object is what its id says, and all that it needs is there.
 
     Raises:
         PackCorrupt, RemoteUnavailable, UnknownFormat: what is not.
     """
+    refs, _ = fold(remote.moves())
+    indexes = [parse_index(pack, remote.index_of(pack)) for pack in remote.packs()]
     kinds: dict[str, str] = {}
-    for index in remote.indexes():
+    for index in sorted(indexes, key=lambda one: (one.round, one.name)):
         for entry, content in unpacked(index, remote.receive(index.name)):
             checked(index, entry, content, kinds.get)
             kinds[entry.object_id] = entry.kind
-    for ref, commit in remote.refs.items():
+    for ref, commit in refs.items():
         if kinds.get(commit) != Commit.object_kind:
             raise RemoteUnavailable(remote.shown, f"it lacks commit {commit[:10]}, which {ref} names")
-    return Contents(remote.refs, len(kinds), remote.file.stat().st_size)
+    return Contents(refs, len(kinds), sum(len(index.encoded) + index.pack_bytes for index in indexes))
 
 
 class BundleRemote(Remote):
@@ -140,11 +143,6 @@ class BundleRemote(Remote):
     def remove(self, pack: str) -> None:  # noqa: ARG002
         """See Remote."""
         raise RemoteReadOnly(self.shown, "a bundle is read-only", "cns bundle create FILE")
-
-    def indexes(self) -> Iterator[Index]:
-        """Yield the index of every pack, in the order of the file."""
-        for pack in self._parts:
-            yield parse_index(pack, self.index_of(pack))
 
     def _head(self) -> tuple[dict[str, str], dict[str, Part]]:
         with self.file.open("rb") as read:

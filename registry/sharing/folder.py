@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry import fsio
@@ -63,15 +63,9 @@ class FolderRemote(LogRemote):
             fsio.replace(self.folder / path, data)
 
     def _upload(self, path: str, source: Path, moved: Moved) -> None:
-        target = self.folder / path
-        with self._reported():
-            fsio.make_folder(target.parent)
-            with fsio.temporary_beside(target) as temporary:
-                with source.open("rb") as read, temporary.open("wb") as written:
-                    while piece := read.read(PIECE_BYTES):
-                        written.write(piece)
-                        moved(len(piece))
-                fsio.install(temporary, target)
+        with self._reported(), source.open("rb") as read:
+            fsio.make_folder((self.folder / path).parent)
+            fsio.stream(self.folder / path, _told(iter(lambda: read.read(PIECE_BYTES), b""), moved))
 
     def _delete(self, path: str) -> None:
         with self._reported():
@@ -85,3 +79,9 @@ class FolderRemote(LogRemote):
             raise RemoteUnavailable(self.shown, error.message, error.hint) from error
         except OSError as error:
             raise RemoteUnavailable(self.shown, error.strerror or str(error)) from error
+
+
+def _told(pieces: Iterable[bytes], moved: Moved) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        moved(len(piece))

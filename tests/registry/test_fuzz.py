@@ -19,6 +19,8 @@ LARGE = (
     "object files",
     "canonical JSON",
     "records, to the terminal",
+    "pack indexes",
+    "bundles",
     "MLflow manifests",
     "masks and deltas",
     "safetensors tables",

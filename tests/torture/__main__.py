@@ -35,6 +35,7 @@ MODULES = {
     "R13": "unicode",
     "R14": "audit",
 }
+FURTHER = {"R1": "sharing", "R3": "sharing"}  # have `trials`, of what goes from one registry to another
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "torture.json"
 
 
@@ -63,6 +64,8 @@ def run_goal(goal: str, size: Size) -> list[Trial]:
     if importlib.util.find_spec(name) is None:
         return [Trial(goal, "not in this table", 0, 0, 0, "see the tests of the registry", 0.0)]
     trials: list[Trial] = importlib.import_module(name).run(size)
+    if goal in FURTHER:
+        trials += importlib.import_module(f"tests.torture.{FURTHER[goal]}").trials(goal, size)
     return trials
 
 

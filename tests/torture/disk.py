@@ -117,6 +117,10 @@ class Disk:
         os.rename(source, target)
         self._change(lambda: self._link(target, self._node(source), before=Path(source).name))
 
+    def link(self, source: Path, target: Path) -> None:
+        os.link(source, target)
+        self._change(lambda: self._link(target, self._node(source)))
+
     def unlink(self, path: Path) -> None:
         os.unlink(path)
         self._change(lambda: self._link(path, None))

@@ -1,7 +1,7 @@
 """What R7 feeds: each parser with well-formed inputs to start from, and inputs that were made to harm it.
 
 A target that guards its input by a checksum has a `repaired` that makes the checksum right again: whoever gives a
-registry away can do that too. Bundles, when there are any, are one more entry of `TARGETS`.
+registry away can do that too.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 import struct
@@ -28,6 +29,12 @@ from registry.objects import KINDS, Evaluation, Record, decode
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import Refs, check_line
 from registry.repository import Repository
+from registry.sharing.bundle import BundleRemote, create, verify
+from registry.sharing.incoming import checked
+from registry.sharing.inventory import to_send
+from registry.sharing.logremote import decode_move, encode_move
+from registry.sharing.pack import LARGEST_INDEX, Index, pack_of, parse_index, unpacked
+from registry.sharing.remote import Move
 from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, add, evaluation, new_repository
 
 OURS = (RegistryError, MethodError)
@@ -218,6 +225,63 @@ def records() -> list[bytes]:
 
 def record_again(data: bytes) -> bytes:
     return json_again(b"x" + data)[1:]
+
+
+# What comes from remotes
+
+
+@functools.cache
+def pack_index() -> Index:
+    """The index of a pack of all that `lineage` has."""
+    return Index(1, tuple(to_send(lineage(), lineage().branches().values(), ())))
+
+
+def parse_index_file(data: bytes) -> None:
+    """With the name that it would have, which would refuse everything first."""
+    parse_index(hashlib.sha256(data).hexdigest(), data)
+
+
+def parse_pack(data: bytes) -> None:
+    kinds: dict[str, str] = {}
+    for entry, content in unpacked(pack_index(), [data]):
+        checked(pack_index(), entry, content, kinds.get)
+        kinds[entry.object_id] = entry.kind
+
+
+def packs() -> list[bytes]:
+    return [b"".join(pack_of(pack_index(), lineage().objects.sealed))]
+
+
+def index_bombs() -> Iterator[bytes]:
+    line = b"%064x blob 9\n"
+    yield b"cns-index 1 1 50001\n" + b"".join(line % number for number in range(50_001))
+    yield b"cns-index 1 1 9\n" * 500_000
+    yield b"x" * (LARGEST_INDEX + 1)
+
+
+def parse_move(data: bytes) -> None:
+    decode_move(data)
+
+
+def moves() -> list[bytes]:
+    return [
+        encode_move(Move("refs/heads/main", old, DIGEST, "ann", 5, "push", "0" * 32)) for old in (None, OTHER, DIGEST)
+    ]
+
+
+def parse_bundle(data: bytes) -> None:
+    verify(BundleRemote(_placed("x.bundle", data)))
+
+
+def bundles() -> list[bytes]:
+    create(lineage(), scratch() / "seed.bundle", lineage().refs.all("refs/heads/", "refs/tags/"))
+    return [(scratch() / "seed.bundle").read_bytes()]
+
+
+def bundle_bombs() -> Iterator[bytes]:
+    yield b"cns-bundle 1 9999999\n"
+    for head in itertools.islice(_json_bombs(), 2):
+        yield b"cns-bundle 1 %d\n" % len(head) + head
 
 
 # Settings, refs, logs
@@ -583,6 +647,10 @@ _ALL = (
     Target("objects", parse_payload, kinds_and_payloads, repaired=json_again),
     Target("records, to the terminal", parse_record, records, _json_bombs, record_again),
     Target("scores", parse_scores, evaluations, repaired=record_again),
+    Target("pack indexes", parse_index_file, lambda: [pack_index().encoded], index_bombs),
+    Target("packs", parse_pack, packs),
+    Target("moves of a remote's log", parse_move, moves, repaired=record_again),
+    Target("bundles", parse_bundle, bundles, bundle_bombs),
     Target("config.toml", parse_config, configs, config_bombs),
     Target("refs and HEAD", parse_ref, refs_lines, lambda: iter([b"x" * 10**7]), ref_again),
     Target("reflogs", parse_log, log_lines, log_bombs, log_again),

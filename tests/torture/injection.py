@@ -25,7 +25,7 @@ CHANGES = (
     *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "link", "linkat", "utimensat"),
 )
 KILLED = 137
-PYTHON_CALLS = ("write", "fsync", "rename", "mkdir", "unlink", "ftruncate", "utime")
+PYTHON_CALLS = ("write", "fsync", "rename", "link", "mkdir", "unlink", "ftruncate", "utime")
 
 _LINE = re.compile(r"(?:\d+ +)?(\w+)\((.*)\) += (.*)")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,10 +151,9 @@ def test_an_address_says_what_kind_of_remote_it_is(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
+    importlib.import_module("fsspec.registry")
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.setattr("fsspec.registry._registry", {})
+    monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})  # the package has another thing of this name
     with pytest.raises(RemoteUnavailable) as refused:
         open_remote("s3://bucket/x")
     assert refused.value.hint == "pip install 'cns-cli[s3]'"
