@@ -30,6 +30,7 @@ VERBS = (
     "add",
     "generate",
     "check",
+    "promote",
     "report",
     "bisect",
     "log",
