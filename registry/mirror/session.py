@@ -16,8 +16,12 @@ from pathlib import Path
 
 from registry import signals
 from registry.dag import needed_first
+<<<<<<< HEAD
 from registry.mirror import place, proxy, runs, scores
 from registry.mirror.busy import persistently
+=======
+from registry.mirror import runs, scores, served
+>>>>>>> edc8d27 (A promoted commit is a model that MLflow loads and serves)
 from registry.mirror.runs import Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Evaluation
@@ -253,11 +257,27 @@ class MirrorSession:
         commits = {runs.alias_of(ref): actual.commit_of(ref) or "" for ref in actual.refs}
         wanted = {alias: actual.versions[commit] for alias, commit in commits.items() if commit in actual.versions}
         there = self.client.get_registered_model(self.name).aliases
+        followed = {runs.alias_of(ref) for ref in actual.refs if ref.startswith(ALIASES)}
         for alias, version in wanted.items():
             if str(there.get(alias)) != version:
+<<<<<<< HEAD
                 persistently(self.client.set_registered_model_alias, self.name, alias, version)
+=======
+                if alias in followed:
+                    self._serve(commits[alias])
+                self.client.set_registered_model_alias(self.name, alias, version)
+>>>>>>> edc8d27 (A promoted commit is a model that MLflow loads and serves)
         for alias in there.keys() - wanted.keys():
             self.client.delete_registered_model_alias(self.name, alias)
+
+    def _serve(self, commit_id: str) -> None:
+        """Let MLflow serve a commit's model, before an alias that servers follow leads there."""
+        if not self._has_run(commit_id):
+            return
+        tags = self.client.get_run(self.runs[commit_id]).data.tags
+        if "cns.model" in tags and served.TAG not in tags:
+            made_by = served.log_model(self.client, tags["cns.model"], self.repository, commit_id)
+            self.client.set_tag(self.runs[commit_id], served.TAG, made_by)
 
     def _values(self) -> dict[str, str]:
         """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""
