@@ -54,6 +54,7 @@ VERBS = (
     "undo",
     "export",
     "mlflow",
+    "ui",
     "reflog",
     "fsck",
     "gc",

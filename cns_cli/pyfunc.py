@@ -63,12 +63,16 @@ class PictureModel(PythonModel):
 
 def rows_of(given: Any) -> list[dict[str, Any]]:
     """Return requests in any of the forms that MLflow hands on as rows, without what is null."""
-    if isinstance(given, Mapping) and not any(isinstance(value, list) for value in given.values()):
-        given = [given]  # one row; a mapping of lists is a table
-    elif isinstance(given, Mapping):
-        given = pandas.DataFrame(given)
-    if isinstance(given, pandas.DataFrame):
-        given = given.to_dict("records")
+    if isinstance(given, Mapping):  # a row, or a table by its columns
+        columns = {name: _plain(value) for name, value in given.items()}
+        given = pandas.DataFrame(columns if any(isinstance(one, list) for one in columns.values()) else [columns])
+    given = given.to_dict("records") if isinstance(given, pandas.DataFrame) else _plain(given)
     listed = [given] if isinstance(given, str) else list(given)
     rows = [row if isinstance(row, Mapping) else {"prompt": row} for row in listed]
-    return [{name: value for name, value in row.items() if not pandas.isna(value)} for row in rows]
+    plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    return [{name: value for name, value in row.items() if value is not None and value == value} for row in plain]  # noqa: PLR0124  NaN
+
+
+def _plain(value: Any) -> Any:
+    """Return lists and numbers as Python's: MLflow's server makes an array of every single value."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -16,12 +16,8 @@ from pathlib import Path
 
 from registry import signals
 from registry.dag import needed_first
-<<<<<<< HEAD
-from registry.mirror import place, proxy, runs, scores
+from registry.mirror import place, proxy, runs, scores, served
 from registry.mirror.busy import persistently
-=======
-from registry.mirror import runs, scores, served
->>>>>>> edc8d27 (A promoted commit is a model that MLflow loads and serves)
 from registry.mirror.runs import Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Evaluation
@@ -260,13 +256,9 @@ class MirrorSession:
         followed = {runs.alias_of(ref) for ref in actual.refs if ref.startswith(ALIASES)}
         for alias, version in wanted.items():
             if str(there.get(alias)) != version:
-<<<<<<< HEAD
-                persistently(self.client.set_registered_model_alias, self.name, alias, version)
-=======
                 if alias in followed:
                     self._serve(commits[alias])
-                self.client.set_registered_model_alias(self.name, alias, version)
->>>>>>> edc8d27 (A promoted commit is a model that MLflow loads and serves)
+                persistently(self.client.set_registered_model_alias, self.name, alias, version)
         for alias in there.keys() - wanted.keys():
             self.client.delete_registered_model_alias(self.name, alias)
 

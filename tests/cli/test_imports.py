@@ -152,7 +152,7 @@ def test_only_settings_reads_the_environment() -> None:
         if "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv(" in text
     }
     # MLflow reads its own variables at import: what talks to it sets them, to keep it quiet.
-    assert readers <= {"cns_cli.settings", "registry.mirror.server"}
+    assert readers <= {"cns_cli.settings", "registry.mirror.interface", "registry.mirror.server"}
 
 
 def test_starting_loads_nothing_heavy() -> None:
