@@ -70,7 +70,7 @@ def rows_of(given: Any) -> list[dict[str, Any]]:
     listed = [given] if isinstance(given, str) else list(given)
     rows = [row if isinstance(row, Mapping) else {"prompt": row} for row in listed]
     plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return [{name: value for name, value in row.items() if value is not None and value == value} for row in plain]  # noqa: PLR0124  NaN
+    return [{name: value for name, value in row.items() if value is not None and value == value} for row in plain]
 
 
 def _plain(value: Any) -> Any:
