@@ -8,6 +8,7 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `SOURCE_DATE_EPOCH` | the time to write into commits, seconds since 1970; for reproducible documents and tests |
 | `MLFLOW_TRACKING_URI` | MLflow server that commits are recorded on, instead of the registry's own file |
 | `CNS_TRUST` | folders whose `.cns` may belong to others, lead out of itself by links, or name a server; `*`: all |
+| `CNS_BASE` | where a machine that serves a promoted model has its base model: a folder, or a hub id that is here |
 | `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
 | `NO_COLOR` | no colour |
 | `CNS_PAGER`, `PAGER` | what shows long answers on a terminal, else `less -FRX`; empty or `cat`: nothing does |
@@ -70,6 +71,11 @@ def request_settings(config: Mapping[str, Any] | None = None) -> RequestSettings
 def trusted_folders() -> list[str]:
     """Return the folders whose registries may do more than hold models; `*` stands for all. See `registry.trust`."""
     return [folder for folder in os.environ.get("CNS_TRUST", "").split(os.pathsep) if folder]
+
+
+def served_base() -> str | None:
+    """Return where this machine has the base of the model that it serves, or None: where the registry said."""
+    return os.environ.get("CNS_BASE") or None
 
 
 def author(config: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from registry.index import Index
 from registry.names import check_ref_name, is_id, is_ref_name
 from registry.objects import Commit
 from registry.reflog import Reflog, ReflogEntry
-from registry.refs import HEADS, NAMESPACES, TAGS, Head, Refs
+from registry.refs import ALIASES, HEADS, NAMESPACES, TAGS, Head, Refs
 from registry.store import DiskStore
 
 
@@ -155,6 +155,10 @@ class LoggedRefs:
     def tags(self) -> dict[str, str]:
         """Return {tag: commit id}, by name."""
         return {name.removeprefix(TAGS): commit for name, commit in self.refs.all(TAGS).items()}
+
+    def aliases(self) -> dict[str, str]:
+        """Return {alias: commit id}, by name."""
+        return {name.removeprefix(ALIASES): commit for name, commit in self.refs.all(ALIASES).items()}
 
     def create_branch(self, name: str, at: str = "HEAD", *, author: str = "", time: int | None = None) -> str:
         """Make a branch at a revision and return its commit id; raises NameTaken."""

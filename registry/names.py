@@ -12,8 +12,13 @@ from registry.errors import BadName
 
 EXPECTED = "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit, without '..' and not ending in '.lock'"
 MAX_REF_LENGTH = 200
+ALIAS_EXPECTED = (
+    "1 to 64 of A-Z a-z 0-9 _ - starting with a letter or digit; not HEAD, latest or v1, v2, ..., which mean something"
+    " already, and not starting with branch-, tag-, lost-, remote- or alias-, as MLflow's aliases of refs do"
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ALIAS = re.compile(r"(?!(?i:head|latest|v\d+)$)(?!(?:branch|tag|lost|remote|alias)-)[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ID = re.compile(r"[0-9a-f]{64}")
 _ENCODED = re.compile(r"(?:[a-z0-9._=-]|\+[a-z])+")
 
@@ -54,6 +59,18 @@ def check_ref_name(value: str, what: str = "branch name") -> str:
     """Return value, or raise BadName."""
     if not is_ref_name(value):
         raise BadName(what, value, f"{EXPECTED}; parts may be joined by '/'; not HEAD")
+    return value
+
+
+def is_alias(value: object) -> bool:
+    """True for an allowed alias: a ref name that MLflow takes as it is, and that no other ref's alias there can be."""
+    return isinstance(value, str) and _ALIAS.fullmatch(value) is not None
+
+
+def check_alias(value: str) -> str:
+    """Return value, or raise BadName."""
+    if not is_alias(value):
+        raise BadName("alias", value, ALIAS_EXPECTED)
     return value
 
 

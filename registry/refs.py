@@ -22,8 +22,9 @@ HEADS = "refs/heads/"
 TAGS = "refs/tags/"
 LOST = "refs/lost/"
 REMOTES = "refs/remotes/"
+ALIASES = "refs/aliases/"
 EVALUATIONS = "refs/evaluations/"
-COMMITS = (HEADS, TAGS, LOST, REMOTES)  # whose refs hold commits
+COMMITS = (HEADS, TAGS, LOST, REMOTES, ALIASES)  # whose refs hold commits
 NAMESPACES = (*COMMITS, EVALUATIONS)
 
 LONGEST_LINE = 4096  # bytes of a file that is to hold one line; read, it does not match its checksum

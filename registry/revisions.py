@@ -1,9 +1,9 @@
 """Revisions: what a person types for a commit.
 
-In this order: HEAD, a branch, a tag, `concept:NAME` (the commit that last introduced that concept), a unique prefix of
-at least 7 hex digits; the bare name of a concept where nothing else fits. Behind any of them, from left to right:
-`~n` (n first parents back), `^n` (the n-th parent), `@{n}` (the value of a ref n moves ago; only behind HEAD or a
-branch). Two meanings are an error that lists them, unless they mean the same commit.
+In this order: HEAD, a branch, a tag, an alias, `concept:NAME` (the commit that last introduced that concept), a unique
+prefix of at least 7 hex digits; the bare name of a concept where nothing else fits. Behind any of them, from left to
+right: `~n` (n first parents back), `^n` (the n-th parent), `@{n}` (the value of a ref n moves ago; only behind HEAD, a
+branch or an alias). Two meanings are an error that lists them, unless they mean the same commit.
 
 Ranges have git's meanings: `A..B` is what B reaches and A does not, `A...B` what one of the two reaches and the other
 does not; a side that is left out is HEAD.
@@ -22,7 +22,7 @@ from registry.index import Index
 from registry.names import is_name, is_ref_name
 from registry.objects import Tree
 from registry.reflog import ReflogEntry
-from registry.refs import COMMITS, HEADS, NAMESPACES, REMOTES, TAGS, Head, Refs
+from registry.refs import ALIASES, COMMITS, HEADS, NAMESPACES, REMOTES, TAGS, Head, Refs
 from registry.store import ObjectStore
 
 SHORTEST_PREFIX = 7
@@ -94,7 +94,7 @@ def resolve(source: Source, revision: str) -> str:
         current = _base(source, base, revision)
     for match in _SUFFIX.finditer(suffixes):
         if match.group(3) is not None:
-            raise UnknownRevision(revision, "expected @{n} right behind HEAD or a branch", "cns log")
+            raise UnknownRevision(revision, "expected @{n} right behind HEAD, a branch or an alias", "cns log")
         current = _step(source, current, match, revision, base)
     return current
 
@@ -121,7 +121,7 @@ def _base(source: Source, name: str, revision: str) -> str:
 
 def _meanings(source: Source, name: str) -> Iterator[tuple[str, str]]:
     """Yield (unambiguous spelling, commit id) of every meaning but the bare name of a concept."""
-    candidates = [name] if name.startswith(NAMESPACES) else [HEADS + name, TAGS + name, REMOTES + name]
+    candidates = [name] if name.startswith(NAMESPACES) else [space + name for space in (HEADS, TAGS, ALIASES, REMOTES)]
     candidates += ["refs/" + name] if ("refs/" + name).startswith(NAMESPACES) else []
     for full in candidates:
         namespace = next(space for space in NAMESPACES if full.startswith(space))
@@ -163,9 +163,11 @@ def _step(source: Source, current: str, match: re.Match[str], revision: str, bas
 
 
 def _value_before(source: Source, name: str, number: int, revision: str) -> str:
-    ref = name if name == "HEAD" or name.startswith(NAMESPACES) else HEADS + name
-    if ref != "HEAD" and (not is_ref_name(ref.partition("/")[2].partition("/")[2]) or source.refs.get(ref) is None):
-        raise UnknownRevision(revision, f"'{name}' is not HEAD and not a branch", "cns branch")
+    full = name == "HEAD" or name.startswith(NAMESPACES)
+    candidates = [name] if full else [space + name for space in (HEADS, ALIASES)]
+    there = (ref for ref in candidates if ref == "HEAD" or (is_ref_name(ref.split("/", 2)[2]) and source.refs.get(ref)))
+    if (ref := next(there, None)) is None:
+        raise UnknownRevision(revision, f"'{name}' is not HEAD, not a branch and not an alias", "cns branch")
     moves = source.reflog(ref)
     if number >= len(moves) or (found := moves[number].new) is None:
         raise UnknownRevision(revision, f"the reflog of '{name}' has {_count(len(moves), 'entry', 'entries')}")
@@ -175,7 +177,7 @@ def _value_before(source: Source, name: str, number: int, revision: str) -> str:
 def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
-    short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS)]
+    short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS, ALIASES)]
     if ".." in name:
         return UnknownRevision(revision, "expected one commit, and this is a range", f"cns log {revision}")
     if name.startswith("concept:"):
@@ -183,7 +185,7 @@ def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     if re.fullmatch(r"[0-9a-f]{1,6}", name):
         reason = f"a prefix of an id has at least {SHORTEST_PREFIX} digits"
     else:
-        reason = "expected HEAD, a branch, a tag, a concept, or at least 7 digits of an id"
+        reason = "expected HEAD, a branch, a tag, an alias, a concept, or at least 7 digits of an id"
     with contextlib.suppress(RegistryError):  # a suggestion is not worth a second error
         short += source.objects.get(source.index.commit(source.head().commit).tree, Tree).concepts
     close = difflib.get_close_matches(name, short, n=1)

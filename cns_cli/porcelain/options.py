@@ -244,6 +244,12 @@ class CheckOptions(Request):
     fast: Annotated[bool, Option("Weights and K/V drift only; makes no image.")] = False
     encoder: Annotated[str | None, Option("Another CLIP or DINOv2 as judge: a folder or hub id.", "E")] = None
 
+    @property
+    def by_the_registry(self) -> bool:
+        """Whether nothing was said but what to check and where: all concepts, by the limits and prompts of files."""
+        said = (self.since, self.concepts, self.metrics, self.max_drop, self.minimum, self.prompts, self.images)
+        return not any(said) and not self.fast and self.seed is None and self.encoder is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(Request):

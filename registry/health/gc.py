@@ -23,7 +23,7 @@ from registry.errors import DiskFailed, LockBusy, RegistryError
 from registry.health.reachability import Marks, in_progress, tips
 from registry.pending import Pending
 from registry.reflog import ReflogEntry
-from registry.refs import EVALUATIONS
+from registry.refs import ALIASES, EVALUATIONS
 from registry.repository import Repository
 
 DAY_S = 86_400.0
@@ -150,7 +150,9 @@ class _Collection:
             if damaged[:-1] or (damaged and not self.repository.reflogs.torn(ref)):
                 raise NotCollected(f"line {damaged[0]} of the reflog of {ref} is damaged")
             moves = self.repository.reflogs.entries(ref)
-            young = [move for move in moves if not self._expired(move, reachable)]
+            # Who put an alias where, and by which check, is kept for good, and so are the models that it named.
+            kept_for_good = ref.startswith(ALIASES)
+            young = [move for move in moves if kept_for_good or not self._expired(move, reachable)]
             # The last line may be of a move that a kill prevented: the newest one that came stays, too.
             current = self.repository.head().commit if ref == "HEAD" else self.repository.refs.get(ref)
             newest = moves[-1:] + self.repository.reflogs.read(ref, current)[:1]

@@ -16,7 +16,7 @@ from registry.errors import RegistryError
 from registry.index import Index
 from registry.objects import Commit
 from registry.reflog import Reflog, ReflogEntry
-from registry.refs import HEADS, Refs
+from registry.refs import COMMITS, HEADS, Refs
 from registry.repository import Repository
 from registry.store import DiskStore
 
@@ -46,7 +46,7 @@ def rebuild_commits(folder: Path, wanted: list[str]) -> list[str]:
 
 def rebuild_index(repository: Repository) -> list[str]:
     """Make the index again from the objects and say so; empty where that is not possible now."""
-    tips = {repository.head().commit, *repository.branches().values(), *repository.tags().values()}
+    tips = {repository.head().commit, *repository.refs.all(*COMMITS).values()}
     return ["made index.db again from the objects"] if repository.index.rebuild(sorted(tips)) else []
 
 

@@ -38,27 +38,32 @@ class MlflowMirror:
         """Where MLflow is, without a password or a token."""
         return shown(self.store.uri)
 
-    def record(self, commit_id: str) -> SyncReport:
+    def record(self, commit_id: str, gate: str | None = None) -> SyncReport:
         """Mirror one commit, its ancestors where they are missing, and the refs.
+
+        Args:
+            commit_id: The commit.
+            gate: As for `record_scores`.
 
         Raises:
             MlflowUnavailable: MLflow cannot be used. The commit stands; `sync` repairs the mirror.
         """
         with self._session() as session:
-            return session.record(commit_id)
+            return session.record(commit_id, gate)
 
-    def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
+    def record_scores(self, commit_id: str, trees: Collection[str], gate: str | None = None) -> SyncReport:
         """Write stored scores as metrics of the runs of a commit and its ancestors; where the commit has none, make it.
 
         Args:
             commit_id: The commit.
             trees: Ids of the trees whose scores may be new.
+            gate: What a check by the registry's own limits said of the commit, such as "passed"; None: no such check.
 
         Raises:
             MlflowUnavailable: MLflow cannot be used. The scores are stored; `sync` repairs the mirror.
         """
         with self._session() as session:
-            return session.record_scores(commit_id, trees)
+            return session.record_scores(commit_id, trees, gate)
 
     def sync(self) -> SyncReport:
         """Mirror every commit, evaluation and ref that MLflow lacks, from objects alone. Idempotent.

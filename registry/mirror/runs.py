@@ -19,9 +19,9 @@ from registry import canonical, fsio
 from registry.dag import reachable
 from registry.envelope import MAX_BLOB_BYTES
 from registry.errors import BadValue, NameTaken, ObjectCorrupt, UnknownFormat
-from registry.names import is_id
+from registry.names import is_alias, is_id
 from registry.objects import Commit, Concept, Record, References, Tree
-from registry.refs import HEADS, LOST, REMOTES, TAGS
+from registry.refs import ALIASES, HEADS, LOST, REMOTES, TAGS
 from registry.store import ObjectStore
 
 MANIFEST = "objects.json"
@@ -30,7 +30,9 @@ FORMAT = 1
 LONGEST_PARAM = 6000
 LONGEST_MODEL_PARAM = 500
 LONGEST_TAG = 5000
-ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-", "refs/aliases/": ""}
+GATE = "cns.gate"  # what the last check by the registry's own limits said of a commit; of runs, models and versions
+UNCHECKED = "unchecked"
+ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-", ALIASES: "alias-"}
 
 _PICTURES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
@@ -197,7 +199,6 @@ def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
     """Return the tags of a commit's run, model and version."""
     commit = store.get(commit_id, Commit)
     tree = store.get(commit.tree, Tree)
-    data = {} if commit.record is None else store.get(commit.record, Record).data
     tags = {
         "cns.commit": commit_id,
         "cns.parents": " ".join(commit.parents),
@@ -205,7 +206,7 @@ def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
         "cns.tree": commit.tree,
         "cns.concepts": " ".join(sorted(tree.concepts))[:LONGEST_TAG],
         "cns.base": tree.base,
-        "cns.gate": str(data.get("gate") or "unchecked")[:LONGEST_TAG],
+        GATE: UNCHECKED,
         "mlflow.note.content": commit.message[:LONGEST_TAG],
         "mlflow.user": commit.author[:LONGEST_TAG],
     }
@@ -213,9 +214,12 @@ def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
 
 
 def alias_of(ref: str) -> str:
-    """Return the alias of a ref: MLflow allows letters, digits, '-' and '_'; others become '_' and their hex code."""
-    if ref == "HEAD":
-        return ref
+    """Return the MLflow alias of a ref: of an alias its name, so that servers can follow it.
+
+    MLflow allows letters, digits, '-' and '_'; others become '_' and their hex code.
+    """
+    if ref == "HEAD" or is_alias(ref.removeprefix(ALIASES)):
+        return ref.removeprefix(ALIASES)
     prefix = next(space for space in ALIAS_PREFIX if ref.startswith(space))
     name = ref.removeprefix(prefix)
     return ALIAS_PREFIX[prefix] + re.sub(r"[^A-Za-z0-9-]", lambda match: f"_{ord(match.group()):02x}", name)

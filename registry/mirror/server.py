@@ -14,6 +14,7 @@ import platform
 import re
 import shlex
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,16 +110,20 @@ class MlflowStore:
             MlflowUnavailable: config.toml alone names the server. Whoever gave the registry away could have written
                 that, and it would be sent the training images of every commit.
         """
+        self.check_asked_for()
+        prepare()
+        if self.is_default and not (self.file.exists() and self.file.stat().st_size):
+            self._make_database()
+        return client_at(self.uri)
+
+    def check_asked_for(self) -> None:
+        """Refuse what only a received registry names; see `connect`."""
         if not self.is_asked_for and not trust.is_trusted(self.folder.parent):
             raise MlflowUnavailable(
                 f"only {URI_KEY} of config.toml names it, which may have come with the registry",
                 self.shown,
                 f"export MLFLOW_TRACKING_URI={shlex.quote(shown(self.uri))}; then: cns mlflow sync",
             )
-        prepare()
-        if self.is_default and not (self.file.exists() and self.file.stat().st_size):
-            self._make_database()
-        return client_at(self.uri)
 
     def local_files(self, run: Any) -> Path | None:
         """Return the folder of a run's files in our own artifact root, also where `.cns` has moved; else None."""

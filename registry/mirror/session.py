@@ -16,12 +16,12 @@ from pathlib import Path
 
 from registry import signals
 from registry.dag import needed_first
-from registry.mirror import place, proxy, runs, scores
+from registry.mirror import place, proxy, runs, scores, served
 from registry.mirror.busy import persistently
 from registry.mirror.runs import Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Evaluation
-from registry.refs import COMMITS, EVALUATIONS
+from registry.refs import ALIASES, COMMITS, EVALUATIONS
 from registry.repository import Repository
 
 
@@ -62,15 +62,16 @@ class MirrorSession:
         self.experiment = self._place()
         self.model = place.model(self.client, self.name, repository)
 
-    def record(self, commit_id: str) -> SyncReport:
+    def record(self, commit_id: str, gate: str | None = None) -> SyncReport:
         """Mirror what is missing of a commit and its ancestors; everything, where the mirror had to be made anew."""
         if self.report.rebuilt:
-            return self.sync()
+            self.sync()
         cache = self.repository.folder / "cache" / "mlflow-refs.json"
         # A model that was deleted and made again numbers its versions from 1 again.
         key = f"{self.store.shown} {self.name} {self.experiment} {self.model.creation_timestamp}"
         log = MoveLog.cached(cache, key)
         self._write_commits([commit_id])
+        self._write_gate(commit_id, gate)
         self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), {*self.report.commits})
         log.save(cache, key)
         return self.report
@@ -89,16 +90,29 @@ class MirrorSession:
         self._write_scores(self.runs)
         return self.report
 
-    def record_scores(self, commit_id: str, trees: Collection[str]) -> SyncReport:
-        """Write the scores of trees to the runs of a commit and its ancestors that have such a tree."""
-        if not self._has_run(commit_id):
+    def record_scores(self, commit_id: str, trees: Collection[str], gate: str | None) -> SyncReport:
+        """Write scores of trees to the runs of a commit and its ancestors that have such a tree, and the verdict."""
+        if self.report.rebuilt or not self._has_run(commit_id):
             self.record(commit_id)
-        if self.report.rebuilt:
-            return self.sync()
+        self._write_gate(commit_id, gate)
         history = self.repository.index.log([commit_id])
         commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
         self._write_scores(commits)
         return self.report
+
+    def _write_gate(self, commit_id: str, gate: str | None) -> None:
+        """Say what a check said of a commit: on its versions, its logged model and its run; None: none was made."""
+        if gate is None or not self._has_run(commit_id):
+            return
+        run = self.client.get_run(self.runs[commit_id])
+        said = {runs.GATE: gate[: runs.LONGEST_TAG]}
+        if said.items() <= run.data.tags.items():
+            return
+        for version in self.client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+            self.client.set_model_version_tag(self.name, version.version, runs.GATE, said[runs.GATE])
+        if model_id := run.data.tags.get("cns.model"):
+            self.client.set_logged_model_tags(model_id, said)
+        self.client.set_tag(run.info.run_id, runs.GATE, said[runs.GATE])
 
     def _place(self) -> str:
         """Return the id of our experiment, in which files can be read back."""
@@ -214,28 +228,48 @@ class MirrorSession:
         self._write_aliases(actual)
 
     def _write_version(self, log: MoveLog, commit_id: str, ref: str | None, value: str) -> None:
-        tags = runs.tags_of(self.objects, commit_id)
-        if ref is not None:
-            tags |= {"ref": ref, "old": log.refs.get(ref, ""), "new": value}
-            self.report.refs.append(ref)
         run_id = self.runs[commit_id]
-        model_id = self.client.get_run(run_id).data.tags.get("cns.model")
+        of_run = self.client.get_run(run_id).data.tags
+        tags = runs.tags_of(self.objects, commit_id) | {runs.GATE: of_run.get(runs.GATE, runs.UNCHECKED)}
+        if ref is not None:
+            tags |= {"ref": ref, "old": log.refs.get(ref, ""), "new": value} | self._promotion(ref)
+            self.report.refs.append(ref)
+        model_id = of_run.get("cns.model")
         source = f"models:/{model_id}" if model_id else f"runs:/{run_id}"  # a server takes no other of these two
         made = self.client.create_model_version(
             self.name, source, run_id, tags=tags, model_id=model_id, await_creation_for=0
         )
         log.extended([made])
 
+    def _promotion(self, ref: str) -> dict[str, str]:
+        """Return who put an alias where it is, when, and by which check; of other refs nothing."""
+        if not ref.startswith(ALIASES) or not (moves := self.repository.reflog(ref)):
+            return {}
+        tags = {"cns.promoted": moves[0].message, "cns.promoted_by": moves[0].author}
+        return {name: text[: runs.LONGEST_TAG] for name, text in tags.items()} | {"cns.promoted_at": str(moves[0].time)}
+
     def _write_aliases(self, actual: MoveLog) -> None:
         """Derive the aliases from the refs: they are for people; the log of versions is what counts."""
         commits = {runs.alias_of(ref): actual.commit_of(ref) or "" for ref in actual.refs}
         wanted = {alias: actual.versions[commit] for alias, commit in commits.items() if commit in actual.versions}
         there = self.client.get_registered_model(self.name).aliases
+        followed = {runs.alias_of(ref) for ref in actual.refs if ref.startswith(ALIASES)}
         for alias, version in wanted.items():
             if str(there.get(alias)) != version:
+                if alias in followed:
+                    self._serve(commits[alias])
                 persistently(self.client.set_registered_model_alias, self.name, alias, version)
         for alias in there.keys() - wanted.keys():
             self.client.delete_registered_model_alias(self.name, alias)
+
+    def _serve(self, commit_id: str) -> None:
+        """Let MLflow serve a commit's model, before an alias that servers follow leads there."""
+        if not self._has_run(commit_id):
+            return
+        tags = self.client.get_run(self.runs[commit_id]).data.tags
+        if "cns.model" in tags and served.TAG not in tags:
+            made_by = served.log_model(self.client, tags["cns.model"], self.repository, commit_id)
+            self.client.set_tag(self.runs[commit_id], served.TAG, made_by)
 
     def _values(self) -> dict[str, str]:
         """Return {ref: value} as it is here: ids; for HEAD on a branch, `ref: <name>`."""

@@ -88,6 +88,14 @@ def test_registry_knows_no_tensor(path: Path) -> None:
         assert "mlflow" not in roots
 
 
+@pytest.mark.parametrize("path", [path for package in ("cns", "cns_cli") for path in modules(package)], ids=name_of)
+def test_mlflow_is_imported_by_the_mirror_and_by_what_mlflow_imports(path: Path) -> None:
+    """Rule 4. `cns_cli.pyfunc` extends a class of MLflow, and nothing of ours imports it."""
+    used = uses_of(path)
+    assert "mlflow" not in {name.split(".")[0] for name in used} or name_of(path) == "cns_cli.pyfunc"
+    assert "cns_cli.pyfunc" not in used
+
+
 PORCELAIN = "cns_cli.porcelain"
 SAID = {f"{PORCELAIN}.{name}" for name in ("options", "answers", "result", "metrics")}
 DOORS = [path for path in sorted((ROOT / "cns_cli" / "porcelain").glob("*.py")) if path.stem != "__init__"]
@@ -152,7 +160,7 @@ def test_only_settings_reads_the_environment() -> None:
         if "os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv(" in text
     }
     # MLflow reads its own variables at import: what talks to it sets them, to keep it quiet.
-    assert readers <= {"cns_cli.settings", "registry.mirror.server"}
+    assert readers <= {"cns_cli.settings", "registry.mirror.interface", "registry.mirror.server"}
 
 
 def test_starting_loads_nothing_heavy() -> None:
@@ -160,13 +168,14 @@ def test_starting_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["tag"], ["checkout", "main"], ["--help"]]
+    "words",
+    [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["tag"], ["promote"], ["checkout", "main"], ["--help"]],
 )
 def test_reading_history_loads_nothing_heavy(words: list[str], lineage: object, tmp_path: Path) -> None:
     assert not modules_after(words, tmp_path) & set(HEAVY)
 
 
-@pytest.mark.parametrize("verb", ["add", "generate", "check", "export", "mlflow", "rm", "init"])
+@pytest.mark.parametrize("verb", ["add", "generate", "check", "export", "mlflow", "promote", "rm", "init", "ui"])
 def test_help_loads_nothing_heavy(verb: str) -> None:
     assert not modules_after([verb, "--help"], ROOT) & (set(HEAVY) - {"pydantic"})
 

@@ -20,6 +20,7 @@ WORDS = {
     "branch": ("side",),
     "tag": ("v1",),
     "rm": ("rex",),
+    "promote": ("champion",),
     "export": ("out",),
 }
 GROUPS = {"mlflow": ("sync", "restore")}

@@ -37,7 +37,7 @@ FOREIGN_MODULES = (
 )
 
 # One line for each thing that a command does; "BASE" and "OUT" are folders. Those that start a program by a user's wish
-# (`cns bisect run PROGRAM`) are not here.
+# (`cns bisect run PROGRAM`, `cns ui` once something is recorded) are not here.
 LIGHT = (
     ("--version",),
     ("--help",),
@@ -53,6 +53,8 @@ LIGHT = (
     ("checkout", "dev"),
     ("checkout", "main"),
     ("reflog",),
+    ("promote",),
+    ("ui",),
     ("fsck",),
     ("gc", "--dry-run"),
     ("gc",),
@@ -65,6 +67,7 @@ LIGHT = (
     ("add", "rex", "nowhere"),
 )
 HEAVY = (
+    ("promote", "champion"),
     ("add", "rex", "photos/rex", "--class", "dog", "--steps", "2"),
     ("add", "tom", "photos/tom", "--class", "cat", "--steps", "2"),
     ("add", "mug", "photos/tom", "--class", "cup", "--dry-run"),

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from cns.imagescores import Array, Scores
-from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
+from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult, Verdict
 from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.verdicts import DOUBLINGS, judge, word, worst
 from cns_cli.porcelain.metrics import METRICS, Case
@@ -132,7 +132,7 @@ class CheckRun:
         """Put the answer together, and record in MLflow what is new."""
         outcome = word(worst([row.verdict for row in rows]))
         made = self.evaluator.images_made if self.evaluator else 0
-        warnings = (*(self.setup.warnings if rows else ()), *self._mirror())
+        warnings = (*(self.setup.warnings if rows else ()), *self._mirror(outcome, rows))
         fast = self.options.fast
         protocol = self.setup.protocol if rows else None
         return CheckResult(
@@ -246,8 +246,8 @@ class CheckRun:
         main = None if scores is None else scores.clip_i if scores.identity is None else scores.identity
         return None if main is None else float(main.mean())
 
-    def _mirror(self) -> tuple[str, ...]:
-        """Record new evaluations in MLflow; the answer stands whatever comes of it."""
+    def _mirror(self, outcome: Verdict, rows: Sequence[CheckRow]) -> tuple[str, ...]:
+        """Record new evaluations in MLflow, and the verdict; the answer stands whatever comes of it."""
         if self.evaluator is None or not self.evaluator.stored:
             return ()
         self.progress.stage("record in MLflow")
@@ -256,7 +256,8 @@ class CheckRun:
 
             places = [self.tree, self._empty, *self.baselines.values()]  # what `cns add` stored comes along
             trees = {*self.evaluator.stored, *(place.id for place in places)}
-            return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri)
+            gate = _gate(outcome, rows) if self.options.by_the_registry else None
+            return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri, gate)
 
 
 def _chosen(tree: Tree, names: tuple[str, ...]) -> dict[str, str]:
@@ -264,6 +265,13 @@ def _chosen(tree: Tree, names: tuple[str, ...]) -> dict[str, str]:
         if name not in tree.concepts:
             raise UnknownConcept(name, list(tree.concepts))
     return {name: tree.concepts[name] for name in sorted(names or tree.concepts)}
+
+
+def _gate(outcome: Verdict, rows: Sequence[CheckRow]) -> str:
+    """The verdict in words for a tag: `passed`, `forgot: rex, tom`."""
+    if outcome == "kept":
+        return "passed"
+    return f"{outcome}: {', '.join(row.concept for row in rows if row.verdict == outcome)}"
 
 
 def _undecided(result: MetricResult) -> bool:

@@ -76,17 +76,21 @@ class GenerateRun:
 
     def write_files(self) -> None:
         """Write each image to its own file as soon as its batch is there."""
-        (stop,), paths, written = self.plan.stops, self.paths, 0
+        written = 0
         try:
-            for images in self._images(stop):
-                for image in images:
-                    record = self._record(stop, self.seeds[written])
-                    data = encode_picture(Image.fromarray(image), paths[written], record)
-                    self._write(written, data)
-                    written += 1
+            for data in self.files():
+                self._write(written, data)
+                written += 1
         except KeyboardInterrupt as signal:
-            what = f"{written} of {len(paths)} images were written"
+            what = f"{written} of {len(self.paths)} images were written"
             raise Interrupted(number_of(signal), what, "run the command again") from None
+
+    def files(self) -> Iterator[bytes]:
+        """Yield the bytes of each image's file as soon as its batch is there."""
+        (stop,) = self.plan.stops
+        images = (image for batch in self._images(stop) for image in batch)
+        for image, seed, path in zip(images, self.seeds, self.plan.paths, strict=True):
+            yield encode_picture(Image.fromarray(image), path, self._record(stop, seed))
 
     def write_sheet(self) -> None:
         """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""

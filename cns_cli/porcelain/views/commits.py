@@ -22,7 +22,7 @@ class CommitView(Result):
     """A commit with what points at it.
 
     Attributes:
-        refs: Branches and tags at this commit; `HEAD -> main` or `HEAD` stands first when HEAD is here.
+        refs: Branches, tags and aliases at this commit; `HEAD -> main` or `HEAD` stands first when HEAD is here.
         metrics: The record's figures (`neurons`, `share_kv`, `identity_after`, ...); empty without a record.
     """
 
@@ -63,7 +63,7 @@ def commit_view(
 
 
 def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
-    """Return what points at each commit, in the words of git: `HEAD -> main`, `dev`, `tag: v1`."""
+    """Return what points at each commit, in the words of git: `HEAD -> main`, `dev`, `tag: v1`; `alias: champion`."""
     head = repo.head()
     names: dict[str, list[str]] = {head.commit: [f"HEAD -> {head.branch}" if head.branch else "HEAD"]}
     for branch, commit in sorted(repo.branches().items()):
@@ -71,6 +71,8 @@ def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
             names.setdefault(commit, []).append(branch)
     for tag, commit in sorted(repo.tags().items()):
         names.setdefault(commit, []).append(f"tag: {tag}")
+    for alias, commit in sorted(repo.aliases().items()):
+        names.setdefault(commit, []).append(f"alias: {alias}")
     return {commit: tuple(listed) for commit, listed in names.items()}
 
 

@@ -133,7 +133,7 @@ def chosen_concept(repo: Repository, rev: str) -> tuple[str, str]:
     bare = rev.removeprefix("concept:")
     head = repo.head().commit
     commit = repo.resolve(rev)  # which refuses a name that is a branch's, too
-    if bare in repo.tree_of(head).concepts and bare not in {*repo.branches(), *repo.tags()}:
+    if bare in repo.tree_of(head).concepts and bare not in {*repo.branches(), *repo.tags(), *repo.aliases()}:
         return bare, head
     brought = changes_of(repo, commit).brought
     if bare in brought:

@@ -16,7 +16,7 @@ from registry.health.gc import DAY_S, GcReport, NotCollected, collect
 from registry.mirror.runs import closure
 from registry.objects import Blob, Commit, Concept, Evaluation, Record, References, Tree
 from registry.pending import Pending
-from registry.refs import EVALUATIONS, HEADS
+from registry.refs import ALIASES, EVALUATIONS, HEADS
 from registry.repository import Repository
 from registry.trees import birth, with_concept, without_concept
 from tests.registry.making import AUTHOR, DIGEST, add, evaluation, put_concept
@@ -104,6 +104,18 @@ def test_after_thirty_days_the_move_and_what_only_it_named_go(lineage: Repositor
     assert [move.new for move in lineage.reflog()] == [tip, tip, lineage.resolve("HEAD~1"), lineage.resolve("HEAD~2")]
     assert whole(lineage)
     assert run(lineage).removed == {}
+
+
+def test_moves_of_an_alias_and_the_models_that_it_named_stay_for_good(lineage: Repository) -> None:
+    lost, kept, champion = left_behind(lineage), lineage.head().commit, ALIASES + "champion"
+    for old, new in ((None, lost), (lost, kept)):
+        lineage.move_ref(champion, old, new, author="ann", time=1, message="promote: kept")
+    age_logs(lineage, 1000)
+    found = run(lineage)
+    assert champion not in found.moves
+    assert [move.new for move in lineage.reflog(champion)] == [kept, lost]
+    assert lineage.resolve("champion@{1}") == lost
+    assert whole(lineage)  # the model that only the log of the alias names among it
 
 
 def test_moves_to_what_is_reachable_go_after_ninety_days_but_the_newest(lineage: Repository) -> None:

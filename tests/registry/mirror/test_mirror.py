@@ -85,6 +85,7 @@ def grow(dogs: Repository) -> None:
     dogs.checkout("Dev/x", time=0)
     add(dogs, "kim")
     dogs.move_ref("refs/lost/ann", None, dogs.resolve("main"), author=AUTHOR, time=0, message="lost")
+    dogs.move_ref("refs/aliases/champion", None, dogs.resolve("main"), author=AUTHOR, time=9, message="promote: kept")
     dogs.add_evaluation(evaluation(dogs, "rex"))
     MlflowMirror(dogs).sync()
 
@@ -208,6 +209,7 @@ class TestSync:
             "branch-Dev_2fx",
             "tag-v1_2e0",
             "lost-ann",
+            "champion",
         }
         lineage.checkout("main", time=0)
         tip = lineage.resolve("Dev/x")

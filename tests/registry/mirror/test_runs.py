@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from registry.errors import ObjectCorrupt, RegistryError, UnknownFormat
 from registry.mirror import runs
 from registry.mirror.runs import Figures, MoveLog
 from registry.objects import Blob, Commit, Concept, Record, Tree
-from registry.refs import HEADS, TAGS
+from registry.refs import ALIASES, HEADS, TAGS
 from registry.repository import Repository
 from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, add, put_concept
 
@@ -167,11 +168,17 @@ def test_tags_name_commit_parents_concepts_and_base(repository: Repository) -> N
 
 @given(st.sets(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}(/[a-z])?", fullmatch=True), max_size=8))
 def test_aliases_differ_and_are_allowed(names: set[str]) -> None:
-    refs = ["HEAD", *(space + name for name in names for space in (HEADS, TAGS))]
+    refs = ["HEAD", *(space + name for name in names for space in (HEADS, TAGS, ALIASES))]
     aliases = {runs.alias_of(ref) for ref in refs}
     assert len(aliases) == len(refs)
     assert all(alias.replace("-", "").replace("_", "").isalnum() and alias.isascii() for alias in aliases)
-    assert not {alias for alias in aliases if alias == "latest" or alias[1:].isdigit()}
+    assert not {alias for alias in aliases if re.fullmatch(r"(?i)latest|v[0-9]+", alias)}
+
+
+def test_an_alias_is_mlflows_by_its_own_name() -> None:
+    assert runs.alias_of(ALIASES + "champion_2-eu") == "champion_2-eu"
+    for name, alias in (("latest", "alias-latest"), ("a.b", "alias-a_2eb"), ("branch-main", "alias-branch-main")):
+        assert runs.alias_of(ALIASES + name) == alias  # of another's registry; here nobody can make one
 
 
 def version(number: int, commit: str = DIGEST, **tags: str) -> Any:
