@@ -40,6 +40,8 @@ VERBS = (
     "branch",
     "tag",
     "rm",
+    "verify",
+    "purge",
     "clone",
     "push",
     "pull",

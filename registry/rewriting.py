@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from registry.dag import independent, needed_first
+from registry.errors import SHORT
 from registry.names import is_id
 from registry.objects import (
     AnyObject,
@@ -37,7 +38,7 @@ CONTEXT = "purged_from_context"
 
 _BY_CONCEPT = ("drift", "overlap")  # tables of the record of a training whose keys are names of concepts
 _OF_PHOTOS = ("previews", "image_digests")
-_AN_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_AN_ID = re.compile(rf"(?<![0-9a-f])(?:[0-9a-f]{{64}}|[0-9a-f]{{{SHORT}}})(?![0-9a-f])")
 
 
 class Rewriting:
@@ -67,11 +68,13 @@ class Rewriting:
         self._names = frozenset(() if photos_only else names)  # that shall stand nowhere
         self._words = _any_of({*self._names, *(token for concept in concepts for token in concept.tokens)})
         self.ids: dict[str, str | None] = {}
+        self._known: dict[str, str] = {}  # as people write them: whole or short
         self.made: dict[str, JsonObject] = {}
         self.dropped: set[str] = set()
-        for one in needed_first(starts, lambda current: links(objects, current)):
+        for one in needed_first(starts, self._before):
             if one in objects:
                 self._write(one, objects[one])
+                self._note(one)
 
     def new(self, old: str) -> str | None:
         """Return what an id is now; None where it is gone."""
@@ -80,7 +83,7 @@ class Rewriting:
     def text(self, text: str) -> str:
         """Return a message without the names and tokens of what was purged, and with ids as they are now."""
         named = self._words.sub(GONE, text) if self._names else text
-        return _AN_ID.sub(lambda found: self.new(found.group()) or GONE, named)
+        return _AN_ID.sub(lambda found: self._known.get(found.group(), found.group()), named)
 
     def names_it(self, text: str) -> bool:
         """True where a text has such a name or token."""
@@ -95,6 +98,18 @@ class Rewriting:
             if named or not found.isdisjoint(links(self.objects, one)):
                 found.add(one)
         return found
+
+    def _before(self, one: str) -> list[str]:
+        """Return what must be written before an object: what it needs, and the commits that its record names."""
+        obj = self.objects.get(one)
+        record = self.objects.get(obj.record or "") if isinstance(obj, Commit) else None
+        named = _ids_of(record.data) if isinstance(record, Record) else ()
+        return [*(known for known in named if known in self.objects), *links(self.objects, one)]
+
+    def _note(self, one: str) -> None:
+        if one in self.ids:
+            new = self.ids[one] or GONE
+            self._known |= {one: new, one[:SHORT]: new[:SHORT]}
 
     def _write(self, one: str, old: AnyObject) -> None:
         if isinstance(old, Commit):
