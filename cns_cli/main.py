@@ -41,6 +41,8 @@ VERBS = (
     "branch",
     "tag",
     "rm",
+    "verify",
+    "purge",
     "clone",
     "push",
     "pull",

@@ -181,14 +181,15 @@ def make_folders(folder: Path, names: list[str]) -> None:
     sync_folder(folder)
 
 
-def remove(path: Path) -> bool:
-    """Remove a file, durably; False where there is none."""
+def remove(path: Path, *, durably: bool = True) -> bool:
+    """Remove a file, durably unless the caller syncs the folder itself; False where there is none."""
     with _reported("remove", path):
         try:
             os.unlink(path)
         except FileNotFoundError:
             return False
-    sync_folder(path.parent)
+    if durably:
+        sync_folder(path.parent)
     return True
 
 

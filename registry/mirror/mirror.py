@@ -14,6 +14,7 @@ from pathlib import Path
 
 from registry import locks
 from registry.addresses import shown
+from registry.mirror.forgetting import forget
 from registry.mirror.restore import RestoreReport
 from registry.mirror.restore import restore as restore_from
 from registry.mirror.server import MlflowStore
@@ -73,6 +74,19 @@ class MlflowMirror:
         """
         with self._session(repair=True) as session:
             return session.sync()
+
+    def forget(self, ids: Collection[str]) -> int:
+        """Delete what a server holds of some commits and evaluations; return how many runs were deleted.
+
+        A mirror of this folder's own needs no such thing: it is deleted as a whole and made again.
+
+        Raises:
+            MlflowUnavailable: the server cannot be used, or does not let its files be deleted.
+        """
+        if self.store.is_default or self.store.name is None:
+            return 0
+        with self.store.errors(), locks.hold(self.repository.folder / "mlflow.lock"):
+            return forget(self.store.connect(), self.store.name, ids)
 
     @staticmethod
     def restore(folder: Path, tracking_uri: str | None = None, name: str | None = None) -> RestoreReport:

@@ -140,10 +140,11 @@ def _send(repo: Repository, remote: Remote, tips: list[str], done: Pushed, meter
     if packs and not done.dry_run:
         meter.begin("send", done.size_bytes)
         for index in packs:
-            _send_pack(repo, remote, index, meter)
+            send_pack(repo, remote, index, meter)
 
 
-def _send_pack(repo: Repository, remote: Remote, index: Index, meter: Meter) -> None:
+def send_pack(repo: Repository, remote: Remote, index: Index, meter: Meter) -> None:
+    """Add one pack to a remote, of objects that are here."""
     with tempfile.TemporaryDirectory(prefix="cns-push-") as scratch:
         file = Path(scratch) / "pack"
         with file.open("wb") as written:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from cns.capacity import Capacity, capacity
@@ -235,6 +236,7 @@ class Addition:
             "seed": self.options.seed,
             "device": str(base.device),
             "dtype": str(base.model.pipeline.unet.dtype),
+            "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version(), **library_versions(learned.plugins)},
         }
 

@@ -1,0 +1,63 @@
+"""What a purge takes from a tracking server: files of runs, the runs, their models, and the log of the registry.
+
+Files are deleted at once. A run and a logged model are only marked as deleted by MLflow, and keep their params, tags
+and metrics in its database until its administrator runs `mlflow gc`; a registered model goes with all its versions.
+This module deletes what it is told to; what is left is written anew by a sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from registry.mirror.server import PAGE, search_runs
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+COMMIT_TAG, EVALUATION_TAG = "cns.commit", "cns.evaluation"
+
+
+def forget(client: MlflowClient, name: str, ids: Collection[str]) -> int:
+    """Delete the runs and models of some commits and evaluations, and the log of moves; return how many runs.
+
+    Args:
+        client: Of the server.
+        name: Of the registry there.
+        ids: Of commits and evaluations.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return 0
+    wanted, place = set(ids), str(experiment.experiment_id)
+    runs = [run for run in search_runs(client, place, "") if wanted & _named(run.data.tags)]
+    for run in runs:
+        _delete_files(client, run.info.artifact_uri)
+        client.delete_run(run.info.run_id)
+    for model in _models(client, place):
+        if wanted & _named(model.tags):
+            _delete_files(client, model.artifact_location)
+            client.delete_logged_model(model.model_id)
+    if client.search_registered_models(f"name = '{name}'"):
+        client.delete_registered_model(name)
+    return len(runs)
+
+
+def _named(tags: dict[str, str]) -> set[str]:
+    return {tags[tag] for tag in (COMMIT_TAG, EVALUATION_TAG) if tag in tags}
+
+
+def _models(client: MlflowClient, experiment: str) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = client.search_logged_models([experiment], max_results=PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _delete_files(client: MlflowClient, uri: str) -> None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts()
