@@ -222,7 +222,7 @@ class TestAddresses:
     def test_a_first_push_names_the_lineage(self, server: str, studio: MlflowRemote) -> None:
         with pytest.raises(RemoteUnavailable, match="holds no lineage, and the address names none"):
             MlflowRemote(server).append(move(None, 1))
-        named = MlflowRemote(server, f"{studio.name}-first")
+        named = MlflowRemote(server, lambda: f"{studio.name}-first")
         named.append(move(None, 1))
         assert named.shown == f"{server}#{studio.name}-first"
 
