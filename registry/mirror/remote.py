@@ -23,14 +23,13 @@ from registry.mirror.busy import persistently, unless_there
 from registry.mirror.moves import move_of, tags_of
 from registry.mirror.proxy import Counting
 from registry.mirror.runs import alias_of
-from registry.mirror.server import NAME, PAGE, client_at, hint_of, in_workspace, reason_of, search_runs
+from registry.mirror.server import NAME, PAGE, REMOTE_TAG, client_at, hint_of, in_workspace, reason_of, search_runs
 from registry.sharing.pack import LARGEST_INDEX
 from registry.sharing.remote import Move, Moved, Remote, fold
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-REMOTE_TAG = "cns.remote"  # of the registered model: its value is the format
 FORMAT = "1"
 LINEAGE_TAG = "cns.lineage"  # of the first run, which proves that files come back; moves are versions of it
 PACK_TAG = "cns.pack"

@@ -15,7 +15,8 @@ from registry.errors import BadValue, MlflowUnavailable, RemoteUnavailable
 from registry.mirror import proxy
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.moves import move_of, tags_of
-from registry.mirror.remote import PACK_TAG, REMOTE_TAG, MlflowRemote
+from registry.mirror.remote import PACK_TAG, MlflowRemote
+from registry.mirror.server import REMOTE_TAG
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing.remote import Move, fold
@@ -231,6 +232,15 @@ class TestAddresses:
         for use in (studio.moves, studio.packs, lambda: studio.append(move(None, 1))):
             with pytest.raises(RemoteUnavailable, match="is no lineage that this version reads"):
                 use()
+
+    def test_no_registry_is_recorded_under_the_name_of_a_lineage(
+        self, studio: MlflowRemote, repository: Repository
+    ) -> None:
+        """Its aliases would go, and its versions are a log."""
+        studio.append(move(None, 1))
+        repository.set_config("mlflow.name", studio.name)
+        with pytest.raises(MlflowUnavailable, match="is a shared lineage"):
+            MlflowMirror(repository, studio.uri).sync()
 
     def test_a_deleted_experiment_is_said(self, studio: MlflowRemote) -> None:
         studio.append(move(None, 1))
