@@ -49,12 +49,9 @@ def test_a_server_that_is_away(lineage: Any, cns: Any, monkeypatch: pytest.Monke
 PASSWORD = "s3cretpw"
 
 
-@pytest.mark.parametrize(
-    "uri", [f"http://ann:{PASSWORD}@127.0.0.1:9", f"postgresql://ann:{PASSWORD}@127.0.0.1:9/mlflow"]
-)
-def test_no_password_is_shown_or_kept(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+def test_no_password_is_shown_or_kept(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords usually stand in the variable: the shell has it, and nothing else gets it."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{PASSWORD}@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     lineage.add("rex")
     for words in (["mlflow", "sync"], ["mlflow", "restore"], ["rm", "rex", "--json"]):
@@ -83,7 +80,8 @@ def test_the_workspace_is_named(lineage: Any, cns: Any, monkeypatch: pytest.Monk
 def test_a_database_whose_driver_is_missing(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLAlchemy 2.1 takes psycopg 3 for `postgresql://`."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://127.0.0.1:9/mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://ann:{PASSWORD}@127.0.0.1:9/mlflow")
     result = cns("mlflow", "sync")
     assert result.exit_code == 8
+    assert "MLflow at postgresql://127.0.0.1:9/mlflow is not usable" in result.stderr
     assert "pip install 'psycopg[binary]'; then: cns mlflow sync" in result.stderr

@@ -29,7 +29,7 @@ from registry.sharing import cloning, incoming, outgoing
 from registry.sharing.incoming import tracking
 from registry.sharing.inventory import to_send
 from registry.sharing.outgoing import PushRefused
-from registry.sharing.remote import Meter
+from registry.sharing.remote import Meter, Remote
 from tests.registry.making import AUTHOR, add, new_repository
 from tests.torture.brokenmlflow_outside import ROOT, server_in
 from tests.torture.scratch import scratch_folder
@@ -40,7 +40,7 @@ PUSHES = {"quick": 8, "full": 50}
 KILLED_AT = {"quick": (0.6,), "full": (0.01, 0.3, 0.6, 0.99)}  # of the bytes of a push
 BLOB_BYTES = 12 * 2**20  # so that a push of eight of them has several packs
 MAIN = HEADS + "main"
-PUSHER = "import sys; from tests.torture.sharedlineage import push_each; push_each(*sys.argv[1:])"
+PUSHER = "import sys; from tests.torture.sharedlineage import pusher; pusher(*sys.argv[1:])"
 POSTGRES = Path("/usr/lib/postgresql")
 
 
@@ -100,10 +100,9 @@ def raced(pushes: int, folder: Path, *, on_postgres: bool = False) -> str:
     return f"{sum(int(refused) for _, refused in acknowledged)} were refused first; none lost"
 
 
-def push_each(root: str, address: str, name: str, count: str) -> None:
-    """Add concepts and push each; print the commit and how often it was refused first."""
-    repository, remote = Repository(Path(root)), MlflowRemote(address)
-    for number in range(int(count)):
+def push_each(repository: Repository, remote: Remote, name: str, count: int) -> Iterator[tuple[str, int]]:
+    """Add concepts to main and push each; yield the commit, once it is pushed, and how often it was refused first."""
+    for number in range(count):
         refused, is_pushed = 0, False
         while not is_pushed:
             made = add(repository, f"{name}-{number}").id
@@ -116,6 +115,12 @@ def push_each(root: str, address: str, name: str, count: str) -> None:
                 theirs = repository.refs.get(tracking("origin", "main"))
                 assert theirs is not None
                 repository.move(theirs, message="pull", author=AUTHOR, time=0, old=made)
+        yield made, refused
+
+
+def pusher(root: str, address: str, name: str, count: str) -> None:
+    """Do it in a process of its own, and print what is yielded."""
+    for made, refused in push_each(Repository(Path(root)), MlflowRemote(address), name, int(count)):
         print(made, refused, flush=True)
 
 
