@@ -9,7 +9,7 @@ from cns_cli.porcelain.fetch import ByteMeter, RefUpdate, moment_of
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
-from registry.errors import UnknownRevision
+from registry.errors import SHORT, UnknownRevision
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing import outgoing, remotes
@@ -75,7 +75,7 @@ def push(
         asked[HEADS + name] = _tip(repo, name)
     if tags:
         asked |= {f"refs/tags/{name}": commit for name, commit in repo.tags().items()}
-    opened = open_remote(named.address)
+    opened = open_remote(named.address, lambda: _first_name(repo))
     how = {"author": request.author, "time": moment_of(request), "force": force, "dry_run": dry_run}
     done = outgoing.push(repo, opened, named.name, asked, meter=ByteMeter(progress), **how)
     moved = tuple(RefUpdate(ref, old, new) for ref, (old, new) in sorted(done.moved.items()))
@@ -87,6 +87,12 @@ def _current(repo: Repository, remote: str) -> str:
     if branch is None:
         raise UnknownRevision("HEAD", "it is on no branch: expected the name of one", f"cns push {remote} BRANCH")
     return branch
+
+
+def _first_name(repo: Repository) -> str:
+    """Return what a lineage is called on a server where nobody has named it: by its first commit."""
+    first = [one for one, commit in repo.index.log([repo.head().commit]) if not commit.parents][-1]
+    return f"cns-{first[:SHORT]}"
 
 
 def _tip(repo: Repository, name: str) -> str:

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from registry import config
+from registry.errors import MlflowUnavailable
 from registry.mirror.busy import unless_there
-from registry.mirror.server import NAME_KEY, SOURCE_KEY, SOURCE_TAG
+from registry.mirror.server import NAME_KEY, REMOTE_TAG, SOURCE_KEY, SOURCE_TAG
 from registry.repository import Repository
 
 if TYPE_CHECKING:
@@ -41,9 +42,16 @@ def experiment(client: MlflowClient, name: str, place: str | None) -> Experiment
 
 
 def model(client: MlflowClient, name: str, repository: Repository) -> RegisteredModel:
-    """Return the registered model of that name, made where there is none; it is told where the base model lies."""
+    """Return the registered model of that name, made where there is none; it is told where the base model lies.
+
+    Raises:
+        MlflowUnavailable: a lineage is shared under that name, whose log of moves is not ours.
+    """
     unless_there(client.create_registered_model, name, tags={"cns.registry": name})
     found = client.get_registered_model(name)
+    if REMOTE_TAG in found.tags:
+        reason = f"its model '{name}' is a shared lineage; expected another name for this registry's record"
+        raise MlflowUnavailable(reason, client.tracking_uri, f"cns config {NAME_KEY} OTHER; then: cns mlflow sync")
     source = config.lookup(repository.config, SOURCE_KEY)
     if isinstance(source, str) and found.tags.get(SOURCE_TAG) != source:
         client.set_registered_model_tag(name, SOURCE_TAG, source)

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,18 +23,17 @@ from registry.mirror.busy import persistently, unless_there
 from registry.mirror.moves import move_of, tags_of
 from registry.mirror.proxy import Counting
 from registry.mirror.runs import alias_of
-from registry.mirror.server import NAME, PAGE, client_at, hint_of, in_workspace, reason_of, search_runs
+from registry.mirror.server import NAME, PAGE, REMOTE_TAG, client_at, hint_of, in_workspace, reason_of, search_runs
+from registry.sharing.pack import LARGEST_INDEX
 from registry.sharing.remote import Move, Moved, Remote, fold
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-REMOTE_TAG = "cns.remote"  # of the registered model: its value is the format
 FORMAT = "1"
 LINEAGE_TAG = "cns.lineage"  # of the first run, which proves that files come back; moves are versions of it
 PACK_TAG = "cns.pack"
 PACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # the proxy takes '#' and '?' for the end of a name
-LARGEST_INDEX = 2**28
 PIECE = 2**20
 ABOUT = """\
 This experiment is a lineage that cns shares: runs that have the tag cns.pack hold its objects, and the versions of the
@@ -48,18 +47,19 @@ class MlflowRemote(Remote):
     Args:
         address: The tracking URI with the model's name as its fragment, `https://host/prefix#studio`; also
             `mlflow+https://…`. Without a name, the only lineage of the server.
-        name: What a first push calls the lineage, where the address does not say and the server has none.
+        name: Returns what a first push calls the lineage, where the address does not say and the server has none.
 
     Attributes:
         name: Of the registered model and of the experiment; empty until it is known.
     """
 
-    def __init__(self, address: str, name: str = "") -> None:
+    def __init__(self, address: str, name: Callable[[], str] = str) -> None:
         uri, _, named = address.removeprefix("mlflow+").partition("#")
         self.uri = uri.rstrip("/")
-        self._first_name = named or name
+        self._first_name = name
         self._experiment = ""  # until the lineage was found
         self._lineage = ""  # its first run
+        self._runs: dict[str, Any] = {}  # {pack: its finished run}, as they were listed last
         self._call_it(named)
         if not re.match(r"https?://[^/]", uri):
             raise RemoteUnavailable(shown(address), "expected the address of a tracking server: https://HOST#NAME")
@@ -90,8 +90,9 @@ class MlflowRemote(Remote):
             if not self._find():
                 return []
             where = f"attributes.status = 'FINISHED' and tags.`{PACK_TAG}` != ''"
-            names = {run.data.tags[PACK_TAG] for run in search_runs(self._client, self._experiment, where)}
-            return sorted(name for name in names if PACK_NAME.fullmatch(name))
+            found = {run.data.tags[PACK_TAG]: run for run in search_runs(self._client, self._experiment, where)}
+            self._runs = {name: run for name, run in found.items() if PACK_NAME.fullmatch(name)}
+            return sorted(self._runs)
 
     def index_of(self, pack: str) -> bytes:
         """See Remote."""
@@ -130,6 +131,7 @@ class MlflowRemote(Remote):
                 for file in self._client.list_artifacts(run.info.run_id):
                     self._ask("DELETE", run, file.path)
                 self._client.delete_run(run.info.run_id)
+            self._runs.pop(pack, None)
 
     @functools.cached_property
     def _client(self) -> MlflowClient:
@@ -190,7 +192,7 @@ class MlflowRemote(Remote):
         """Make the lineage where there is none: the model comes last, once a file has come back from the server."""
         if self._find():
             return
-        name = self._first_name
+        name = self.name or self._first_name()
         if not NAME.fullmatch(name):
             raise RemoteUnavailable(self.shown, "it holds no lineage, and the address names none; expected …#NAME")
         self._call_it(name)
@@ -253,10 +255,9 @@ class MlflowRemote(Remote):
             is_set = version
 
     def _pieces(self, pack: str, end: str) -> Iterator[bytes]:
-        runs = [run for run in self._runs_of(pack) if run.info.status == "FINISHED"] if self._find() else []
-        if not runs:
-            raise RemoteUnavailable(self.shown, f"pack {pack} is not there any more")
-        with self._ask("GET", runs[0], f"{pack}.{end}") as answer:
+        if pack not in self._runs and pack not in self.packs():
+            raise RemoteUnavailable(self.shown, f"pack {pack} is not there")
+        with self._ask("GET", self._runs[pack], f"{pack}.{end}") as answer:
             yield from answer.iter_content(PIECE)
 
     def _ask(self, method: str, run: Any, name: str, content: BinaryIO | Counting | None = None) -> Any:

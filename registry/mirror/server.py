@@ -38,6 +38,7 @@ URI_KEY = "mlflow.tracking_uri"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # it is also a folder below mlartifacts
 SOURCE_KEY = "base.source"
 SOURCE_TAG = "cns.base_source"  # where the base lay: no part of any object, and all that a clone must be told
+REMOTE_TAG = "cns.remote"  # of a registered model that is a shared lineage: its value is the format
 # Whether it is MLflow's: an empty file, and another program's, are sound databases, too.
 HAS_TABLES = """
 SELECT 1 FROM sqlite_master
@@ -216,9 +217,8 @@ def in_workspace(place: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what went wrong in MLflow, in one line; it may hold addresses, see `registry.addresses`."""
-    reason = (str(error).strip().splitlines() or [""])[0][:300]
-    return f"{type(error).__name__}: {reason}"
+    """Return what went wrong in MLflow, in one line without passwords: they go before it is cut."""
+    return f"{type(error).__name__}: {(shown(str(error)).strip().splitlines() or [''])[0][:300]}"
 
 
 def hint_of(error: Exception) -> str:

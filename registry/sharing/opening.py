@@ -7,6 +7,7 @@ that none gets into a settings file, a log or an error.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -19,8 +20,12 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
-def open_remote(address: str) -> Remote:
+def open_remote(address: str, name: Callable[[], str] = str) -> Remote:
     """Return the remote at an address: a URL, or the path of a folder or of a bundle.
+
+    Args:
+        address: Where it is.
+        name: Returns what a first push calls the lineage on a tracking server, where the address does not say.
 
     Raises:
         RemoteUnavailable: it holds credentials, nothing here knows its scheme, or what that needs is not installed.
@@ -39,7 +44,7 @@ def open_remote(address: str) -> Remote:
     if _is_mlflow(address):
         from registry.mirror.remote import MlflowRemote
 
-        return MlflowRemote(address)
+        return MlflowRemote(address, name)
     from registry.sharing.fsspec_remote import FsspecRemote
 
     return FsspecRemote(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,44 @@ def test_a_server_that_is_away(lineage: Any, cns: Any, monkeypatch: pytest.Monke
     assert result.exit_code == 8
     assert result.stdout == ""
     assert "127.0.0.1:9" in result.stderr
+
+
+PASSWORD = "s3cretpw"
+
+
+def test_no_password_is_shown_or_kept(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords usually stand in the variable: the shell has it, and nothing else gets it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{PASSWORD}@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    lineage.add("rex")
+    for words in (["mlflow", "sync"], ["mlflow", "restore"], ["rm", "rex", "--json"]):
+        result = cns(*words)
+        assert "127.0.0.1:9" in result.stderr + result.stdout
+        assert PASSWORD not in result.stderr + result.stdout
+    kept = [file for file in lineage.repo.folder.rglob("*") if file.is_file()]
+    assert [file for file in kept if PASSWORD.encode() in file.read_bytes()] == []
+
+
+def test_an_address_with_a_password_is_no_setting(lineage: Any, cns: Any) -> None:
+    result = cns("config", "mlflow.tracking_uri", f"http://ann:{PASSWORD}@host:5000")
+    assert result.exit_code == 4
+    assert "MLFLOW_TRACKING_URI may hold more" in result.stderr
+    assert PASSWORD not in result.stderr + (lineage.repo.folder / "config.toml").read_text()
+
+
+def test_the_workspace_is_named(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable everything would be recorded again, in the workspace `default`."""
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "red")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert "http://127.0.0.1:9 (workspace red) is not usable" in cns("mlflow", "sync").stderr
+
+
+def test_a_database_whose_driver_is_missing(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy 2.1 takes psycopg 3 for `postgresql://`."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://ann:{PASSWORD}@127.0.0.1:9/mlflow")
+    result = cns("mlflow", "sync")
+    assert result.exit_code == 8
+    assert "MLflow at postgresql://127.0.0.1:9/mlflow is not usable" in result.stderr
+    assert "pip install 'psycopg[binary]'; then: cns mlflow sync" in result.stderr

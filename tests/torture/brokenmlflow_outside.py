@@ -130,14 +130,21 @@ def _server_killed(mirrored: Mirrored, after_s: float) -> str:
 
 
 @contextlib.contextmanager
-def server_in(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a real `mlflow server` with its files in a folder; yield its address and its process."""
+def server_in(folder: Path, port: int = 0, store: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a real `mlflow server` with its files in a folder; yield its address and its process.
+
+    Args:
+        folder: Where its artifacts go.
+        port: 0 finds a free one.
+        store: URI of its database; "": a file of SQLite in the folder.
+    """
     if port == 0:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/team.db", "--artifacts-destination", str(folder / "files")]
+    store = store or f"sqlite:///{folder}/team.db"
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(folder / "files")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     # A session of its own, so that its workers go with it; those of its job queue would take seconds to start.
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

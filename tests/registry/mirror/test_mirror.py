@@ -248,6 +248,15 @@ class TestSync:
         dogs.move_ref(HEADS + "main", gone, first, author=AUTHOR, time=0, message="reset")
         assert set(MlflowMirror(dogs).sync().commits) == {first, gone}
 
+    def test_a_model_that_was_deleted_in_mlflow_is_written_anew(self, dogs: Repository) -> None:
+        """Its versions count from 1 again, and what was read of the old ones must not be believed."""
+        MlflowMirror(dogs).record(add(dogs, "rex").id)
+        client_of(dogs).delete_registered_model(name_of(dogs))
+        tip = add(dogs, "tom").id
+        report = MlflowMirror(dogs).record(tip)
+        assert {"HEAD", HEADS + "main"} <= set(report.refs)
+        assert client_of(dogs).get_model_version_by_alias(name_of(dogs), "branch-main").tags["cns.commit"] == tip
+
     def test_move_that_another_client_lost_does_not_count(self, lineage: Repository) -> None:
         client, name = client_of(lineage), name_of(lineage)
         run = client.get_model_version_by_alias(name, "HEAD").run_id
@@ -341,6 +350,18 @@ class TestRestore:
         report = MlflowMirror.restore(lineage.root)
         assert len(report.damaged) == 1
         assert "mask.safetensors" in report.damaged[0]
+
+    def test_where_an_object_is_missing_no_ref_moves(self, lineage: Repository) -> None:
+        """Not even those that are whole: HEAD must not end at nothing, and half a registry looks like a whole one."""
+        run = client_of(lineage).get_model_version_by_alias(name_of(lineage), "branch-Dev_2fx").run_id
+        (lineage.folder / "mlartifacts" / name_of(lineage) / run / "artifacts" / "mask.safetensors").unlink()
+        shutil.rmtree(lineage.folder / "objects")
+        shutil.rmtree(lineage.folder / "refs")
+        before = (lineage.folder / "HEAD").read_bytes()
+        with pytest.raises(MlflowUnavailable, match=r"mask\.safetensors is missing in MLflow; no ref was moved"):
+            MlflowMirror.restore(lineage.root)
+        assert [file for file in (lineage.folder / "refs").rglob("*") if file.is_file()] == []
+        assert (lineage.folder / "HEAD").read_bytes() == before
 
     def test_moved_folder_restores_and_mirrors_anew(self, lineage: Repository) -> None:
         elsewhere = lineage.root.with_name("cats")

@@ -1,0 +1,45 @@
+"""Addresses as they may be shown, and the errors that hold them."""
+
+from __future__ import annotations
+
+import pytest
+
+from registry.addresses import has_secret, shown
+from registry.errors import MlflowUnavailable, RemoteUnavailable
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://ann:s3cret@host:5000/prefix#studio", "http://host:5000/prefix#studio"),
+        ("https://s3cret@host/x", "https://host/x"),
+        ("https://host/x?token=s3cret#studio", "https://host/x#studio"),
+        ("postgresql://ann:s3cret@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+        ("postgresql+psycopg://ann:s3/cr?t@s3cret#@db/mlflow?sslkey=s3cret", "postgresql+psycopg://db/mlflow"),
+        ("mlflow+http://ann:s3cret@host", "mlflow+http://host"),
+        ("failed: http://ann:s3cret@a/x?k=s3cret and 'http://b/y?k=s3cret'", "failed: http://a/x and 'http://b/y'"),
+        ("exceeded with url: /api?key=s3cret (Caused by x)", "exceeded with url: /api (Caused by x)"),
+    ],
+)  # fmt: skip
+def test_what_opens_a_server_is_left_out(address: str, expected: str) -> None:
+    assert shown(address) == expected
+    assert has_secret(address)
+    for error in (RemoteUnavailable(address, address, address), MlflowUnavailable(address, address, address)):
+        assert SECRET not in f"{error} {vars(error)}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://host:5000/prefix#studio",
+        "sqlite:////home/ann@work/x:y@z/.cns/mlflow.db",
+        "s3://bucket/a/b",
+        "models:/studio@champion",
+        "what? nothing is wrong with a@b or c:d@e",
+    ],
+)
+def test_what_names_a_place_alone_stays(address: str) -> None:
+    assert shown(address) == address
+    assert not has_secret(address)
