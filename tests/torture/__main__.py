@@ -34,6 +34,7 @@ MODULES = {
     "R12": "images",
     "R13": "unicode",
     "R14": "audit",
+    "R16": "graphs",
 }
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "torture.json"
 
