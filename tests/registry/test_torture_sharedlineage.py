@@ -1,4 +1,4 @@
-"""R16, quick: the server of a shared lineage is killed in a push. Races are in the tests of the MLflow remote."""
+"""R17, quick: the server of a shared lineage is killed in a push. Races are in the tests of the MLflow remote."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ MODULES = {
     "R12": "images",
     "R13": "unicode",
     "R14": "audit",
-    "R16": "sharedlineage",
+    "R16": "graphs",
+    "R17": "sharedlineage",
 }
 FURTHER = {"R1": "sharing", "R3": "sharing"}  # have `trials`, of what goes from one registry to another
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "torture.json"

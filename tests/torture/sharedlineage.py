@@ -1,4 +1,4 @@
-"""R16: a lineage on a real `mlflow server` that several push to at once, and whose server is killed in a push.
+"""R17: a lineage on a real `mlflow server` that several push to at once, and whose server is killed in a push.
 
 Each of two processes adds concepts to main and pushes each one; who is refused fetches, goes on from there and pushes
 again. What was acknowledged must be in the history that a clone then gets. MLflow's database is SQLite and, where it is
@@ -51,7 +51,7 @@ def run(size: Size) -> list[Trial]:
         *(_tried(f"server killed at {at:.0%} of a push", 1, functools.partial(killed, at)) for at in KILLED_AT[size]),
     ]
     if reason := missing_postgres():
-        return [*trials, Trial("R16", "the same on Postgres", 0, 0, 0, f"not tried: {reason}", 0.0)]
+        return [*trials, Trial("R17", "the same on Postgres", 0, 0, 0, f"not tried: {reason}", 0.0)]
     race = functools.partial(raced, PUSHES[size], on_postgres=True)
     return [*trials, _tried(f"2 x {PUSHES[size]} pushes at once, Postgres", 2 * PUSHES[size], race)]
 
@@ -64,7 +64,7 @@ def _tried(what: str, count: int, trial: Callable[[Path], str]) -> Trial:
             note = trial(folder)
         except (Broken, RemoteUnavailable) as error:
             lost, note = 1, str(error)
-    return Trial("R16", what, count, lost, 0, note, time.monotonic() - began)
+    return Trial("R17", what, count, lost, 0, note, time.monotonic() - began)
 
 
 def raced(pushes: int, folder: Path, *, on_postgres: bool = False) -> str:

@@ -13,7 +13,7 @@ class Trial:
     """The outcome of one kind of harm.
 
     Attributes:
-        goal: "R1" to "R16".
+        goal: "R1" to "R17".
         what: What was done to the registry.
         tried: How many times.
         lost: How often something that had been acknowledged was gone, or the next command did not work.
