@@ -34,6 +34,8 @@ VERBS = (
     "bisect",
     "log",
     "show",
+    "diff",
+    "blame",
     "status",
     "checkout",
     "switch",
