@@ -71,6 +71,12 @@ def held_share(deltas: Sequence[Delta], size: int) -> float:
     return sum(int(_union(name, deltas, rows * columns).sum()) for name, (rows, columns) in shapes.items()) / size
 
 
+def shared_weights(mine: Delta, others: Sequence[Delta]) -> int:
+    """How many neurons of a concept at least one of the others has, too."""
+    unions = {name: _union(name, others, sparse.shape[0] * sparse.shape[1]) for name, sparse in mine.items()}
+    return sum(int(unions[name][sparse.positions].sum()) for name, sparse in mine.items())
+
+
 def _union(name: str, deltas: Sequence[Delta], size: int) -> Mask:
     marked = np.zeros(size, np.bool_)
     for delta in deltas:

@@ -44,6 +44,11 @@ class Graph:
             rows += self._close(at)
         return rows
 
+    @property
+    def width(self) -> int:
+        """Columns of the rows that are drawn next."""
+        return max(2 * len(self._lanes) - 1, 0)
+
     def rest(self) -> str:
         """Draw a row between two commits, for text that takes more rows than the drawing."""
         self._ended = -1

@@ -35,6 +35,8 @@ VERBS = (
     "bisect",
     "log",
     "show",
+    "diff",
+    "blame",
     "status",
     "checkout",
     "switch",

@@ -26,19 +26,20 @@ PAPER, CARD, INK, FAINT = "#faf9f7", "#ffffff", "#26241f", "#8a857b"
 MAX_LABEL = 120
 
 
-def contact_sheet(rows: Sequence[Row], *, title: str = "", tile: int = TILE) -> Image.Image:
+def contact_sheet(rows: Sequence[Row], *, title: str = "", heads: Sequence[str] = (), tile: int = TILE) -> Image.Image:
     """Lay out labelled rows of pictures on one sheet.
 
     Args:
         rows: (label, pictures) from top to bottom; rows may differ in length.
         title: A line above the first row.
+        heads: Headings, each above as many columns as the others.
         tile: Side of each picture on the sheet, pixels.
 
     Returns:
         The sheet, RGB.
     """
     longest = max((len(pictures) for _, pictures in rows), default=0)
-    head = TITLE_HEIGHT if title else 0
+    head = TITLE_HEIGHT * bool(title) + LABEL_HEIGHT * bool(heads)
     height = 2 * MARGIN + head + len(rows) * (LABEL_HEIGHT + tile + ROW_GAP) - (ROW_GAP if rows else 0)
     texts = [(title, font(22))] * bool(title) + [(label, font(15)) for label, _ in rows]
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -49,6 +50,9 @@ def contact_sheet(rows: Sequence[Row], *, title: str = "", tile: int = TILE) -> 
     if title:
         draw.text((MARGIN, MARGIN - 6), _printable(title), font=font(22), fill=INK)
     top = MARGIN + head
+    for place, text in enumerate(heads):
+        left = MARGIN + place * (longest // len(heads)) * (tile + GAP)
+        draw.text((left, top - LABEL_HEIGHT), _printable(text), font=font(15), fill=FAINT)
     for label, pictures in rows:
         draw.text((MARGIN, top), _printable(label), font=font(15), fill=INK if pictures else FAINT)
         for i, picture in enumerate(pictures):

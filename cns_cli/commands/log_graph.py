@@ -34,7 +34,7 @@ def beside_graph(
         rows = graph.draw(commit.id, parents)
         while "*" not in rows[0]:
             yield rows.pop(0)
-        wide = max(map(len, rows))
+        wide = max(graph.width, *map(len, rows))
         fitted = [part for line in text for part in _fitted(line, columns and max(columns - wide - 1, NARROWEST))]
         for row, line in itertools.zip_longest(rows, fitted, fillvalue=""):
             drawn = row or graph.rest()

@@ -76,10 +76,11 @@ def concept_lines(concepts: Sequence[ConceptView]) -> Iterator[Line]:
     outside = [concept for concept in concepts if concept.outside_context]
     if outside:
         yield ""
-        yield from (_context_line(concept) for concept in outside)
+        yield from (context_line(concept) for concept in outside)
 
 
-def _context_line(concept: ConceptView) -> Line:
+def context_line(concept: ConceptView) -> Line:
+    """Say why a concept runs outside its training context."""
     reasons = []
     if concept.missing:
         reasons.append(f"trained with {', '.join(concept.missing)}, not here now")

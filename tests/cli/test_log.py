@@ -112,6 +112,7 @@ def test_a_graph_draws_every_commit_with_its_parents(form: list[str], lineage: A
     history = crossed(lineage)
     lines = cns("log", "--graph", *form).stdout.splitlines()
     rows = [re.match(r"[*|/\\_ ]*", line)[0].rstrip() for line in lines]  # type: ignore[index]
+    assert not [line for line in lines if re.match(r"[ *|/\\_]*[*|/\\_][^ *|/\\_]", line)], "text touches a line"
     named = [re.search(r"\*[|\\/ ]* (?:commit )?([0-9a-f]{10})", line) for line in lines]
     order = [next(one for one in history if one.startswith(found[1])) for found in named if found]
     assert read(rows, order) == {one: set(parents) for one, parents in history.items()}

@@ -96,6 +96,12 @@ TYPED: tuple[tuple[str, ...], ...] = (
     ("log", "T"),
     ("log", "--T"),
     ("log", "-n", "T"),
+    ("log", "--graph", "T..T"),
+    ("diff", "T"),
+    ("diff", "T...T"),
+    ("diff", "HEAD", "T", "--images", "-o", "T.png"),
+    ("blame", "T"),
+    ("blame", "odd", "T"),
     ("show", "T"),
     ("show", "--preview", "T/x"),
     ("status", "T"),
@@ -138,6 +144,12 @@ READING: tuple[tuple[str, ...], ...] = (
     ("log",),
     ("log", "--json"),
     ("log", "--oneline"),
+    ("log", "--graph"),
+    ("log", "--graph", "--oneline"),
+    ("diff", "HEAD~1"),
+    ("diff", "HEAD~1", "--json"),
+    ("blame", "odd"),
+    ("blame", "odd", "--json"),
     ("show",),
     ("show", "--json"),
     ("show", "odd"),
@@ -337,7 +349,7 @@ def in_processes() -> tuple[int, list[str]]:
 def _process(
     words: Sequence[str | bytes], folder: Path, variables: dict[str, str], terminal: bool
 ) -> tuple[int, str, str]:
-    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT), **variables}
+    environment = {**os.environ, "TERM": "xterm", "CNS_PAGER": "", "PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "cns_cli", *words]
     if not terminal:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)

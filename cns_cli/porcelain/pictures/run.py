@@ -99,7 +99,7 @@ class GenerateRun:
         with explained("no sheet was written", "run the command again"):
             for stop in stops:
                 if stop.commit.tree not in shown:
-                    shown[stop.commit.tree] = _small_copies(self._images(stop), tile)
+                    shown[stop.commit.tree] = small_copies(self._images(stop), tile)
         if self.plan.is_range:
             rows = _range_rows(stops, shown, self.used)
         else:
@@ -168,8 +168,8 @@ class GenerateRun:
         )  # fmt: skip
 
 
-def _small_copies(batches: Iterable[Pixels], side: int) -> list[Image.Image]:
-    """Images no larger than a sheet shows them, so that a thousand of 512x512 pixels are 200 MB and not 800."""
+def small_copies(batches: Iterable[Pixels], side: int) -> list[Image.Image]:
+    """Return images no larger than a sheet shows them, so that a thousand of 512x512 pixels are 200 MB and not 800."""
     copies = []
     for image in (Image.fromarray(one) for batch in batches for one in batch):
         if max(image.size) > side:

@@ -119,7 +119,7 @@ def show_neurons(start: Path, rev: str) -> NeuronsResult:
         neurons=neurons,
         share_kv=neurons / max(1, kv_weights(base)),
         share_denoiser=neurons / max(1, base.denoiser_parameters),
-        matrices=tuple(_matrix(matrix, mine[matrix]) for matrix in sorted(mine, key=_place)),
+        matrices=tuple(_matrix(matrix, mine[matrix]) for matrix in sorted(mine, key=place_of)),
         overlaps=tuple(sorted(overlaps, key=lambda one: -one.share)),
     )
 
@@ -152,7 +152,7 @@ def _shared(name: str, mine: codec.Delta, other: codec.Delta) -> SharedNeurons:
 
 def _matrix(matrix: str, sparse: codec.SparseDelta) -> MatrixNeurons:
     rows, columns = sparse.shape
-    layer, kind = _names(matrix)
+    layer, kind = layer_and_kind(matrix)
     counts = np.bincount(sparse.positions % columns * BINS // columns, minlength=BINS)
     sizes = np.bincount(np.arange(columns) * BINS // columns, minlength=BINS) * rows
     bins = tuple(float(count / size) if size else 0.0 for count, size in zip(counts, sizes, strict=True))
@@ -161,8 +161,8 @@ def _matrix(matrix: str, sparse: codec.SparseDelta) -> MatrixNeurons:
     )  # fmt: skip
 
 
-def _names(matrix: str) -> tuple[str, str]:
-    """Short name of the layer, and K or V: `("up 2.0", "K")`."""
+def layer_and_kind(matrix: str) -> tuple[str, str]:
+    """Return a short name of a matrix's layer, and K or V: `("up 2.0", "K")`."""
     found = _LAYER.match(matrix)
     if found is None:
         return matrix[:12], "V" if "to_v" in matrix else "K"
@@ -171,7 +171,7 @@ def _names(matrix: str) -> tuple[str, str]:
     return f"{side} {place}" + (f".{inner}" if inner != "0" else ""), kind.upper()
 
 
-def _place(matrix: str) -> tuple[int, tuple[int, ...], str]:
-    """Where a picture meets a matrix: down, middle, up; numbers as numbers."""
+def place_of(matrix: str) -> tuple[int, tuple[int, ...], str]:
+    """Return where a picture meets a matrix, as a key to sort by: down, middle, up; numbers as numbers."""
     side = matrix.partition("_")[0]
     return _ORDER.get(side, 3), tuple(map(int, re.findall(r"\d+", matrix))), matrix
