@@ -71,8 +71,8 @@ def run(quick: bool) -> Report:
         rows += composing(Path(name), 16 if quick else 1, 1 if quick else 3, figures)
     note = (
         "Shortest of a few runs that take turns, on a machine that other work shared: ratios say more than times. "
-        "Whole processes, ours with Python's start; the index and the file cache are warm. *Alone*: the function within "
-        "our process, beside git's process. A clone checks and syncs each object to the disk, which curl does not; from "
+        "Whole processes, ours with Python's start; the index and the file cache are warm. *Alone*: the function in "
+        "our process, beside git's process. A clone checks and syncs each object to disk, which curl does not; from "
         f"the server, its time holds MLflow's client. Concepts change {DENSITY:.1%} of K/V each, and both ways of "
         "composing read the base from a file."
     )
