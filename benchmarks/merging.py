@@ -4,7 +4,7 @@ Merging CNS adds integers: the two branches taught different names, so `registry
 the model is the base plus their six deltas. Beside it, in the same run, what users do with two sets of adapters: all
 six active by `set_adapters`, all six fused into the weights, and one adapter made of the six. Settings, lengths of
 trainings and the peers' rates are those of the paper's tables (`experiment_setup.py`, `tuning.py`). Cells are kept one
-by one in docs/benchmarks/merge_cells.json; about ten minutes a seed on one free core.
+by one in docs/benchmarks/merge_cells.json; about twenty minutes a seed on one free core.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from cns.compose import Weights
 from cns.drift import kv_drift, prompt_moments
 from cns.families import EMOJI_64
 from cns.templates import fill_templates
+from cns_cli.figures import plural
 from cns_cli.sheets import contact_sheet
 
 BRANCH = 3  # concepts
-SEEDS = 3
+SEEDS = 1
 SCORES = {"identity": "identity", "clip_i": "clip"}
 """Score -> encoder."""
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "merge.png"
@@ -189,7 +190,7 @@ def report(found: Mapping[str, Sequence[Any]]) -> Report:
             rows.append([f"{name}: own adapter alone", *_summary(cells, "alone", "alone")[0][:-1], "0"])
     seeds = len(next(iter(found.values())))
     note = (
-        f"Means over the six concepts and {seeds} seeds of the trainings, two images of each of ten judge "
+        f"Means over the six concepts and {plural(seeds, 'seed')} of the trainings, two images of each of ten judge "
         "prompts, the same seeds before and after. Drops are paired; intervals are Student's at 95 % over the prompts, "
         "and say nothing about other concepts. *Kept*: concepts that the gate calls kept (of "
         f"identity, at most {EMOJI_64.defaults.max_drop:g}, all six judged together), then forgot, then inconclusive. "
