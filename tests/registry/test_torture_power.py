@@ -24,7 +24,7 @@ def test_disk_that_ignores_fsync_is_caught(deaf: tuple[str, ...]) -> None:
     assert violated
 
 
-@pytest.mark.parametrize("operation", ["branch and tag", "scores", "checkout a commit"])
+@pytest.mark.parametrize("operation", ["branch and tag", "scores", "checkout a commit", "merge commit", "undo"])
 def test_what_a_killed_process_left_unsynced_is_not_relied_on(operation: str) -> None:
     tried, violated = killed_and_cut(operation)
     assert violated == []

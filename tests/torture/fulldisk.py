@@ -28,7 +28,10 @@ CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "mkdi
 DISK_FAILED = 4  # the exit code of a failure of the registry, of `operations.py` as of `cns`
 WRITES = ("write", "pwrite64", "fsync", "fdatasync", "rename")
 # They make no call that the others do not make.
-LEFT_OUT = ("three commits and checkouts", "commit, tip moved", "commit, index written")
+LEFT_OUT = (
+    *("three commits and checkouts", "commit, tip moved", "commit, index written"),
+    *("merge commit", "reset", "undo"),
+)
 # Points of each operation in the quick size; the others are left to the full one.
 QUICK = {"commit": 12, "checkout a branch": 6, "init": 6}
 

@@ -29,6 +29,7 @@ from registry.objects import KINDS, Evaluation, Record, decode
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import Refs, check_line
 from registry.repository import Repository
+from registry.revisions import commits_of
 from registry.sharing.bundle import BundleRemote, create, verify
 from registry.sharing.incoming import checked
 from registry.sharing.inventory import to_send
@@ -345,7 +346,7 @@ def parse_log(data: bytes) -> None:
     logs = Reflog(scratch() / "logs")
     _placed("logs/HEAD", data)
     for entry in logs.read("HEAD", DIGEST):
-        _ = (entry.author + entry.message, entry.time + 1)
+        _ = (entry.author + entry.message, entry.time + 1, (entry.came_from or "") + "")
     logs.damaged("HEAD")
     logs.torn("HEAD")
 
@@ -355,6 +356,7 @@ def log_lines() -> list[bytes]:
     if not logs.path("HEAD").exists():
         logs.append("HEAD", ReflogEntry(None, DIGEST, AUTHOR, 1_700_000_000, "init"))
         logs.append("HEAD", ReflogEntry(DIGEST, OTHER, AUTHOR, 1_700_000_060, "add: rex"))
+        logs.append("HEAD", ReflogEntry(OTHER, DIGEST, AUTHOR, 1_700_000_120, "checkout: moving from main to dev"))
     return [logs.path("HEAD").read_bytes()]
 
 
@@ -376,16 +378,16 @@ def log_bombs() -> Iterator[bytes]:
 
 
 def parse_revision(data: bytes) -> None:
-    lineage().resolve(data.decode("utf-8", "surrogateescape"))
+    commits_of(lineage(), data.decode("utf-8", "surrogateescape"))
 
 
 def revisions() -> list[bytes]:
     some = ["HEAD", "main~1", "dev^", "v1", "HEAD@{1}", "concept:rex", "rex", "@", "refs/heads/main", "HEAD~1^0"]
-    return [word.encode() for word in (*some, lineage().head().commit[:9])]
+    return [word.encode() for word in (*some, "v1..main", "dev...", lineage().head().commit[:9])]
 
 
 def revision_bombs() -> Iterator[bytes]:
-    for piece in (b"~", b"^", b"@{0}", b"~1^1", b"^0", b"~999999999", b"/", b"a/"):
+    for piece in (b"~", b"^", b"@{0}", b"~1^1", b"^0", b"~999999999", b"/", b"a/", b"..", b"..."):
         yield b"HEAD" + piece * (500 // len(piece))
         yield b"HEAD" + piece * 100_000
 

@@ -85,6 +85,35 @@ def taken_out_and_put_back(folder: Path) -> Iterator[str]:
         yield seen
 
 
+def merge(folder: Path) -> Iterator[str]:
+    """A commit with two parents, whose tree has concepts of both."""
+    repository = Repository(folder)
+    theirs, old = repository.resolve("dev"), repository.tree_of("dev").concepts["old"]
+    facts: dict[str, Any] = {"author": AUTHOR, "time": LATER, "record": None, "keep_as": "dev", "merged": (theirs,)}
+    seen = repository.head().commit
+    yield repository.commit(
+        kind="merge", message="", change=lambda t: with_concept(t, "old", old), seen=seen, **facts
+    ).id
+
+
+def reset(folder: Path) -> Iterator[str]:
+    """Back, and on to quite another commit."""
+    repository = Repository(folder)
+    for where in ("HEAD~1", "dev"):
+        yield repository.move(repository.resolve(where), message="reset", author=AUTHOR, time=LATER).commit
+
+
+def undo(folder: Path) -> Iterator[str]:
+    """A checkout undone and made again, a reset undone, a deleted branch brought back."""
+    repository = Repository(folder)
+    for _ in range(2):
+        yield str(repository.undo(author=AUTHOR, time=LATER).new)
+    yield repository.move(repository.resolve("HEAD~1"), message="reset", author=AUTHOR, time=LATER).commit
+    yield str(repository.undo(author=AUTHOR, time=LATER).new)
+    yield repository.delete_branch("dev", time=LATER)
+    yield str(repository.undo("dev", author=AUTHOR, time=LATER).old)
+
+
 def commit_on_moved_tip(folder: Path) -> Iterator[str]:
     repository = Repository(folder)
     yield add(repository, "kim", seen=repository.resolve("HEAD~1")).id
@@ -165,6 +194,9 @@ OPERATIONS: dict[str, Callable[[Path], Iterator[str]]] = {
     "commit": commit,
     "three commits and checkouts": three_commits,
     "concept taken out and put back": taken_out_and_put_back,
+    "merge commit": merge,
+    "reset": reset,
+    "undo": undo,
     "commit, tip moved": commit_on_moved_tip,
     "commit, kept below refs/lost": commit_that_is_kept,
     "commit, index written": commit_that_writes_the_index,

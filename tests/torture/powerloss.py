@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from registry import fsio
 from registry.errors import RegistryError
 from registry.health import gc
+from registry.objects import Tree
 from registry.repository import Repository
 from registry.trees import without_concept
 from tests.registry.making import AUTHOR, add, evaluation, new_repository
@@ -85,6 +87,20 @@ class Machine(RuleBasedStateMachine):
     @rule(where=st.sampled_from((*BRANCHES, "HEAD~1", "main~2")))
     def checkout(self, where: str) -> None:
         self.act(lambda: Repository(self.folder).checkout(where, time=self.now()))
+
+    @rule(theirs=st.sampled_from((*BRANCHES, "main~2")))
+    def merge(self, theirs: str) -> None:
+        """A commit with two parents; what both have is theirs."""
+        self.act(lambda: self.merge_with(Repository(self.folder), theirs))
+
+    @rule(where=st.sampled_from((*BRANCHES, "HEAD~1", "HEAD@{2}")))
+    def reset(self, where: str) -> None:
+        repository = Repository(self.folder)
+        self.act(lambda: repository.move(repository.resolve(where), **self.why("reset")))
+
+    @rule(name=st.sampled_from(("HEAD", "HEAD", *BRANCHES)))
+    def undo(self, name: str) -> None:
+        self.act(lambda: Repository(self.folder).undo(name, author=AUTHOR, time=self.now()))
 
     @rule(name=st.sampled_from(BRANCHES), where=st.sampled_from(("HEAD", "HEAD~1")), tag=st.booleans())
     def branch(self, name: str, where: str, tag: bool) -> None:
@@ -197,7 +213,20 @@ class Machine(RuleBasedStateMachine):
             keep_as=name,
         )
 
-    def why(self, message: str) -> dict[str, str | int]:
+    def merge_with(self, repository: Repository, theirs: str) -> None:
+        head, other = repository.head().commit, repository.resolve(theirs)
+        concepts = {**repository.tree_of(head).concepts, **repository.tree_of(other).concepts}
+        repository.commit(
+            kind="merge",
+            record=None,
+            change=lambda tree: Tree(tree.base, concepts),
+            seen=head,
+            keep_as="merged",
+            merged=[other],
+            **self.why(f"merge {theirs}"),
+        )
+
+    def why(self, message: str) -> dict[str, Any]:
         return {"author": AUTHOR, "time": self.now(), "message": message}
 
     def now(self) -> int:

@@ -26,7 +26,7 @@ from tests.torture.verify import Broken, State, check_with_fsck, state_of
 # Points of each operation in the quick size: most for those that the goal names. Those that write the index are left to
 # the full size, since each of them imports sqlite-utils.
 QUICK = {name: 5 for name in operations.OPERATIONS if name != "commit, index written"}
-QUICK |= dict.fromkeys(("init", "commit", "three commits and checkouts", "gc"), 18)
+QUICK |= dict.fromkeys(("init", "commit", "three commits and checkouts", "undo", "gc"), 18)
 
 
 @dataclass
