@@ -13,10 +13,10 @@ from cns_cli.porcelain.fetch import ByteMeter, moment_of
 from cns_cli.porcelain.options import DEFAULT_BASE, Request
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
+from registry.addresses import shown
 from registry.errors import RegistryError
 from registry.objects import Base
 from registry.sharing import cloning
-from registry.sharing.opening import shown
 
 
 class NoFolderName(RegistryError):

@@ -8,9 +8,9 @@ from pathlib import Path
 from cns_cli.porcelain.fetch import moment_of
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
+from registry.addresses import shown
 from registry.repository import Repository
 from registry.sharing import remotes
-from registry.sharing.opening import shown
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from registry.addresses import shown
 from registry.errors import RemoteReadOnly, RemoteUnavailable
 from registry.sharing.logremote import LogRemote
-from registry.sharing.opening import scheme_of, shown
+from registry.sharing.opening import scheme_of
 from registry.sharing.remote import Moved
 
 EXCLUSIVE = ("s3", "s3a")  # whose put with mode="create" is one request with a condition

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import config, trust
+from registry.addresses import shown
 from registry.errors import BadName, RegistryError
 from registry.reflog import ReflogEntry
 from registry.refs import REMOTES
 from registry.repository import Repository
-from registry.sharing.opening import check_address, local_path, scheme_of, shown
+from registry.sharing.opening import check_address, local_path, scheme_of
 
 DEFAULT = "origin"
 TABLE = "remote"
