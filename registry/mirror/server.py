@@ -14,7 +14,6 @@ import platform
 import re
 import shlex
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
