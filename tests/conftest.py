@@ -45,6 +45,7 @@ LONGEST_FIRST = (
     "porcelain/test_ci_page.py",
     "registry/test_torture_kill.py",
     "porcelain/test_check.py",
+    "porcelain/test_pyfunc.py",
     "benchmarks/test_methods.py",
     "benchmarks/test_paper.py",
     "porcelain/test_add_settings.py",

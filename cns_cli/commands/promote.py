@@ -33,7 +33,7 @@ def promote(
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Move an alias to a model if its check passes; or list the aliases.
+    """Move an alias to what a check passes; or list them.
 
     The check is cns check by the registry's own limits; no flag loosens them. In MLflow the alias leads to a model that
     can be served: models:/NAME@ALIAS. Exit code 3 means that the check did not pass and the alias stays.

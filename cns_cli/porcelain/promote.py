@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cns_cli.porcelain.answers import CheckResult, MetricResult
-from cns_cli.porcelain.check import check
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.reflog import ReflogResult, reflog
@@ -96,6 +95,8 @@ def promote(alias: str, options: CheckOptions, progress: Progress) -> PromoteRes
     for space, what in ((HEADS, "branch"), (TAGS, "tag")):
         if before is None and repo.refs.get(space + alias) is not None:
             raise NameTaken(alias, what)
+    from cns_cli.porcelain.check import check  # it loads numpy, which the list needs not
+
     found = check(options, progress)
     if not found.passed:
         return PromoteResult(alias=alias, before=before, commit=before, moved=False, check=found)
