@@ -66,7 +66,7 @@ def test_on_a_terminal_it_asks(lineage: Any, monkeypatch: pytest.MonkeyPatch, an
             return True
 
     lineage.add("rex")
-    lineage.repo.set_config("mlflow.name", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:11")  # where nothing was ever recorded
     monkeypatch.setattr(command, "sys", type("sys", (), {"stdin": Terminal()}))
     result = CliRunner().invoke(app, ["purge", "rex"], prog_name="cns", input=f"{answer}\n")
     assert result.exit_code == 0
