@@ -145,7 +145,6 @@ def _result(repo: Repository, purge: Purge, at: Sequence[str], *, done: bool) ->
         refs=purge.moved,
         evaluations=len(purge.lost_evaluations),
         objects=purge.kinds_gone,
-        freed_bytes=purge.size,
         remotes=tuple(at),
         other_remotes=tuple(name for name in remotes.named(repo) if name not in at),
     )

@@ -81,6 +81,8 @@ def test_nothing_of_it_is_left_in_mlflow_either(mirrored: Any, cns: Any) -> None
     assert result.exit_code == 0, result.stderr
     said = json.loads(result.stdout)
     assert (said["done"], said["commits"], said["dropped"], said["renewed"]) == (True, 1, 2, ["tom"])
+    assert said["freed_bytes"] > 1000
+    assert said["objects"]["commit"] == 3
     left = b"\n".join(path.read_bytes() for path in mirrored.repo.folder.rglob("*") if path.is_file())
     assert rex.encode() not in left
     assert b"rex" not in left
