@@ -55,6 +55,9 @@ class Wish:
 class Purge:
     """What a purge does to a registry: worked out when it is made, done by `apply`.
 
+    Attributes:
+        freed_bytes: Size of the files of the objects that go.
+
     Args:
         repository: The registry.
         wish: What shall go.
@@ -75,6 +78,8 @@ class Purge:
         self.evaluations = repository.refs.all(EVALUATIONS)
         self.refs = tips(repository.refs)
         self.rewriting = Rewriting(self.objects, self._starts(), wish.names, photos_only=wish.photos_only)
+        paths = (self.store.path(one) for turn in self.doomed for one in turn)
+        self.freed_bytes = sum(path.lstat().st_size for path in paths)
         self._check_shared()
 
     @cached_property
@@ -113,12 +118,6 @@ class Purge:
         kept = reachable([*held, *self.kinds.keys() - behind, *self._in_progress()], lambda one: links(objects, one))
         doomed = (behind - kept) & self.kinds.keys()
         return self._ordered(doomed)
-
-    @property
-    def size(self) -> int:
-        """Bytes of the files of the objects that go."""
-        paths = (self.store.path(one) for turn in self.doomed for one in turn)
-        return sum(path.lstat().st_size for path in paths if path.is_file())
 
     @property
     def kinds_gone(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+from registry.refs import ALIASES
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.purge import PurgeResult
@@ -104,6 +105,8 @@ def _advise(out: Output, result: PurgeResult) -> None:
         out.warn(f"the name still stands in: {', '.join(result.still_named)}; a branch or tag is yours to rename")
     if result.mlflow_runs:
         out.warn("MLflow keeps params and tags of deleted runs in its database until its admin runs: mlflow gc")
+    for name in (name.removeprefix(ALIASES) for name in result.refs if name.startswith(ALIASES)):
+        out.hint(f"cns promote {name}", "it follows to a model without the concept, which nothing has checked")
     for name in result.other_remotes:
         out.hint(f"{again} --remote {name}", f"{name} may still hold it, and a fetch would bring it back")
     out.note(f"other clones and copies of this folder keep it until there, too: {again}")

@@ -101,7 +101,7 @@ def purge_concepts(request: Request, wish: Wish, at: Sequence[str], progress: Pr
     mirror = MlflowMirror(repo, request.mlflow_uri)
     progress.stage("delete on MLflow")
     plan = Purge(repo, wish)
-    runs = mirror.forget([one for one in plan.rewriting.ids if plan.kinds[one] in ("commit", "evaluation")])
+    runs = mirror.forget(plan.rewriting.led_to_it())
     progress.stage("purge")
     done = purge(repo, wish, **who)
     with explained(f"{', '.join(wish.names)} is purged here; a remote may still hold it", _again(wish, at)):
@@ -145,7 +145,6 @@ def _result(repo: Repository, purge: Purge, at: Sequence[str], *, done: bool) ->
         refs=purge.moved,
         evaluations=len(purge.lost_evaluations),
         objects=purge.kinds_gone,
-        freed_bytes=purge.size,
         remotes=tuple(at),
         other_remotes=tuple(name for name in remotes.named(repo) if name not in at),
     )

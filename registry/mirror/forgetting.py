@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 COMMIT_TAG, EVALUATION_TAG = "cns.commit", "cns.evaluation"
+REGISTRY_TAG = "cns.registry"  # of a mirror's model; that of a lineage which is shared has another
 
 
 def forget(client: MlflowClient, name: str, ids: Collection[str]) -> int:
@@ -38,7 +39,7 @@ def forget(client: MlflowClient, name: str, ids: Collection[str]) -> int:
         if wanted & _named(model.tags):
             _delete_files(client, model.artifact_location)
             client.delete_logged_model(model.model_id)
-    if client.search_registered_models(f"name = '{name}'"):
+    if any(REGISTRY_TAG in model.tags for model in client.search_registered_models(f"name = '{name}'")):
         client.delete_registered_model(name)
     return len(runs)
 

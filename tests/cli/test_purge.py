@@ -66,7 +66,7 @@ def test_on_a_terminal_it_asks(lineage: Any, monkeypatch: pytest.MonkeyPatch, an
             return True
 
     lineage.add("rex")
-    lineage.repo.set_config("mlflow.name", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:11")  # where nothing was ever recorded
     monkeypatch.setattr(command, "sys", type("sys", (), {"stdin": Terminal()}))
     result = CliRunner().invoke(app, ["purge", "rex"], prog_name="cns", input=f"{answer}\n")
     assert result.exit_code == 0
@@ -81,6 +81,8 @@ def test_nothing_of_it_is_left_in_mlflow_either(mirrored: Any, cns: Any) -> None
     assert result.exit_code == 0, result.stderr
     said = json.loads(result.stdout)
     assert (said["done"], said["commits"], said["dropped"], said["renewed"]) == (True, 1, 2, ["tom"])
+    assert said["freed_bytes"] > 1000
+    assert said["objects"]["commit"] == 3
     left = b"\n".join(path.read_bytes() for path in mirrored.repo.folder.rglob("*") if path.is_file())
     assert rex.encode() not in left
     assert b"rex" not in left
