@@ -52,8 +52,8 @@ def _commits(folder: Path, count: int) -> tuple[list[float], list[float]]:
     added_ms, plain_ms = [], []
     for number in range(1, count + 1):
         prepared = synthetic_registry.put_concept(repository, number)
-        added_ms.append(timed(functools.partial(synthetic_registry.commit, repository, number, prepared)))
-        plain_ms.append(timed(functools.partial(_write_durably, folder / "plain", os.urandom(PLAIN_BYTES))))
+        added_ms.append(_timed(functools.partial(synthetic_registry.commit, repository, number, prepared)))
+        plain_ms.append(_timed(functools.partial(_write_durably, folder / "plain", os.urandom(PLAIN_BYTES))))
     return added_ms, plain_ms
 
 
@@ -68,8 +68,7 @@ def _log(folder: Path, line: str, repeats: int) -> list[float]:
     return [1000 * shell.cns(line, folder).elapsed_s for _ in range(repeats)]
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Milliseconds that an action takes."""
+def _timed(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return 1000 * (time.perf_counter() - started)
