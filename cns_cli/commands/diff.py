@@ -46,7 +46,7 @@ def diff(
     as_json: JsonFlag = False,
     no_pager: NoPagerFlag = False,
 ) -> None:
-    """Show how model B differs from model A: concepts, shared neurons, scores.
+    """Show how two models differ: concepts, neurons, scores.
 
     A..B is A and B; A...B is where the two parted, and B. Scores are those that
     cns check stored of both models; nothing is computed but with --images.
