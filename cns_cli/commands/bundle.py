@@ -18,7 +18,7 @@ from cns_cli.settings import request_settings
 if TYPE_CHECKING:
     from cns_cli.porcelain.bundle import BundleResult
 
-BundleArgument = Annotated[Path, Argument("A bundle.", "FILE", exists=True, dir_okay=False)]
+BundleArgument = Annotated[Path, Argument("A bundle.", "FILE")]
 NamesArgument = Annotated[list[str] | None, Argument("Branches and tags; all of them.", "REV", repeated=True)]
 app = verbs("Put a lineage in one file, or take it out.")
 
