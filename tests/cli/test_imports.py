@@ -169,7 +169,7 @@ def test_starting_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["tag"], ["promote"], ["checkout", "main"], ["--help"]],
+    [["log", "-n", "20"], ["status"], ["show"], ["branch"], ["tag"], ["checkout", "main"], ["--help"]],
 )
 def test_reading_history_loads_nothing_heavy(words: list[str], lineage: object, tmp_path: Path) -> None:
     assert not modules_after(words, tmp_path) & set(HEAVY)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from registry.refs import ALIASES
+from tests.cli.conftest import modules_after
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +100,7 @@ def test_an_unknown_revision_moves_nothing(lineage: Any, cns: Any) -> None:
     assert result.exit_code == 4
     assert "nope" in result.stderr
     assert lineage.repo.aliases() == {}
+
+
+def test_the_list_loads_neither_model_nor_mlflow(lineage: Any, tmp_path: Path) -> None:
+    assert not modules_after(["promote"], tmp_path) & {"numpy", "torch", "mlflow"}
