@@ -1,8 +1,8 @@
 """What a purge takes from a tracking server: files of runs, the runs, their models, and the log of the registry.
 
-Files are deleted at once. A run and a logged model are only marked as deleted by MLflow, and keep their params, tags
-and metrics in its database until its administrator runs `mlflow gc`; a registered model goes with all its versions.
-This module deletes what it is told to; what is left is written anew by a sync.
+Files, tags that have names of concepts, and the registered model with its versions are deleted at once. A run and a
+logged model are only marked as deleted by MLflow: their params and metrics stay in its database until its administrator
+runs `mlflow gc`. This module deletes what it is told to; what is left is written anew by a sync.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 COMMIT_TAG, EVALUATION_TAG = "cns.commit", "cns.evaluation"
+NAMING_TAGS = ("cns.concepts", "mlflow.note.content")
 REGISTRY_TAG = "cns.registry"  # of a mirror's model; that of a lineage which is shared has another
 
 
@@ -34,10 +35,15 @@ def forget(client: MlflowClient, name: str, ids: Collection[str]) -> int:
     runs = [run for run in search_runs(client, place, "") if wanted & _named(run.data.tags)]
     for run in runs:
         _delete_files(client, run.info.artifact_uri)
+        for tag in run.data.tags.keys() & NAMING_TAGS:
+            client.delete_tag(run.info.run_id, tag)
+        client.update_run(run.info.run_id, name="purged")  # that of scores has the name of the concept
         client.delete_run(run.info.run_id)
     for model in _models(client, place):
         if wanted & _named(model.tags):
             _delete_files(client, model.artifact_location)
+            for tag in model.tags.keys() & NAMING_TAGS:
+                client.delete_logged_model_tag(model.model_id, tag)
             client.delete_logged_model(model.model_id)
     if any(REGISTRY_TAG in model.tags for model in client.search_registered_models(f"name = '{name}'")):
         client.delete_registered_model(name)

@@ -48,6 +48,9 @@ def test_a_server_lets_files_runs_and_versions_go_and_is_told_anew(tracking_serv
     assert len(deleted) == 3
     assert all(client.list_artifacts(run.info.run_id) == [] for run in deleted)
     assert rex in {run.data.tags.get("cns.commit") for run in deleted}  # MLflow marks, and its admin's gc removes
+    assert not [
+        text for run in deleted for text in run.data.tags.values() if "rex" in text and "evaluation" not in text
+    ]
     versions = client.search_model_versions(f"name = '{name}'")
     assert {version.tags["cns.commit"] for version in versions} == here
     restored = tmp_path / "restored"
