@@ -100,7 +100,8 @@ def merge(setup: Setup, method: Method, seed: int, strip: Path | None) -> dict[s
             state = method.learn(trainer, state, concept, training_seed(concept, seed))
         states.append(state)
     cell: dict[str, Any] = {"before": {}, "after": {}, "alone": {}, "drift": {}}
-    weights, shown = {}, []
+    weights: dict[str, Weights] = {}
+    shown: list[NDArray[np.uint8]] = []
     for state, branch in zip(states, branches, strict=True):
         method.put(trainer, state, [concept.name for concept in branch])
         for concept in branch:
@@ -181,7 +182,8 @@ def sheet(setup: Setup, folder: Path) -> None:
 
 def report(found: Mapping[str, Sequence[Any]]) -> Report:
     """The tables of each method's cells."""
-    rows, figures = [], {}
+    rows: list[list[Cell]] = []
+    figures: dict[str, Cell] = {}
     for name, cells in found.items():
         row, more = _summary(cells, "before", "after")
         rows.append([name, *row])

@@ -206,7 +206,7 @@ def sd_model(shrink: int) -> Model:
         blocks.append(torch.nn.ModuleDict({"attn2": torch.nn.ModuleDict(parts)}))
     pipeline = SimpleNamespace(unet=blocks)
     names = [f"{name}.weight" for name, _ in blocks.named_modules() if name.endswith(("to_k", "to_v"))]
-    return Model(pipeline, dict.fromkeys(names, -16))  # type: ignore[arg-type]
+    return Model(pipeline, dict.fromkeys(names, -16))
 
 
 def sparse_concept(model: Model, dice: np.random.Generator) -> ConceptWeights:

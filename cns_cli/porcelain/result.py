@@ -20,7 +20,7 @@ class Result:
     @classmethod
     def of(cls, source: object, **more: Any) -> Self:
         """Answer with what a source calls as this class does, lists as tuples, and with `more`, which goes first."""
-        wanted = _names(cls) - more.keys()
+        wanted = _names(cls) - more.keys()  # type: ignore[arg-type]  # every class can be hashed
         same = {name: getattr(source, name) for name in wanted if hasattr(source, name)}
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in same.items()}, **more)
 
