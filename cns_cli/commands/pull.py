@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cns_cli import figures
 from cns_cli.commands.fetch import RemoteArgument, fetch_lines, warn_of_tags
 from cns_cli.options import JsonFlag
-from cns_cli.output import Line, Output, Styled
+from cns_cli.output import Line, Output, Piece, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
@@ -39,7 +39,7 @@ def pull(remote: RemoteArgument = None, as_json: JsonFlag = False) -> None:
 def pull_lines(result: PullResult) -> Iterator[Line]:
     """Shape where the branch is now."""
     yield from fetch_lines(result.fetched)
-    here = [Styled(result.branch, "cyan"), " "]
+    here: list[Piece] = [Styled(result.branch, "cyan"), " "]
     if result.before == result.commit:
         yield [*here, f"stays at {figures.short_id(result.commit)}"]
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cns.errors import BaseModelError
 from cns.files.bases import check_base, resolve_base
@@ -73,7 +74,7 @@ def clone(
         return sources[-1]
 
     target = request.start / (folder or _name(address))
-    who = {"author": request.author, "time": moment_of(request)}
+    who: dict[str, Any] = {"author": request.author, "time": moment_of(request)}
     repo, fetched = cloning.clone(address, target, base_source, meter=ByteMeter(progress), **who)
     head = repo.head()
     return CloneResult.of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from cns_cli.figures import byte_size
 from cns_cli.porcelain.options import Request
@@ -85,7 +86,7 @@ def fetched_from(
 ) -> FetchResult:
     """Bring what a remote has whose name was looked up already; see `fetch`."""
     opened = open_remote(named.address)
-    who = {"author": request.author, "time": moment_of(request)}
+    who: dict[str, Any] = {"author": request.author, "time": moment_of(request)}
     done = incoming.fetch(repo, opened, named.name, prune=prune, meter=ByteMeter(progress), **who)
     return FetchResult.of(done, remote=named.name, address=opened.shown, moved=updates(done))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cns_cli.porcelain.fetch import ByteMeter, RefUpdate, moment_of
 from cns_cli.porcelain.options import Request
@@ -76,7 +77,7 @@ def push(
     if tags:
         asked |= {f"refs/tags/{name}": commit for name, commit in repo.tags().items()}
     opened = open_remote(named.address, lambda: _first_name(repo))
-    how = {"author": request.author, "time": moment_of(request), "force": force, "dry_run": dry_run}
+    how: dict[str, Any] = {"author": request.author, "time": moment_of(request), "force": force, "dry_run": dry_run}
     done = outgoing.push(repo, opened, named.name, asked, meter=ByteMeter(progress), **how)
     moved = tuple(RefUpdate(ref, old, new) for ref, (old, new) in sorted(done.moved.items()))
     return PushResult.of(done, remote=named.name, address=opened.shown, moved=moved)

@@ -66,7 +66,8 @@ def create(repo: Repository, file: Path, refs: Mapping[str, str], meter: Meter |
     packs = list(split(to_send(repo, refs.values(), ()), 1))
     parts = [[index.name, len(index.encoded), index.pack_bytes] for index in packs]
     head = canonical.encode({"packs": parts, "refs": dict(refs)})
-    meter.begin("bundle", sum(one[1] + one[2] for one in parts))
+    size = sum(len(index.encoded) + index.pack_bytes for index in packs)
+    meter.begin("bundle", size)
 
     def pieces() -> Iterator[bytes]:
         yield b"cns-bundle %d %d\n" % (VERSION, len(head)) + head
@@ -77,7 +78,7 @@ def create(repo: Repository, file: Path, refs: Mapping[str, str], meter: Meter |
                 meter.moved(len(piece))
 
     fsio.stream(file, pieces())
-    return Contents(refs, sum(len(index.entries) for index in packs), sum(one[1] + one[2] for one in parts))
+    return Contents(refs, sum(len(index.entries) for index in packs), size)
 
 
 def verify(remote: Remote) -> Contents:
@@ -187,7 +188,8 @@ def parse_head(content: bytes, start: int) -> tuple[dict[str, str], dict[str, Pa
         if space not in (HEADS, TAGS) or not is_id(commit):
             raise BadValue("a ref of a bundle", ref, "a branch or a tag at a commit id")
     parts: dict[str, Part] = {}
-    for one in data["packs"] if isinstance(data["packs"], list) else [None]:
+    listed: list[Any] = data["packs"] if isinstance(data["packs"], list) else [None]
+    for one in listed:
         whole = isinstance(one, list) and len(one) == 3 and is_id(one[0]) and one[0] not in parts
         if not whole or not all(type(size) is int and 0 < size < 2**50 for size in one[1:]) or one[1] > LARGEST_INDEX:
             raise BadValue("a pack of a bundle", one, "a new name and the sizes of its index and itself")
