@@ -44,7 +44,8 @@ def purge(
     held it become others without it. Nothing brings it back: cns rm takes a concept out and keeps history.
     """
     request = Request(**request_settings())
-    from cns_cli.porcelain.purge import Wish, planned, purge_concepts
+    from cns_cli.porcelain.purge import planned, purge_concepts
+    from registry.purging import Wish
 
     out, wish = Output(as_json=as_json), Wish(tuple(names), photos_only)
     with open_progress() as progress:
@@ -66,7 +67,8 @@ def _consent(out: Output, result: PurgeResult, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter("nobody can be asked here; expected --yes, or --dry-run", param_hint="--yes")
     for line in purge_lines(result):
-        out.note(line if isinstance(line, str) else "".join(getattr(piece, "text", piece) for piece in line))
+        pieces = [line] if isinstance(line, str) else line
+        out.note("".join(piece.text if isinstance(piece, Styled) else piece for piece in pieces))
     if not typer.confirm("This cannot be undone. Go on?", err=True):
         raise typer.Exit
 

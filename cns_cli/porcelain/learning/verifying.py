@@ -58,7 +58,7 @@ def surroundings(session: Session, record: Mapping[str, Any]) -> tuple[str, ...]
     then = {key: record.get(key) for key in now}
     versions = then["versions"] if isinstance(then["versions"], dict) else {}
     said = [_unlike(key, then[key], now[key]) for key in ("device", "dtype", "threads")]
-    said += [_unlike(key, versions.get(key), value) for key, value in now["versions"].items()]  # type: ignore[attr-defined]
+    said += [_unlike(key, versions.get(key), value) for key, value in now["versions"].items()]
     return tuple(filter(None, said))
 
 
@@ -135,7 +135,7 @@ def _judged(
     session: Session, concept_id: str, subject: Subject, others: Mapping[str, str], learned: Learned
 ) -> Verdict:
     """How much lower the main score of what was learned now is, by the gate's interval over prompts."""
-    references = session.references(concept_id)
+    references = dict(session.references(concept_id))
 
     def scores() -> Scores:
         pictures = judge_images(session.base, subject.phrase, 0, JUDGED_IMAGES, 0, subject.kind)
