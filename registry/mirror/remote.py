@@ -24,6 +24,7 @@ from registry.mirror.moves import move_of, tags_of
 from registry.mirror.proxy import Counting
 from registry.mirror.runs import alias_of
 from registry.mirror.server import NAME, PAGE, REMOTE_TAG, client_at, hint_of, in_workspace, reason_of, search_runs
+from registry.sharing.ahead import read_ahead
 from registry.sharing.pack import LARGEST_INDEX
 from registry.sharing.remote import Move, Moved, Remote, fold
 
@@ -258,7 +259,7 @@ class MlflowRemote(Remote):
         if pack not in self._runs and pack not in self.packs():
             raise RemoteUnavailable(self.shown, f"pack {pack} is not there")
         with self._ask("GET", self._runs[pack], f"{pack}.{end}") as answer:
-            yield from answer.iter_content(PIECE)
+            yield from read_ahead(answer.iter_content(PIECE))
 
     def _ask(self, method: str, run: Any, name: str, content: BinaryIO | Counting | None = None) -> Any:
         return proxy.ask(self.uri, method, f"{run.info.artifact_uri}/{name}", content)

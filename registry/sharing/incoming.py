@@ -7,19 +7,23 @@ weeks and what that needs. Refs move under the lock, after a look at what the co
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from registry.dag import needed_first, reachable
 from registry.errors import ObjectMissing, RemoteUnavailable
 from registry.names import is_ref_name
-from registry.objects import Commit, Evaluation
+from registry.objects import Blob, Commit, Evaluation
 from registry.reflog import ReflogEntry
 from registry.refs import COMMITS, EVALUATIONS, HEADS, REMOTES, TAGS
 from registry.repository import Repository
 from registry.sharing.inventory import Inventory, needs_of
 from registry.sharing.pack import Entry, Index, PackCorrupt, opened, unpacked
 from registry.sharing.remote import Meter, Remote, fold
+
+WRITERS = 4  # chosen: a disk takes several fsyncs at once
 
 
 @dataclass
@@ -96,6 +100,7 @@ class _Receiving:
         self.whole: list[Index] = []
         self.fresh: set[str] = set()
         self._kinds: dict[str, str | None] = {}
+        self._writing: deque[Future[None]] = deque()
 
     def bring(self, wanted: Iterable[str]) -> None:
         """Receive packs until the wanted commits are here."""
@@ -144,19 +149,35 @@ class _Receiving:
         if missing:
             self.meter.begin("receive", sum(index.pack_bytes for index in missing))
         for index in missing:
-            for entry, content in unpacked(index, self.remote.receive(index.name)):
-                if not self.store.has(entry.object_id):
-                    self._keep(index, entry, content)
-                self.meter.moved(entry.size)
+            with ThreadPoolExecutor(WRITERS) as pool:
+                for entry, content in unpacked(index, self.remote.receive(index.name)):
+                    if not self.store.has(entry.object_id):
+                        self._take(pool, index, entry, content)
+                    self.meter.moved(entry.size)
+                self._wait(0)
             self.done.packs += 1
             self.done.size_bytes += index.pack_bytes
+
+    def _take(self, pool: Executor, index: Index, entry: Entry, content: bytes) -> None:
+        """Keep an object: a blob, which needs nothing, while the next ones come; any other after all that came."""
+        if entry.kind == Blob.object_kind:
+            self._wait(WRITERS)
+            self._writing.append(pool.submit(self._keep, index, entry, content))
+        else:
+            self._wait(0)
+            self._keep(index, entry, content)
+        self._kinds[entry.object_id] = entry.kind
+        self.fresh.add(entry.object_id)
+        self.done.objects += 1
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many blobs are being written, so that few are in memory; raises what failed."""
+        while len(self._writing) > most:
+            self._writing.popleft().result()
 
     def _keep(self, index: Index, entry: Entry, content: bytes) -> None:
         checked(index, entry, content, self._kind)
         self.store.adopt(entry.object_id, content)
-        self._kinds[entry.object_id] = entry.kind
-        self.fresh.add(entry.object_id)
-        self.done.objects += 1
 
     def _kind(self, wanted: str) -> str | None:
         if self._kinds.get(wanted) is None:
