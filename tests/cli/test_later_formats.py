@@ -20,17 +20,33 @@ WORDS = {
     "branch": ("side",),
     "tag": ("v1",),
     "rm": ("rex",),
+    "diff": ("HEAD",),
+    "blame": ("rex",),
+    "switch": ("main",),
+    "merge": ("main",),
+    "cherry-pick": ("main",),
+    "revert": ("main",),
+    "reset": ("main",),
+    "remote add": ("origin", "elsewhere"),
+    "remote set-url": ("origin", "elsewhere"),
+    "remote remove": ("origin",),
+    "bundle create": ("out.bundle",),
+    "verify": ("main",),
+    "purge": ("rex", "--yes"),
     "promote": ("champion",),
     "export": ("out",),
 }
-GROUPS = {"mlflow": ("sync", "restore")}
+GROUPS = {"mlflow": ("sync", "restore"), "bundle": ("create",)}
+ELSEWHERE = {"clone"}  # what works in another folder than the registry's; as `bundle verify` and `bundle clone` do
 
 
 def commands() -> Iterator[list[str]]:
     for verb, command in Verbs().items():
         inner = GROUPS.get(verb) or tuple(getattr(command, "commands", ()))
         for word in inner or ("",):
-            yield [part for part in (verb, word, *WORDS.get(verb, ())) if part]
+            if verb not in ELSEWHERE:
+                typed = f"{verb} {word}".strip()
+                yield [*typed.split(), *WORDS.get(typed, ())]
 
 
 def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -51,7 +67,7 @@ def test_later_registry_is_refused_untouched(lineage: Any, cns: Any, tmp_path: P
 
 
 def test_all_commands_are_tried() -> None:
-    assert {words[0] for words in commands()} == set(VERBS)
+    assert {words[0] for words in commands()} == set(VERBS) - ELSEWHERE
 
 
 @pytest.mark.parametrize(

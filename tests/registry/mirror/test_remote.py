@@ -181,7 +181,7 @@ class TestMoves:
                 new, is_counted = commit(1000 * (number + 1) + step), False
                 while not is_counted:
                     old = fold(writers[number].moves())[0][MAIN]
-                    nonce = f"{number:08x}{step:08x}{old[-16:]}"
+                    nonce = f"{number + 1:08x}{step:08x}{old[-16:]}"
                     is_counted = writers[number].append(Move(MAIN, old, new, "Ada", 0, "", nonce))
                 counted.append((old, new))
 
