@@ -48,6 +48,8 @@ def purge(
     from registry.purging import Wish
 
     out, wish = Output(as_json=as_json), Wish(tuple(names), photos_only)
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise typer.BadParameter("nobody can be asked here; expected --yes, or --dry-run", param_hint="--yes")
     with open_progress() as progress:
         result = planned(request, wish, remote or (), progress)
     if not dry_run:
@@ -64,8 +66,6 @@ def _consent(out: Output, result: PurgeResult, *, yes: bool) -> None:
     """Go on only where somebody has said yes."""
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here; expected --yes, or --dry-run", param_hint="--yes")
     for line in purge_lines(result):
         pieces = [line] if isinstance(line, str) else line
         out.note("".join(piece.text if isinstance(piece, Styled) else piece for piece in pieces))
@@ -101,7 +101,7 @@ def purge_lines(result: PurgeResult) -> Iterator[Line]:
 def _advise(out: Output, result: PurgeResult) -> None:
     again = f"cns purge {' '.join(result.names)}{' --photos-only' * result.photos_only}"
     if not result.done:
-        out.hint(again, "do it; this cannot be undone")
+        out.hint(f"{again}{''.join(f' --remote {name}' for name in result.remotes)}", "do it; this cannot be undone")
         return
     if result.still_named:
         out.warn(f"the name still stands in: {', '.join(result.still_named)}; a branch or tag is yours to rename")

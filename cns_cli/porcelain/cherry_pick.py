@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cns_cli.porcelain.combining.outcome import Combination, CombineResult
+from cns_cli.porcelain.combining.outcome import CombineResult
 from cns_cli.porcelain.combining.settle import Choices
-from cns_cli.porcelain.combining.sides import picking
+from cns_cli.porcelain.combining.single import apply_one
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import Progress
-from registry.repository import Repository
 
 __all__ = ["Choices", "CombineResult", "cherry_pick"]
 
@@ -37,14 +36,4 @@ def cherry_pick(
         NotARegistry, UnknownRevision, AmbiguousRevision, MainlineNeeded, BaseDiffers, ChoiceMeaningless, LockBusy.
         NothingToDo: HEAD has all of it. Overtaken: HEAD moved meanwhile; nothing was committed.
     """
-    repo = Repository.discover(request.start)
-    sides = picking(repo, rev, mainline)
-    words = ["cns", "cherry-pick", rev, *(("-m", str(mainline)) if mainline else ())]
-    work = Combination(
-        request=request, repo=repo, sides=sides, choices=choices, progress=progress, drift=drift,
-        words=(*words, *(("--message", message) if message else ())),
-    )  # fmt: skip
-    tree = work.settled()
-    if isinstance(tree, CombineResult):
-        return tree
-    return work.commit(tree, message or repo.commit_of(sides.named).message)
+    return apply_one("cherry-pick", request, rev, choices, progress, mainline=mainline, message=message, drift=drift)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cns_cli.porcelain.combining.outcome import Combination, CombineResult
+from cns_cli.porcelain.combining.outcome import CombineResult
 from cns_cli.porcelain.combining.settle import Choices
-from cns_cli.porcelain.combining.sides import reverting
+from cns_cli.porcelain.combining.single import apply_one
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import Progress
-from registry.repository import Repository
 
 __all__ = ["Choices", "CombineResult", "revert"]
 
@@ -23,15 +22,4 @@ def revert(
     drift: bool = True,
 ) -> CombineResult:
     """Commit on HEAD the opposite of what a commit changed; arguments and errors as of `cherry_pick`."""
-    repo = Repository.discover(request.start)
-    sides = reverting(repo, rev, mainline)
-    words = ["cns", "revert", rev, *(("-m", str(mainline)) if mainline else ())]
-    work = Combination(
-        request=request, repo=repo, sides=sides, choices=choices, progress=progress, drift=drift,
-        words=(*words, *(("--message", message) if message else ())),
-    )  # fmt: skip
-    tree = work.settled()
-    if isinstance(tree, CombineResult):
-        return tree
-    subject = repo.commit_of(sides.named).subject
-    return work.commit(tree, message or f'revert "{subject}"\n\nThis takes back {sides.named[:10]}.')
+    return apply_one("revert", request, rev, choices, progress, mainline=mainline, message=message, drift=drift)

@@ -118,7 +118,7 @@ def _check(repo: Repository, name: str, ref: str, old: str | None, new: str | No
             reason = "it moved there since this registry last looked"
             raise PushRefused(ref, name, old, new, reason, f"cns fetch {name}")
     elif not ref.startswith(HEADS):
-        raise PushRefused(ref, name, old, new, "a tag stays where it is", "cns push --force moves it all the same")
+        raise PushRefused(ref, name, old, new, "a tag stays where it is", f"cns push {name} --tags --force")
     elif not (repo.objects.has(old) and is_ancestor(old, new, repo.parents)):
         raise _not_forward(name, ref, old, new)
 

@@ -68,11 +68,12 @@ def merging(repo: Repository, revision: str, *, unrelated: bool = False) -> Side
     return Sides("merge", revision, named, head.commit, head.branch, named, tuple(bases))
 
 
-def picking(repo: Repository, revision: str, mainline: int | None) -> Sides:
-    """Return the sides of applying to HEAD what a commit changed.
+def of_one(repo: Repository, kind: Literal["cherry-pick", "revert"], revision: str, mainline: int | None) -> Sides:
+    """Return the sides of applying to HEAD what a commit changed, or of taking it back.
 
     Args:
         repo: The registry.
+        kind: Which of the two.
         revision: The commit.
         mainline: Against which of its parents, the first is 1; needed where it has several.
 
@@ -80,15 +81,9 @@ def picking(repo: Repository, revision: str, mainline: int | None) -> Sides:
         UnknownRevision, AmbiguousRevision, MainlineNeeded.
     """
     head, named = repo.head(), repo.resolve(revision)
-    parent = _parent(repo, "cherry-pick", revision, named, mainline)
-    return Sides("cherry-pick", revision, named, head.commit, head.branch, named, (parent,))
-
-
-def reverting(repo: Repository, revision: str, mainline: int | None) -> Sides:
-    """Return the sides of taking back on HEAD what a commit changed; arguments and errors as of `picking`."""
-    head, named = repo.head(), repo.resolve(revision)
-    parent = _parent(repo, "revert", revision, named, mainline)
-    return Sides("revert", revision, named, head.commit, head.branch, parent, (named,))
+    parent = _parent(repo, kind, revision, named, mainline)
+    theirs, base = (named, parent) if kind == "cherry-pick" else (parent, named)
+    return Sides(kind, revision, named, head.commit, head.branch, theirs, (base,))
 
 
 def _parent(repo: Repository, kind: str, revision: str, named: str, mainline: int | None) -> str:
