@@ -181,16 +181,6 @@ def count_weights(delta: Delta) -> int:
     return sum(sparse.count for sparse in delta.values())
 
 
-def overlap(one: Delta, other: Delta) -> float:
-    """Share of the neurons of `one` that also lie in the mask of `other`, 0 to 1."""
-    shared = sum(
-        np.intersect1d(one[name].positions, other[name].positions, assume_unique=True).size
-        for name in one
-        if name in other
-    )
-    return shared / max(1, count_weights(one))
-
-
 def _encode_gaps(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
     gaps = np.diff(positions, prepend=-1) - 1
     escapes = gaps // _ESCAPE

@@ -116,10 +116,8 @@ def test_embedding_rows_that_are_not_finite_are_refused():
         codec.decode_rows(codec.encode_rows({"<rex>": np.array([np.nan], np.float32)}))
 
 
-def test_total_steps_adds_exactly_and_overlap_counts_shared_neurons():
+def test_total_steps_adds_exactly():
     one = {"m": sparse((1, 4), [0, 1], [32767, 5])}
     other = {"m": sparse((1, 4), [1, 3], [32767, -2])}
     assert codec.total_steps([one["m"], other["m"], one["m"]], (1, 4)).tolist() == [[65534, 32777, 0, -2]]
-    assert codec.overlap(one, other) == 0.5
-    assert codec.overlap(one, {}) == 0.0
     assert codec.count_weights(one) == 2

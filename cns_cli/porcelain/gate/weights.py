@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cns import codec
 from cns.compose import ConceptWeights, Weights, kv_parameters
 from cns.errors import MetricError
 from cns.files.models import weight_files
 from cns.files.tensors import read_header, read_tensor
+from cns.overlap import overlap
 from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.evaluator import Evaluator
@@ -68,7 +68,7 @@ def densities(session: Session, tree: Tree) -> dict[str, Density]:
     return {
         name: Density(
             sum(len(sparse.positions) for sparse in concept.delta.values()) / size,
-            {other: codec.overlap(concept.delta, one.delta) for other, one in concepts.items() if other != name},
+            {other: overlap(concept.delta, one.delta).share for other, one in concepts.items() if other != name},
         )
         for name, concept in concepts.items()
     }

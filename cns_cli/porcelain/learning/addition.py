@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 from cns.capacity import Capacity, capacity
-from cns.codec import Delta, overlap
+from cns.codec import Delta
 from cns.continual import is_learned
 from cns.imagescores import Scores
 from cns.metrics import ceiling
+from cns.overlap import overlap
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template
@@ -228,7 +229,7 @@ class Addition:
             "series": learned.series,
             "previews": {"sheet": self.session.repo.objects.put(Blob(self._sheet))},
             "drift": dict(self.drift),
-            "overlap": {name: overlap(learned.weights.delta, earlier) for name, earlier in self._earlier.items()},
+            "overlap": {name: overlap(learned.weights.delta, earlier).share for name, earlier in self._earlier.items()},
             "neurons": {name: int(mask.sum()) for name, mask in learned.selection.masks.items()},
             "captions": list(self.subject.images.captions),
             "image_digests": {image.name: image.sha256 for image in self.subject.images.images},

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cns import codec
 from cns.errors import CodecError, MetricError
 from cns.imagescores import Scores
+from cns.overlap import overlap
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.reporting.data import ConceptFacts
 from cns_cli.porcelain.scoring.protocol import digest_of
@@ -186,8 +187,8 @@ def overlaps(
                 continue
             one, other = masks(earlier), masks(later)
             if one is not None and other is not None:
-                found[earlier, later] = codec.overlap(one, other)
-                found[later, earlier] = codec.overlap(other, one)
+                found[earlier, later] = overlap(one, other).share
+                found[later, earlier] = overlap(other, one).share
     return found
 
 

@@ -67,8 +67,12 @@ def test_layers_stand_in_the_order_in_which_a_picture_meets_them(golden: Path) -
 def test_overlaps_are_those_of_the_masks_and_chance_that_of_random_ones(golden: Path) -> None:
     result, mine, other = show_neurons(golden, "rex"), delta(golden, "rex"), delta(golden, "koko")
     (found,) = [one for one in result.overlaps if one.name == "koko"]
-    assert found.share == codec.overlap(mine, other)
-    assert found.shared == sum(len(np.intersect1d(mine[name].positions, other[name].positions)) for name in mine)
+    own = codec.count_weights(mine)
+
+    def shared(others: dict[str, codec.SparseDelta]) -> int:
+        return sum(len(np.intersect1d(mine[name].positions, others[name].positions)) for name in mine)
+
+    assert (found.shared, found.share) == (shared(other), shared(other) / own)
     rng, shares = np.random.default_rng(0), []
     for _ in range(20):
         random = {
@@ -78,7 +82,7 @@ def test_overlaps_are_those_of_the_masks_and_chance_that_of_random_ones(golden: 
             )
             for name, one in other.items()
         }  # fmt: skip
-        shares.append(codec.overlap(mine, random))
+        shares.append(shared(random) / own)
     assert abs(np.mean(shares) - found.chance) < 4 * np.std(shares) / 20**0.5 + 1e-9
     assert {one.name for one in result.overlaps} == {"tom", "pip", "koko", "jet", "hop"}
 
