@@ -21,7 +21,8 @@ from cns.errors import EncoderMissingError, MethodError
 from cns_cli import signals
 from cns_cli.output import complain, write_raw
 from cns_cli.settings import SettingsError
-from registry.errors import LockBusy, MlflowUnavailable, RegistryError, RemoteError
+from registry.errors import LockBusy, MlflowUnavailable, RegistryError
+from registry.sharing.remote import RemoteError
 
 
 class ExitCode(IntEnum):

@@ -298,20 +298,3 @@ class MlflowUnavailable(RegistryError):
             f"MLflow{where} is not usable: {self.reason}; expected a store that takes this commit",
             without_secrets(hint),
         )
-
-
-class RemoteError(RegistryError):
-    """Something about a remote; `address` holds no credentials."""
-
-    def __init__(self, address: str, reason: str, hint: str = "cns remote list") -> None:
-        self.address = without_secrets(address)
-        self.reason = without_secrets(reason)
-        super().__init__(f"the remote {self.address}: {self.reason}", without_secrets(hint))
-
-
-class RemoteUnavailable(RemoteError):
-    """It cannot be reached or used, or holds something else than a lineage."""
-
-
-class RemoteReadOnly(RemoteError):
-    """It cannot keep two writers apart, so that nothing is written there."""

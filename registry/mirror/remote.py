@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from registry.addresses import shown
-from registry.errors import BadValue, RegistryError, RemoteUnavailable
+from registry.errors import BadValue, RegistryError
 from registry.mirror import proxy
 from registry.mirror.busy import persistently, unless_there
 from registry.mirror.moves import move_of, tags_of
@@ -26,7 +26,7 @@ from registry.mirror.runs import alias_of
 from registry.mirror.server import NAME, PAGE, REMOTE_TAG, client_at, hint_of, in_workspace, reason_of, search_runs
 from registry.sharing.ahead import read_ahead
 from registry.sharing.pack import LARGEST_INDEX
-from registry.sharing.remote import Move, Moved, Remote, fold
+from registry.sharing.remote import Move, Moved, Remote, RemoteUnavailable, fold
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

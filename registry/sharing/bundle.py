@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical, fsio
-from registry.errors import BadName, BadValue, RemoteReadOnly, RemoteUnavailable, UnknownFormat
+from registry.errors import BadName, BadValue, UnknownFormat
 from registry.names import is_id
 from registry.objects import Commit
 from registry.refs import HEADS, TAGS, split_name
@@ -22,7 +22,7 @@ from registry.repository import Repository
 from registry.sharing.incoming import checked
 from registry.sharing.inventory import to_send
 from registry.sharing.pack import LARGEST_INDEX, pack_of, parse_index, split, unpacked
-from registry.sharing.remote import Meter, Move, Moved, Remote, fold
+from registry.sharing.remote import Meter, Move, Moved, Remote, RemoteReadOnly, RemoteUnavailable, fold
 
 VERSION = 1
 PIECE_BYTES = 2**20

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from registry import config, fsio, layout, locks
-from registry.errors import AlreadyARegistry, RegistryError, RemoteUnavailable
+from registry.errors import AlreadyARegistry, RegistryError
 from registry.objects import Base
 from registry.reflog import ReflogEntry
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing.incoming import Fetched, fetch
 from registry.sharing.opening import open_remote
-from registry.sharing.remote import Meter, fold
+from registry.sharing.remote import Meter, RemoteUnavailable, fold
 from registry.sharing.remotes import DEFAULT, TABLE, settings_of
 
 BUILDING = f"{layout.FOLDER}{fsio.TEMPORARY}clone"

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry import fsio
-from registry.errors import DiskFailed, RemoteUnavailable
+from registry.errors import DiskFailed
 from registry.layout import FOLDER
 from registry.sharing.logremote import LogRemote
-from registry.sharing.remote import Moved
+from registry.sharing.remote import Moved, RemoteUnavailable
 
 PIECE_BYTES = 2**20
 

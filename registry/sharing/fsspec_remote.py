@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.addresses import shown
-from registry.errors import RemoteReadOnly, RemoteUnavailable
 from registry.sharing.logremote import LogRemote
 from registry.sharing.opening import scheme_of
-from registry.sharing.remote import Moved
+from registry.sharing.remote import Moved, RemoteReadOnly, RemoteUnavailable
 
 EXCLUSIVE = ("s3", "s3a")  # whose put with mode="create" is one request with a condition
 PIECE_BYTES = 4 * 2**20

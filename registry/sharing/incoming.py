@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from registry.dag import needed_first, reachable
-from registry.errors import ObjectMissing, RemoteUnavailable
+from registry.errors import ObjectMissing
 from registry.names import is_ref_name
 from registry.objects import Blob, Commit, Evaluation
 from registry.reflog import ReflogEntry
@@ -21,7 +21,7 @@ from registry.refs import COMMITS, EVALUATIONS, HEADS, REMOTES, TAGS
 from registry.repository import Repository
 from registry.sharing.inventory import Inventory, needs_of
 from registry.sharing.pack import Entry, Index, PackCorrupt, opened, unpacked
-from registry.sharing.remote import Meter, Remote, fold
+from registry.sharing.remote import Meter, Remote, RemoteUnavailable, fold
 
 WRITERS = 4  # chosen: a disk takes several fsyncs at once
 

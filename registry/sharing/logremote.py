@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from registry import canonical
-from registry.errors import BadName, BadValue, RemoteReadOnly, RemoteUnavailable
+from registry.errors import BadName, BadValue
 from registry.names import is_id
 from registry.objects import LATEST_TIME
 from registry.refs import EVALUATIONS, split_name
 from registry.sharing.pack import LARGEST_INDEX
-from registry.sharing.remote import Move, Moved, Remote, fold
+from registry.sharing.remote import Move, Moved, Remote, RemoteReadOnly, RemoteUnavailable, fold
 
 LOG = "log"
 PACKS = "packs"

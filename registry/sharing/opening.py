@@ -12,8 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from registry.addresses import has_secret, shown
-from registry.errors import RemoteUnavailable
-from registry.sharing.remote import Remote
+from registry.sharing.remote import Remote, RemoteUnavailable
 
 SERVERS = ("http", "https")  # MLflow's; `mlflow+https` is the same
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.addresses import shown as without_secrets
+from registry.errors import RegistryError
+
 Moved = Callable[[int], None]
 """Is told how many more bytes have moved."""
 
@@ -24,6 +27,23 @@ class Meter:
 
     def moved(self, size_bytes: int) -> None:
         """So many more bytes have moved."""
+
+
+class RemoteError(RegistryError):
+    """Something about a remote; `address` holds no credentials."""
+
+    def __init__(self, address: str, reason: str, hint: str = "cns remote list") -> None:
+        self.address = without_secrets(address)
+        self.reason = without_secrets(reason)
+        super().__init__(f"the remote {self.address}: {self.reason}", without_secrets(hint))
+
+
+class RemoteUnavailable(RemoteError):
+    """It cannot be reached or used, or holds something else than a lineage."""
+
+
+class RemoteReadOnly(RemoteError):
+    """It cannot keep two writers apart, so that nothing is written there."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from registry.addresses import has_secret, shown
-from registry.errors import MlflowUnavailable, RemoteUnavailable
+from registry.errors import MlflowUnavailable
+from registry.sharing.remote import RemoteUnavailable
 
 SECRET = "s3cret"
 

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from registry.errors import RemoteUnavailable
 from registry.health.fsck import fsck
 from registry.mirror.remote import MlflowRemote
 from registry.objects import Blob
@@ -29,7 +28,7 @@ from registry.sharing import cloning, incoming, outgoing
 from registry.sharing.incoming import tracking
 from registry.sharing.inventory import to_send
 from registry.sharing.outgoing import PushRefused
-from registry.sharing.remote import Meter, Remote
+from registry.sharing.remote import Meter, Remote, RemoteUnavailable
 from tests.registry.making import AUTHOR, add, new_repository
 from tests.torture.brokenmlflow_outside import ROOT, server_in
 from tests.torture.scratch import scratch_folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from registry.errors import BadValue, MlflowUnavailable, RemoteUnavailable
+from registry.errors import BadValue, MlflowUnavailable
 from registry.mirror import proxy
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.moves import move_of, tags_of
@@ -21,7 +21,7 @@ from registry.mirror.server import REMOTE_TAG
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing import cloning
-from registry.sharing.remote import Move, fold
+from registry.sharing.remote import Move, RemoteUnavailable, fold
 from tests.registry.making import add, new_repository
 from tests.registry.sharing.making import fetch, lineage, push
 from tests.torture.sharedlineage import push_each

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from registry import canonical
-from registry.errors import BadValue, RegistryError, RemoteReadOnly, RemoteUnavailable, UnknownFormat
+from registry.errors import BadValue, RegistryError, UnknownFormat
 from registry.refs import HEADS, TAGS
 from registry.repository import Repository
 from registry.sharing import bundle
 from registry.sharing.bundle import BundleRemote
 from registry.sharing.opening import open_remote
+from registry.sharing.remote import RemoteReadOnly, RemoteUnavailable
 from tests.registry.making import DIGEST, add, new_repository
 from tests.registry.sharing.making import damage, fetch, lineage, objects, push
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from registry import locks
-from registry.errors import AlreadyARegistry, LockBusy, RegistryError, RemoteUnavailable
+from registry.errors import AlreadyARegistry, LockBusy, RegistryError
 from registry.layout import FOLDER, remove_abandoned
 from registry.objects import Base
 from registry.refs import HEADS
@@ -18,6 +18,7 @@ from registry.repository import Repository
 from registry.sharing import cloning, outgoing, pack, remotes
 from registry.sharing.cloning import BUILDING, clone, main_branch
 from registry.sharing.folder import FolderRemote
+from registry.sharing.remote import RemoteUnavailable
 from tests.registry.making import add
 from tests.registry.sharing.making import WHO, Breaking, damage, lineage, objects, push
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from registry import canonical, fsio
-from registry.errors import BadValue, RemoteReadOnly, RemoteUnavailable
+from registry.errors import BadValue
 from registry.sharing.folder import FolderRemote
 from registry.sharing.logremote import decode_move, encode_move
-from registry.sharing.remote import Move, fold
+from registry.sharing.remote import Move, RemoteReadOnly, RemoteUnavailable, fold
 from tests.registry.making import DIGEST, OTHER, new_repository
 from tests.registry.sharing.making import fetch, lineage, push
 from tests.registry.sharing.racing import race

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from registry import trust
-from registry.errors import BadName, RemoteUnavailable
+from registry.errors import BadName
 from registry.mirror.remote import MlflowRemote
 from registry.repository import Repository
 from registry.sharing import remotes
 from registry.sharing.folder import FolderRemote
 from registry.sharing.fsspec_remote import FsspecRemote
 from registry.sharing.opening import local_path, open_remote
+from registry.sharing.remote import RemoteUnavailable
 from registry.sharing.remotes import RemoteTaken, RemoteUntrusted, UnknownRemote
 from tests.registry.sharing.making import WHO, fetch, lineage, push
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import RemoteUnavailable
 from registry.sharing.opening import open_remote
+from registry.sharing.remote import RemoteUnavailable
 from tests.registry.making import DIGEST, OTHER, add, new_repository
 from tests.registry.sharing.making import damage, fetch, lineage, objects, push
 from tests.registry.sharing.racing import race

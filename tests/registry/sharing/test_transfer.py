@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry.errors import ObjectMissing, RemoteUnavailable, UnknownRevision
+from registry.errors import ObjectMissing, UnknownRevision
 from registry.health import gc
 from registry.objects import Commit, Concept
 from registry.reflog import ReflogEntry
@@ -19,7 +19,7 @@ from registry.sharing.folder import FolderRemote
 from registry.sharing.inventory import Inventory
 from registry.sharing.outgoing import PushRefused
 from registry.sharing.pack import PackCorrupt
-from registry.sharing.remote import Meter, Move, fold
+from registry.sharing.remote import Meter, Move, RemoteUnavailable, fold
 from tests.registry.making import AUTHOR, add, evaluation, new_repository
 from tests.registry.sharing.making import WHO, Breaking, damage, fetch, join, lineage, objects, push, twin
 
