@@ -35,6 +35,7 @@ PAGE = 1000
 NAME_KEY = "mlflow.name"
 URI_KEY = "mlflow.tracking_uri"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # it is also a folder below mlartifacts
+_CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\"()]+)")
 SOURCE_KEY = "base.source"
 SOURCE_TAG = "cns.base_source"  # where the base lay: no part of any object, and all that a clone must be told
 REMOTE_TAG = "cns.remote"  # of a registered model that is a shared lineage: its value is the format
@@ -217,7 +218,10 @@ def in_workspace(place: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return what went wrong in MLflow, in one line without passwords: they go before it is cut."""
-    return f"{type(error).__name__}: {(shown(str(error)).strip().splitlines() or [''])[0][:300]}"
+    text = (shown(str(error)).strip().splitlines() or [""])[0]
+    if "Max retries exceeded" in text and (cause := _CAUSE.search(text)):  # it stands last, behind long words
+        return f"it cannot be reached: {cause[1]}"
+    return f"{type(error).__name__}: {text[:300]}"
 
 
 def hint_of(error: Exception) -> str:

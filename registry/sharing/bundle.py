@@ -149,7 +149,7 @@ class BundleRemote(Remote):
         with self.file.open("rb") as read:
             match = _FIRST_LINE.match(read.read(_LONGEST_LINE))
             if match is None:
-                raise RemoteUnavailable(self.shown, "it does not begin as a bundle")
+                raise RemoteUnavailable(self.shown, "it does not begin as a bundle", "cns bundle create FILE")
             if int(match[1]) > VERSION:
                 raise UnknownFormat(f"the bundle '{self.file}'", int(match[1]), VERSION)
             read.seek(match.end())

@@ -19,7 +19,7 @@ from registry.reflog import ReflogEntry
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing.incoming import Fetched, fetch
-from registry.sharing.opening import open_remote
+from registry.sharing.opening import local_path, open_remote, scheme_of
 from registry.sharing.remote import Meter, RemoteUnavailable, fold
 from registry.sharing.remotes import DEFAULT, TABLE, settings_of
 
@@ -55,6 +55,8 @@ def clone(
         raise AlreadyARegistry(root)
     remote = open_remote(address)
     if not any(ref.startswith(HEADS) for ref in fold(remote.moves())[0]):
+        if scheme_of(address) in ("", "file") and not local_path(address).exists():
+            raise RemoteUnavailable(remote.shown, "there is no such file or folder", "cns clone --help")
         raise RemoteUnavailable(remote.shown, "it holds no branch yet", "cns push")
     building = root / BUILDING
     fsio.make_folder(building)

@@ -37,7 +37,7 @@ class UnknownRemote(RegistryError):
         self.known = known
         listed = f"one of: {', '.join(known)}" if known else "one to be added first"
         super().__init__(
-            f"no remote '{name}': expected {listed}", "cns remote list" if known else "cns remote add origin URL"
+            f"no remote '{name}': expected {listed}", "cns remote list" if known else f"cns remote add {name} URL"
         )
 
 

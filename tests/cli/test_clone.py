@@ -75,7 +75,7 @@ def test_nothing_is_cloned_over(lineage: Any, cns: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("nowhere", "it holds no branch yet"),
+        ("nowhere", "there is no such file or folder"),
         ("https://ann:pw@host#x", "expected none"),
         ("s4://x/y", "Protocol not known"),
     ],
@@ -92,3 +92,9 @@ def test_an_address_that_ends_in_no_name_needs_a_folder(cns: Any) -> None:
     result = cns("clone", "s3://bucket/..")
     assert result.exit_code == 4
     assert "cns clone URL FOLDER" in result.stderr
+
+
+def test_a_server_that_is_not_there_is_said_in_few_words(cns: Any) -> None:
+    result = cns("clone", "http://127.0.0.1:9#studio", "here")
+    assert result.exit_code == 8
+    assert result.stderr.splitlines()[0].endswith("it cannot be reached: Connection refused")

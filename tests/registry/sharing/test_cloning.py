@@ -114,6 +114,7 @@ def test_two_clones_into_one_folder_do_not_meet(shared: Path, tmp_path: Path, mo
 
 
 def test_an_empty_remote_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
     with pytest.raises(RemoteUnavailable, match="no branch yet"):
         clone(str(tmp_path / "none"), tmp_path / "bob", here, **WHO)
     assert not (tmp_path / "bob").exists()
