@@ -30,5 +30,6 @@ def unpack(folder: Path, archive: Path = ARCHIVE) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        # Debian 12's Python is 3.11.2; filters came with 3.11.4, and without one later versions warn.
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return folder

@@ -75,7 +75,7 @@ def test_the_store_itself_lets_one_of_two_writers_be_first(address: str) -> None
 
 def test_a_store_without_conditions_is_read_only(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a server that takes `If-None-Match` for a header that it need not know."""
-    from registry.errors import RemoteReadOnly
+    from registry.sharing.remote import RemoteReadOnly
 
     remote = open_remote(address)
     put = remote._files.pipe_file  # type: ignore[attr-defined]
