@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cns import extensions
 from cns.compose import ConceptWeights
+from cns.directions import BASES
 from cns.drift import Moments
 from cns.errors import SettingsError
 from cns.families import TrainingSettings
@@ -36,6 +37,8 @@ class Settings(TrainingSettings):
         init: Words whose mean embedding the token starts at; empty = the class noun.
         norm_guard: Keep the length of each of the token's rows within the band of `cns.tokens.norm_band`.
         prior: Images of the class noun that the base makes and that are trained on beside the concept's; 0 = none.
+        directions: Rank r of the change under `cns.directions`; 0 = a mask.
+        basis: How its directions are found, one of `cns.directions.BASES`.
     """
 
     budget: int
@@ -45,6 +48,8 @@ class Settings(TrainingSettings):
     init: str = ""
     norm_guard: bool = False
     prior: int = 0
+    directions: int = 0
+    basis: str = "best"
 
     def plain(self) -> dict[str, float | int | str]:
         """The settings as plain values; one that came later stands there only where it is not the default.
@@ -80,6 +85,12 @@ class Settings(TrainingSettings):
         if self.past_vote is not None and not 0 < self.past_vote <= 1:
             raise SettingsError(
                 f"past vote {self.past_vote:g}: expected a share above 0 and at most 1", "cns add … --past-vote 0.5"
+            )
+        if self.directions < 0 or self.basis not in BASES:
+            raise SettingsError(
+                f"{self.directions} directions by {self.basis!r}: expected 0 or more, by one of {', '.join(BASES)}",
+                "cns add --help",
+                name="directions",
             )
         if not 1 <= self.vectors <= MAX_VECTORS:
             raise SettingsError(

@@ -25,6 +25,7 @@ from cns import grid
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
+from cns.directions import BASES, Factors, fixed, new_moment, others_moment
 from cns.errors import CodecError
 from cns.flat import Flat, finite, learning_rate
 from cns.masks import positions_of
@@ -80,6 +81,7 @@ def learn_concept(
             selection = run.select(constraints)
             device = model.pipeline.device
             history = History(model.base, parent, selection.masks, constraints.past, constraints.calibration, device)
+            run.aim(constraints)
             trained = run.finetune(history)
     finally:
         model.write(parent)
@@ -136,6 +138,7 @@ class _Run:
         self.band = norm_band(pipeline.tokenizer, self.text_encoder, self.row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.selection: Selection | None = None
+        self.basis: Tensor | None = None
         self.series = {name: list(values) for name, values in state.series.items()} if state else {}
         if state is not None:
             self._set_generator(state)
@@ -193,6 +196,12 @@ class _Run:
         prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
         batches = [self.draw(self.latents, self.task.prompts) for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
+        if self.settings.directions:
+            whole = {
+                name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.denoiser.model.base.items()
+            }
+            self.selection = Selection(whole, dict(constraints.general), 0.0, 0.0, self.denoiser.model.kv_size)
+            return self.selection
         scores = score_named(self.settings.score)(self.denoiser, prompts, batches)
         vote = self.settings.past_vote
         held = None if vote is None or not constraints.masks else voted(constraints.masks, vote)
@@ -201,12 +210,29 @@ class _Run:
         self.report("selection", 1, 1, neurons=self.selection.count)
         return self.selection
 
+    def aim(self, constraints: TrainingConstraints) -> None:
+        """Fix the directions, where `Settings.directions` asks for some; or take those of a state that has them."""
+        rank = self.settings.directions
+        if not rank:
+            return
+        if saved := self._saved("finetuning"):
+            self.basis = saved.tensors["basis"]
+            return
+        pipeline = self.denoiser.pipeline
+        prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
+        token_id = pipeline.tokenizer.convert_tokens_to_ids(self.task.token)
+        new = new_moment(pipeline, prompts, token_id)
+        without = [" ".join(prompt.replace(self.task.token, "").split()) for prompt in prompts]
+        past = [one.moments for one in constraints.past]
+        others = others_moment(pipeline, without, constraints.calibration, past)
+        self.basis = fixed(BASES[self.settings.basis](new, others, rank, self.settings.seed), new)
+
     def finetune(self, history: History) -> Weights:
         """Train the weights in the history's mask and the token's row; return all K/V weights, float32, CPU."""
         settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
         built = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
         ties = built if isinstance(built, Ties) else Ties(built)
-        flat = Flat(live, history.masks)
+        flat = Flat(live, history.masks) if self.basis is None else Factors(live, self.basis)
         trained = {"flat": flat.values, "row": self.row}
         groups = [{"params": [flat.values]}, {"params": [self.row]}]
         optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -235,7 +261,7 @@ class _Run:
             flat.scatter()
         return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in live.items()}
 
-    def _step(self, optimizer: torch.optim.Optimizer, flat: Flat, project: Projection | None) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, flat: Flat | Factors, project: Projection | None) -> None:
         """Take the optimizer's step, or what a projection leaves of it."""
         before = flat.values.detach().clone()
         optimizer.step()
@@ -266,6 +292,8 @@ class _Run:
         """Hand over the state after `step` steps of a stage."""
         tensors = {"generator": self.generator.get_state(), **take(trained, optimizer)}
         state = TrainingState(stage, step, tensors, {name: list(values) for name, values in self.series.items()})
+        if self.basis is not None:
+            tensors["basis"] = self.basis
         if self.selection is not None:
             shares = (self.selection.general_share, self.selection.general_overlap)
             state = replace(state, masks=self.selection.masks, shares=shares)

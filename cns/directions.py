@@ -1,0 +1,140 @@
+"""Directions instead of coordinates: a concept's change of every key and value matrix has rank r, dW = O U^T.
+
+U (I, r) is one for all matrices of a text width and is fixed before finetuning: directions of the text features that
+the new concept's prompts use and those of earlier concepts, general prompts and its own class do not. Only O (O, r) is
+trained. A response to a direction u is u^T C u, C the second moment of features; the best directions solve
+
+    C_new u = lambda (C_old + C_calibration + C_class + rho I) u
+
+where C_new is taken over the positions that the token can reach (a causal text encoder: from the token on). The ridge
+rho keeps out directions that no prompt uses at all, whose quotient means nothing. Columns are scaled to unit response,
+u^T C_new u = 1: a step of O then moves keys and values by as much on every base.
+
+Source: our choice; generalised eigenvectors are those of linear discriminant analysis. Perfusion (Tewel et al.,
+SIGGRAPH 2023) changes keys and values along one such direction a concept, gated. The module trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cns.compose import Weights
+from cns.drift import Moments, prompt_moments
+from cns.tokens import encode_prompts, token_ids
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+RIDGE = 0.01
+"""rho as a share of the mean diagonal of the moments beside it."""
+
+UNIT = 127
+"""U is whole numbers up to this, times a power of two for each column."""
+
+
+class Factors:
+    """What `cns.flat.Flat` is for a mask: O of all matrices as one flat tensor.
+
+    Attributes:
+        values: What is trained, shape (rows of all matrices * r,).
+        start: What they were: zeros.
+    """
+
+    def __init__(self, live: Mapping[str, Tensor], basis: Tensor) -> None:
+        self.live = live
+        self.basis = basis.to(next(iter(live.values())).device)
+        self.parent = {name: one.detach().clone() for name, one in live.items()}
+        self.sizes = [len(one) * basis.shape[1] for one in live.values()]
+        self.values = torch.zeros(sum(self.sizes), device=self.basis.device)
+        self.start = self.values.clone()
+
+    def outputs(self, values: Tensor) -> dict[str, Tensor]:
+        """Matrix name -> O, shape (O, r)."""
+        rank = self.basis.shape[1]
+        return {name: part.view(-1, rank) for name, part in zip(self.live, values.split(self.sizes), strict=True)}
+
+    def gather(self, slopes: Sequence[Tensor]) -> None:
+        """Take O's gradient out of the matrices' gradients, which are in their order."""
+        self.values.grad = torch.cat([(slope @ self.basis).reshape(-1) for slope in slopes])
+
+    def dense(self, values: Tensor) -> dict[str, Tensor]:
+        """Matrix name -> its change O U^T, shape (O, I)."""
+        return {name: part @ self.basis.T for name, part in self.outputs(values).items()}
+
+    def pick(self, matrices: Mapping[str, Tensor]) -> Tensor:
+        """The O that comes closest to changes: what a projection leaves may lie outside of U."""
+        inverse = torch.linalg.pinv(self.basis).T
+        return torch.cat([(matrices[name] @ inverse).reshape(-1) for name in self.live])
+
+    @torch.no_grad()
+    def become(self, values: Tensor) -> None:
+        """Take other values, in place: the optimizer knows the tensor."""
+        self.values.copy_(values)
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """Write parent + O U^T into the live matrices."""
+        for name, change in self.dense(self.values).items():
+            self.live[name].copy_(self.parent[name] + change)
+
+
+def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_id: int) -> Tensor:
+    """C_new: the second moment of features from the token on, shape (I, I), float32, CPU."""
+    ids = token_ids(pipeline.tokenizer, prompts)
+    reached = (ids == token_id).cumsum(1) > 0
+    with torch.no_grad():
+        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts).float().cpu()[reached]
+    return features.T @ features / len(features)
+
+
+def others_moment(
+    pipeline: StableDiffusionPipeline, class_prompts: Sequence[str], calibration: Moments, past: Sequence[Moments]
+) -> Tensor:
+    """C_old + C_calibration + C_class, shape (I, I), float32, CPU; C_old is the mean over earlier concepts.
+
+    Values' moments, which also bound the keys': centring takes something away from every direction.
+    """
+    total = calibration.value + prompt_moments(pipeline, class_prompts).value
+    return total + torch.stack([one.value for one in past]).mean(0) if past else total
+
+
+def best(new: Tensor, others: Tensor, rank: int, _seed: int, ridge: float = RIDGE) -> Tensor:
+    """The top generalised eigenvectors, shape (I, r), float32."""
+    new, others = new.double(), others.double()
+    others = others + ridge * others.diagonal().mean() * torch.eye(len(others), dtype=torch.float64)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(others))
+    _, vectors = torch.linalg.eigh(inverse @ new @ inverse.T)
+    return (inverse.T @ vectors.flip(1)[:, :rank]).float()
+
+
+def plain(new: Tensor, _others: Tensor, rank: int, _seed: int) -> Tensor:
+    """The top eigenvectors of C_new alone: a control."""
+    return torch.linalg.eigh(new.double())[1].flip(1)[:, :rank].float()
+
+
+def random(new: Tensor, _others: Tensor, rank: int, seed: int) -> Tensor:
+    """Directions without meaning, orthonormal: a control."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(len(new), rank, generator=generator, dtype=torch.float64))[0].float()
+
+
+BASES: dict[str, Callable[[Tensor, Tensor, int, int], Tensor]] = {"best": best, "plain": plain, "random": random}
+"""Name -> builder(C_new, the others' moment, rank, seed)."""
+
+
+def fixed(basis: Tensor, new: Tensor) -> Tensor:
+    """Columns of unit response to the concept, rounded to whole numbers times a power of two each; float32."""
+    response = ((new @ basis) * basis).sum(0).clamp_min(1e-12).sqrt()
+    scaled = basis / response
+    unit = torch.exp2(torch.floor(torch.log2(UNIT / scaled.abs().max(0).values)))
+    return torch.round(scaled * unit) / unit
+
+
+def responses(change: Weights, new: Tensor, others: Tensor) -> tuple[float, float]:
+    """tr(D C D^T) of a change, summed over matrices: on the concept's own features, and on the others'."""
+    found = [tuple(float(((one @ moment) * one).sum()) for moment in (new, others)) for one in change.values()]
+    return sum(own for own, _ in found), sum(other for _, other in found)
