@@ -13,6 +13,9 @@ from pathlib import Path
 # Hex digits shown: among 10,000 objects two share them with probability 5e-5, and lookups refuse such a pair.
 SHORT_ID = 10
 
+COMPOSED = {"all": "all concepts", "named": "the concepts that they name"}
+"""What prompts see of a tree, by how it composes."""
+
 
 def short_id(object_id: str) -> str:
     """Return the prefix of an id that is shown and that can be typed back."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from registry import config, fsio, locks, trust
 from registry.errors import AlreadyARegistry, DiskFailed, LockBusy, NotARegistry, UnknownFormat
-from registry.objects import Base, Commit, Tree
+from registry.objects import Base, Commit, Compose, Tree
 from registry.reflog import Reflog, ReflogEntry
 from registry.refs import HEADS, LONGEST_LINE, Refs
 from registry.store import DiskStore
@@ -28,7 +28,9 @@ FORMAT_LINE = "cns registry "
 ABANDONED_AFTER_S = 3600
 
 
-def create(folder: Path, base: Base, settings: dict[str, Any], *, author: str, time: int) -> Path:
+def create(
+    folder: Path, base: Base, settings: dict[str, Any], *, author: str, time: int, compose: Compose = "all"
+) -> Path:
     """Make folder/.cns with one commit of an empty tree and return folder, resolved; see `Repository.init`."""
     root = Path(folder).resolve()
     if os.path.lexists(root / FOLDER):
@@ -40,7 +42,7 @@ def create(folder: Path, base: Base, settings: dict[str, Any], *, author: str, t
         fsio.make_folder(building)
         with locks.hold(building / "lock"):
             fsio.mark(building / UNFINISHED)
-            _build(building, base, config.nested(settings), author, time)
+            _build(building, base, config.nested(settings), author, time, compose)
             if not fsio.move_folder(building, root / FOLDER):
                 raise AlreadyARegistry(root)
             fsio.unmark(root / FOLDER / UNFINISHED)
@@ -107,10 +109,10 @@ def write_skeleton(folder: Path, settings: dict[str, Any]) -> None:
     fsio.replace(folder / "format", f"{FORMAT_LINE}{FORMAT}\n".encode())
 
 
-def _build(folder: Path, base: Base, settings: dict[str, Any], author: str, time: int) -> None:
+def _build(folder: Path, base: Base, settings: dict[str, Any], author: str, time: int, compose: Compose) -> None:
     write_skeleton(folder, settings)
     store, refs, logs = DiskStore(folder / "objects"), Refs(folder), Reflog(folder / "logs")
-    tree = store.put(Tree(store.put(base), {}))
+    tree = store.put(Tree(store.put(base), {}, compose))
     first = store.put(Commit(tree, (), None, "init", "init", author, time))
     branch = HEADS + FIRST_BRANCH
     for name in (branch, "HEAD"):

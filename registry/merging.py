@@ -9,8 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from registry.errors import BaseDiffers
-from registry.objects import Tree
+from registry.errors import BaseDiffers, RegistryError
+from registry.objects import Compose, Tree
+
+_COMPOSED: dict[Compose, str] = {"all": "all concepts at once", "named": "those that a prompt names"}
+
+
+class ComposeDiffers(RegistryError):
+    """Two trees that should be joined compose what prompts see in different ways."""
+
+    def __init__(self, ours: Compose, theirs: Compose) -> None:
+        self.ours = ours
+        self.theirs = theirs
+        super().__init__(
+            f"the two sides compose differently: HEAD {_COMPOSED[ours]}, the other side {_COMPOSED[theirs]}; "
+            "expected the same on both",
+            f"cns config compose {theirs}",
+        )
 
 
 @dataclass(frozen=True)
@@ -34,16 +49,20 @@ class Merge:
     Attributes:
         concepts: {name: concept id} of all that is settled.
         conflicts: Names that are not, sorted.
+        compose: What prompts see of it.
     """
 
     concepts: dict[str, str]
     conflicts: tuple[Conflict, ...]
+    compose: Compose = "all"
 
 
 def three_way(bases: Sequence[Tree], ours: Tree, theirs: Tree) -> Merge:
     """Merge two trees per name: the side that changed it wins; both alike is no conflict; a removal is a change.
 
-    Where several merge bases disagree about a name on which the sides disagree, it is a conflict.
+    Where several merge bases disagree about a name on which the sides disagree, it is a conflict. What is composed may
+    have been changed by one side alone, where the other has changed nothing at all: what both bring was learned for the
+    way of its own side.
 
     Args:
         bases: Trees of the best common ancestors; none for histories that share no commit: then all names are new.
@@ -52,9 +71,12 @@ def three_way(bases: Sequence[Tree], ours: Tree, theirs: Tree) -> Merge:
 
     Raises:
         BaseDiffers: the sides stand on different base models.
+        ComposeDiffers: they compose differently.
     """
     if ours.base != theirs.base:
         raise BaseDiffers(ours.base, theirs.base)
+    if ours.compose != theirs.compose and set(bases) not in ({ours}, {theirs}):
+        raise ComposeDiffers(ours.compose, theirs.compose)
     names = {name for tree in (*bases, ours, theirs) for name in tree.concepts}
     concepts: dict[str, str] = {}
     conflicts: list[Conflict] = []
@@ -70,4 +92,4 @@ def three_way(bases: Sequence[Tree], ours: Tree, theirs: Tree) -> Merge:
             continue
         if kept is not None:
             concepts[name] = kept
-    return Merge(concepts, tuple(conflicts))
+    return Merge(concepts, tuple(conflicts), ours.compose if set(bases) == {theirs} else theirs.compose)

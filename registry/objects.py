@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from registry import canonical
 from registry.errors import BadValue, NameTaken, UnknownFormat
@@ -24,7 +24,10 @@ MAX_TOKENS = 64  # of one concept; each is a row of the text encoder's embedding
 LONGEST_TOKEN = 64
 EXPONENTS = (-1100, 1100)  # of a grid step: what a float64 can hold
 LONGEST_SIDE = 2**31
-COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import")
+COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import", "compose")
+Compose = Literal["all", "named"]
+"""What a prompt sees of a tree: all of its concepts, or those that the prompt names."""
+COMPOSES: tuple[str, ...] = get_args(Compose)
 
 
 def object_id(kind: str, payload: bytes) -> str:
@@ -74,11 +77,21 @@ class Blob(_Needing):
 
 
 class JsonObject(_Needing):
-    """What the dataclasses below share: fields <-> canonical JSON. Unknown fields mean a newer format."""
+    """What the dataclasses below share: fields <-> canonical JSON. Unknown fields mean a newer format.
+
+    Attributes:
+        later: Fields that came after the format, with what they are where they are not written: only another value is,
+            so that every older object keeps its bytes, and its id.
+    """
+
+    later: ClassVar[Mapping[str, Any]] = {}
 
     def payload(self) -> bytes:
         """Return the canonical JSON that the id hashes."""
-        return canonical.encode({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})  # type: ignore[arg-type]
+        known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return canonical.encode(
+            {name: value for name, value in known.items() if name not in self.later or value != self.later[name]}
+        )
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -96,8 +109,11 @@ class JsonObject(_Needing):
             raise UnknownFormat(cls.object_kind, data.get("format"), FORMAT)
         if extra := sorted(data.keys() - known):
             raise UnknownFormat(f"a {cls.object_kind} with the field '{extra[0][:40]}'", "newer", FORMAT)
-        if missing := sorted(known - data.keys()):
+        if missing := sorted(known - data.keys() - cls.later.keys()):
             raise BadValue(cls.object_kind, missing, "no missing field")
+        for name in data.keys() & cls.later.keys():
+            if data[name] == cls.later[name]:
+                raise BadValue(f"{cls.object_kind}.{name}", data[name], "no field that says what goes without saying")
         return cls(**data)
 
 
@@ -219,14 +235,25 @@ class Concept(JsonObject):
 
 @dataclass(frozen=True)
 class Tree(JsonObject):
-    """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key."""
+    """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key.
+
+    Attributes:
+        base: Id of the base.
+        concepts: {name: id of a concept}.
+        compose: What a prompt sees. "all": the base plus every concept; "named": the base plus those concepts one of
+            whose tokens stands in it, so that a prompt without a token, the empty one too, sees the base bit for bit.
+    """
 
     object_kind: ClassVar[str] = "tree"
+    later: ClassVar[Mapping[str, Any]] = {"compose": "all"}
     base: str
     concepts: dict[str, str]
+    compose: Compose = "all"
 
     def __post_init__(self) -> None:
         _id(self.base, "tree.base")
+        if self.compose not in COMPOSES:
+            raise BadValue("tree.compose", self.compose, " or ".join(COMPOSES))
         holders: dict[str, str] = {}
         for name, concept in _table(self.concepts, "tree.concepts").items():
             check_name(name)

@@ -18,7 +18,7 @@ from registry.errors import TipMoved
 from registry.index import LAG
 from registry.moves import LoggedRefs
 from registry.names import check_name, is_id
-from registry.objects import Base, Commit, Concept, Evaluation, Record, Tree
+from registry.objects import Base, Commit, Compose, Concept, Evaluation, Record, Tree
 from registry.reflog import ReflogEntry
 from registry.refs import EVALUATIONS, LOST
 from registry.trees import DOES_NOT_FIT, Change, changed, check_brought, check_tree, concepts_of
@@ -51,7 +51,16 @@ class Repository(LoggedRefs):
         super().__init__(self.root / layout.FOLDER)
 
     @classmethod
-    def init(cls, folder: Path, base: Base, settings: dict[str, Any], *, author: str, time: int) -> Repository:
+    def init(
+        cls,
+        folder: Path,
+        base: Base,
+        settings: dict[str, Any],
+        *,
+        author: str,
+        time: int,
+        compose: Compose = "all",
+    ) -> Repository:
         """Make a registry in folder, on a base model, with one commit of an empty tree.
 
         It is built beside its place and renamed into it, so that a crash leaves no half-made registry.
@@ -62,11 +71,12 @@ class Repository(LoggedRefs):
             settings: For config.toml; nested, or with dotted keys such as {"base.source": "emoji-64"}.
             author: Of the first commit.
             time: Of the first commit, unix seconds, UTC.
+            compose: What prompts see of the trees that begin here.
 
         Raises:
             AlreadyARegistry: folder holds one.
         """
-        return cls(layout.create(folder, base, settings, author=author, time=time))
+        return cls(layout.create(folder, base, settings, author=author, time=time, compose=compose))
 
     @classmethod
     def discover(cls, start: Path) -> Repository:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from registry.errors import BaseDiffers, DeltaTaken, NameTaken, NothingToDo, TokenTaken, UnknownConcept
 from registry.names import check_name
-from registry.objects import Concept, Record, References, Tree
+from registry.objects import Compose, Concept, Record, References, Tree
 from registry.store import ObjectStore
 
 Change = Callable[[Tree], Tree]
@@ -89,6 +89,34 @@ def birth(store: ObjectStore, concept_id: str) -> Tree:
     concept = store.get(concept_id, Concept)
     trained_on = store.get(concept.trained_on, Tree)
     return with_concept(trained_on, concept.name, concept_id, overwrite=True)
+
+
+def seen(tree: Tree, names: Iterable[str]) -> Tree:
+    """Return the tree of what prompts see that name these concepts of a tree and no other; the rest is not there.
+
+    Where all concepts are composed, prompts see the tree itself, whatever they name. Where those that are named are,
+    it is a tree of these alone; of none, the bare base, which has no two ways to be composed.
+    """
+    if tree.compose == "all":
+        return tree
+    named = {name: tree.concepts[name] for name in names if name in tree.concepts}
+    return replace(tree, concepts=named) if named else bare(tree)
+
+
+def bare(tree: Tree) -> Tree:
+    """Return the tree of a tree's base alone."""
+    return Tree(tree.base, {})
+
+
+def trained_in(tree: Tree, name: str) -> Tree:
+    """Return the tree that a concept of this name learns on: all others, or, where named ones are composed, none."""
+    others = {} if tree.compose == "named" else tree.concepts
+    return replace(tree, concepts={other: concept for other, concept in others.items() if other != name})
+
+
+def composing(tree: Tree, compose: Compose) -> Tree:
+    """Return the tree with the same concepts, of which prompts see others."""
+    return replace(tree, compose=compose)
 
 
 def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:

@@ -7,29 +7,39 @@ from typing import Annotated
 
 import typer
 
+from cns_cli import figures
 from cns_cli.optionfield import Argument, Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Output, Styled
+from cns_cli.settings import request_settings
 
 EXAMPLES = (
     "cns config",
     "cns config user.name Ann",
     "cns config check.max-drop.id 0.03",
     "cns config --unset mlflow.tracking_uri",
+    "cns config compose named",
 )
 
 
 def config(
     key: Annotated[
         str | None,
-        Argument("user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, or check.SETTING.", "KEY"),
+        Argument(
+            "user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, check.SETTING, or compose.",
+            "KEY",
+        ),
     ] = None,
     value: Annotated[str | None, Argument("What to set it to; lists as in TOML: '[\"id\"]'.", "VALUE")] = None,
     unset: Annotated[bool, Option("Remove the key.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the settings in .cns/config.toml, print one, or set one."""
+    """List the settings in .cns/config.toml, print one, or set one.
+
+    `compose` is part of the model: what prompts see, all concepts or those that they name. To set it is a commit.
+    """
     from cns_cli.porcelain.config import change_setting, get_setting, list_settings
+    from cns_cli.porcelain.options import Request
     from registry.config import written
 
     out = Output(as_json=as_json)
@@ -40,10 +50,14 @@ def config(
     elif value is None and not unset:
         result = get_setting(Path.cwd(), key)
     else:
-        result = change_setting(Path.cwd(), key, value)
+        result = change_setting(Request(**request_settings()), key, value)
     single = list(result.settings) == [key]
     shown = {name: found if isinstance(found, str) else written(found) for name, found in result.settings.items()}
     out.answer(
         result.to_json(),
         [text if single else [Styled(name, "cyan"), f" = {text}"] for name, text in shown.items()],
     )
+    for warning in result.warnings:
+        out.warn(warning)
+    if result.commit is not None:
+        out.hint("cns undo", f"take {figures.short_id(result.commit)} back")

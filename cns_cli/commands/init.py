@@ -9,6 +9,7 @@ from cns_cli import figures
 from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
+from cns_cli.porcelain.options import DEFAULT_COMPOSE, Composed
 from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ EXAMPLES = (
 
 def init(
     base: Annotated[str, Option("emoji-64 (embedded), a folder, or a hub id.", "BASE")] = "emoji-64",
+    compose: Annotated[Composed, Option("What prompts see: all concepts, or those that they name.")] = DEFAULT_COMPOSE,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a registry (.cns) in this folder, for one base model.
@@ -33,7 +35,7 @@ def init(
     from cns_cli.porcelain.init import init_registry
 
     out = Output(as_json=as_json)
-    result = init_registry(wanted["start"], base, author=wanted["author"], time=wanted["time"])
+    result = init_registry(wanted["start"], base, author=wanted["author"], time=wanted["time"], compose=compose)
     out.answer(result.to_json(), init_lines(result))
     out.hint("cns add NAME IMAGES/", "teach it something")
 
@@ -47,6 +49,7 @@ def init_lines(result: InitResult) -> Iterator[Line]:
         [
             ("base", f"{result.base_source}, family {result.family}, {size}"),
             ("base id", figures.short_id(result.base)),
+            ("prompts see", figures.COMPOSED[result.compose]),
             ("commit", f"{figures.short_id(result.commit)} on {result.branch}, no concept yet"),
         ]
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from cns.templates import Kind as ConceptKind
 from cns_cli.porcelain.result import Result
+from registry.objects import Compose
 
 Verdict = Literal["kept", "forgot", "inconclusive"]
 
@@ -27,6 +28,7 @@ class InitResult(Result):
         folder: Folder that now holds `.cns`.
         base_source: What `--base` named; kept in `config.toml`, never in the base's id.
         base: Id of the base; the same for everyone who has the same files.
+        compose: What prompts see: "all" concepts, or those that they name ("named").
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class InitResult(Result):
     denoiser_parameters: int
     branch: str
     commit: str
+    compose: Compose
 
 
 @dataclass(frozen=True, kw_only=True)

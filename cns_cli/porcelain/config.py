@@ -1,30 +1,37 @@
 """`config`: the settings of a registry, by their dotted keys.
 
 A key is one of `KEYS`, and a value is refused that the command which reads it would refuse. `config.toml` may be edited
-by hand as well; what nobody reads stays in it, and is listed.
+by hand as well; what nobody reads stays in it, and is listed. One key is no setting of this machine but part of the
+model, and stands in no file: to set `compose` is a commit.
 """
 
 from __future__ import annotations
 
+import time as clock
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cns.files.plain import typed_path
 from cns_cli.porcelain.gate.limits import check_settings
+from cns_cli.porcelain.models.mirroring import mirror_commit
+from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry import config
 from registry.addresses import has_secret, shown
 from registry.errors import BadConfig, BadValue, RegistryError
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
+from registry.objects import COMPOSES, Compose, Record, Tree
 from registry.repository import Repository
+from registry.trees import composing
 
 TEXTS = ("user.name", SOURCE_KEY, NAME_KEY, URI_KEY)
 REQUIRED = "mlflow.required"
 CHECK = "check"
-KEYS = (*TEXTS, REQUIRED, f"{CHECK}.…")
+COMPOSE = "compose"
+KEYS = (*TEXTS, REQUIRED, COMPOSE, f"{CHECK}.…")
 """What can be set; below `check` all that `[tool.cns.check]` of a pyproject.toml takes."""
 
 
@@ -52,16 +59,20 @@ class ConfigResult(Result):
     Attributes:
         file: Where they are kept.
         settings: Dotted key -> value, of all settings or of the one that was asked for or set.
+        commit: What `compose` was set by; None for settings of this machine.
     """
 
     file: Path
     settings: Mapping[str, Any]
+    commit: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def list_settings(start: Path) -> ConfigResult:
     """Return all settings; raises NotARegistry, BadConfig."""
     repo = Repository.discover(start)
-    return ConfigResult(file=_file(repo), settings=dict(_dotted(repo.config)))
+    settings = dict(_dotted(repo.config)) | {COMPOSE: repo.tree_of("HEAD").compose}
+    return ConfigResult(file=_file(repo), settings=dict(sorted(settings.items())))
 
 
 def get_setting(start: Path, key: str) -> ConfigResult:
@@ -72,17 +83,17 @@ def get_setting(start: Path, key: str) -> ConfigResult:
         SettingMissing: it is not set.
     """
     repo = Repository.discover(start)
-    value = config.lookup(repo.config, key)
+    value = repo.tree_of("HEAD").compose if key == COMPOSE else config.lookup(repo.config, key)
     if value is None:
         raise SettingMissing(key)
     return ConfigResult(file=_file(repo), settings=dict(_dotted({key: value})))
 
 
-def change_setting(start: Path, key: str, written: str | None) -> ConfigResult:
+def change_setting(request: Request, key: str, written: str | None) -> ConfigResult:
     """Set a key, or remove it.
 
     Args:
-        start: A folder in the registry.
+        request: Where; by whom and when, where it is a commit.
         key: Dotted.
         written: The value as it is typed; below `check` and for `mlflow.required` TOML. None removes the key.
 
@@ -90,10 +101,14 @@ def change_setting(start: Path, key: str, written: str | None) -> ConfigResult:
         NotARegistry, LockBusy, BadConfig.
         BadSetting: there is no such key, or it cannot have this value.
         SettingMissing: the key to remove is not set.
+        NothingToDo: the model is composed so already.
+        MlflowUnavailable: the registry demands MLflow (`mlflow.required`) and it cannot be reached; the commit stands.
     """
-    repo = Repository.discover(start)
+    repo = Repository.discover(request.start)
+    if key == COMPOSE:
+        return _composed(repo, request, written)
     if written is None:
-        get_setting(start, key)
+        get_setting(request.start, key)
         repo.set_config(key, None)
         return ConfigResult(file=_file(repo), settings={})
     value = _value(key, written)
@@ -105,6 +120,37 @@ def change_setting(start: Path, key: str, written: str | None) -> ConfigResult:
             raise BadSetting(key, written, f"what `cns check` can read ({error.reason})") from None
     repo.set_config(key, value)
     return ConfigResult(file=_file(repo), settings=dict(_dotted({key: value})))
+
+
+def _composed(repo: Repository, request: Request, written: str | None) -> ConfigResult:
+    """Commit HEAD's tree with the same concepts, of which prompts see others."""
+    if written not in COMPOSES:
+        raise BadSetting(COMPOSE, written, " or ".join(COMPOSES))
+    compose, head = cast("Compose", written), repo.head()
+    done = repo.commit(
+        kind="compose",
+        message=f"compose {compose}",
+        author=request.author,
+        time=int(clock.time()) if request.time is None else request.time,
+        record=Record({"params": {COMPOSE: compose}}),
+        change=lambda tree: composing(tree, compose),
+        seen=head.commit,
+        keep_as=COMPOSE,
+    )
+    warnings = (*_strangers(repo, repo.tree_of(done.id)), *mirror_commit(repo, done.id, request.mlflow_uri))
+    return ConfigResult(file=_file(repo), settings={COMPOSE: compose}, commit=done.id, warnings=warnings)
+
+
+def _strangers(repo: Repository, tree: Tree) -> tuple[str, ...]:
+    """Say which concepts were learned for prompts that saw others than they see now."""
+    if tree.compose == "all":
+        several = len(tree.concepts) > 1
+        return ("every prompt sees all concepts now, whatever each was learned beside: cns check",) if several else ()
+    beside = [name for name, one in repo.concepts(tree).items() if repo.objects.get(one.trained_on, Tree).concepts]
+    if not beside:
+        return ()
+    learned = f"{', '.join(beside)} learned beside other concepts, whose weights prompts no longer see: cns check"
+    return (f"{learned}; to learn anew: cns add {beside[0]} IMAGES/ --replace",)
 
 
 def _file(repo: Repository) -> Path:

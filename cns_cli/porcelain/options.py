@@ -36,6 +36,12 @@ ConceptKind = Literal["object", "style"]
 
 DEFAULT_BASE = "emoji-64"
 
+Composed = Literal["all", "named"]
+"""As `registry.objects.Compose`, which a command need not load."""
+
+DEFAULT_COMPOSE: Composed = "all"
+"""What prompts see in a new registry."""
+
 
 def with_boxes(texts: Sequence[str] | None) -> Sequence[str] | None:
     """Accept regions that have a box."""

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from registry.trees import composing
 from tests.cli.conftest import modules_after
 
 
 def test_set_looked_up_listed_and_removed(lineage: Any, cns: Any) -> None:
     assert cns("config", "user.name", "Ann Other").stdout == "Ann Other\n"
     assert cns("config", "user.name").stdout == "Ann Other\n"
-    assert cns("config").stdout == "base.source = emoji-64\nuser.name = Ann Other\n"
+    assert cns("config").stdout == "base.source = emoji-64\ncompose = all\nuser.name = Ann Other\n"
     listed = json.loads(cns("config", "--json").stdout)
-    assert listed["settings"] == {"base.source": "emoji-64", "user.name": "Ann Other"}
+    assert listed["settings"] == {"base.source": "emoji-64", "compose": "all", "user.name": "Ann Other"}
     assert listed["file"] == str(lineage.repo.folder / "config.toml")
     assert cns("config", "--unset", "user.name").exit_code == 0
     assert lineage.repo.config["base"] == {"source": "emoji-64"}
@@ -96,3 +97,37 @@ def test_what_is_not_set(lineage: Any, cns: Any) -> None:
 
 def test_it_loads_no_model(lineage: Any, tmp_path: Path) -> None:
     assert not {"torch", "mlflow", "diffusers", "transformers"} & modules_after(["config"], tmp_path)
+
+
+def test_what_prompts_see_is_part_of_the_model_and_setting_it_is_a_commit(lineage: Any, cns: Any, alone: None) -> None:
+    lineage.add("rex")
+    before, file = lineage.repo.tree_of("HEAD"), (lineage.repo.folder / "config.toml").read_bytes()
+    assert cns("config", "compose").stdout == "all\n"
+    result = cns("config", "compose", "named")
+    assert (result.exit_code, result.stdout) == (0, "named\n"), result.output
+    head = lineage.repo.commit_of(lineage.repo.head().commit)
+    assert (head.kind, head.message) == ("compose", "compose named")
+    assert lineage.repo.tree_of("HEAD") == composing(before, "named")
+    assert (lineage.repo.folder / "config.toml").read_bytes() == file
+    assert cns("config", "compose").stdout == "named\n"
+    assert "this compose" in cns("config", "compose", "named").stderr
+    assert cns("undo").exit_code == 0
+    assert cns("config", "compose").stdout == "all\n"
+
+
+def test_it_says_who_was_learned_for_prompts_that_saw_more(lineage: Any, cns: Any, alone: None) -> None:
+    for name in ("rex", "tom", "max"):
+        lineage.add(name)
+    said = " ".join(cns("config", "compose", "named").stderr.split())
+    assert "max, tom learned beside other concepts" in said
+    assert "cns add max IMAGES/ --replace" in said
+    assert "every prompt sees all concepts now" in " ".join(cns("config", "compose", "all").stderr.split())
+
+
+@pytest.mark.parametrize("words", [("compose", "some"), ("--unset", "compose")])
+def test_another_way_to_compose_is_refused(lineage: Any, cns: Any, words: tuple[str, ...]) -> None:
+    before = lineage.repo.head()
+    result = cns("config", *words)
+    assert result.exit_code != 0
+    assert "all or named" in result.stderr
+    assert lineage.repo.head() == before

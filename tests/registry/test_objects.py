@@ -45,6 +45,24 @@ def test_ids_are_pinned(obj: Any, kind: str) -> None:
     assert object_id(kind, obj.payload()) == IDS[kind]
 
 
+def test_a_tree_says_what_it_composes_only_where_that_is_not_all() -> None:
+    """Every id of before is what it was, and a program of before refuses what it cannot compose."""
+    tree = Tree(DIGEST, {"rex": OTHER, "Tom": "c" * 64})
+    named = dataclasses.replace(tree, compose="named")
+    assert tree.id == IDS["tree"]
+    assert b"compose" not in tree.payload()
+    assert named.id == "5bb86803878eb249363f73348aeb62085d147e4e7235eccb36e8242a8cfee405"
+    assert decode("tree", named.payload()) == named != decode("tree", tree.payload())
+    assert dataclasses.replace(named, concepts={}).compose == "named"
+
+
+@pytest.mark.parametrize("said", ["all", "none", 1, None])
+def test_a_tree_refuses_another_way_to_compose_and_two_ways_to_say_the_same(said: Any) -> None:
+    fields = canonical.decode(Tree(DIGEST, {}).payload())
+    with pytest.raises(BadValue):
+        decode("tree", canonical.encode(fields | {"compose": said}))
+
+
 def test_every_kind_has_a_pinned_id() -> None:
     assert set(IDS) == set(KINDS)
 

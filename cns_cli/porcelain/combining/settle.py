@@ -92,7 +92,7 @@ def settle(repo: Repository, sides: Sides, choices: Choices) -> Settled:
     """Bring the two sides together.
 
     Raises:
-        BaseDiffers: they stand on different base models.
+        BaseDiffers: they stand on different base models. ComposeDiffers: prompts see other concepts of either.
         ChoiceMeaningless, BadName: a choice cannot be followed.
     """
     settling = _Settling(repo, sides, choices)
@@ -105,7 +105,7 @@ def settle(repo: Repository, sides: Sides, choices: Choices) -> Settled:
     for name in settling.left:
         known = ", ".join(sorted(settling.names)) or "none"
         raise ChoiceMeaningless(sides, name, f"it is in no conflict; expected one of: {known}")
-    return Settled(Tree(settling.ours.base, settling.concepts), tuple(settling.disputes))
+    return Settled(settling.tree, tuple(settling.disputes))
 
 
 def _why(conflict: Conflict) -> str:
@@ -132,6 +132,11 @@ class _Settling:
             if self.left.setdefault(name, choice) != choice:
                 raise ChoiceMeaningless(sides, name, "there are two; expected one of --ours, --theirs, --rename")
 
+    @property
+    def tree(self) -> Tree:
+        """What is settled so far, as a model."""
+        return Tree(self.ours.base, self.concepts, self.merge.compose)
+
     def chosen(self, name: str, favour: Side | None = None) -> bool:
         """Settle a name as it was chosen, or by the side to favour; False where there is neither."""
         self.names.add(name)
@@ -146,7 +151,7 @@ class _Settling:
     def shared(self) -> NameTaken | TokenTaken | DeltaTaken | None:
         """Return what keeps two names from being in one model."""
         try:
-            check_tree(Tree(self.ours.base, self.concepts), self.repo.objects)
+            check_tree(self.tree, self.repo.objects)
         except (NameTaken, TokenTaken, DeltaTaken) as error:
             return error
         return None

@@ -30,6 +30,7 @@ from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
+from registry.trees import trained_in
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
@@ -59,8 +60,8 @@ def learn(
     subject = settle_subject(base, options, photos, own_token(session, tree, options))
     settings = settings_for(base, options)
     settings.check()
-    others = {name: concept_id for name, concept_id in tree.concepts.items() if name != options.name}
-    parent = Tree(tree.base, others)
+    parent = trained_in(tree, options.name)
+    others = parent.concepts
     report = Reporter(progress)
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
