@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
+from cns.named import NamedWeights, Reach, whole_prompt
 from cns.templates import Kind, is_further_vector, phrase_of
 from cns.tokens import install_tokens
 
@@ -70,6 +71,7 @@ class Model:
         }
         self.exponents = dict(exponents)
         self._plain: CLIPTokenizer | None = None
+        self._named: NamedWeights | None = None
         if self.exponents.keys() != self.base.keys():
             raise GridError("the grid names other matrices than this pipeline has", hint="cns status")
 
@@ -105,6 +107,26 @@ class Model:
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         return weights
 
+    def set_named(self, concepts: Sequence[ConceptWeights], reach: Reach = whole_prompt) -> None:
+        """Have each prompt see the base plus those of these concepts that it names, until other weights are written.
+
+        Args:
+            concepts: Their tokens are installed; the live weights become the base's.
+            reach: Where in a prompt a concept acts.
+
+        Raises:
+            GridError: A concept was made for other matrices or another grid than this base model's.
+        """
+        for concept in concepts:
+            self._check(concept)
+        self.write(self.base)
+        self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
+        by_name = {concept.name: concept for concept in concepts}
+        tokens = {name: tuple(concept.rows) for name, concept in by_name.items()}
+        self._named = NamedWeights(
+            self.pipeline, tokens, lambda names: self.compose([by_name[name] for name in names]), reach
+        )
+
     def set_tokens(self, rows: Mapping[str, Tensor]) -> None:
         """Install the tokens of the concepts that the model holds.
 
@@ -124,7 +146,10 @@ class Model:
         install_tokens(self.pipeline.tokenizer, self.pipeline.text_encoder, rows)
 
     def write(self, weights: Weights) -> None:
-        """Copy these weights into the live pipeline (cast to its dtype and device)."""
+        """Copy these weights into the live pipeline (cast to its dtype and device), for all prompts alike."""
+        if self._named is not None:
+            self._named.remove()
+            self._named = None
         with torch.no_grad():
             for name, parameter in kv_parameters(self.pipeline).items():
                 parameter.copy_(weights[name])

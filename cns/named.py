@@ -1,0 +1,175 @@
+"""Composition by name: each prompt sees the base plus the concepts that it names, whatever else is in its batch.
+
+W(prompt) = base + the integers of the concepts of which the text encoder reads a token. A prompt that names none, the
+empty one and a negative one among them, sees the base bit for bit. Text features do not change over the sampler's
+steps, so the keys and values of every cross-attention are computed once a prompt and handed to the layers:
+
+    model.set_named(concepts)                         # `cns.compose.Model`; the live weights stay the base's
+    sample(model.pipeline, ["a <rex> dog", "a dog"], [0, 1], steps=20, guidance=5.0, negative="a <tom> cat")
+    model.set_concepts([])                            # or any other set: the pipeline is diffusers' own again
+
+It holds for every call of the pipeline with prompts as text, and for any processor of its attention, since the two
+projections themselves return what was handed over. Each row of a batch has the bits that it would have if its weights
+were everyone's: a projection is computed for the whole batch under each set of weights, and rows are picked from these.
+
+Where in a prompt a concept acts is its `Reach`: at every position (`whole_prompt`), or at some of them.
+The module knows a pipeline and where weights come from; it does not know what a concept is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from cns.tokens import token_ids
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+Mention = tuple[int, str]
+"""Position of a token in a prompt, and the concept whose token it is."""
+
+Reach = Callable[[Sequence[Mention], int], Sequence[frozenset[str]]]
+"""Mentions in order, number of positions T -> for each position the concepts that act there."""
+
+BYTES_KEPT = 2**29
+"""Of composed weights (chosen): seven sets of Stable Diffusion 1.x in float32, so that few are composed twice."""
+
+
+def whole_prompt(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """Every concept that is named acts at every position."""
+    return [frozenset(name for _, name in mentions)] * length
+
+
+def from_token(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """A concept acts from its first token on: CLIP's text encoder is causal, what stands before cannot know of it."""
+    return [frozenset(name for place, name in mentions if place <= position) for position in range(length)]
+
+
+def until_next(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """A concept acts from its token to the token of the next concept, the last one to the end."""
+    acting, here, named = [], frozenset[str](), dict(mentions)
+    for position in range(length):
+        here = frozenset({named[position]}) if position in named else here
+        acting.append(here)
+    return acting
+
+
+class NamedWeights:
+    """A pipeline whose prompts see the weights of what they name; in force from its making until `remove`.
+
+    Args:
+        pipeline: Its text encoder knows the tokens; its weights are the base's.
+        tokens: Concept -> its tokens.
+        weights_of: A set of concepts -> weights by matrix name, shape (O, I), float32, CPU.
+        reach: Where in a prompt a concept acts.
+    """
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        tokens: Mapping[str, Collection[str]],
+        weights_of: Callable[[frozenset[str]], Mapping[str, Tensor]],
+        reach: Reach = whole_prompt,
+    ) -> None:
+        self._pipeline, self._weights_of, self._reach = pipeline, weights_of, reach
+        ids = pipeline.tokenizer.convert_tokens_to_ids
+        self._owners: dict[int, str] = {ids(token): name for name, own in tokens.items() for token in own}
+        self._layers: dict[str, Any] = {
+            f"{name}.weight": layer
+            for name, layer in sorted(pipeline.unet.named_modules())
+            if name.endswith(("attn2.to_k", "attn2.to_v"))
+        }
+        self._composed: OrderedDict[frozenset[str], Mapping[str, Tensor]] = OrderedDict()
+        self._features: Tensor | None = None
+        self._handed: Mapping[str, Tensor] = {}
+        self._encode_prompt = pipeline.encode_prompt
+        pipeline.encode_prompt = self._encode
+        for matrix, layer in self._layers.items():
+            layer.forward = partial(self._hand, matrix)
+
+    def remove(self) -> None:
+        """Make the pipeline diffusers' own again."""
+        del self._pipeline.encode_prompt
+        for layer in self._layers.values():
+            del layer.forward
+
+    @torch.no_grad()
+    def project(self, features: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Keys and values of prompts, each under its own weights.
+
+        Args:
+            features: Text features of N prompts, shape (N, T, D).
+            prompts: The N prompts.
+
+        Returns:
+            Matrix name -> what the projection gives, shape (N, T, O), in the dtype in which the model computes.
+        """
+        acting = [self._acting(row) for row in token_ids(self._pipeline.tokenizer, prompts).tolist()]
+        projected: dict[str, Tensor] = {}
+        for concepts in sorted({one for row in acting for one in row}, key=sorted):
+            chosen = torch.tensor([[one == concepts for one in row] for row in acting], device=features.device)
+            for matrix, weight in self._weights(concepts).items():
+                found = linear(features, weight, self._layers[matrix].bias)
+                known = projected.get(matrix, found)
+                projected[matrix] = torch.where(chosen.unsqueeze(-1), found, known)
+        return projected
+
+    def _acting(self, ids: Sequence[int]) -> Sequence[frozenset[str]]:
+        """For each position of a prompt, the concepts that act there."""
+        return self._reach([(k, self._owners[one]) for k, one in enumerate(ids) if one in self._owners], len(ids))
+
+    def _weights(self, concepts: frozenset[str]) -> Mapping[str, Tensor]:
+        """Weights of a set as the model computes with them; the base's are the live ones, the last few others kept."""
+        if not concepts:
+            return {matrix: layer.weight for matrix, layer in self._layers.items()}
+        if concepts not in self._composed:
+            composed = self._weights_of(concepts)
+            found = {matrix: composed[matrix].to(layer.weight) for matrix, layer in self._layers.items()}
+            size_bytes = sum(weight.nbytes for weight in found.values())
+            while self._composed and size_bytes * (len(self._composed) + 1) > BYTES_KEPT:
+                self._composed.popitem(last=False)
+            self._composed[concepts] = found
+        self._composed.move_to_end(concepts)
+        return self._composed[concepts]
+
+    def _encode(
+        self, prompt: Any, device: Any, images: int, guided: bool, negative_prompt: Any = None, **others: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The pipeline's `encode_prompt`, which also computes the keys and values of what it encodes."""
+        if prompt is None or others.get("negative_prompt_embeds") is not None:
+            raise ValueError("weights follow what a prompt names; expected prompts as text, not as embeddings")
+        positive, negative = self._encode_prompt(prompt, device, images, guided, negative_prompt, **others)
+        rows, features = _rows(prompt, len(positive)), positive
+        if guided and negative is not None:
+            rows = [*_rows(negative_prompt or "", len(negative)), *rows]
+            features = torch.cat([negative, positive])
+        self._features, self._handed = features, self.project(features, rows)
+        return positive, negative
+
+    def _hand(self, matrix: str, features: Tensor) -> Tensor:
+        """The forward of a projection: what was computed for these features."""
+        if features is not self._features:  # the pipeline joins the halves of a batch once, and keeps that tensor
+            known = self._features
+            if known is None or features.shape != known.shape or not torch.equal(features, known):
+                raise ValueError("weights follow what a prompt names; expected features that the pipeline encoded")
+            self._features = features
+        return self._handed[matrix]
+
+
+def named_weights(pipeline: StableDiffusionPipeline) -> NamedWeights | None:
+    """Whatever makes a pipeline's prompts see what they name; None where its weights are the same for all."""
+    owner = getattr(pipeline.encode_prompt, "__self__", None)
+    return owner if isinstance(owner, NamedWeights) else None
+
+
+def _rows(prompt: str | Sequence[str], count: int) -> list[str]:
+    """The prompt of each of `count` rows of features; the images of one prompt follow each other."""
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    return [one for one in prompts for _ in range(count // len(prompts))]
