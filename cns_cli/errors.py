@@ -175,7 +175,12 @@ def _explain_usage(error: typer.TyperException, command: str) -> None:
         write_raw(sys.stderr, error.format_message() + "\n")
         return
     text = error.format_message().replace("Value error, ", "")
-    complain(text[:1].lower() + text[1:], f"{page} --help")
+    if context is not None and (option := getattr(error, "option_name", "")):
+        from cns_cli.habits import about_option
+
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        text = about_option(option, known) or text
+    complain(text[:1].lower() + text[1:], getattr(error, "hint", "") or f"{page} --help")
 
 
 def _missing_package(error: Exception) -> str:

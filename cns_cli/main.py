@@ -7,16 +7,18 @@ A test imports this module in a process of its own and looks for what must not b
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 import typer.main
 
-from cns_cli import __version__, pager
+from cns_cli import __version__, output, pager
 from cns_cli.errors import ExitCode, answered, boundary
 from cns_cli.options import examples, verb
 from cns_cli.quick import QuickCommand, quickened
@@ -92,6 +94,16 @@ class Verbs(Mapping[str, Any]):
         return len(VERBS)
 
 
+class NoSuchVerb(typer.TyperException):
+    """A word that is no verb stands in a verb's place; `hint` is the command that was meant."""
+
+    def __init__(self, word: str, behind: Sequence[str]) -> None:
+        from cns_cli.habits import command_for
+
+        self.hint = command_for(word, behind, VERBS)
+        super().__init__(f"there is no command '{word}'")
+
+
 class BoundaryGroup(typer.core.TyperGroup):
     """The root command: parsing and running happen inside the error boundary, so tests see a user's exit codes."""
 
@@ -110,10 +122,32 @@ class BoundaryGroup(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Parse and run the verb; commands return nothing."""
-        with boundary("cns"):
+        folder = ctx.params["folder"]
+        with boundary("cns"), contextlib.chdir(folder) if folder else contextlib.nullcontext():
             trust.allow(trusted_folders())
             pager.allow(not ctx.params["no_pager"])
+            output.speak(quiet=ctx.params["quiet"], verbose=ctx.params["verbose"])
+            words = [*ctx._protected_args, *ctx.args]
+            if words[:1] == ["help"]:
+                words = [*words[1:], "--help"]
+            if ctx.params["as_json"]:
+                end = words.index("--") if "--" in words else len(words)
+                words.insert(end, "--json")
+            ctx._protected_args, ctx.args = words[:1], words[1:]
             super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb.
+
+        Raises:
+            NoSuchVerb: there is none of that name; it says what was meant.
+        """
+        if args[0] == "--help":  # `cns help`
+            typer.echo(ctx.get_help())
+            raise typer.Exit
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            raise NoSuchVerb(args[0], args[1:])
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -140,6 +174,13 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-C", metavar="DIR", help="Work in this folder.", exists=True, file_okay=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say answers, warnings and errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say everything: long lists in full.")] = False,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="Show long answers without a pager.")] = False,
 ) -> None:
     """Take the options that stand before the verb."""

@@ -121,7 +121,7 @@ def file_to_write(path: Path | None) -> Path | None:
 
 
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
-SEED = Option("Same seed, same result.", "SEED", check=seed_number)
+SEED = Option("Same seed, same result.", "SEED", flags="--seed -s", check=seed_number)
 DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device)
 MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
 OURS = Option("In conflict: keep what HEAD has; may be repeated.", "NAME", repeated=True)

@@ -6,6 +6,7 @@ option reads the same everywhere, and what it may hold is checked before anythin
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
@@ -13,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from cns_cli import output
 from cns_cli.optionfield import DEVICE, REV, Argument, Option
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -21,6 +23,18 @@ JsonFlag = Annotated[bool, Option("Print the answer as JSON on stdout.", flags="
 NoPagerFlag = Annotated[bool, Option("Show a long answer without a pager.", flags="--no-pager")]
 DeviceOption = Annotated[str, DEVICE]
 Revision = Annotated[str, REV]
+
+
+# Also behind every verb, where people type them; the program's own help page has them, once.
+_TALK = [
+    inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option(f"-{name[0]}", f"--{name}", help=about, hidden=True)],
+    )
+    for name, about in (("quiet", "Warnings and errors alone."), ("verbose", "Long lists in full."))
+]
 
 
 def takes(kind: type, **behind: str) -> Callable[[_Command], _Command]:
@@ -72,8 +86,15 @@ def verb(app: typer.Typer, *lines: str, **settings: Any) -> Callable[[_Command],
     def naming(command: _Command) -> _Command:
         signature = inspect.signature(command, eval_str=True)
         parameters = [one.replace(annotation=_for_typer(one)) for one in signature.parameters.values()]
-        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return app.command(epilog=examples(lines), **settings)(command)
+
+        @functools.wraps(command)
+        def spoken(quiet: bool, verbose: bool, **given: Any) -> None:
+            output.speak(quiet=quiet or output.is_quiet(), verbose=verbose or output.is_verbose())
+            command(**given)
+
+        spoken.__signature__ = signature.replace(parameters=[*parameters, *_TALK])  # type: ignore[attr-defined]
+        app.command(epilog=examples(lines), **settings)(spoken)
+        return command
 
     return naming
 

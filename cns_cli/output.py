@@ -38,6 +38,24 @@ class Styled:
     style: str
 
 
+_talk_is = {"quiet": False, "verbose": False}
+
+
+def speak(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Say how much this call of the program talks: with `quiet` warnings and errors alone, with `verbose` all."""
+    _talk_is.update(quiet=quiet, verbose=verbose)
+
+
+def is_quiet() -> bool:
+    """Whether hints, notes and progress stay away."""
+    return _talk_is["quiet"]
+
+
+def is_verbose() -> bool:
+    """Whether long lists are printed in full."""
+    return _talk_is["verbose"]
+
+
 Piece = str | Styled
 Line = str | Sequence[Piece]
 
@@ -111,7 +129,8 @@ class Output:
 
     def note(self, text: str) -> None:
         """Say something on stderr."""
-        _talk(text, "", "")
+        if not is_quiet():
+            _talk(text, "", "")
 
     def warn(self, text: str) -> None:
         """Warn on stderr."""
@@ -119,7 +138,8 @@ class Output:
 
     def hint(self, command: str, why: str = "") -> None:
         """Name the next command on stderr: `  next: cns log`."""
-        _talk(f"{command}   ({why})" if why else command, "  next: ", "dim", wrap=False)
+        if not is_quiet():
+            _talk(f"{command}   ({why})" if why else command, "  next: ", "dim", wrap=False)
 
 
 def complain(message: str, hint: str = "") -> None:

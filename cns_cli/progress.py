@@ -15,7 +15,7 @@ from typing import Any, Self, TextIO
 
 from cns_cli import settings, signals
 from cns_cli.figures import duration, number
-from cns_cli.output import safe
+from cns_cli.output import is_quiet, safe
 
 PLAIN_INTERVAL_S = 10.0  # so that a CI log of a 90 s add has about ten lines
 
@@ -68,6 +68,8 @@ class Stages:
 def open_progress(stream: TextIO | None = None) -> Progress:
     """Return the progress that fits a stream (stderr by default): live on a terminal, else plain lines."""
     stream = stream or sys.stderr
+    if is_quiet():
+        return NullProgress()
     return LiveProgress(stream) if settings.live_wanted(stream) else PlainProgress(stream)
 
 

@@ -11,6 +11,17 @@ from typing import Any
 
 import typer.core
 
+OF_FAMILY = {
+    "add": {
+        "--steps": "steps", "--lr": "lr", "--budget": "budget", "--score": "score", "--reg": "reg",
+        "--reg-strength": "reg_strength", "--anchor": "anchor_strength", "--warmup": "warmup_steps",
+        "--resolution": "resolution",
+    },
+    "generate": {"--steps": "sampler_steps", "--guidance": "guidance"},
+    "check": {"--images": "check_images"},
+}  # fmt: skip
+"""Verb -> option -> the field of `cns.families.Defaults` that it has where it is not typed."""
+
 OPEN = ("--score", "--reg", "--metric")
 """Options whose values other packages may add to, as `cns_cli.porcelain.scoring.names.POINTS` names them."""
 
@@ -35,7 +46,27 @@ class QuickCommand(typer.core.TyperCommand):
 
                 names = plugin_names(param.opts[0].removeprefix("--"))
                 param.help += f" Installed: {', '.join(names)}." if names else ""
+            if (field := OF_FAMILY.get(str(self.name), {}).get(param.opts[0])) and "Else " not in param.help:
+                param.help += f" Else {family_defaults(field)}."
         super().format_help(ctx, formatter)
+
+
+def family_defaults(field: str) -> str:
+    """Return what each family has as a default, in words: `250 (emoji-64), 500 (sd-1, sd-2)`."""
+    from cns.families import FAMILIES
+
+    named: dict[str, list[str]] = {}
+    for name, family in FAMILIES.items():
+        ours = family.defaults
+        if field != "budget":
+            value = getattr(ours, field)
+            said = value if isinstance(value, str) else f"{value:g}"
+        elif ours.budget_share_kv is not None:
+            said = f"{100 * ours.budget_share_kv:g}% of K/V"
+        else:
+            said = f"{100 * (ours.budget_share_denoiser or 0):g}% of the denoiser"
+        named.setdefault(said, []).append(name)
+    return ", ".join(f"{said} ({', '.join(names)})" for said, names in named.items())
 
 
 def quickened(params: Any) -> Any:

@@ -114,7 +114,9 @@ class AddOptions(Request):
     ] = None
     token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
     steps: Annotated[int | None, Option("Finetuning steps.", "N", min=1)] = None
-    lr: Annotated[float | None, Option("Learning rate of the K/V weights.", "RATE", check=positive)] = None
+    lr: Annotated[
+        float | None, Option("Learning rate of the K/V weights.", "RATE", "--lr --learning-rate", check=positive)
+    ] = None
     score: Annotated[str | None, Option(f"How neurons are chosen: {_one_of(list(BUILT_IN))}.", "SCORE")] = None
     reg: Annotated[
         str | None,
@@ -245,7 +247,7 @@ class CheckOptions(Request):
         Option("Judge prompts, a line each; {} is the concept.", "FILE", exists=True, dir_okay=False),
     ] = None
     images: Annotated[int | None, Option("Images of each prompt, to begin with.", "N", min=1, max=200)] = None
-    seed: Annotated[int | None, Option("Same seed, same images.", "SEED", min=0, max=MAX_SEED)] = None
+    seed: Annotated[int | None, Option("Same seed, same images.", "SEED", "--seed -s", min=0, max=MAX_SEED)] = None
     device: Annotated[str, DEVICE] = "auto"
     fast: Annotated[bool, Option("Weights and K/V drift only; makes no image.")] = False
     encoder: Annotated[str | None, Option("Another CLIP or DINOv2 as judge: a folder or hub id.", "E")] = None

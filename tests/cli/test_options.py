@@ -81,10 +81,10 @@ def test_options_that_other_packages_add_to_are_those_of_the_method() -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("add", "rex", ".", "--lr", "0"), "'--lr': 0.0 is not above 0"),
+        (("add", "rex", ".", "--lr", "0"), "'--lr' / '--learning-rate': 0.0 is not above 0"),
         (("add", "rex", ".", "--anchor", "inf"), "'--anchor': inf is not a finite number"),
         (("add", "rex", ".", "--budget", "0"), "'--budget': '0' is not a share; expected 5.8% or 0.058"),
-        (("add", "rex", ".", "--seed", "-1"), "'--seed': -1 is not between 0 and 9223372036854775807"),
+        (("add", "rex", ".", "--seed", "-1"), "'--seed' / '-s': -1 is not between 0 and 9223372036854775807"),
         (("generate", "a dog", "--region", "rex"), "'--region': 'rex' is no region; expected NAME@x0,y0,x1,y1"),
         (("gc", "--prune", "14"), "'--prune': '14' is no age; expected now"),
         (("report", "-o", "."), "'-o' / '--out': '.' is a folder; expected a file name"),
