@@ -1,5 +1,7 @@
 """The one door to the terminal: stdout is the answer, stderr is talk, and no user's string brings a control character.
 
+What is talked also passes `shown()`: a library's message may hold a whole address, with the password in it.
+
 A line is a string, or strings and `Styled` pieces in sequence. Every piece passes `safe()` here, at the sink, and
 colour codes are added after it, so no name, prompt or path can move the cursor, turn text around or colour it.
 Markup languages are not used at all: `[red]` in a name is five characters. With `--json` the answer is one JSON
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from cns_cli import pager, settings
+from registry.addresses import shown
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -150,8 +153,8 @@ def complain(message: str, hint: str = "") -> None:
 
 
 def write_raw(stream: TextIO, text: str) -> None:
-    """Write a text of several lines through `safe()`; for tracebacks."""
-    stream.write(safe(text, keep_newlines=True))
+    """Write a text of several lines through `safe()`, and addresses in it without what opens them; for tracebacks."""
+    stream.write(safe(shown(text), keep_newlines=True))
     stream.flush()
 
 
@@ -187,7 +190,7 @@ def _paint(piece: Styled, colour: bool) -> str:
 
 def _talk(text: str, label: str, style: str, *, wrap: bool = True) -> None:
     stream = sys.stderr
-    lines = safe(text, keep_newlines=True).split("\n")
+    lines = safe(shown(text) if "://" in text else text, keep_newlines=True).split("\n")
     if wrap and stream.isatty():  # a file or a pipe gets whole lines, which can be searched
         columns = min(shutil.get_terminal_size().columns, 100) - len(label)
         lines = [

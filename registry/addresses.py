@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-# SQLAlchemy takes "/" and "@" in a password, so the last "@" of the word ends it. A file's address has no user: its
-# path begins where the user would stand.
-_USER = re.compile(r"(?<=://)(?:[^\s/:@'\"]*:[^\s'\"]*@|[^\s/@'\"]+@)")
-_QUERY = re.compile(r"(/[^\s?'\"]*)\?[^\s#'\")]*")
+# SQLAlchemy takes "/" and "@" in a password, users may be mail addresses, and a quote may stand in either: the last "@"
+# of the word ends it. A file's address has no user: its path begins where the user would stand.
+_USER = re.compile(r"(?<=://)(?:[^\s/]*:\S*@|[^\s/'\"]+@)")
+_QUERY = re.compile(r"(/[^\s?'\"]*)\?[^\s#'\")]+")
 
 
 def shown(text: str) -> str:

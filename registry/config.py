@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry import fsio
+from registry.addresses import shown
 from registry.errors import BadConfig, BadValue
 
 HEADER = "# Settings of this cns registry. Change them here or with: cns config KEY VALUE.\n"
@@ -86,7 +87,7 @@ def text(path: Path, settings: dict[str, Any], dotted: str) -> str | None:
     value = lookup(settings, dotted)
     if value is None or isinstance(value, str):
         return value or None
-    raise BadConfig(path, f"{dotted} is {str(value)[:40]}; expected a text")
+    raise BadConfig(path, f"{dotted} is {shown(str(value))[:40]}; expected a text")
 
 
 def with_value(settings: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:

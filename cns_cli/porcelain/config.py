@@ -111,6 +111,8 @@ def change_setting(request: Request, key: str, written: str | None) -> ConfigRes
         get_setting(request.start, key)
         repo.set_config(key, None)
         return ConfigResult(file=_file(repo), settings={})
+    if "://" in written and has_secret(written):
+        raise BadSetting(key, shown(written), "an address alone; MLFLOW_TRACKING_URI may hold more")
     value = _value(key, written)
     if key.startswith(f"{CHECK}."):
         changed = config.with_value(repo.config, key, value)
@@ -166,8 +168,6 @@ def _value(key: str, written: str) -> Any:
     if key in TEXTS:
         if not written.strip():
             raise BadSetting(key, written, "a text; `--unset` removes the key")
-        if key == URI_KEY and has_secret(written):
-            raise BadSetting(key, shown(written), "an address alone; MLFLOW_TRACKING_URI may hold more")
         return written
     if key == REQUIRED:
         if written not in ("true", "false"):
@@ -187,9 +187,9 @@ def _toml(written: str) -> Any:
 
 
 def _dotted(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of nested tables, sorted."""
+    """Yield (dotted key, value) of nested tables, sorted; addresses that a person wrote there without passwords."""
     for name, value in sorted(settings.items()):
         if isinstance(value, dict):
             yield from _dotted(value, f"{above}{name}.")
         else:
-            yield f"{above}{name}", value
+            yield f"{above}{name}", shown(value) if isinstance(value, str) and "://" in value else value

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from cns_cli.errors import boundary
 
 
 @pytest.mark.slow
@@ -49,17 +52,52 @@ def test_a_server_that_is_away(lineage: Any, cns: Any, monkeypatch: pytest.Monke
 PASSWORD = "s3cretpw"
 
 
-def test_no_password_is_shown_or_kept(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+WITH_PASSWORD = f"http://ann:{PASSWORD}@127.0.0.1:9/mlflow?token={PASSWORD}"
+
+
+def files_with_password(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file() and PASSWORD.encode() in file.read_bytes()]
+
+
+def test_no_password_is_shown_or_kept(
+    lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Passwords usually stand in the variable: the shell has it, and nothing else gets it."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:{PASSWORD}@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", WITH_PASSWORD)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     lineage.add("rex")
-    for words in (["mlflow", "sync"], ["mlflow", "restore"], ["rm", "rex", "--json"]):
+    for words in (["mlflow", "sync"], ["mlflow", "restore"], ["-v", "rm", "rex", "--json"], ["ui"]):
         result = cns(*words)
         assert "127.0.0.1:9" in result.stderr + result.stdout
         assert PASSWORD not in result.stderr + result.stdout
-    kept = [file for file in lineage.repo.folder.rglob("*") if file.is_file()]
-    assert [file for file in kept if PASSWORD.encode() in file.read_bytes()] == []
+    for words in (["doctor"], ["remote", "add", "origin", WITH_PASSWORD], ["clone", WITH_PASSWORD, "there"],
+                  ["config", "base.source", WITH_PASSWORD], ["config", "check.encoder", WITH_PASSWORD],
+                  ["init", "--base", WITH_PASSWORD]):  # fmt: skip
+        result = cns(*words)
+        assert PASSWORD not in result.stderr + result.stdout
+    assert PASSWORD not in caplog.text
+    assert files_with_password(tmp_path) == []
+
+
+def test_what_a_person_wrote_into_the_settings_is_shown_without_a_password(lineage: Any, cns: Any) -> None:
+    with (lineage.repo.folder / "config.toml").open("a") as file:
+        file.write(f'[mlflow]\ntracking_uri = "{WITH_PASSWORD}"\n[remote.origin]\nurl = "{WITH_PASSWORD}"\n')
+    for words in (["config"], ["config", "--json"], ["config", "mlflow.tracking_uri"], ["remote", "list"], ["push"],
+                  ["config", "remote.origin.url"], ["doctor"], ["doctor", "--json"], ["fetch"], ["mlflow", "sync"],
+                  ["ui"]):  # fmt: skip
+        result = cns(*words)
+        assert PASSWORD not in result.stderr + result.stdout, words
+    assert files_with_password(lineage.repo.root) == [lineage.repo.folder / "config.toml"]
+
+
+def test_the_report_of_a_bug_holds_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines above the error are what people paste into a public issue."""
+    with pytest.raises(typer.Exit), boundary("cns"):
+        raise RuntimeError(f"no route to {WITH_PASSWORD}")
+    said = capsys.readouterr().err
+    assert "RuntimeError: no route to http://127.0.0.1:9/mlflow" in said
+    assert "a bug in cns" in said
+    assert PASSWORD not in said
 
 
 def test_an_address_with_a_password_is_no_setting(lineage: Any, cns: Any) -> None:

@@ -20,6 +20,10 @@ SECRET = "s3cret"
         ("postgresql://ann:s3cret@db:5432/mlflow", "postgresql://db:5432/mlflow"),
         ("postgresql+psycopg://ann:s3/cr?t@s3cret#@db/mlflow?sslkey=s3cret", "postgresql+psycopg://db/mlflow"),
         ("mlflow+http://ann:s3cret@host", "mlflow+http://host"),
+        ("http://ann@corp.org:s3cret@host/x", "http://host/x"),
+        ("http://ann:s3cret'x@host/x", "http://host/x"),
+        ("http://ann@corp.org@host/s3cr", "http://host/s3cr"),
+        ("https://host?token=s3cret", "https://host"),
         ("failed: http://ann:s3cret@a/x?k=s3cret and 'http://b/y?k=s3cret'", "failed: http://a/x and 'http://b/y'"),
         ("exceeded with url: /api?key=s3cret (Caused by x)", "exceeded with url: /api (Caused by x)"),
     ],
@@ -39,6 +43,7 @@ def test_what_opens_a_server_is_left_out(address: str, expected: str) -> None:
         "s3://bucket/a/b",
         "models:/studio@champion",
         "what? nothing is wrong with a@b or c:d@e",
+        "a fox and/or? a dog",
     ],
 )
 def test_what_names_a_place_alone_stays(address: str) -> None:
