@@ -19,7 +19,8 @@ The module knows a pipeline and where weights come from; it does not know what a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class NamedWeights:
         weights_of: Callable[[frozenset[str]], Mapping[str, Tensor]],
         reach: Reach = whole_prompt,
     ) -> None:
-        self._pipeline, self._weights_of, self._reach = pipeline, weights_of, reach
+        self._weights_of, self._reach = weights_of, reach
         ids = pipeline.tokenizer.convert_tokens_to_ids
         self._owners: dict[int, str] = {ids(token): name for name, own in tokens.items() for token in own}
         self._layers: dict[str, Any] = {
@@ -89,10 +90,14 @@ class NamedWeights:
         self._composed: OrderedDict[frozenset[str], Mapping[str, Tensor]] = OrderedDict()
         self._features: Tensor | None = None
         self._handed: Mapping[str, Tensor] = {}
-        self._encode_prompt = pipeline.encode_prompt
-        pipeline.encode_prompt = self._encode
         for matrix, layer in self._layers.items():
             layer.forward = partial(self._hand, matrix)
+        self.attach(pipeline)
+
+    def attach(self, pipeline: StableDiffusionPipeline) -> None:
+        """Serve a pipeline, which has the components of the first, in its place."""
+        self._pipeline, self._encode_prompt = pipeline, pipeline.encode_prompt
+        pipeline.encode_prompt = self._encode
 
     def remove(self) -> None:
         """Make the pipeline diffusers' own again."""
@@ -120,6 +125,21 @@ class NamedWeights:
                 known = projected.get(matrix, found)
                 projected[matrix] = torch.where(chosen.unsqueeze(-1), found, known)
         return projected
+
+    @contextmanager
+    def reading(self, features: Tensor, projected: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within the context the layers are called with these features, and have what `project` made of them.
+
+        Args:
+            features: The very tensor of the calls, shape (N, T, D).
+            projected: Of its rows, or of one row that stands for all.
+        """
+        before = self._features, self._handed
+        self._features, self._handed = features, projected
+        try:
+            yield
+        finally:
+            self._features, self._handed = before
 
     def _acting(self, ids: Sequence[int]) -> Sequence[frozenset[str]]:
         """For each position of a prompt, the concepts that act there."""
@@ -160,13 +180,20 @@ class NamedWeights:
             if known is None or features.shape != known.shape or not torch.equal(features, known):
                 raise ValueError("weights follow what a prompt names; expected features that the pipeline encoded")
             self._features = features
-        return self._handed[matrix]
+        return self._handed[matrix].expand(len(features), -1, -1)
 
 
 def named_weights(pipeline: StableDiffusionPipeline) -> NamedWeights | None:
     """Whatever makes a pipeline's prompts see what they name; None where its weights are the same for all."""
     owner = getattr(pipeline.encode_prompt, "__self__", None)
     return owner if isinstance(owner, NamedWeights) else None
+
+
+def adopt(pipeline: StableDiffusionPipeline, other: StableDiffusionPipeline) -> None:
+    """Compose as another pipeline does whose components this one has taken over; the other is not to be used again."""
+    vars(pipeline).pop("encode_prompt", None)
+    if (named := named_weights(other)) is not None:
+        named.attach(pipeline)
 
 
 def _rows(prompt: str | Sequence[str], count: int) -> list[str]:

@@ -12,15 +12,16 @@ several prompts, and the mean of their outputs stands.
 
 The layer is run by the processor that the model has (SDPA as diffusers installs it, or any other), which is wrapped and
 put back afterwards: without `regional` not one instruction is added to a plain pipeline. Text features of the regions
-are computed once.
+are computed once. Under composition by name (`cns.named`) each of a region's prompts sees the concepts that it names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,7 @@ from torch import Tensor
 from cns.boxes import Box
 from cns.compose import ConceptWeights
 from cns.errors import RegionError
+from cns.named import NamedWeights, named_weights
 from cns.templates import mention
 from cns.tokens import encode_prompts
 
@@ -101,12 +103,11 @@ def regional(pipeline: StableDiffusionPipeline, regions: Sequence[Region]) -> It
         return
     if len(regions) > MAX_REGIONS:
         raise RegionError(f"{len(regions)} regions; expected at most {MAX_REGIONS}")
-    with torch.no_grad():
-        features = [encode_prompts(pipeline.tokenizer, pipeline.text_encoder, one.prompts) for one in regions]
+    texts = [_read(pipeline, one.prompts) for one in regions]
     layout = _Layout([one.box for one in regions], _finest_level(pipeline.unet.config["down_block_types"]))
     before = dict(pipeline.unet.attn_processors)
     wrapped = {
-        name: _Regional(inner, layout, features, lambda: pipeline.do_classifier_free_guidance)
+        name: _Regional(inner, layout, texts, lambda: pipeline.do_classifier_free_guidance)
         if name.endswith("attn2.processor")
         else inner
         for name, inner in before.items()
@@ -159,18 +160,49 @@ class _Layout:
         return height, width
 
 
+@dataclass(frozen=True)
+class _Text:
+    """A prompt of a region as the layers read it: its features, shape (T, D), and whoever composes by name."""
+
+    prompt: str
+    features: Tensor
+    named: NamedWeights | None
+
+    @cached_property
+    def projected(self) -> Mapping[str, Tensor]:
+        """Its keys and values, computed where they are first used: there it is known in which precision."""
+        assert self.named is not None
+        return self.named.project(self.features.unsqueeze(0), [self.prompt])
+
+    @contextmanager
+    def read(self, rows: int, dtype: torch.dtype) -> Iterator[Tensor]:
+        """Features for that many rows, shape (N, T, D), which the layers may be called with in the context."""
+        features = self.features.to(dtype).expand(rows, -1, -1)
+        with self.named.reading(features, self.projected) if self.named else nullcontext():
+            yield features
+
+
+def _read(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[_Text]:
+    with torch.no_grad():
+        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts)
+    named = named_weights(pipeline)
+    return [_Text(prompt, one, named) for prompt, one in zip(prompts, features, strict=True)]
+
+
 class _Regional:
     """A cross-attention processor: the one that it wraps, and once more for each region's cells.
 
     Args:
         inner: The wrapped processor.
         layout: Where the boxes are.
-        features: Text features of each region's prompts, shape (P, T, D).
+        texts: The prompts of each region.
         guided: Whether the first half of each batch is the unconditional one.
     """
 
-    def __init__(self, inner: Any, layout: _Layout, features: Sequence[Tensor], guided: Callable[[], bool]) -> None:
-        self._inner, self._layout, self._features, self._guided = inner, layout, features, guided
+    def __init__(
+        self, inner: Any, layout: _Layout, texts: Sequence[Sequence[_Text]], guided: Callable[[], bool]
+    ) -> None:
+        self._inner, self._layout, self._texts, self._guided = inner, layout, texts, guided
 
     def __call__(
         self,
@@ -186,10 +218,11 @@ class _Regional:
         queries = hidden_states[first:]
         total = torch.zeros_like(out[first:])
         count = out.new_zeros(out.shape[1], 1)
-        for cells, features in zip(self._layout.cells(out.shape[1], out.device), self._features, strict=True):
-            for text in features.to(out.dtype):
-                shown = self._inner(attn, queries[:, cells], text.expand(len(queries), -1, -1), None, temb)
-                total[:, cells] += shown / len(features)
+        for cells, texts in zip(self._layout.cells(out.shape[1], out.device), self._texts, strict=True):
+            for text in texts:
+                with text.read(len(queries), out.dtype) as features:
+                    shown = self._inner(attn, queries[:, cells], features, None, temb)
+                total[:, cells] += shown / len(texts)
             count[cells] += 1
         return torch.cat([out[:first], torch.where(count > 0, total / count.clamp(min=1), out[first:])])
 

@@ -31,6 +31,7 @@ def picture_lines(result: PictureResult) -> Iterator[Line]:
         ("range", "..".join(map(figures.short_id, record.at.split(".."))) if ".." in record.at else ""),
         ("tree", figures.short_id(record.tree)),
         ("base", figures.short_id(record.base)),
+        ("prompts see", figures.COMPOSED[record.compose] if record.compose else ""),
         ("concepts", ", ".join(f"{name} {figures.short_id(one)}" for name, one in record.concepts.items())),
         ("cns", record.version),
     ]

@@ -164,6 +164,7 @@ class GenerateOptions(Request):
 
     Attributes:
         at: The revision whose tree is composed; or a range `A..B`: a sheet with a row for each commit from A to B.
+        compose: What prompts see of the tree in place of what it says itself.
         seed: Seed of the first image; image i takes seed + i.
         out: File to write; None names files after the prompt, in `start`. With n > 1 a number goes before the suffix.
         regions: What is to be seen where, as typed: `rex@0,0.3,0.5,1`, or a prompt in the place of the name.
@@ -178,6 +179,9 @@ class GenerateOptions(Request):
     guidance: Annotated[float | None, Option("How strictly the prompt is followed.", "X", min=0, check=finite)] = None
     negative: Annotated[str | None, Option("What to keep away from.", "PROMPT")] = None
     at: Annotated[str, Option("Use this revision's model; A..B: a sheet of all from A to B.", "REV")] = "HEAD"
+    compose: Annotated[
+        Composed | None, Option("What prompts see: all concepts, or those that they name; else as the registry has it.")
+    ] = None
     out: Annotated[
         Path | None,
         Option(

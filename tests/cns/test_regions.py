@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cns.boxes import Box
+from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model
 from cns.errors import RegionError
 from cns.regions import Region, concept_region, regional
@@ -198,6 +199,40 @@ def test_a_name_that_no_concept_has_is_refused_with_the_list() -> None:
 def test_a_style_is_not_put_somewhere() -> None:
     with pytest.raises(RegionError, match="mona is a style; expected a prompt"):
         concept_region("a dog", "mona", TREE, LEFT)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_under_composition_by_name_a_box_sees_what_its_own_prompt_names(model: Model, mixed: bool) -> None:
+    rex, tom = (learned(model, name, seed) for seed, name in enumerate(("rex", "tom")))
+    precision = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": mixed}
+    expected = []
+    for concepts in ([], [tom]):
+        model.set_concepts(concepts)
+        model.add_tokens({**rex.rows, **tom.rows})
+        with torch.autocast(**precision):
+            expected.append(attention_outputs(model, [Region(LEFT, ("a <tom> cat",))])[0])
+    model.set_named([rex, tom])
+    with torch.autocast(**precision):
+        found = attention_outputs(model, [Region(LEFT, ("a <tom> cat",))])[0]
+    side = int(found.shape[1] ** 0.5)
+    base, boxed, found = (out.view(4, side, side, -1) for out in (*expected, found))
+    assert torch.equal(found[:2], base[:2])  # the unconditional half
+    assert torch.equal(found[:, :, side // 2 :], base[:, :, side // 2 :])
+    assert torch.allclose(found[2:, :, : side // 2], boxed[2:, :, : side // 2], atol=1e-6)
+    assert not torch.allclose(found[2:, :, : side // 2], base[2:, :, : side // 2], atol=1e-6)
+
+
+def learned(model: Model, name: str, seed: int) -> ConceptWeights:
+    """A concept that changes every weight."""
+    rng = np.random.default_rng(seed)
+    delta = {
+        matrix: SparseDelta(
+            (weight.shape[0], weight.shape[1]), np.arange(weight.numel()),
+            rng.integers(-20000, 20000, weight.numel()).astype(np.int16), model.exponents[matrix],
+        )
+        for matrix, weight in model.base.items()
+    }  # fmt: skip
+    return ConceptWeights(name, "dog", {f"<{name}>": torch.from_numpy(rng.normal(size=32).astype(np.float32))}, delta)
 
 
 def test_a_token_of_several_vectors_is_read_in_full_in_a_box(model: Model) -> None:

@@ -92,6 +92,7 @@ def test_the_same_request_gives_the_same_bytes(learned: Path, tmp_path: Path) ->
         {"regions": ("rex@0,0,0.5,1", "a red car@0.5,0,1,1")},
         {"n": 3, "grid": True},
         {"at": "HEAD~1..HEAD", "n": 2},
+        {"compose": "named", "guidance": 2.5},
         {"prompt": "-a dog; rm -rf $HOME `x`\n<rex>"},
     ],
     ids=lambda request: " ".join(request),

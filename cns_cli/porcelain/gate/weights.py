@@ -1,8 +1,9 @@
 """What can be said about forgetting without an image: exact conditions on the weights, and sizes of what changed.
 
 Outside every concept's mask the composed weights must be the base's, bit for bit; the live model must hold exactly the
-composed weights; in the text encoder no row but those of the concepts' own tokens may differ from the base's. How much
-a concept changes and how far its weights are shared with others is told, and limited by nothing here.
+composed weights, or the base's where prompts bring their own; in the text encoder no row but those of the concepts' own
+tokens may differ from the base's. How much a concept changes and how far its weights are shared with others is told,
+and limited by nothing here.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def weight_gates(session: Session, tree: Tree, weights: Weights) -> dict[str, bo
     concepts = session.concepts(tree)
     return {
         OUTSIDE: outside_is_base(session.base.model.base, weights, concepts),
-        LIVE: live_is_composed(session, weights),
+        LIVE: live_is_composed(session, session.base.model.base if tree.compose == "named" else weights),
         ROWS: rows_are_base(session, concepts),
     }
 

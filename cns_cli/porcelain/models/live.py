@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cns.named import adopt
 from cns_cli.porcelain.models.session import Session
 from registry.repository import Repository
 
@@ -35,6 +36,7 @@ class LivePipeline:
         """Make the pipeline anew, in place, at a revision (its own when None), and return it."""
         fresh = self._fresh(rev or self.rev)
         self.pipeline.register_modules(**fresh.components)
+        adopt(self.pipeline, fresh)
         return self.pipeline
 
     def _fresh(self, rev: str) -> StableDiffusionPipeline:

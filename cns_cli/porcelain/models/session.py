@@ -83,14 +83,23 @@ class Session:
         return {name: self.concept(concept_id) for name, concept_id in sorted(tree.concepts.items())}
 
     def set_tree(self, tree: Tree) -> Weights:
-        """Make the live model this tree and return its composed weights."""
-        return self.base.model.set_concepts(list(self.concepts(tree).values()))
+        """Make the live model this tree and return the weights of all its concepts together."""
+        weights = self.base.model.compose(list(self.concepts(tree).values()))
+        self.write(tree, weights)
+        return weights
 
     def write(self, tree: Tree, weights: Weights) -> None:
-        """Make the live model this tree, whose weights were composed before."""
-        self.base.model.write(weights)
-        concepts = self.concepts(tree).values()
-        self.base.model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
+        """Make the live model this tree, the weights of whose concepts together were composed before.
+
+        From here on whatever draws with it, draws the tree: all concepts in the live weights, or, of a tree that
+        composes by name, each prompt with those that it names.
+        """
+        model, concepts = self.base.model, list(self.concepts(tree).values())
+        if tree.compose == "named" and concepts:
+            model.set_named(concepts)
+            return
+        model.write(weights)
+        model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
 
     def birth_tree(self, concept_id: str) -> Tree:
         """The tree that is a concept's baseline: what it was trained on, plus itself."""

@@ -15,8 +15,9 @@ from cns.boxes import Box, is_prompt, split_region
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import picture_format
 from registry.errors import RegistryError, UnknownConcept, UnknownRevision
-from registry.objects import Commit, Tree
+from registry.objects import Commit, Compose, Tree
 from registry.repository import Repository
+from registry.trees import composing
 
 MAX_STOPS = 24
 """Rows of a sheet that people still look at."""
@@ -27,7 +28,12 @@ MAX_COLUMNS = 16
 
 @dataclass(frozen=True)
 class Stop:
-    """A model to make images with. `commit_id` is the id of `commit`, whose tree is `tree`."""
+    """A model to make images with.
+
+    Attributes:
+        commit_id: Id of `commit`.
+        tree: The commit's; what prompts see of it may be another choice than the tree's own.
+    """
 
     commit_id: str
     commit: Commit
@@ -81,7 +87,7 @@ def plan_of(options: GenerateOptions) -> Plan:
             f"{options.n} images at each commit of a range; expected at most {MAX_COLUMNS}",
             f"cns generate … --at {options.at} -n {MAX_COLUMNS}",
         )
-    stops = tuple(Stop(one, repo.commit_of(one), repo.tree_of(one)) for one in _thinned(ids))
+    stops = tuple(_stop(repo, one, options.compose) for one in _thinned(ids))
     thinned = (f"the range has {len(ids)} commits, of which {len(stops)} are shown",) * (len(stops) < len(ids))
     regions = tuple(split_region(text) for text in options.regions)
     paths = output_paths(options, one=options.grid or is_range)
@@ -117,6 +123,11 @@ def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
     candidates = (options.start / f"{stem}-{k}.png" for k in range(1, 1_000_000))
     free = (path for path in candidates if not path.exists())
     return [next(free) for _ in range(count)]
+
+
+def _stop(repo: Repository, commit_id: str, compose: Compose | None) -> Stop:
+    tree = repo.tree_of(commit_id)
+    return Stop(commit_id, repo.commit_of(commit_id), composing(tree, compose) if compose else tree)
 
 
 def _range(repo: Repository, text: str) -> list[str]:

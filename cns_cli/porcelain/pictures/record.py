@@ -20,6 +20,7 @@ from cns.errors import RegionError
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
 from registry.names import is_id
+from registry.objects import COMPOSES, Compose
 
 FORMAT = "cns-picture/1"
 MAX_CHARACTERS = 100_000
@@ -50,6 +51,7 @@ class PictureRecord(Result):
         at: Id of the commit, or of both ends of a range, `A..B`.
         commit, tree, base: Ids; of a range, those of its end.
         concepts: Concepts whose tokens the prompt names: name -> id.
+        compose: What prompts saw: "all" concepts, or those that they "named"; None in pictures from before the choice.
         grid: The picture is a sheet of all `n`.
         version: Of cns.
     """
@@ -71,6 +73,7 @@ class PictureRecord(Result):
     tree: str
     base: str
     concepts: Mapping[str, str] = field(default_factory=dict)
+    compose: Compose | None = None
     grid: bool = False
     version: str
 
@@ -103,6 +106,7 @@ class PictureRecord(Result):
         words += ["-n", str(n)] if n > 1 else []
         words += ["--steps", str(self.steps), "--guidance", repr(self.guidance)]
         words += ["--negative", self.negative] if self.negative else []
+        words += ["--compose", self.compose] if self.compose else []
         for region in self.regions:
             words += ["--region", region]
         words += ["--grid"] if grid and ".." not in self.at else []
@@ -154,6 +158,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("commit", "tree", "base"), is_id),
     "at": lambda value: isinstance(value, str) and value.count("..") <= 1 and all(map(is_id, value.split(".."))),
     "negative": lambda value: value is None or isinstance(value, str),
+    "compose": lambda value: value is None or value in COMPOSES,
     "grid": lambda value: isinstance(value, bool),
     "guidance": _is_scale,
     "concepts": lambda value: isinstance(value, dict) and all(map(is_id, value.values())),

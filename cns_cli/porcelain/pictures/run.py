@@ -98,12 +98,12 @@ class GenerateRun:
         shown: dict[str, list[Image.Image]] = {}
         with explained("no sheet was written", "run the command again"):
             for stop in stops:
-                if stop.commit.tree not in shown:
-                    shown[stop.commit.tree] = small_copies(self._images(stop), tile)
+                if stop.tree.id not in shown:
+                    shown[stop.tree.id] = small_copies(self._images(stop), tile)
         if self.plan.is_range:
             rows = _range_rows(stops, shown, self.used)
         else:
-            rows = _grid_rows(shown[stops[0].commit.tree], self.seeds)
+            rows = _grid_rows(shown[stops[0].tree.id], self.seeds)
         sheet = contact_sheet(rows, title=self.options.prompt, tile=tile)
         record = self._record(stops[-1], self.seeds[0])
         self._write(0, encode_picture(sheet, self.paths[0], record))
@@ -164,6 +164,7 @@ class GenerateRun:
             sampler=type(self.session.base.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
             regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
+            compose=stop.tree.compose,
             grid=options.grid or self.plan.is_range, version=__version__,
         )  # fmt: skip
 
@@ -195,5 +196,5 @@ def _range_rows(stops: Sequence[Stop], tiles: Mapping[str, Sequence[Image.Image]
     for stop in stops:
         lacking = [name for name in used if name not in stop.tree.concepts]
         without = f"   (without {', '.join(lacking)})" if lacking else ""
-        rows.append((f"{short_id(stop.commit_id)}  {stop.commit.subject}{without}", tiles[stop.commit.tree]))
+        rows.append((f"{short_id(stop.commit_id)}  {stop.commit.subject}{without}", tiles[stop.tree.id]))
     return rows
