@@ -134,7 +134,7 @@ def _drawing(registry: Path, count: int) -> Callable[[str], float]:
 
     def seconds(way: Any) -> float:
         started = time.perf_counter()
-        session.set_tree(composing(tree, way))
+        session.write(composing(tree, way))
         session.base.images([THREE] * count, range(count))
         return time.perf_counter() - started
 

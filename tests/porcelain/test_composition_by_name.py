@@ -41,9 +41,11 @@ def harmed(tmp_path: Path, _harmed: Path) -> Path:
 @pytest.fixture
 def named(harmed: Path) -> Path:
     """The same, its last commit composing by name."""
-    Repository(harmed).commit(
-        kind="compose", message="", author="ann", time=NOON + 300, change=partial(composing, compose="named")
-    )
+    repo = Repository(harmed)
+    repo.commit(
+        kind="compose", message="", author="ann", time=NOON + 300, record=None,
+        change=partial(composing, compose="named"), seen=repo.head().commit, keep_as="compose",
+    )  # fmt: skip
     return harmed
 
 

@@ -42,5 +42,5 @@ class LivePipeline:
     def _fresh(self, rev: str) -> StableDiffusionPipeline:
         tree = self.repo.tree_of(self.repo.resolve(rev))
         session = Session.open(self.repo, self.device)
-        session.set_tree(tree)
+        session.write(tree)
         return session.base.model.pipeline

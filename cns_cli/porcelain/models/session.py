@@ -88,17 +88,21 @@ class Session:
         self.write(tree, weights)
         return weights
 
-    def write(self, tree: Tree, weights: Weights) -> None:
-        """Make the live model this tree, the weights of whose concepts together were composed before.
+    def write(self, tree: Tree, weights: Weights | None = None) -> None:
+        """Make the live model this tree: from here on whatever draws, draws it.
 
-        From here on whatever draws with it, draws the tree: all concepts in the live weights, or, of a tree that
-        composes by name, each prompt with those that it names.
+        Of most trees the live weights hold all concepts; of one that composes by name they stay the base's, and each
+        prompt sees those that it names.
+
+        Args:
+            tree: The tree.
+            weights: Those of all its concepts together, where they were composed before.
         """
         model, concepts = self.base.model, list(self.concepts(tree).values())
         if tree.compose == "named" and concepts:
             model.set_named(concepts)
             return
-        model.write(weights)
+        model.write(model.compose(concepts) if weights is None else weights)
         model.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
 
     def birth_tree(self, concept_id: str) -> Tree:

@@ -43,7 +43,7 @@ def comparison(session: Session, sides: Sequence[Stop], *, n: int, seed: int, pr
     progress.stage("generate", len(sides) * n * len(names))
     with explained("no sheet was written", "run the command again"):
         for side, here, there in zip(sides, known, reversed(known), strict=True):
-            session.set_tree(side.tree)
+            session.write(side.tree)
             for name in names:
                 prompt = _prompt(session, name, here, there)
                 images = session.base.images([prompt] * n, range(seed, seed + n))

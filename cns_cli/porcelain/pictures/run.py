@@ -134,7 +134,7 @@ class GenerateRun:
     def _images(self, stop: Stop) -> Iterator[Pixels]:
         """The images of one model, a batch at a time."""
         options, pipeline = self.options, self.session.base.model.pipeline
-        self.session.set_tree(stop.tree)
+        self.session.write(stop.tree)
         missing = [concept for name, concept in self.concepts.items() if name not in stop.tree.concepts]
         prompt = without_concepts(options.prompt, missing)
         negative = without_concepts(options.negative, missing) if options.negative else options.negative

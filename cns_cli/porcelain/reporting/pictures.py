@@ -136,7 +136,7 @@ class Sheets:
         self.progress.stage("make pictures", sum(map(len, missing.values())))
         for tree, jobs in missing.items():
             try:
-                session.set_tree(_tree(self.repo, tree))
+                session.write(_tree(self.repo, tree))
             except (MethodError, RegistryError) as error:
                 failed[tree] = f"no pictures of the tree {figures.short_id(tree)}: {error.message}"
                 continue
