@@ -21,7 +21,7 @@ from benchmarks.lite import LiteEncoder
 from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
 from cns.denoising import autocast_dtype
-from cns.templates import VOWELS
+from cns.templates import AN
 
 IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
 """Score -> encoder; `lite` shares nothing with the base."""
@@ -159,7 +159,7 @@ def without_tokens(prompt: str, tokens: Iterable[str]) -> str:
     words = prompt.split()
     for place, (word, after) in enumerate(itertools.pairwise(words)):
         if word.lower() in ("a", "an"):
-            words[place] = word[0] + ("n" if after[:1].lower() in VOWELS else "")
+            words[place] = word[0] + ("n" if AN.match(after) else "")
     return " ".join(words)
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-VOWELS = "aeiou"
+AN = re.compile(r"(?!uni(?!n|m)|use|usu|uk|ute|ufo|eu|ewe|one\b|once)[aeiou]|hour|honest|honou?r|heir", re.IGNORECASE)
+"""How words begin that take "an": with a vowel as it is spoken, as an umbrella does and a unicorn does not."""
 
 Kind = Literal["object", "style"]
 """What a concept is: a thing ("a <rex> dog"), or a way of drawing things ("a <mona> style dog")."""
@@ -88,12 +89,17 @@ def phrase_of(tokens: Sequence[str], class_noun: str) -> str:
     return " ".join([*named, class_noun])
 
 
+def with_article(noun: str) -> str:
+    """A noun with its article: `a dog`, `an umbrella`, `a unicorn`."""
+    return f"{'an' if AN.match(noun) else 'a'} {noun}"
+
+
 def fill_template(template: str, words: str) -> str:
     """Put words into a template, with the article that fits: "a {}" and "apple" give "an apple".
 
     The base models were trained on captions with the right article. A special token such as "<rex>" takes "a".
     """
-    if words[:1].lower() in VOWELS:
+    if AN.match(words):
         template = " ".join("an {}" if part == "a {}" else part for part in _parts(template))
     return template.replace("{}", words)
 

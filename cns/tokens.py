@@ -11,6 +11,7 @@ prompts what diffusers' pipelines do for theirs.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,20 +72,44 @@ def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: 
             weight[tokenizer.convert_tokens_to_ids(token)] = row.to(weight)
 
 
-def check_read(tokenizer: CLIPTokenizer, prompts: Iterable[str], token: str) -> None:
-    """Refuse prompts in which a token of the vocabulary does not stand, or only beyond what the text encoder reads.
+def with_tokens(tokenizer: CLIPTokenizer, tokens: Iterable[str]) -> CLIPTokenizer:
+    """A copy of the tokenizer whose vocabulary has these tokens, too: to read prompts before anything is installed."""
+    reading = copy.deepcopy(tokenizer)
+    reading.add_tokens([_added(token) for token in sorted(set(tokens) - reading.get_added_vocab().keys())])
+    return reading
+
+
+def check_read(tokenizer: CLIPTokenizer, prompts: Iterable[str], tokens: Sequence[str]) -> None:
+    """Refuse prompts that hold a token, or one of its vectors, only beyond what the text encoder reads.
+
+    Such a row would not be trained, and would be committed as it was made.
+
+    Args:
+        tokenizer: Its vocabulary has the tokens.
+        prompts: As people write them; further vectors are added here.
+        tokens: The token and its further vectors.
 
     Raises:
         SettingsError: One is such; the message shows it.
     """
-    wanted = tokenizer.convert_tokens_to_ids(token)
+    ids = tokenizer.convert_tokens_to_ids(list(tokens))
     for prompt in prompts:
-        if wanted not in tokenizer(prompt, truncation=True).input_ids:
+        (expanded,) = expand_tokens(tokenizer, [prompt])
+        read = tokenizer(expanded, truncation=True).input_ids
+        if unread := [token for token, one in zip(tokens, ids, strict=True) if one not in read]:
+            some = f"{len(unread)} of the {len(tokens)} vectors of {tokens[0]} stand"
             raise SettingsError(
-                f"{token} stands beyond the {tokenizer.model_max_length} tokens that the text encoder reads of the "
-                f"prompt {prompt[:60]!r}…",
-                "Shorten the caption, or mark the place of the token near its beginning by [trigger]",
+                f"{some if len(tokens) > 1 else f'{unread[0]} stands'} beyond the {tokenizer.model_max_length} tokens "
+                f"that the text encoder reads of the prompt {prompt[:60]!r}…, and would never be trained",
+                f"Shorten the caption,{' take fewer --vectors,' if len(tokens) > 1 else ''} or mark the place of the "
+                "token near its beginning by {name}",
             )
+
+
+def count_cut(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> int:
+    """How many prompts are longer than what the text encoder reads."""
+    lengths = [len(ids) for ids in tokenizer(expand_tokens(tokenizer, prompts)).input_ids] if prompts else []
+    return sum(length > tokenizer.model_max_length for length in lengths)
 
 
 def _added(token: str) -> AddedToken:

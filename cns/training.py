@@ -129,11 +129,11 @@ class _Run:
         self.denoiser = Denoiser(model, autocast_dtype(pipeline.device))
         self.text_encoder = pipeline.text_encoder
         row = first_rows(model, task, settings)
-        check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), task.token)
+        self.tokens = vector_tokens(task.token, settings.vectors)
+        check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), self.tokens)
         self.latents = encode_images(pipeline, task.images)
         self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
         self.row = row.to(pipeline.device).requires_grad_()
-        self.tokens = vector_tokens(task.token, settings.vectors)
         self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
         self.band = norm_band(pipeline.tokenizer, self.text_encoder, self.row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)

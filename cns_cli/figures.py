@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cns.templates import with_article
+
 # Hex digits shown: among 10,000 objects two share them with probability 5e-5, and lookups refuse such a pair.
 SHORT_ID = 10
 
@@ -93,7 +95,7 @@ def place(path: Path) -> str:
 
 def a(noun: str) -> str:
     """Write a noun with its article: `a dog`, `an apple`."""
-    return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
+    return with_article(noun)
 
 
 def tokens(named: Sequence[str]) -> str:

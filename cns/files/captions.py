@@ -1,46 +1,35 @@
-"""Captions beside training images: `name.txt` or `name.caption`, or a `metadata.jsonl`.
+"""What a caption says of the concept: where its token stands, and what kind of thing it is.
 
 A caption marks the place of the special token by `[trigger]`, `{name}` or `<token>`; one that marks none still gets
-it, before its class noun. The module reads text; it never opens an image.
+it, before its class noun. Captions that were written for another trainer call the thing by that one's word (`sks`,
+`TOK`, `<new1>`, `[name]`), and people call it by its name: `mark_concept` puts the place of the token there. The module
+knows texts; it opens no file.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
-from cns.errors import ImageError
-from cns.files.plain import read_regular_file, reason_of
 from cns.templates import whole_token
 
-CAPTION_SUFFIXES = (".txt", ".caption")
 PLACEHOLDER = re.compile(r"\[trigger\]|\{name\}|<token>")
-MAX_CAPTION_BYTES = 16_384  # text encoders read 77 tokens
-MAX_METADATA_BYTES = 4_000_000
-
-
-def read_captions(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
-    """Captions by image file name: a `.txt` or `.caption` file beside the image, else the line in `metadata.jsonl`.
-
-    Raises:
-        ImageError: a caption file is damaged: not UTF-8, a link, or no JSON where JSON is expected.
-    """
-    wanted = {path.name for path in paths}
-    found = _metadata_captions(folder / "metadata.jsonl")
-    captions = {name: caption for name, caption in found.items() if name in wanted}
-    for path in paths:
-        for suffix in CAPTION_SUFFIXES:
-            sidecar = path.with_suffix(suffix)
-            if os.path.lexists(sidecar):  # a link to nowhere too; False for a name that is too long for any file
-                captions[path.name] = _read_text(sidecar, MAX_CAPTION_BYTES)
-                break
-    clean = {name: " ".join(_printable(caption).split()) for name, caption in captions.items()}
-    return {name: caption for name, caption in clean.items() if caption}
+MARK = "{name}"
+_WORDS = "name|trigger|token|concept|subject|identifier|instance|v"
+TRIGGER = re.compile(
+    rf"<[^<>\s:]{{1,40}}>|[\[{{](?:{_WORDS})\d?[\]}}]|(?<!\w)[sv]\*|(?<!\w)(?:sks|ohwx|zwx|(?-i:TOK))(?!\w)",
+    re.IGNORECASE,
+)
+"""How other trainers call the thing: diffusers and kohya "sks", Replicate "TOK", Custom Diffusion "<new1>", Textual
+Inversion's paper "S*", OneTrainer and A1111 a word in brackets."""
+LORA = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
+NOT_THE_THING = (
+    *("a", "an", "and", "are", "as", "at", "behind", "beside", "between", "by", "for", "from", "has", "in", "inside"),
+    *("into", "is", "near", "next", "of", "on", "or", "out", "over", "that", "the", "to", "under", "was", "while"),
+    *("who", "with"),
+)
+"""Words that do not go on with what a token begins: behind a token that one of these follows, the noun is missing."""
 
 
 def fill_caption(caption: str, token: str, class_noun: str | None = None) -> str:
@@ -52,17 +41,16 @@ def fill_caption(caption: str, token: str, class_noun: str | None = None) -> str
         class_noun: The concept's class noun; used where the caption marks no place for the token.
 
     Returns:
-        The caption with each `[trigger]`, `{name}` and `<token>` replaced, and the token itself, in whatever case, by
-        how the vocabulary has it. Without any of them the token goes before the first class noun, and if that is absent
-        too, token and noun go in front, with a comma.
+        The caption with the token in each place that marks it, or that `mark_concept` finds, and the token itself, in
+        whatever case, as the vocabulary has it. Without any of them the token goes before the first class noun, and if
+        that is absent too, token and noun go in front, with a comma.
     """
+    caption = mark_concept(caption, token, class_noun or "")
     if (marked := _with_token_marked(caption, token)) is not None:
         return marked
     if class_noun:
-        filled, count = re.subn(
-            rf"\b({re.escape(class_noun)})\b", lambda noun: f"{token} {noun[1]}", caption, count=1, flags=re.I
-        )
-        return filled if count else f"{token} {class_noun}, {caption}"
+        before_noun = _before_noun(caption, token, class_noun)
+        return before_noun if before_noun != caption else f"{token} {class_noun}, {caption}"
     return f"{token}, {caption}"
 
 
@@ -75,9 +63,10 @@ def fill_style_caption(caption: str, token: str, class_noun: str = "style") -> s
         class_noun: The word behind it.
 
     Returns:
-        The caption with each placeholder replaced; without one, token and noun stand behind the article that it begins
-        with, and if it begins with none, in front, with a comma.
+        The caption with the token in each place that marks it, or that `mark_concept` finds; without one, token and
+        noun stand behind the article that it begins with, and if it begins with none, in front, with a comma.
     """
+    caption = mark_concept(caption, token, class_noun)
     if (marked := _with_token_marked(caption, token)) is not None:
         return marked
     begin = re.match(r"(?:an?|the)\s+", caption, re.IGNORECASE)
@@ -87,10 +76,50 @@ def fill_style_caption(caption: str, token: str, class_noun: str = "style") -> s
     return f"{article}{token} {class_noun} {caption[begin.end() :]}"
 
 
-def _with_token_marked(caption: str, token: str) -> str | None:
-    """The caption with the token at the places marked for it; None where there is none."""
-    filled, count = re.subn(f"{PLACEHOLDER.pattern}|{whole_token(token)}", lambda _: token, caption, flags=re.I)
-    return filled if count else None
+def mark_concept(
+    caption: str,
+    token: str,
+    class_noun: str,
+    *,
+    name: str = "",
+    known: Collection[str] = (),
+    trigger: str = "",
+) -> str:
+    """Mark where a caption speaks of the concept by another trainer's word for it, or by its name.
+
+    Args:
+        caption: As it stands beside the image.
+        token: The concept's special token.
+        class_noun: Its class noun; "" if it is not known.
+        name: Its name; "" is the token without its brackets. As a mark it stands beside the class noun, or behind no
+            article, since a name may be a usual word, too: "a cat in the snow" does not speak of the concept snow.
+        known: Special tokens of other concepts, which mean these.
+        trigger: A further word for the thing, such as "zxc" of a folder `10_zxc dog`.
+
+    Returns:
+        The caption with `{name}` there, and the class noun behind it where a caption without it goes on as if it stood
+        there: "rex the dog", "a sks dog" and "TOK in the snow" become "{name} dog", "a {name} dog" and "{name} dog in
+        the snow". A caption that names the concept in none of these ways, or marks it already, comes back as it is.
+        Marking twice is marking once.
+    """
+    caption = " ".join(LORA.sub(" ", caption).split()) if LORA.search(caption) else caption
+    own, others = _own_mark(token), {one.lower() for one in known} - {token.lower()}
+    if own.search(caption):
+        return caption if _names(caption, class_noun) else _with_noun(caption, own, class_noun)
+    called = whole_token(trigger) if trigger else "(?!)"
+    marked = re.sub(
+        f"{TRIGGER.pattern}|{called}", lambda one: one[0] if one[0].lower() in others else MARK, caption, flags=re.I
+    )
+    if marked == caption and class_noun:
+        marked = _name_marked(caption, name or token.strip("<>"), class_noun)
+    if marked == caption:
+        return _before_noun(caption, MARK, class_noun) if TRIGGER.search(caption) and class_noun else caption
+    return _with_noun(_tidy(marked, class_noun), own, class_noun)
+
+
+def says_where(caption: str, token: str, class_noun: str) -> bool:
+    """Whether a caption marks the place of the token or names the class noun; else its place in front is a guess."""
+    return _own_mark(token).search(caption) is not None or _names(caption, class_noun)
 
 
 def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str | None:
@@ -110,50 +139,71 @@ def class_noun_in(captions: Iterable[str | None], nouns: Sequence[str]) -> str |
     return next(noun for noun in nouns if noun.lower() == best[0][0])
 
 
-def _metadata_captions(path: Path) -> dict[str, str]:
-    """`file_name` -> `text` of a datasets-style metadata file; empty if there is none."""
-    if not os.path.lexists(path):
-        return {}
-    captions = {}
-    for number, line in enumerate(_read_text(path, MAX_METADATA_BYTES).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            captions[str(row["file_name"])] = _caption_of(row)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ImageError(
-                f"{path}, line {number} is no JSON object with a file_name and a text",
-                'Put one object a line: {"file_name": "1.png", "text": "a {name} dog on the grass"}',
-                folder=path.parent,
-                bad=[(path.name, f"line {number}")],
-            ) from error
-    return captions
+def kohya_folder(name: str) -> tuple[str, str]:
+    """The trigger and the class that a folder's name says in kohya's way, `10_sks dog`; ("", "") of any other.
+
+    The number says how often each picture is used beside those of other folders; with one folder it has no meaning.
+    """
+    found = re.fullmatch(r"\d+_(\S+)\s+(\S.*)", name)
+    return (found[1], found[2].strip()) if found else ("", "")
 
 
-def _caption_of(row: dict[str, Any]) -> str:
-    """The caption of a row: a text, or none."""
-    text = row.get("text") or row.get("caption") or ""
-    if not isinstance(text, str) or len(text) > MAX_CAPTION_BYTES:
-        raise ValueError(f"the caption is no text of at most {MAX_CAPTION_BYTES} characters")
-    return text
+def _own_mark(token: str) -> re.Pattern[str]:
+    """What marks the place of a token: the placeholders, and the token itself in whatever case."""
+    return re.compile(f"{PLACEHOLDER.pattern}|{whole_token(token)}", re.IGNORECASE)
 
 
-def _read_text(path: Path, max_bytes: int) -> str:
-    """A caption file as text; an empty one is an empty caption."""
-    try:
-        if path.is_file() and not path.is_symlink() and path.stat().st_size == 0:
-            return ""
-        return read_regular_file(path, max_bytes).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(
-            f"{path} cannot be read as a caption: {reason_of(error)}",
-            "Save it as UTF-8 text, or take it out of the folder",
-            folder=path.parent,
-            bad=[(path.name, reason_of(error))],
-        ) from error
+def _with_token_marked(caption: str, token: str) -> str | None:
+    """The caption with the token at the places marked for it; None where there is none."""
+    filled, count = _own_mark(token).subn(lambda _: token, caption)
+    return filled if count else None
 
 
-def _printable(text: str) -> str:
-    """Control characters (a terminal would act on them) to spaces."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+def _names(caption: str, class_noun: str) -> bool:
+    """Whether a caption holds the class noun."""
+    return re.search(rf"\b{re.escape(class_noun)}\b", caption, re.IGNORECASE) is not None
+
+
+def _before_noun(caption: str, token: str, class_noun: str) -> str:
+    """The caption with a token before its first class noun, and the article that suits; as it was without such a noun.
+
+    "an umbrella" becomes "a <rex> umbrella".
+    """
+    found = re.search(rf"\b(an\s+)?({re.escape(class_noun)})\b", caption, re.IGNORECASE)
+    if found is None:
+        return caption
+    article = "" if found[1] is None else found[1][0] + found[1][2:]
+    return f"{caption[: found.start()]}{article}{token} {found[2]}{caption[found.end() :]}"
+
+
+def _name_marked(caption: str, name: str, class_noun: str) -> str:
+    """The caption with its mark in the place of the concept's name."""
+    words = [re.escape(word) for word in re.split(r"[\W_]+", name.lower()) if word]
+    if not words or set(words) <= {*class_noun.lower().split(), *NOT_THE_THING}:
+        return caption
+    spelled = r"[\s_-]*".join(words)
+    called = rf"(?<!\w){spelled}(?!\w)"
+    noun = rf"{re.escape(class_noun)}\b"
+    beside = re.sub(rf"{called}(?=,?\s+(?:(?:an?|the|my|our)\s+)?{noun})", MARK, caption, flags=re.I)
+    beside = re.sub(rf"\b({noun}\s+(?:named\s+|called\s+)?){called}", rf"\1{MARK}", beside, flags=re.I)
+    if beside != caption:
+        return beside
+    return re.sub(rf"(?<!\ba\s)(?<!\ban\s)(?<!\bthe\s){called}", MARK, caption, flags=re.I)
+
+
+def _tidy(marked: str, class_noun: str) -> str:
+    """A caption whose marks took the places of other words, as people write it: "{name} the dog" -> "{name} dog"."""
+    mark, noun = re.escape(MARK), rf"{re.escape(class_noun)}\b" if class_noun else "(?!)"
+    marked = re.sub(rf"{mark},?\s+(?:an?|the|my|our)\s+({noun})", rf"{MARK} \1", marked, flags=re.I)
+    marked = re.sub(rf"\b({noun})\s+(?:named\s+|called\s+|of\s+)?{mark}", rf"{MARK} \1", marked, flags=re.I)
+    marked = re.sub(rf"{mark}(?:[\s,]*{mark})+", MARK, marked)
+    marked = re.sub(rf"\b(a)n\s+(?={mark})", r"\1 ", marked, flags=re.I)
+    return " ".join(marked.split())
+
+
+def _with_noun(caption: str, mark: re.Pattern[str], class_noun: str) -> str:
+    """The caption with the class noun behind its first mark, where it goes on without one."""
+    if not class_noun or re.search(rf"(?:{mark.pattern})\s+{re.escape(class_noun)}\b", caption, re.I):
+        return caption
+    ends = rf"\s*$|[^\w\s-]|\s+(?:{'|'.join(NOT_THE_THING)}|\w+ing)\b"
+    return re.sub(rf"({mark.pattern})(?={ends})", lambda one: f"{one[0]} {class_noun}", caption, count=1, flags=re.I)

@@ -3,29 +3,33 @@
 The file may be made to harm: small on disk and huge in memory (a bomb), or cheap to store and slow to decode. So the
 header is judged before a pixel is decoded: the format, the number of pixels, and what is known to be slow (JPEG with
 hundreds of scans, run-length BMP). A large image is shrunk strip by strip, so that beside the decoder's own copy there
-is never a second one. What a person would not notice is put right: EXIF rotation, transparency, colour profile, 16
-bits.
+is never a second one. What a person would not notice is put right: EXIF rotation, and all that `colours.py` knows.
 
 The module knows bytes and Pillow; it opens no file and knows no folder.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import warnings
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
+
+from cns.files.colours import Flattening
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "AVIF")
+NEEDS_HEIC = "HEIC is read with the extra heic: pip install 'cns-cli[heic]'"
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 MAX_PIXELS = 64_000_000
-COPYING_FORMATS = ("WEBP", "AVIF")  # their decoders hold three more copies of the picture
+COPYING_FORMATS = ("WEBP", "AVIF", "HEIF")  # their decoders hold three more copies of the picture
 MAX_COPIED_PIXELS = 25_000_000
 LARGE_PIXELS = 16_000_000  # from here on an image is shrunk strip by strip, or while it is decoded (JPEG)
 STRIP_PIXELS = 4_000_000
@@ -33,7 +37,6 @@ MAX_SCANNED_PIXELS = 1_000_000_000  # pixels times scans of a progressive JPEG; 
 MAX_RUN_LENGTH_BYTES = 2_000_000  # Pillow reads a run-length BMP in Python, some microseconds a run
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 50_000  # 100 MB in the 8 KB chunks that libpng writes are 12,000
-MAX_PROFILE_BYTES = 4_000_000
 SCAN = b"\xff\xda"  # the marker of a scan; compressed JPEG data never holds it
 OTHER_COST = 3.0  # measured: a pixel of a PNG takes about so many times as long as one of a JPEG
 
@@ -57,16 +60,33 @@ DECODE_ERRORS = (
 )
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """An image file as the training sees it.
+
+    Attributes:
+        pixels: Its upright central square, shape (R, R, 3), uint8, sRGB.
+        size: Width and height of the whole picture, in pixels, as it is stored.
+        profile_used: False where it names its colours by a profile that cannot be read, so that they are a guess.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    profile_used: bool
+
+
 def decode_square(data: bytes, resolution: int, spend: Callable[[float], None] | None = None) -> NDArray[np.uint8]:
+    """The pixels of `decode`."""
+    return decode(data, resolution, spend).pixels
+
+
+def decode(data: bytes, resolution: int, spend: Callable[[float], None] | None = None) -> Decoded:
     """Decode an image file to its upright central square.
 
     Args:
-        data: A whole JPEG, PNG, WEBP, BMP or AVIF file.
+        data: A whole JPEG, PNG, WEBP, BMP or AVIF file, or HEIC where pi-heif is installed.
         resolution: Side R of the square in pixels.
         spend: Told, before anything is decoded, what decoding costs, in pixels of JPEG; raises where that is too much.
-
-    Returns:
-        Shape (R, R, 3), uint8, sRGB.
 
     Raises:
         One of DECODE_ERRORS: it is no such file, is damaged, or is beyond the limits of this module.
@@ -74,17 +94,36 @@ def decode_square(data: bytes, resolution: int, spend: Callable[[float], None] |
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of bombs and odd EXIF; the limits here are stricter
         check_chunks(data)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats_of(data)) as image:
             _check(image, data)
+            size = image.size
             large = image.width * image.height > LARGE_PIXELS
             if spend is not None:
                 spend(image.width * image.height * _cost(image, data, large))
             if large and image.format == "JPEG":
                 image.draft(None, (4 * resolution, 4 * resolution))  # libjpeg leaves out what would be averaged away
             image.load()
-            square = _shrunk(image, resolution) if large else _flat(_cut(_upright(image)))
+            flat = Flattening(image.info.get("icc_profile"))
+            square = _shrunk(image, resolution, flat) if large else flat(_cut(_upright(image)))
         resized = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return np.asarray(resized, dtype=np.uint8).copy()
+    return Decoded(np.asarray(resized, dtype=np.uint8).copy(), size, flat.profile_used)
+
+
+def heic_readable() -> bool:
+    """Whether the package that reads HEIC, the photographs of iPhones, is installed; it is not loaded."""
+    return importlib.util.find_spec("pi_heif") is not None
+
+
+def _formats_of(data: bytes) -> tuple[str, ...]:
+    """The formats to try on a file; raises ValueError where it is HEIC, by whatever name, and nothing reads it."""
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIC_BRANDS:
+        return FORMATS
+    if not heic_readable():
+        raise ValueError(NEEDS_HEIC)
+    import pi_heif
+
+    pi_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def check_chunks(data: bytes) -> None:
@@ -142,7 +181,7 @@ def _cut(image: Image.Image) -> Image.Image:
     return image if image.width == image.height else image.crop(_box(image))
 
 
-def _shrunk(image: Image.Image, resolution: int) -> Image.Image:
+def _shrunk(image: Image.Image, resolution: int, flat: Flattening) -> Image.Image:
     """The upright central square of a large image, averaged down to 4 to 8 times the resolution where it is larger.
 
     Strip by strip: at no time is there a second copy of the large image.
@@ -151,7 +190,7 @@ def _shrunk(image: Image.Image, resolution: int) -> Image.Image:
     edge = right - left
     factor = max(1, edge // (4 * resolution))
     if factor == 1:
-        return _flat(_upright_small(_cut(image), image))
+        return flat(_upright_small(_cut(image), image))
     side = edge // factor
     rows = max(1, STRIP_PIXELS // (edge * factor))  # of the small square
     small = Image.new("RGB", (side, side))
@@ -159,7 +198,7 @@ def _shrunk(image: Image.Image, resolution: int) -> Image.Image:
         last = min(side, row + rows)
         strip = image.crop((left, top + row * factor, left + side * factor, top + last * factor))
         strip.info = image.info
-        small.paste(_flat(strip).reduce(factor), (0, row))
+        small.paste(flat(strip).reduce(factor), (0, row))
     return _upright_small(small, image)
 
 
@@ -169,22 +208,3 @@ def _upright_small(small: Image.Image, image: Image.Image) -> Image.Image:
     exif[0x0112] = image.getexif().get(0x0112, 1)
     small.info = {**image.info, "exif": exif.tobytes()}
     return _upright(small)
-
-
-def _flat(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit sRGB, transparency laid over white."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16-bit greys at 255 instead of scaling them.
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    profile = image.info.get("icc_profile")
-    if profile and image.mode == "RGB" and len(profile) <= MAX_PROFILE_BYTES:
-        with suppress(ImageCms.PyCMSError, OSError):  # an unreadable profile is what most viewers ignore too
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            return converted or image
-        return image
-    return image.convert("RGB")

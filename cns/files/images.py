@@ -2,9 +2,10 @@
 
 Folders come from anywhere, so nothing in one is trusted: a file is opened by a descriptor that follows no link and is
 looked at before it is read (regular, not too large), one file is decoded within fixed bounds (`decoding.py`), and all
-files together have bounds too. What would spoil the training is an error that names each file.
+files together have bounds too. What would spoil the training is an error that names each file; what makes a poor set
+of images is said (`shortcomings.py`).
 
-Captions beside the images are taken along (`captions.py`).
+Captions beside the images are taken along (`captionfiles.py`).
 
 The module knows Pillow and numpy, no torch: a bad folder is refused before anything heavy is imported.
 """
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from cns.errors import ImageError
-from cns.files.captions import read_captions
-from cns.files.decoding import DECODE_ERRORS, FORMATS, OTHER_COST, decode_square
+from cns.files.captionfiles import read_captions
+from cns.files.decoding import DECODE_ERRORS, FORMATS, NEEDS_HEIC, OTHER_COST, decode, heic_readable
 from cns.files.plain import read_regular_file, reason_of
+from cns.files.shortcomings import shortcomings
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
-OTHER_IMAGE_SUFFIXES = (".gif", ".heic", ".heif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+OTHER_IMAGE_SUFFIXES = (*HEIC_SUFFIXES, ".gif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
 
 MAX_IMAGES = 1_000
 MAX_FILE_BYTES = 100_000_000
@@ -45,11 +48,15 @@ class TrainingImage:
         name: File name.
         caption: Its caption, placeholders not filled; None if there is none.
         sha256: Hex digest of the file's bytes.
+        size: Width and height of the whole picture in pixels, as it is stored.
+        profile_used: False where its colours are a guess, see `cns.files.decoding.Decoded`.
     """
 
     name: str
     caption: str | None
     sha256: str
+    size: tuple[int, int] = (1, 1)
+    profile_used: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,14 +66,14 @@ class ImageSet:
     Attributes:
         images: At least one.
         pixels: All of them, shape (N, R, R, 3), uint8, sRGB.
-        skipped: (file name, reason) of files that look like images and were not taken.
-        warning: What makes these images a poor set, or None.
+        caption_sources: Where captions come from, such as "metadata.csv"; empty if there are none.
+        warnings: What was left out, and what makes these images a poor set, a sentence each.
     """
 
     images: tuple[TrainingImage, ...]
     pixels: NDArray[np.uint8]
-    skipped: tuple[tuple[str, str], ...]
-    warning: str | None
+    caption_sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def captions(self) -> tuple[str | None, ...]:
@@ -135,7 +142,7 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
         try:
             data = read_regular_file(path, MAX_FILE_BYTES)
             budget.read(len(data))
-            pixels[place] = decode_square(data, resolution, budget.decode)
+            seen = decode(data, resolution, budget.decode)
         except UnidentifiedImageError:
             bad.append((path.name, f"no image, or not one of {', '.join(FORMATS)}"))
             continue
@@ -143,7 +150,9 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
             bad.append((path.name, reason_of(error)))
             continue
         name = path.name.encode("utf-8", "backslashreplace").decode("utf-8")  # a record holds no broken UTF-8
-        images.append(TrainingImage(name, captions.get(path.name), hashlib.sha256(data).hexdigest()))
+        digest = hashlib.sha256(data).hexdigest()
+        images.append(TrainingImage(name, captions.texts.get(path.name), digest, seen.size, seen.profile_used))
+        pixels[place] = seen.pixels
     if bad:
         listed = "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
@@ -153,7 +162,8 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
             folder=folder,
             bad=bad,
         )
-    return ImageSet(tuple(images), pixels, _skipped(folder), _warning(images))
+    warnings = (*_skipped(folder), *captions.left, *shortcomings(images, pixels))
+    return ImageSet(tuple(images), pixels, captions.sources, warnings)
 
 
 class _Budget:
@@ -189,7 +199,7 @@ def _is_candidate(path: Path) -> bool:
     name = path.name.lower()
     is_mask = name.endswith("-masklabel.png")
     return (
-        name.endswith(SUFFIXES)
+        name.endswith((*SUFFIXES, *HEIC_SUFFIXES) if heic_readable() else SUFFIXES)
         and not name.startswith(".")
         and not is_mask
         and (path.is_symlink() or not path.is_dir())
@@ -202,33 +212,27 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
 
-def _skipped(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Files that a person may have meant as images."""
+def _skipped(folder: Path) -> list[str]:
+    """Files that a person may have meant as images, and why they were not taken."""
     skipped = []
     for path in sorted(folder.iterdir(), key=_natural_order):
         name = path.name.lower()
         if name.startswith("."):
             continue
         if name.endswith("-masklabel.png"):
-            skipped.append((path.name, "a mask; masks are not used"))
+            skipped.append(f"skipped {path.name}: a mask; masks are not used")
+        elif name.endswith(HEIC_SUFFIXES):
+            skipped += [] if heic_readable() else [f"skipped {path.name}: {NEEDS_HEIC}"]
         elif name.endswith(OTHER_IMAGE_SUFFIXES):
-            skipped.append((path.name, f"not one of {', '.join(FORMATS)}"))
-    return tuple(skipped)
-
-
-def _warning(images: Sequence[TrainingImage]) -> str | None:
-    """What makes a set of images poor."""
-    if len(images) == 1:
-        return "one image only: the concept will look like this one picture; five from different sides teach more"
-    distinct = len({image.sha256 for image in images})
-    if distinct < len(images):
-        return f"{len(images)} images, but only {distinct} different files"
-    return None
+            skipped.append(f"skipped {path.name}: not one of {', '.join(FORMATS)}")
+    return skipped
 
 
 def _no_image_hint(folder: Path) -> str:
     """Where the images might be instead."""
     others = [path.name for path in sorted(folder.iterdir()) if path.name.lower().endswith(OTHER_IMAGE_SUFFIXES)]
+    if any(name.lower().endswith(HEIC_SUFFIXES) for name in others):
+        return f"pip install 'cns-cli[heic]'   (reads {others[0]}; or convert it to JPEG)"
     if others:
         return f"Convert {others[0]} to JPEG or PNG first"
     for child in sorted(folder.iterdir()):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +41,13 @@ def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None
     _check_words(context, given)
     given |= {"name": given["name"] or "", "images": given["images"] or Path()}
     options = AddOptions(**given, typed=_typed(context), **request_settings())
-    from cns_cli.porcelain.add import add_concept
     from cns_cli.porcelain.answers import DryRun
 
     out = Output(as_json=as_json)
-    with open_progress() as progress:
-        result = add_concept(options, progress)
+    result = _added(options, out)
     for warning in result.warnings:
-        out.warn(warning)
+        if isinstance(result, DryRun) or warning not in result.noticed:
+            out.warn(warning)
     if isinstance(result, DryRun):
         out.answer(result.to_json(), dry_run_lines(result))
         from cns_cli.porcelain.learning.interrupted import command_of
@@ -55,6 +56,24 @@ def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None
     else:
         out.answer(result.to_json(), add_lines(result))
         _advise(out, result)
+
+
+def _added(options: AddOptions, out: Output) -> AddResult | DryRun:
+    """Teach it; where what the images show is not clear and somebody can be asked, ask."""
+    from cns.errors import ClassNounError
+    from cns_cli.porcelain.add import add_concept
+
+    try:
+        with open_progress() as progress:
+            return add_concept(options, progress)
+    except ClassNounError as unclear:
+        if not unclear.candidates or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        out.warn(unclear.message)
+        likely = unclear.candidates[0][0]
+    noun = typer.prompt("What do the images show?", default=likely, err=True)
+    with open_progress() as progress:
+        return add_concept(replace(options, class_noun=noun, typed=options.typed | {"class_noun"}), progress)
 
 
 def _typed(context: typer.Context) -> frozenset[str]:
@@ -86,6 +105,7 @@ def add_lines(result: AddResult) -> Iterator[Line]:
         *_fullness(result),
         ("stored", _stored(result)),
         ("photos", _photos(result)),
+        *([("captions", result.captions)] if result.captions else []),
         *_gains(result),
     ]
     yield from facts(rows + ([("preview", figures.place(result.preview))] if result.preview else []))
@@ -109,6 +129,9 @@ def dry_run_lines(result: DryRun) -> Iterator[Line]:
     ]
     if result.class_nouns:
         rows.append(("class noun", ", ".join(f"{noun} ({chance:.0%})" for noun, chance in result.class_nouns)))
+    if result.captions:
+        rows.append(("captions", result.captions))
+    rows += [("prompts" if place == 0 else "", prompt) for place, prompt in enumerate(result.prompts)]
     yield from facts(rows)
     yield ""
     yield "Nothing was written."
@@ -158,7 +181,7 @@ def _gains(result: AddResult) -> list[tuple[str, str]]:
     if result.clip_i_after is not None:
         rows.append(("CLIP-I", _rise(result.clip_i_before, result.clip_i_after)))
     if result.clip_t_after is not None:
-        rows.append(("CLIP-T", figures.cosine(result.clip_t_after)))
+        rows.append(("CLIP-T", _rise(result.clip_t_before, result.clip_t_after)))
     return rows
 
 

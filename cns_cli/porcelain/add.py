@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cns.errors import MethodError
 from cns.files.bases import resolution_of, resolve_base
 from cns.files.images import ImageSet, load_images
+from cns.judges.classnoun import clean_noun
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import init_registry
@@ -56,6 +57,8 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     interrupted = None
     if options.name or not options.resume:
         check_name(options.name)
+    if options.class_noun is not None:
+        options = replace(options, class_noun=clean_noun(options.class_noun))
     if options.resume:
         options, interrupted = continued(options, Repository.discover(options.start))
     photos, repo = _begin(options, interrupted, progress)

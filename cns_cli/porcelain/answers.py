@@ -61,6 +61,8 @@ class AddResult(Result):
         energy_left: Share of the update's squared length that a projection left of it; None without one.
         kind: What it is: an object or a style.
         longer: What teaches it anew with twice the steps.
+        captions: What captions were taken from where, in one line.
+        noticed: The warnings that were given before the training.
     """
 
     name: str
@@ -93,6 +95,9 @@ class AddResult(Result):
     energy_left: float | None = None
     kind: ConceptKind = "object"
     longer: str = ""
+    clip_t_before: float | None = None
+    captions: str = ""
+    noticed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,8 @@ class DryRun(Result):
     Attributes:
         class_nouns: What it would take the images for, with its probability; where that is not clear, so that it would
             refuse, the candidates, best first; empty where the user says it.
+        captions: What captions it would take from where, in one line.
+        prompts: The first few prompts as it would be trained with them, of different images.
     """
 
     name: str
@@ -112,6 +119,8 @@ class DryRun(Result):
     disk_bytes: int
     device: str
     class_nouns: tuple[tuple[str, float], ...] = ()
+    captions: str = ""
+    prompts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -42,6 +42,8 @@ RESULT = AddResult(
     elapsed_s=41.3,
     images=5,
     registry=Path(".cns"),
+    clip_t_before=0.31,
+    captions="5 of 5, from .txt files; 1 cut at 75 tokens",
 )
 SUMMARY = """\
 rex is a dog (inferred, 93% sure)
@@ -51,9 +53,10 @@ rex is a dog (inferred, 93% sure)
   neurons   34,567 weights: 5.8 % of K/V, 0.13 % of the denoiser
   stored    51.2 KB, 11.8 bits a changed weight
   photos    5 training images stored in .cns
+  captions  5 of 5, from .txt files; 1 cut at 75 tokens
   identity  0.580 -> 0.791   (the images among themselves 0.920)
   CLIP-I    0.600 -> 0.712
-  CLIP-T    0.250
+  CLIP-T    0.310 -> 0.250
   preview   .cns/previews/rex.png
 
 Drift of the older concepts' K/V outputs (relative, squared; 0 is untouched)
@@ -138,7 +141,8 @@ def test_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -> None:
     result = DryRun(
         name="rex", images=5, steps=450, seconds=62, memory_bytes=1_430_000_000, disk_bytes=131_000, device="cpu",
-        class_nouns=(("dog", 0.93), ("wolf", 0.04)),
+        class_nouns=(("dog", 0.93), ("wolf", 0.04)), captions="0 of 5",
+        prompts=("a <rex> dog", "a <rex> dog at sunset"),
     )  # fmt: skip
     text = printed(dry_run_lines(result), capsys)
     for part in (
@@ -147,6 +151,8 @@ def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -
         "1.43 GB",
         "131 KB",
         "dog (93%), wolf (4%)",
+        "captions    0 of 5",
+        "prompts     a <rex> dog\n              a <rex> dog at sunset\n",
         "Nothing was written.",
     ):
         assert part in text

@@ -11,7 +11,7 @@ import pytest
 
 from cns.errors import BaseModelError, ClassNounError, SettingsError
 from cns.families import FAMILIES, Family, family_named, family_of
-from cns.judges.classnoun import infer_class_noun
+from cns.judges.classnoun import ClassNoun, clean_noun, infer_class_noun, near_nouns
 from cns.prompts import calibration_of, nouns_of, prompts_digest
 from cns.templates import fill_template, fill_templates
 from tests.tiny import NOUNS, VARIANTS, tiny_sd
@@ -159,6 +159,8 @@ def test_nouns_of_stable_diffusion_are_many_and_different(tmp_path: Path) -> Non
     [
         ("a {}", "dog", "a dog"),
         ("a {}", "apple", "an apple"),
+        ("a {}", "unicorn", "a unicorn"),
+        ("a {}", "hourglass", "an hourglass"),
         ("a {}", "<rex> apple", "a <rex> apple"),
         ("a small {}", "apple", "a small apple"),
         ("a cat and a {} on grass", "Owl", "a cat and an Owl on grass"),
@@ -195,6 +197,44 @@ def test_class_noun_comes_from_captions_then_folder_then_clip() -> None:
     assert (by_folder.noun, by_folder.source) == ("car", "folder")
     by_clip = infer_class_noun(IMAGES, [None, None], KNOWN, sure, 0.5, folder_name="images")
     assert (by_clip.noun, by_clip.source, round(by_clip.probability, 3)) == ("dog", "clip", 0.8)
+
+
+@pytest.mark.parametrize("folder", ["dog1", "dog-2", "10_sks dog", "myDog", "photos_of_dogs", "Dogs2024"])
+def test_class_noun_is_the_folders_name_less_digits_and_case(folder: str) -> None:
+    unsure = StubLabeller(0.53, 0.1, 0.3, 0.07)
+    found = infer_class_noun(IMAGES, [None, None], KNOWN, unsure, 0.8, folder_name=folder, name="rex")
+    assert (found.noun, found.source) == ("dog", "folder")
+
+
+def test_class_noun_is_the_concepts_name_unless_pictures_or_folder_say_otherwise() -> None:
+    def inferred(labeller: StubLabeller, folder: str) -> ClassNoun:
+        return infer_class_noun(IMAGES, [None, None], KNOWN, labeller, 0.8, folder_name=folder, name="cat1")
+
+    assert inferred(StubLabeller(0.1, 0.3, 0.53, 0.07), "photos").noun == "cat"
+    assert inferred(StubLabeller(0.9, 0.1), "dog").noun == "dog"  # asked among the two, the CLIP decides
+    with pytest.raises(ClassNounError, match="its name says cat"):
+        inferred(StubLabeller(0.01, 0.95, 0.02, 0.02), "photos")
+    with pytest.raises(ClassNounError) as caught:
+        inferred(StubLabeller(0.4, 0.6), "dog")
+    assert [noun for noun, _ in caught.value.candidates] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("typed", ["dog", " dog ", "a dog", "the  dog", "A\tdog", "an dog"])
+def test_class_noun_is_cleaned_of_articles_and_blanks(typed: str) -> None:
+    assert clean_noun(typed) == "dog"
+
+
+@pytest.mark.parametrize(
+    "typed", ["", " ", "a", "a good old dog on grass", "dog, cat", "<rex>", "dog.", "my own very good dog"]
+)
+def test_class_noun_that_is_no_noun_is_refused(typed: str) -> None:
+    with pytest.raises(ClassNounError, match="expected a word or two"):
+        clean_noun(typed)
+
+
+def test_nouns_that_are_spelled_alike_are_named() -> None:
+    assert near_nouns("dgo", KNOWN) == ["dog"]
+    assert near_nouns("xylophone", KNOWN) == []
 
 
 def test_unclear_class_noun_names_the_three_likeliest() -> None:

@@ -576,20 +576,25 @@ def config_json_bombs() -> Iterator[bytes]:
 
 
 def parse_captions(data: bytes) -> None:
-    from cns.files.captions import class_noun_in, fill_caption, read_captions
+    from cns.files.captionfiles import read_captions
+    from cns.files.captions import class_noun_in, fill_caption
 
-    _placed("captions/metadata.jsonl", data)
-    _placed("captions/1.txt", data)
-    found = read_captions(scratch() / "captions", [Path("1.png"), Path("2.png")])
-    for caption in found.values():
-        fill_caption(caption, "<rex>", "dog")
-    class_noun_in(found.values(), ["dog", "teddy bear", "bear"])
+    for name in ("metadata.jsonl", "metadata.csv", "1.txt", "2.json"):
+        path = _placed(f"captions/{name}", data)
+        try:
+            found = read_captions(path.parent, [Path("1.png"), Path("2.png"), Path("3.png")]).texts
+        finally:
+            path.unlink()
+        for caption in found.values():
+            fill_caption(caption, "<rex>", "dog")
+        class_noun_in(found.values(), ["dog", "teddy bear", "bear"])
 
 
 def captions() -> list[bytes]:
     return [
         b'{"file_name": "2.png", "text": "a {name} dog"}\n{"file_name": "1.png", "caption": "on grass"}\n',
         b"a [trigger] dog\n on the   grass\n",
+        b'file_name,text\n1.png,"a sks dog, sitting"\n2.png,a <new1> dog,on grass\n',
     ]
 
 

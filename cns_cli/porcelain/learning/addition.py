@@ -23,7 +23,7 @@ from cns.metrics import ceiling
 from cns.overlap import overlap
 from cns.sampling import Pixels
 from cns.task import Learned
-from cns.templates import fill_template
+from cns.templates import fill_template, with_article
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.learning.saving import library_versions
@@ -84,7 +84,7 @@ class Addition:
         return self.session.repo.commit(
             kind="add",
             message=options.message
-            or f"{verb} {subject.name}, a {subject.class_noun}, from {len(subject.images.images)} images",
+            or f"{verb} {subject.name}, {with_article(subject.class_noun)}, from {len(subject.images.images)} images",
             author=options.author,
             time=int(time.time()) if options.time is None else options.time,
             record=Record(self._record()),
@@ -114,6 +114,7 @@ class Addition:
             identity_ceiling=figures.get("identity_ceiling"),
             clip_i_before=figures["clip_i_before"],
             clip_i_after=figures["clip_i_after"],
+            clip_t_before=figures["clip_t_before"],
             clip_t_after=figures["clip_t_after"],
             drift=self.drift,
             images_check=None,
@@ -126,20 +127,20 @@ class Addition:
             capacity=self.capacity.figures(),
             energy_left=figures.get("energy_left"),
             kind=self.subject.kind,
+            captions=self.subject.captions,
+            noticed=self.subject.warnings,
             longer=command_of(replace(self.options, steps=2 * steps, replace=True)),
         )
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know about the images."""
-        images = self.subject.images
-        skipped = [f"skipped {name}: {reason}" for name, reason in images.skipped]
+        """What the user should know about the images, the captions and what came of them."""
         selection = self.learned.selection
         short = (
             f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
             "are general, or held by earlier concepts that vote"
         )
-        return [*skipped, *([images.warning] if images.warning else []), *([short] if selection.lacking else [])]
+        return [*self.subject.warnings, *([short] if selection.lacking else [])]
 
     @property
     def was_learned(self) -> bool:

@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
@@ -16,14 +16,15 @@ from cns.scores import needs_batches
 from cns.task import Settings
 from cns.timing import time_steps
 from cns_cli.porcelain.answers import DryRun
+from cns_cli.porcelain.learning.captioning import SHOWN
 from cns_cli.porcelain.learning.general import general_neurons_known
 from cns_cli.porcelain.learning.learn import JUDGED_IMAGES, settings_for
-from cns_cli.porcelain.learning.subject import class_noun_of
+from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.models.stored import STYLE_NOUN
 from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions
 from cns_cli.progress import Progress
+from registry.objects import Tree
 from registry.repository import Repository
 
 MASK_AND_VALUE_BITS = 15
@@ -40,19 +41,18 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     """
     began = time.monotonic()
     progress.stage("load the model")
-    base, cache, base_id = _opened(options, repo)
+    session, base = _opened(options, repo)
     settings = settings_for(base, options)
     settings.check()
-    nouns, unclear = _class_nouns(base, options, photos)
+    subject, nouns, unclear = _subject(base, options, photos, session)
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
-    noun = options.class_noun or (STYLE_NOUN if options.kind == "style" else nouns[0][0])
-    per_step = time_steps(base.model, photos.pixels, noun, settings)
+    per_step = time_steps(base.model, photos.pixels, subject.class_noun, settings)
     start = time.monotonic()
-    base.images([f"a {noun}"] * 4, range(4))
+    base.images([f"a {subject.class_noun}"] * 4, range(4))
     per_image = (time.monotonic() - start) / 4
     drawn = (2 * JUDGED_IMAGES * len(base.family.templates(options.kind).judge) + settings.prior) * per_image
-    if not general_neurons_known(base, settings, cache, base_id):
+    if session is None or not general_neurons_known(base, settings, session.cache, _head(session).base):
         drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
     return DryRun(
         name=options.name,
@@ -64,28 +64,40 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
         + (photos.pixels.nbytes if options.keep_images else 0),
         device=str(base.device),
         class_nouns=nouns,
-        warnings=tuple(warning for warning in (photos.warning, unclear) if warning),
+        captions=subject.captions,
+        prompts=tuple(choices[0] for choices in training_prompts(base, subject)[:SHOWN]),
+        warnings=(*unclear, *subject.warnings),
     )
 
 
-def _opened(options: AddOptions, repo: Repository | None) -> tuple[LoadedBase, Path | None, str]:
-    """The base, loaded, its registry's cache, and its id; without a registry the embedded base, which has neither."""
+def _opened(options: AddOptions, repo: Repository | None) -> tuple[Session | None, LoadedBase]:
+    """The registry, opened, and its base; without a registry the embedded base."""
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
-        return LoadedBase.open(folder, describe_base(folder), options.device), None, ""
+        return None, LoadedBase.open(folder, describe_base(folder), options.device)
     session = Session.open(repo, options.device)
-    return session.base, session.cache, repo.tree_of(repo.head().commit).base
+    return session, session.base
 
 
-def _class_nouns(base: LoadedBase, options: AddOptions, images: ImageSet) -> tuple[Nouns, str | None]:
-    """What the images would be taken for, where the user does not say it; and why the training would refuse it."""
-    if options.class_noun is not None or options.kind == "style":
-        return (), None
+def _head(session: Session) -> Tree:
+    return session.repo.tree_of(session.repo.head().commit)
+
+
+def _subject(
+    base: LoadedBase, options: AddOptions, photos: ImageSet, session: Session | None
+) -> tuple[Subject, Nouns, tuple[str, ...]]:
+    """What would be learned, what else the images may show, and why the training would refuse that."""
+    own, known = None, list[str]()
+    if session is not None:
+        own, known = own_token(session, _head(session), options), known_tokens(session, _head(session), options)
     try:
-        found = class_noun_of(base, options, images)
+        subject = settle_subject(base, options, photos, own, known)
+        nouns = () if subject.confidence is None else ((subject.class_noun, subject.confidence),)
+        return subject, nouns, ()
     except ClassNounError as unclear:
-        return tuple(unclear.candidates), f"{unclear.message}; {unclear.hint}"
-    return ((found.noun, found.probability),), None
+        likeliest = replace(options, class_noun=unclear.candidates[0][0])
+        subject = settle_subject(base, likeliest, photos, own, known)
+        return subject, tuple(unclear.candidates), (f"{unclear.message}; {unclear.hint}",)
 
 
 def loss_passes(settings: Settings) -> int:

@@ -19,7 +19,14 @@ from cns_cli.porcelain.learning.addition import Addition, Judged
 from cns_cli.porcelain.learning.general import general_neurons_cached
 from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
 from cns_cli.porcelain.learning.saving import Saver, request_of
-from cns_cli.porcelain.learning.subject import Subject, own_token, recipe, settle_subject, training_prompts
+from cns_cli.porcelain.learning.subject import (
+    Subject,
+    known_tokens,
+    own_token,
+    recipe,
+    settle_subject,
+    training_prompts,
+)
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
@@ -57,7 +64,10 @@ def learn(
     session = Session.open(repo, options.device)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
-    subject = settle_subject(base, options, photos, own_token(session, tree, options))
+    own, known = own_token(session, tree, options), known_tokens(session, tree, options)
+    subject = settle_subject(base, options, photos, own, known)
+    for line in (f"captions: {subject.captions}", *(f"warning: {warning}" for warning in subject.warnings)):
+        progress.note(line)
     settings = settings_for(base, options)
     settings.check()
     parent = trained_in(tree, options.name)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
-from cns.files.captions import fill_caption, fill_style_caption
+from cns.errors import ClassNounError
+from cns.files.captions import kohya_folder
 from cns.files.images import ImageSet
-from cns.judges.classnoun import ClassNoun, infer_captions, infer_class_noun
+from cns.judges.classnoun import ClassNoun, infer_class_noun, near_nouns
 from cns.prompts import prompts_digest
-from cns.templates import Kind, default_token, fill_templates, vector_tokens
+from cns.templates import Kind, default_token, vector_tokens
 from cns.tokens import check_new_token
+from cns_cli.porcelain.learning.captioning import caption_images, prompts_of
+from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import STYLE_NOUN
@@ -28,6 +32,8 @@ class Subject:
         token: Its special token.
         images: Its training images.
         kind: An object or a style.
+        captions: What captions were taken from where, in one line.
+        warnings: What should be better about images, captions or class noun.
     """
 
     name: str
@@ -36,6 +42,8 @@ class Subject:
     token: str
     images: ImageSet
     kind: Kind = "object"
+    captions: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def phrase(self) -> str:
@@ -48,47 +56,71 @@ class Subject:
         return {} if self.kind == "object" else {"kind": self.kind}
 
 
-def settle_subject(base: LoadedBase, options: AddOptions, photos: ImageSet, own_token: str | None) -> Subject:
-    """Choose the token and the class noun, caption what has no caption.
+def settle_subject(
+    base: LoadedBase, options: AddOptions, photos: ImageSet, own_token: str | None, known: Collection[str] = ()
+) -> Subject:
+    """Choose the token and the class noun, mark captions, caption what has no caption.
 
     Args:
         base: The base.
         options: The request.
         photos: Its images, read.
         own_token: Token of the concept that is replaced; it may be used again.
+        known: Tokens of the other concepts.
 
     Raises:
         TokenError, ClassNounError.
+        SettingsError: A caption hides the token from the text encoder.
     """
     token = options.token or own_token or default_token(options.name)
     for one in vector_tokens(token, options.vectors):
         if one != own_token:
             check_new_token(base.model.pipeline.tokenizer, one)
-    least = base.family.defaults.min_class_probability
-    noun, confidence = options.class_noun, None
-    if options.kind == "style":
-        return Subject(options.name, noun or STYLE_NOUN, None, token, photos, "style")
-    if noun is None:
+    noun, confidence, warnings = options.class_noun, None, photos.warnings
+    if noun is None and options.kind == "style":
+        noun = STYLE_NOUN
+    elif noun is None:
         found = class_noun_of(base, options, photos)
         noun, confidence = found.noun, found.probability
-    captions = infer_captions(photos.pixels, photos.captions, noun, base.backgrounds, base.clip, least)
-    return Subject(options.name, noun, confidence, token, photos.with_captions(captions))
+    elif options.kind == "object":
+        warnings += unknown_noun(base, noun, photos)
+    captioned = caption_images(base, options, photos, noun, token, known)
+    warnings += captioned.warnings
+    return Subject(options.name, noun, confidence, token, captioned.images, options.kind, captioned.taken, warnings)
 
 
 def class_noun_of(base: LoadedBase, options: AddOptions, images: ImageSet) -> ClassNoun:
     """What the images show, where the user does not say it; raises ClassNounError where that is not clear."""
     least, folder = base.family.defaults.min_class_probability, options.images.resolve().name
-    return infer_class_noun(images.pixels, images.captions, base.nouns, base.clip, least, folder_name=folder)
+    try:
+        return infer_class_noun(
+            images.pixels, images.captions, base.nouns, base.clip, least, folder_name=folder, name=options.name
+        )
+    except ClassNounError as unclear:
+        _, said = kohya_folder(folder)
+        if said and not base.knows_its_nouns_only:
+            return ClassNoun(said, "folder", 1.0)
+        unclear.hint = command_of(replace(options, class_noun=unclear.candidates[0][0]))
+        raise
+
+
+def unknown_noun(base: LoadedBase, noun: str, images: ImageSet) -> tuple[str, ...]:
+    """Warn of a class noun that the base does not know, so that its token begins at nothing."""
+    if base.knows_noun(noun):
+        return ()
+    near = near_nouns(noun, base.nouns)
+    if near:
+        said = f"did you mean {', '.join(near)}?"
+    else:
+        chances = base.clip.label(images.pixels, base.nouns)
+        likely = [base.nouns[place] for place in (-chances).argsort(kind="stable")[:3]]
+        said = f"by its CLIP the images show {likely[0]}, {likely[1]} or {likely[2]}" if len(likely) == 3 else ""
+    return (f"the base does not know the word {noun!r}, from which the concept begins" + (f"; {said}" if said else ""),)
 
 
 def training_prompts(base: LoadedBase, subject: Subject) -> list[list[str]]:
     """For each image the prompts that may describe it: its own caption, or the family's training templates."""
-    filled = fill_templates(base.family.templates(subject.kind).training, subject.phrase)
-    fill = fill_caption if subject.kind == "object" else fill_style_caption
-    return [
-        [fill(image.caption, subject.token, subject.class_noun)] if image.caption else filled
-        for image in subject.images.images
-    ]
+    return prompts_of(base, subject.kind, subject.token, subject.class_noun, subject.images.captions)
 
 
 def recipe(base: LoadedBase, subject: Subject) -> dict[str, str | None]:
@@ -99,6 +131,12 @@ def recipe(base: LoadedBase, subject: Subject) -> dict[str, str | None]:
         "captions": prompts_digest(captions) if any(captions) else None,
         **subject.kind_of_style,
     }
+
+
+def known_tokens(session: Session, tree: Tree, options: AddOptions) -> list[str]:
+    """The tokens of the concepts of a tree, without the one that is to be taught anew."""
+    others = [concept_id for name, concept_id in tree.concepts.items() if name != options.name]
+    return [token for one in others for token in session.repo.objects.get(one, Concept).tokens]
 
 
 def own_token(session: Session, tree: Tree, options: AddOptions) -> str | None:

@@ -83,7 +83,7 @@ def learn_again(
     assert references.images is not None
     pixels = codec.decode_images(get(references.images, Blob).data)
     images = tuple(TrainingImage(str(number), caption, "") for number, caption in enumerate(references.captions))
-    photos = ImageSet(images, pixels, (), None)
+    photos = ImageSet(images, pixels)
     subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept))
     settings = _settings(record)
     others = {name: one for name, one in parent.concepts.items() if name != concept.name}

@@ -77,6 +77,23 @@ class LoadedBase:
         """Class nouns that this base knows."""
         return nouns_of(self.family, self.folder)
 
+    @property
+    def knows_its_nouns_only(self) -> bool:
+        """Whether it brings a list of its nouns, beside which it draws no others."""
+        return (self.folder / self.family.nouns).is_file()
+
+    def knows_noun(self, noun: str) -> bool:
+        """Whether a class noun means something to it: it, or its last word, is listed, or its words are whole pieces.
+
+        A word that the tokenizer cuts into pieces was rare in what it was made of; of a base that draws its listed
+        nouns alone, other words are no nouns at all.
+        """
+        noun = noun.lower()
+        if any(noun == one or noun.endswith(f" {one}") for one in self.nouns):
+            return True
+        pieces = self.model.pipeline.tokenizer.tokenize(noun)
+        return not self.knows_its_nouns_only and len(pieces) == len(noun.split())
+
     @cached_property
     def backgrounds(self) -> tuple[str, ...]:
         """Phrases for backgrounds that this base knows; empty for most."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 import struct
 import subprocess
@@ -19,7 +18,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from cns.errors import ImageError
-from cns.files.captions import class_noun_in, fill_caption, fill_style_caption
 from cns.files.images import load_images, scan_folder
 
 R = 16
@@ -55,7 +53,7 @@ def test_images_come_in_natural_order_and_one_size(tmp_path: Path) -> None:
     assert [image.name for image in images.images] == ["1.png", "2.png", "10.png"]
     assert images.pixels.shape == (3, R, R, 3)
     assert images.pixels.dtype == np.uint8
-    assert images.warning is None
+    assert images.warnings == ()
     assert images.captions == (None, None, None)
 
 
@@ -177,9 +175,9 @@ def test_hint_points_one_level_down_or_at_a_format_to_convert(tmp_path: Path) ->
 
 def test_one_image_warns_and_so_do_copies(tmp_path: Path) -> None:
     picture(1).save(tmp_path / "a.png")
-    assert "one image" in str(load_images(tmp_path, R).warning)
+    assert "one image" in load_images(tmp_path, R).warnings[0]
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
-    assert "only 1 different" in str(load_images(tmp_path, R).warning)
+    assert "only 1 different" in load_images(tmp_path, R).warnings[0]
 
 
 def test_other_formats_masks_and_hidden_files_are_not_taken(tmp_path: Path) -> None:
@@ -190,7 +188,7 @@ def test_other_formats_masks_and_hidden_files_are_not_taken(tmp_path: Path) -> N
     picture(1).save(tmp_path / "d.gif")
     images = load_images(tmp_path, R)
     assert [image.name for image in images.images] == ["a.png", "b.png"]
-    assert [name for name, _ in images.skipped] == ["a-masklabel.png", "d.gif"]
+    assert [warning.partition(":")[0] for warning in images.warnings] == ["skipped a-masklabel.png", "skipped d.gif"]
 
 
 def test_digest_is_the_files(tmp_path: Path) -> None:
@@ -272,78 +270,6 @@ def test_damaged_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
             with contextlib.suppress(ImageError):  # any other error fails the test
                 assert load_images(tmp_path, R).pixels.shape == (1, R, R, 3)
         (tmp_path / f"a.{suffix}").unlink()
-
-
-def test_captions_come_from_sidecars_before_metadata(tmp_path: Path) -> None:
-    for name in "abcd":
-        picture(ord(name)).save(tmp_path / f"{name}.png")
-    (tmp_path / "a.txt").write_text("a {name} dog\n on the   grass\n", encoding="utf-8-sig")
-    (tmp_path / "b.caption").write_text("a <token> in\x1b[31m snow")
-    (tmp_path / "c.txt").write_text("")
-    rows = [{"file_name": "a.png", "text": "from metadata"}, {"file_name": "d.png", "text": "d's own"}]
-    (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
-    captions = load_images(tmp_path, R).captions
-    assert captions == ("a {name} dog on the grass", "a <token> in [31m snow", None, "d's own")
-
-
-@pytest.mark.parametrize("line", ["{", "[]", '{"text": "no name"}', "3", "null"])
-def test_damaged_metadata_names_its_line(tmp_path: Path, line: str) -> None:
-    picture().save(tmp_path / "a.png")
-    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "x"}\n' + line)
-    with pytest.raises(ImageError, match="line 2"):
-        load_images(tmp_path, R)
-
-
-def test_caption_that_is_a_link_or_no_text_is_refused(tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.png")
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ImageError, match="UTF-8"):
-        load_images(tmp_path, R)
-    (tmp_path / "a.txt").unlink()
-    (tmp_path / "a.txt").symlink_to("/etc/hostname")
-    with pytest.raises(ImageError, match="symbolic link"):
-        load_images(tmp_path, R)
-
-
-@pytest.mark.parametrize(
-    ("caption", "filled"),
-    [
-        ("a [trigger] dog on grass", "a <rex> dog on grass"),
-        ("a {name} dog, {name} again", "a <rex> dog, <rex> again"),
-        ("a <token> dog", "a <rex> dog"),
-        ("a <rex> dog", "a <rex> dog"),
-        ("a <Rex> dog", "a <rex> dog"),
-        ("a Dog on grass, a dog", "a <rex> Dog on grass, a dog"),
-        ("hotdogs", "<rex> dog, hotdogs"),
-    ],
-)
-def test_token_finds_its_place_in_a_caption(caption: str, filled: str) -> None:
-    assert fill_caption(caption, "<rex>", "dog") == filled
-
-
-def test_token_inside_another_word_is_not_there_yet() -> None:
-    assert fill_caption("a zwx2 dog", "zwx", "dog") == "a zwx2 zwx dog"
-    assert fill_style_caption("a zwx2 dog", "zwx") == "a zwx style zwx2 dog"
-
-
-def test_token_goes_in_front_without_a_noun() -> None:
-    assert fill_caption("on the grass", r"<\1>") == r"<\1>, on the grass"
-
-
-@pytest.mark.parametrize(
-    ("captions", "noun"),
-    [
-        (["a dog on grass", "the Dog", "dog and cat"], "dog"),
-        (["a teddy bear", "one teddy bear"], "teddy bear"),
-        (["a dog", None, None], None),
-        (["a dog", "a cat"], None),
-        (["a dog and a cat", "a dog and a cat"], None),
-        (["something"], None),
-        ([], None),
-    ],
-)
-def test_class_noun_is_what_most_captions_name(captions: list[str | None], noun: str | None) -> None:
-    assert class_noun_in(captions, ["bear", "dog", "cat", "teddy bear"]) == noun
 
 
 def test_images_are_read_without_torch() -> None:
