@@ -23,6 +23,8 @@ from cns.files.captions import class_noun_in
 
 CANDIDATES = 3
 MAX_WORDS = 4
+NO_NOUN = re.compile(r"""[.,;:!?<>\[\]{}()"@|]|\b(?:an?|the|my|is|are)\b""", re.IGNORECASE)
+"""What stands in sentences and in prompts' own marks, and in no noun."""
 
 
 class Labeller(Protocol):
@@ -116,7 +118,7 @@ def clean_noun(text: str) -> str:
         ClassNounError: It is no noun: empty, a sentence, or with marks that prompts read otherwise.
     """
     noun = re.sub(r"^(?:an?|the)(?:\s+|$)", "", " ".join(text.split()), flags=re.IGNORECASE)
-    if not noun or len(noun.split()) > MAX_WORDS or re.search(r"""[.,;:!?<>\[\]{}()"@|]""", noun):
+    if not noun or len(noun.split()) > MAX_WORDS or NO_NOUN.search(noun):
         raise ClassNounError(
             f"class noun {text[:60]!r}: expected a word or two for the kind of thing, such as dog or teddy bear",
             "cns add … --class dog",
