@@ -1,4 +1,4 @@
-"""How a concept's sparse change is written: one safetensors file for the mask, one for the integers.
+"""How a concept's change is written: one file for where it acts, a mask or directions, and one for its integers.
 
 Mask: the row-major positions of the changed weights, ascending, as gaps. The gap before a position is the number of
 unchanged weights skipped; it is written as ``gap // 255`` bytes of 255 and one byte ``gap % 255``. At 6 % density that
@@ -7,29 +7,29 @@ is one byte a weight, which the store's zstd brings close to the entropy of the 
 Integers: ``z = 2n`` for n >= 0 and ``-2n - 1`` below (zigzag), as two byte planes, all high bytes and then all low
 bytes: small changes leave the high plane nearly constant.
 
-Each file carries one metadata entry, ``cns``: canonical JSON with the format version and the shapes (mask) or grid
-exponents (delta). One entry only, since safetensors does not promise the order of several. The bytes are a function
-of the content alone, so they can be named by their hash. No torch here, and no knowledge of concepts.
+Directions (`cns.factors`): U as signed bytes in the place of the mask, O as byte planes in that of its integers.
+
+Each file (`cns.container`) says its format version and the shapes (mask) or grid exponents (delta). The bytes are a
+function of the content alone, so they can be named by their hash. No torch here, and no knowledge of concepts.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
+from cns.container import byte_tensors, load_tensors, metadata, one_tensor, read_metadata, shape_of, whole
 from cns.errors import CodecError
+from cns.factors import MAX_RANK, FactorDelta
 
 FORMAT = 1
-MAX_FILE_BYTES = 256 * 2**20  # as the largest blob of the registry: the delta of 100 million weights
-MAX_HEADER_BYTES = 2**20  # names and shapes of thousands of matrices; JSON in memory is twenty times as large
-MAX_MATRIX = 2**24  # weights; the largest cross-attention projection that is known has 3 million
+FACTORS_FORMAT = 2  # U and O in the place of a mask and its integers
+FORMATS = (FORMAT, FACTORS_FORMAT)
 MAX_IN_INT32 = 2**16  # deltas of 16 bits; an int32 holds their sum, and is summed in half the time of an int64
 _ESCAPE = 255
 
@@ -55,9 +55,14 @@ class SparseDelta:
         """How many weights the mask holds."""
         return int(self.positions.size)
 
+    @property
+    def matrix_exponent(self) -> int:
+        """Exponent of the matrix's own grid: the same."""
+        return self.exponent
 
-Delta = Mapping[str, SparseDelta]
-"""Matrix name -> its change."""
+
+Delta = Mapping[str, SparseDelta | FactorDelta]
+"""Matrix name -> its change: all masks, or all factors with one U."""
 
 
 def encode(delta: Delta) -> tuple[bytes, bytes]:
@@ -69,40 +74,86 @@ def encode(delta: Delta) -> tuple[bytes, bytes]:
     Raises:
         CodecError: Positions are not ascending or lie outside their matrix.
     """
+    factors = {name: one for name, one in sorted(delta.items()) if isinstance(one, FactorDelta)}
+    if factors:
+        return _encode_factors(factors)
     masks: dict[str, NDArray[np.uint8]] = {}
     values: dict[str, NDArray[np.uint8]] = {}
-    for name in sorted(delta):
-        sparse = delta[name]
+    for name, sparse in sorted(delta.items()):
+        assert isinstance(sparse, SparseDelta)  # a change is all of one kind
         _check(name, sparse)
         masks[name] = _encode_gaps(sparse.positions)
         values[name] = _encode_steps(sparse.steps)
     shapes = {name: list(delta[name].shape) for name in delta}
     exponents = {name: delta[name].exponent for name in delta}
     return (
-        save(masks, _metadata({"format": FORMAT, "shapes": shapes})),
-        save(values, _metadata({"format": FORMAT, "exponents": exponents})),
+        save(masks, metadata({"format": FORMAT, "shapes": shapes})),
+        save(values, metadata({"format": FORMAT, "exponents": exponents})),
     )
 
 
-def decode(mask: bytes, delta: bytes) -> dict[str, SparseDelta]:
+def decode(mask: bytes, delta: bytes) -> dict[str, SparseDelta | FactorDelta]:
     """Read back what `encode` wrote.
 
     Raises:
         CodecError: Either file is damaged, of an unknown format, or the two do not belong together.
     """
-    shapes = _read_metadata(mask, "shapes")
-    exponents = _read_metadata(delta, "exponents")
-    gaps, planes = _tensors(mask), _tensors(delta)
+    kind, shapes = read_metadata(mask, "shapes", FORMATS)
+    other, exponents = read_metadata(delta, "exponents", FORMATS)
+    if kind != other:
+        raise CodecError(f"a mask of format {kind} and a delta of format {other}", hint="cns fsck")
+    read = _decode_factors if kind == FACTORS_FORMAT else _decode_masks
+    return read(shapes, exponents, mask, delta)
+
+
+def _decode_masks(
+    shapes: dict[str, Any], exponents: dict[str, Any], mask: bytes, delta: bytes
+) -> dict[str, SparseDelta | FactorDelta]:
+    gaps, planes = byte_tensors(mask), byte_tensors(delta)
     if not (set(shapes) == set(exponents) == set(gaps) == set(planes)):
         raise CodecError("mask and delta name different matrices", hint="cns fsck")
-    result = {}
+    result: dict[str, SparseDelta | FactorDelta] = {}
     for name in sorted(gaps):
-        shape = _shape(name, shapes[name])
-        exponent = _whole(f"{name}: the exponent", exponents[name], -1100, 1100)
+        shape = shape_of(name, shapes[name])
+        exponent = whole(f"{name}: the exponent", exponents[name], -1100, 1100)
         positions = _decode_gaps(gaps[name], shape[0] * shape[1])
         sparse = SparseDelta(shape, positions, _decode_steps(planes[name]), exponent)
         _check(name, sparse)
         result[name] = sparse
+    return result
+
+
+def _encode_factors(delta: Mapping[str, FactorDelta]) -> tuple[bytes, bytes]:
+    """U as signed bytes, once; O of each matrix as byte planes."""
+    basis = next(iter(delta.values())).basis
+    if any(not np.array_equal(one.basis, basis) for one in delta.values()):
+        raise CodecError("the matrices of a change have different directions", hint="cns fsck")
+    shapes = {name: list(one.shape) for name, one in delta.items()}
+    exponents = {name: one.exponent for name, one in delta.items()}
+    values = {name: _encode_steps(one.outputs.reshape(-1)) for name, one in delta.items()}
+    return (
+        save({"basis": basis.view(np.uint8)}, metadata({"format": FACTORS_FORMAT, "shapes": shapes})),
+        save(values, metadata({"format": FACTORS_FORMAT, "exponents": exponents})),
+    )
+
+
+def _decode_factors(
+    shapes: dict[str, Any], exponents: dict[str, Any], mask: bytes, delta: bytes
+) -> dict[str, SparseDelta | FactorDelta]:
+    directions, planes = byte_tensors(mask), byte_tensors(delta)
+    if not (set(shapes) == set(exponents) == set(planes)) or set(directions) != {"basis"}:
+        raise CodecError("directions and delta name different matrices", hint="cns fsck")
+    basis = directions["basis"]
+    if basis.ndim != 2 or not 1 <= basis.shape[1] <= MAX_RANK:
+        raise CodecError(f"directions of shape {basis.shape}: expected 1 to {MAX_RANK} columns", hint="cns fsck")
+    result: dict[str, SparseDelta | FactorDelta] = {}
+    for name in sorted(planes):
+        rows, columns = shape_of(name, shapes[name])
+        outputs = _decode_steps(planes[name])
+        if columns != len(basis) or outputs.size != rows * basis.shape[1]:
+            raise CodecError(f"{name}: {outputs.size} outputs for {rows}x{columns} weights", hint="cns fsck")
+        exponent = whole(f"{name}: the exponent", exponents[name], -1100, 1100)
+        result[name] = FactorDelta(outputs.reshape(rows, -1), basis.view(np.int8), exponent)
     return result
 
 
@@ -121,7 +172,7 @@ def decode_rows(data: bytes, tokens: Iterable[str] | None = None) -> dict[str, N
     Raises:
         CodecError: It is damaged, holds other tokens, or a row is not one float32 vector of finite values.
     """
-    rows = _load(data)
+    rows = load_tensors(data)
     if tokens is not None and set(rows) != set(tokens):
         raise CodecError("an embedding holds rows of other tokens than its concept has", hint="cns fsck")
     for token, row in rows.items():
@@ -141,7 +192,7 @@ def decode_images(data: bytes) -> NDArray[np.uint8]:
     Raises:
         CodecError: It is damaged, or holds anything but N >= 1 square pictures.
     """
-    images = _one(data, "images")
+    images = one_tensor(data, "images")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise CodecError(f"stored images of shape {images.shape} and type {images.dtype}", hint="cns fsck")
     if 0 in images.shape:
@@ -160,25 +211,43 @@ def decode_features(data: bytes) -> NDArray[np.float32]:
     Raises:
         CodecError: It is damaged, or holds anything but N >= 1 finite float32 rows.
     """
-    features = _one(data, "features")
+    features = one_tensor(data, "features")
     if features.dtype != np.float32 or features.ndim != 2 or features.size == 0 or not np.isfinite(features).all():
         raise CodecError(f"stored features of shape {features.shape} and type {features.dtype}", hint="cns fsck")
     return features
 
 
-def total_steps(deltas: Iterable[SparseDelta], shape: tuple[int, int]) -> NDArray[np.int32] | NDArray[np.int64]:
-    """Sum the integers of several concepts in one matrix, shape (O, I); exact, in any order."""
+def total_steps(
+    deltas: Iterable[SparseDelta | FactorDelta], shape: tuple[int, int]
+) -> NDArray[np.int32] | NDArray[np.int64]:
+    """Sum the integers of several concepts in one matrix, shape (O, I), on the `finest` grid; exact, in any order."""
     parts = list(deltas)
-    total = np.zeros(shape, np.int32 if len(parts) <= MAX_IN_INT32 else np.int64)
+    exponent = finest(parts)
+    narrow = len(parts) <= MAX_IN_INT32 and all(one.exponent == exponent and one.steps.itemsize == 2 for one in parts)
+    total = np.zeros(shape, np.int32 if narrow else np.int64)
     flat = total.reshape(-1)
-    for sparse in parts:
-        np.add.at(flat, sparse.positions, sparse.steps.astype(total.dtype))
+    for one in parts:
+        steps = one.steps.astype(total.dtype) << (one.exponent - exponent)
+        if isinstance(one, FactorDelta):
+            flat += steps
+        else:
+            np.add.at(flat, one.positions, steps)
     return total
+
+
+def finest(deltas: Sequence[SparseDelta | FactorDelta], exponent: int = 0) -> int:
+    """Exponent of the finest grid that changes of one matrix are on; without any, the one given."""
+    return min((one.exponent for one in deltas), default=exponent)
 
 
 def count_weights(delta: Delta) -> int:
     """How many weights a concept may change: its neurons."""
     return sum(sparse.count for sparse in delta.values())
+
+
+def rank_of(delta: Delta) -> int:
+    """The rank of a change along directions; 0 where it has a mask."""
+    return max((one.rank for one in delta.values() if isinstance(one, FactorDelta)), default=0)
 
 
 def _encode_gaps(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -222,62 +291,3 @@ def _check(name: str, sparse: SparseDelta) -> None:
         raise CodecError(f"{name}: {positions.size} positions for {sparse.steps.size} values", hint="cns fsck")
     if positions.size and (positions[0] < 0 or positions[-1] >= size or (np.diff(positions) <= 0).any()):
         raise CodecError(f"{name}: positions are not ascending within {size} weights", hint="cns fsck")
-
-
-def _shape(name: str, value: Any) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise CodecError(f"{name}: its shape is {str(value)[:40]}; expected two sides", hint="cns fsck")
-    rows, columns = (_whole(f"{name}: a side", side, 0, MAX_MATRIX) for side in value)
-    if rows * columns > MAX_MATRIX:
-        raise CodecError(f"{name}: {rows}x{columns} weights; at most {MAX_MATRIX:,} are read", hint="cns fsck")
-    return rows, columns
-
-
-def _whole(what: str, value: Any, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise CodecError(f"{what} is {str(value)[:40]}; expected a whole number", hint="cns fsck")
-    return value
-
-
-def _one(data: bytes, name: str) -> NDArray[Any]:
-    """The tensor of a file that holds one."""
-    tensors = _load(data)
-    if list(tensors) != [name]:
-        raise CodecError(f"a file of {len(tensors)} tensors; expected one, '{name}'", hint="cns fsck")
-    return tensors[name]
-
-
-def _metadata(content: dict[str, Any]) -> dict[str, str]:
-    return {"cns": json.dumps(content, sort_keys=True, separators=(",", ":"))}
-
-
-def _read_metadata(data: bytes, key: str) -> dict[str, Any]:
-    try:
-        size = int.from_bytes(data[:8], "little")
-        if not size <= min(len(data) - 8, MAX_HEADER_BYTES):
-            raise ValueError(f"a header of {size} bytes")
-        content = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["cns"])
-        if content["format"] != FORMAT:
-            raise CodecError(
-                f"delta format {str(content['format'])[:40]}; this version reads {FORMAT}",
-                hint="pip install -U cns-cli",
-            )
-        return dict(content[key])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CodecError(f"not a file of this format: {str(error)[:200]}", hint="cns fsck") from error
-
-
-def _tensors(data: bytes) -> dict[str, NDArray[np.uint8]]:
-    tensors = _load(data)
-    if any(tensor.dtype != np.uint8 for tensor in tensors.values()):
-        raise CodecError("a mask or delta tensor is not uint8", hint="cns fsck")
-    return tensors
-
-
-def _load(data: bytes) -> dict[str, NDArray[Any]]:
-    if len(data) > MAX_FILE_BYTES or int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
-        raise CodecError(f"not a safetensors file that is read here: {len(data):,} bytes", hint="cns fsck")
-    try:
-        return dict(load(data))
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
-        raise CodecError(f"not a safetensors file: {str(error)[:200]}", hint="cns fsck") from error

@@ -49,6 +49,11 @@ class ConceptWeights:
     kind: Kind = "object"
 
     @property
+    def rank(self) -> int:
+        """Of its change, where it acts along directions (`cns.factors`); 0 where it has a mask."""
+        return codec.rank_of(self.delta)
+
+    @property
     def phrase(self) -> str:
         """How a prompt calls it: the token and the class noun, ``<rex> dog``."""
         return phrase_of(tuple(self.rows), self.class_noun)
@@ -96,8 +101,9 @@ class Model:
         composed: Weights = {}
         for name, weight in self.base.items():
             parts = [concept.delta[name] for concept in concepts if name in concept.delta]
+            exponent = codec.finest(parts, self.exponents[name])
             total = codec.total_steps(parts, (weight.shape[0], weight.shape[1]))
-            composed[name] = torch.from_numpy(grid.compose_matrix(weight.numpy(), self.exponents[name], total))
+            composed[name] = torch.from_numpy(grid.compose_matrix(weight.numpy(), exponent, total))
         return composed
 
     def set_concepts(self, concepts: Sequence[ConceptWeights]) -> Weights:
@@ -166,9 +172,9 @@ class Model:
                 raise GridError(
                     f"concept {concept.name!r} changes {name}, which this base model lacks", hint="cns status"
                 )
-            if self.exponents[name] != sparse.exponent:
+            if self.exponents[name] != sparse.matrix_exponent:
                 raise GridError(
-                    f"concept {concept.name!r} uses grid 2^{sparse.exponent} in {name}, "
+                    f"concept {concept.name!r} uses grid 2^{sparse.matrix_exponent} in {name}, "
                     f"this base 2^{self.exponents[name]}",
                     hint="cns status",
                 )

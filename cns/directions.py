@@ -24,16 +24,16 @@ from torch import Tensor
 
 from cns.compose import Weights
 from cns.drift import Moments, prompt_moments
+from cns.factors import UNIT, FactorDelta, factored
 from cns.tokens import encode_prompts, token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
 
+    from cns.task import Settings
+
 RIDGE = 0.01
 """rho as a share of the mean diagonal of the moments beside it."""
-
-UNIT = 127
-"""U is whole numbers up to this, times a power of two for each column."""
 
 
 class Factors:
@@ -70,6 +70,11 @@ class Factors:
         inverse = torch.linalg.pinv(self.basis).T
         return torch.cat([(matrices[name] @ inverse).reshape(-1) for name in self.live])
 
+    def delta(self, exponents: Mapping[str, int], _parent: Mapping[str, Tensor]) -> dict[str, FactorDelta]:
+        """O and U in whole numbers; `exponents` are those of the matrices' grids."""
+        outputs = {name: part.detach().cpu().numpy() for name, part in self.outputs(self.values).items()}
+        return factored(outputs, self.basis.cpu().numpy(), exponents)
+
     @torch.no_grad()
     def become(self, values: Tensor) -> None:
         """Take other values, in place: the optimizer knows the tensor."""
@@ -80,6 +85,30 @@ class Factors:
         """Write parent + O U^T into the live matrices."""
         for name, change in self.dense(self.values).items():
             self.live[name].copy_(self.parent[name] + change)
+
+
+def of_concept(
+    pipeline: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    token: str,
+    calibration: Moments,
+    past: Sequence[Moments],
+    settings: Settings,
+) -> Tensor:
+    """The directions along which a concept is learned, U of shape (I, r), float32, CPU.
+
+    Args:
+        pipeline: Its text encoder knows the concept's token, as the warm-up left it.
+        prompts: Of the concept; they hold the token.
+        token: Its first one.
+        calibration: Moments of general prompts.
+        past: Moments of earlier concepts' prompts.
+        settings: Rank, kind of directions, seed.
+    """
+    new = new_moment(pipeline, prompts, pipeline.tokenizer.convert_tokens_to_ids(token))
+    of_class = [" ".join(prompt.replace(token, "").split()) for prompt in prompts]
+    others = others_moment(pipeline, of_class, calibration, past)
+    return fixed(BASES[settings.basis](new, others, settings.directions, settings.seed), new)
 
 
 def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_id: int) -> Tensor:

@@ -106,6 +106,8 @@ class Family:
         describe: One sentence for help texts.
         defaults: Settings where the user gives none.
         grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
+        directions: Rank of a concept's change; 0 = a mask, of the defaults' budget.
+        direction_lr: Learning rate along directions, in the place of the defaults', which is that of masked weights.
         calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
             `cns/calibration`.
         nouns: File of the class nouns among which a concept's is looked for, found likewise.
@@ -119,6 +121,8 @@ class Family:
     describe: str
     defaults: Defaults
     grid_bits: int
+    directions: int
+    direction_lr: float
     calibration: str
     nouns: str
     objects: TemplateSet
@@ -243,6 +247,8 @@ EMOJI_64 = Family(
         max_class_drift=0.1,
     ),
     grid_bits=8,
+    directions=0,
+    direction_lr=1e-2,
     calibration="calibration.json",
     nouns="nouns.json",
     **template_sets("emoji-64"),
@@ -255,6 +261,8 @@ SD_1 = Family(
     describe="Stable Diffusion 1.x, a folder or a hub id",
     defaults=SD_DEFAULTS,
     grid_bits=11,
+    directions=0,
+    direction_lr=3e-4,
     calibration="sd.json",
     nouns="sd_nouns.json",
     **template_sets("sd"),

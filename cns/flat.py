@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from cns import grid
+from cns.codec import SparseDelta
 from cns.errors import MethodError
 from cns.masks import positions_of
 
@@ -43,6 +45,22 @@ class Flat:
     def pick(self, matrices: Mapping[str, Tensor]) -> Tensor:
         """Take back what `dense` has laid out."""
         return torch.cat([matrices[name].reshape(-1)[place] for name, place in self.places.items()])
+
+    def delta(self, exponents: Mapping[str, int], parent: Mapping[str, Tensor]) -> dict[str, SparseDelta]:
+        """The change of the live matrices on the grid.
+
+        Args:
+            exponents: Matrix name -> exponent of its grid.
+            parent: Matrix name -> what it was, float32, CPU.
+        """
+        found = {}
+        for name, one in self.live.items():
+            rows, columns = one.shape
+            change = (one.detach().to("cpu", torch.float32) - parent[name]).reshape(-1)
+            positions = self.places[name].cpu()
+            steps = grid.quantise(change[positions].numpy(), exponents[name])
+            found[name] = SparseDelta((rows, columns), positions.numpy(), steps, exponents[name])
+        return found
 
     @torch.no_grad()
     def become(self, values: Tensor) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cns.codec import SparseDelta
+from cns.factors import FactorDelta
 
 
 def positions_of(mask: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def positions_of(mask: Tensor) -> Tensor:
     return mask.reshape(-1).nonzero().squeeze(1)
 
 
-def mask_of(sparse: SparseDelta) -> Tensor:
+def mask_of(sparse: SparseDelta | FactorDelta) -> Tensor:
     """The weights that a change may touch, shape (O, I), bool, CPU."""
     mask = torch.zeros(sparse.shape, dtype=torch.bool)
     mask.view(-1)[torch.from_numpy(sparse.positions)] = True

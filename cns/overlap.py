@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cns.codec import Delta, SparseDelta
+from cns.factors import FactorDelta
+
+Steps = NDArray[np.int16] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def total(parts: Iterable[Overlap]) -> Overlap:
     return Overlap(**sums | {name: int(sums[name]) for name in ("one", "other", "shared")})
 
 
-def _compared(one: SparseDelta | None, other: SparseDelta | None) -> Overlap:
+def _compared(one: SparseDelta | FactorDelta | None, other: SparseDelta | FactorDelta | None) -> Overlap:
     if one is None or other is None:
         return Overlap(
             one=one.count if one else 0,
@@ -97,10 +100,13 @@ def _compared(one: SparseDelta | None, other: SparseDelta | None) -> Overlap:
     )
 
 
-def _energy(sparse: SparseDelta, steps: NDArray[np.int16]) -> float:
-    return math.ldexp(_dot(steps, steps), 2 * sparse.exponent)
+def _energy(delta: SparseDelta | FactorDelta, steps: Steps) -> float:
+    return math.ldexp(_dot(steps, steps), 2 * delta.exponent)
 
 
-def _dot(one: NDArray[np.int16], other: NDArray[np.int16]) -> int:
-    """Exact: 2**24 products of at most 2**30 fit 64 bits."""
-    return int((one.astype(np.int64) * other.astype(np.int64)).sum())
+def _dot(one: Steps, other: Steps) -> int:
+    """Exact: 2**24 products of 16-bit steps fit 64 bits; those of factors, of at most 2**56, by sixty-four."""
+    products = one.astype(np.int64) * other.astype(np.int64)
+    if one.itemsize == other.itemsize == 2:
+        return int(products.sum())
+    return sum(int(part) for part in np.add.reduceat(products, np.arange(0, products.size, 2**6)))

@@ -25,6 +25,8 @@ from cns.masks import pack, unpack
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
 MASK = "mask."
+BASIS = "basis"
+"""Of a training along directions: U, see `cns.directions`."""
 
 Stage = Literal["token warm-up", "finetuning"]
 
@@ -93,6 +95,17 @@ def put_back(state: TrainingState, parameters: Mapping[str, Tensor], optimizer: 
         moments = {key: _of(state, f"{name}.{key}", parameter.shape) for key in MOMENTS[1:]}
         moments = {key: value.to(parameter.device, parameter.dtype, copy=True) for key, value in moments.items()}
         optimizer.state[parameter].update(step=_of(state, f"{name}.step", torch.Size([])).cpu().clone(), **moments)
+
+
+def basis_of(state: TrainingState) -> Tensor:
+    """The directions of a training.
+
+    Raises:
+        CodecError: The state has none.
+    """
+    if BASIS not in state.tensors or state.tensors[BASIS].ndim != 2:
+        raise CodecError("the training state has no directions")
+    return state.tensors[BASIS]
 
 
 def encode(state: TrainingState) -> bytes:

@@ -92,6 +92,12 @@ class Settings(TrainingSettings):
                 "cns add --help",
                 name="directions",
             )
+        if self.directions and self.reg.startswith("project"):
+            raise SettingsError(
+                f"{self.reg!r} projects within a mask, and {self.directions} directions have none",
+                "cns add … --reg features",
+                name="reg",
+            )
         if not 1 <= self.vectors <= MAX_VECTORS:
             raise SettingsError(
                 f"{self.vectors} vectors a token: expected 1 to {MAX_VECTORS}", hint="cns add … --vectors 2"

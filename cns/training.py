@@ -21,17 +21,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cns import grid
-from cns.codec import SparseDelta
+from cns import directions
+from cns.codec import Delta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
-from cns.directions import BASES, Factors, fixed, new_moment, others_moment
+from cns.directions import Factors
 from cns.errors import CodecError
 from cns.flat import Flat, finite, learning_rate
-from cns.masks import positions_of
 from cns.regularizers import History, Projection, Ties, regularizer_named
 from cns.report import Report
-from cns.resume import Checkpoint, Stage, TrainingState, forget, put_back, take
+from cns.resume import BASIS, Checkpoint, Stage, TrainingState, basis_of, forget, put_back, take
 from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
@@ -82,11 +81,10 @@ def learn_concept(
             device = model.pipeline.device
             history = History(model.base, parent, selection.masks, constraints.past, constraints.calibration, device)
             run.aim(constraints)
-            trained = run.finetune(history)
+            delta = run.finetune(history)
     finally:
         model.write(parent)
         model.freeze()
-    delta = {name: _to_grid(model, name, trained[name], parent[name], mask) for name, mask in selection.masks.items()}
     rows = {token: one.detach().float().cpu() for token, one in run.rows().items()}
     model.add_tokens(rows)
     weights = ConceptWeights(task.name, task.class_noun, rows, delta, task.kind)
@@ -212,23 +210,19 @@ class _Run:
 
     def aim(self, constraints: TrainingConstraints) -> None:
         """Fix the directions, where `Settings.directions` asks for some; or take those of a state that has them."""
-        rank = self.settings.directions
-        if not rank:
+        if not self.settings.directions:
             return
         if saved := self._saved("finetuning"):
-            self.basis = saved.tensors["basis"]
+            self.basis = basis_of(saved)
             return
-        pipeline = self.denoiser.pipeline
         prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
-        token_id = pipeline.tokenizer.convert_tokens_to_ids(self.task.token)
-        new = new_moment(pipeline, prompts, token_id)
-        without = [" ".join(prompt.replace(self.task.token, "").split()) for prompt in prompts]
         past = [one.moments for one in constraints.past]
-        others = others_moment(pipeline, without, constraints.calibration, past)
-        self.basis = fixed(BASES[self.settings.basis](new, others, rank, self.settings.seed), new)
+        self.basis = directions.of_concept(
+            self.denoiser.pipeline, prompts, self.task.token, constraints.calibration, past, self.settings
+        )
 
-    def finetune(self, history: History) -> Weights:
-        """Train the weights in the history's mask and the token's row; return all K/V weights, float32, CPU."""
+    def finetune(self, history: History) -> Delta:
+        """Train what may move and the token's row; return the change on the grid."""
         settings, live = self.settings, kv_parameters(self.denoiser.pipeline)
         built = regularizer_named(settings.reg)(history, settings.reg_strength, settings.anchor_strength)
         ties = built if isinstance(built, Ties) else Ties(built)
@@ -259,7 +253,7 @@ class _Run:
         if ties.finish is not None:
             flat.become(flat.start + flat.pick(ties.finish(flat.dense(flat.values.detach() - flat.start))))
             flat.scatter()
-        return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in live.items()}
+        return flat.delta(self.denoiser.model.exponents, history.parent)
 
     def _step(self, optimizer: torch.optim.Optimizer, flat: Flat | Factors, project: Projection | None) -> None:
         """Take the optimizer's step, or what a projection leaves of it."""
@@ -293,7 +287,7 @@ class _Run:
         tensors = {"generator": self.generator.get_state(), **take(trained, optimizer)}
         state = TrainingState(stage, step, tensors, {name: list(values) for name, values in self.series.items()})
         if self.basis is not None:
-            tensors["basis"] = self.basis
+            tensors[BASIS] = self.basis
         if self.selection is not None:
             shares = (self.selection.general_share, self.selection.general_overlap)
             state = replace(state, masks=self.selection.masks, shares=shares)
@@ -310,11 +304,3 @@ class _Run:
         if {name: mask.shape for name, mask in state.masks.items()} != shapes:
             raise CodecError("the training state has masks of other matrices than this base model's")
         return Selection(dict(state.masks), dict(general), *state.shares, self.settings.budget)
-
-
-def _to_grid(model: Model, name: str, trained: Tensor, parent: Tensor, mask: Tensor) -> SparseDelta:
-    positions = positions_of(mask).numpy()
-    change = (trained - parent).reshape(-1).numpy()[positions]
-    exponent = model.exponents[name]
-    rows, columns = trained.shape
-    return SparseDelta((rows, columns), positions, grid.quantise(change, exponent), exponent)

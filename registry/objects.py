@@ -193,6 +193,8 @@ class References(JsonObject):
 class Concept(JsonObject):
     """What was learned: a token with its embedding row(s), and a delta: a mask and one integer a kept weight.
 
+    A change along directions has these in the blob `mask` and their outputs in the blob `delta`.
+
     Attributes:
         recipe: Digests of what its prompts are made of, such as the template set and the captions.
         trained_on: Id of the tree that it was trained in; its baseline is that tree and itself.

@@ -142,6 +142,8 @@ def _commit(result: AddResult) -> str:
 
 
 def _neurons(result: AddResult) -> str:
+    if result.rank:
+        return f"all {result.neurons:,} K/V weights, along {figures.plural(result.rank, 'direction')}"
     shares = f"{figures.percent(result.share_kv)} of K/V, {figures.percent(result.share_denoiser)} of the denoiser"
     return f"{result.neurons:,} weights: {shares}"
 
@@ -153,8 +155,8 @@ def _phrase(result: AddResult) -> str:
 
 def _fullness(result: AddResult) -> list[tuple[str, str]]:
     """How much of the model is taken, and what a projection left of the update."""
-    rows = []
-    if result.capacity:
+    rows: list[tuple[str, str]] = []
+    if result.capacity and not result.rank:
         rows.append(("K/V weights", figures.capacity(result.capacity)))
         if result.drift:
             rows.append(("shared", f"{figures.percent(result.capacity['reused'])} of its weights with older concepts"))
@@ -164,6 +166,8 @@ def _fullness(result: AddResult) -> list[tuple[str, str]]:
 
 
 def _stored(result: AddResult) -> str:
+    if result.rank:
+        return figures.byte_size(result.bytes_stored)
     return f"{figures.byte_size(result.bytes_stored)}, {result.bits_per_weight:.1f} bits a changed weight"
 
 

@@ -44,7 +44,8 @@ def blame(
 def blame_lines(result: BlameResult, *, matrices: bool) -> Iterator[Line]:
     """Shape the commits, the concept's own first; then what each of the others shares and adds."""
     own = result.own
-    share = f"{own.neurons:,} neurons, {figures.percent(result.share_kv)} of K/V"
+    along = f" along {figures.plural(own.rank, 'direction')}" if own.rank else ""
+    share = f"{own.neurons:,} neurons, {figures.percent(result.share_kv)} of K/V{along}"
     yield [Styled(own.name, "bold"), f" at {figures.short_id(result.rev)}: {share}; {result.alone:,} are its alone"]
     yield ""
     rows = [_commit_row(own, ""), *(_commit_row(other, _learned(other)) for other in result.others)]

@@ -33,6 +33,7 @@ EXAMPLES = (
 
 _METRICS = {
     "neurons": ("neurons", lambda value: f"{value:,.0f} changed weights"),
+    "rank": ("directions", lambda value: f"{value:.0f}, the rank of the change of each matrix"),
     "share_kv": ("share of K/V", figures.percent),
     "share_denoiser": ("of the denoiser", figures.percent),
     "bytes": ("stored", figures.byte_size),

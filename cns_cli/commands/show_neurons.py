@@ -18,7 +18,8 @@ SHADES = " .:-=+*#%@"
 def neurons_lines(result: NeuronsResult) -> Iterator[Line]:
     """Shape a concept's neurons: a row for each layer, K and V side by side, then what others share."""
     where = f"{figures.percent(result.share_kv)} of K/V, {figures.percent(result.share_denoiser)} of the denoiser"
-    yield [Styled(result.name, "bold"), f"  {result.neurons:,} neurons, {where}"]
+    along = f", along {figures.plural(result.rank, 'direction')}" if result.rank else ""
+    yield [Styled(result.name, "bold"), f"  {result.neurons:,} neurons, {where}{along}"]
     yield ""
     most = max((max(one.bins) for one in result.matrices), default=0.0)
     yield from table(_rows(result, most), header=("", "K: inputs, left to right", "", "V", ""), right=(2, 4))

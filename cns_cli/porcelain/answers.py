@@ -59,6 +59,7 @@ class AddResult(Result):
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; `reused`,
             the share of this concept's weights that earlier ones hold, too.
         energy_left: Share of the update's squared length that a projection left of it; None without one.
+        rank: Of its change of each matrix, where it acts along directions; 0 where it has a mask.
         kind: What it is: an object or a style.
         longer: What teaches it anew with twice the steps.
         captions: What captions were taken from where, in one line.
@@ -93,6 +94,7 @@ class AddResult(Result):
     registry: Path = Path()
     capacity: Mapping[str, float] = field(default_factory=dict)
     energy_left: float | None = None
+    rank: int = 0
     kind: ConceptKind = "object"
     longer: str = ""
     clip_t_before: float | None = None

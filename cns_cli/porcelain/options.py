@@ -86,6 +86,8 @@ class AddOptions(Request):
         images: Folder with at least one image.
         class_noun: What kind of thing it is; None infers it from captions, the folder's name or by the base's CLIP.
         budget: Share of the K/V weights that may change, 0 < budget <= 1.
+        directions: Rank of the change of each matrix; 0 = a mask, as large as `budget` says. None is 0 where a
+            budget, a score, votes or a projection is asked for, which are about masks.
         anchor: Pull toward the base; `reg_strength` is the one toward what was learned before.
         warmup: Steps that train the token alone.
         past_vote: Share of the earlier concepts that must hold a weight for it to be left out; None = no vote.
@@ -126,6 +128,10 @@ class AddOptions(Request):
     budget: Annotated[
         float | None,
         Option("Share of the K/V weights to change, e.g. 5.8%.", "SHARE", parser=share),
+    ] = None
+    directions: Annotated[
+        int | None,
+        Option("Change all K/V weights along N directions; 0 changes some, any way.", "N", min=0, max=64),
     ] = None
     seed: Annotated[int, SEED] = 0
     resolution: Annotated[

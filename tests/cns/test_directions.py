@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from cns import directions
 from cns.errors import SettingsError
-from cns.regularizers import REGULARIZERS
 from cns.resume import decode
 from tests.cns.conftest import tiny_model
 from tests.cns.test_resume import Keeper, stored
 from tests.cns.test_resume import learn as learn_on
-from tests.cns.test_training import SETTINGS, learn
+from tests.cns.test_training import SETTINGS, learn, task
 
 RANK = 3
 DIRECTIONS = dataclasses.replace(SETTINGS, directions=RANK)
@@ -49,16 +49,24 @@ def test_the_best_directions_answer_most_to_the_concept_beside_the_others():
     assert ratios["best"] > max(ratios["plain"], ratios["random"])
 
 
-@pytest.mark.parametrize("reg", REGULARIZERS)
+@pytest.mark.parametrize("reg", ["features", "weights", "none"])
 def test_the_change_of_each_matrix_has_that_rank(tiny_folders, reg):
     model = tiny_model(tiny_folders["sd-1"])
     weights = learn(model, dataclasses.replace(DIRECTIONS, reg=reg, lr=1e-2)).weights
     now = model.set_concepts([weights])
-    changed = {name: now[name] - model.base[name] for name in now}
-    assert any(change.any() for change in changed.values())
-    for change in changed.values():
-        values = torch.linalg.svdvals(change)
-        assert values[RANK] <= 1e-2 * values[0].clamp_min(1e-12)  # what is left is rounding to the grid
+    assert any(delta.outputs.any() for delta in weights.delta.values())
+    for name, delta in weights.delta.items():
+        assert delta.rank == RANK
+        product = delta.outputs.astype(np.float64) @ delta.basis.astype(np.float64).T * 2.0**delta.exponent
+        assert np.array_equal(now[name].numpy(), (model.base[name].numpy() + product).astype(np.float32))
+
+
+def test_a_concept_with_directions_is_learned_on_top_of_one_with_a_mask_and_adds_up_with_it(tiny_folders):
+    model = tiny_model(tiny_folders["sd-1"])
+    first = learn(model).weights
+    second = learn(model, DIRECTIONS, task("tom")).weights
+    one, other = model.compose([first, second]), model.compose([second, first])
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("stop", [3, 4, 6])
@@ -72,7 +80,10 @@ def test_a_stopped_training_goes_on_along_the_same_directions(tiny_folders, stop
     assert found == expected
 
 
-@pytest.mark.parametrize("changes", [{"directions": -1}, {"directions": 2, "basis": "nearest"}])
+WRONG = ({"directions": -1}, {"directions": 2, "basis": "nearest"}, {"directions": 2, "reg": "project"})
+
+
+@pytest.mark.parametrize("changes", WRONG)
 def test_directions_that_cannot_be_are_refused(changes):
     with pytest.raises(SettingsError):
         dataclasses.replace(SETTINGS, **changes).check()

@@ -20,6 +20,7 @@ from safetensors.numpy import load
 
 from cns import codec
 from cns.errors import MethodError
+from cns.factors import FINER
 from cns.grid import MAX_CHANGE, MAX_TOTAL
 from cns_cli.porcelain.models.deltas import delta_of
 from registry.errors import RegistryError
@@ -74,7 +75,8 @@ class _Data:
     """Decodes one object after another; of each concept it keeps one number a matrix.
 
     Attributes:
-        peaks: {concept id: (id of its base, largest |n| of each matrix of that base, in the order of their names)}.
+        peaks: {concept id: (id of its base, largest |n| of each matrix of that base, in the order of their names)}, in
+            steps of the finest grid that a change may have.
     """
 
     def __init__(self, store: DiskStore) -> None:
@@ -96,11 +98,13 @@ class _Data:
                 continue
             if list(sparse.shape) != list(facts["shape"]):
                 yield f"its mask of {name} is for shape {sparse.shape}: expected {tuple(facts['shape'])}, as the base's"
-            if sparse.exponent != facts["exponent"]:
-                yield f"its grid exponent of {name} is {sparse.exponent}: expected {facts['exponent']}, as the base's"
-            peaks[name] = int(np.abs(sparse.steps.astype(np.int64)).max(initial=0))
-            if peaks[name] > MAX_CHANGE:
-                yield f"it changes a weight of {name} by {peaks[name]} steps: expected at most {MAX_CHANGE}"
+            if sparse.matrix_exponent != facts["exponent"]:
+                found = sparse.matrix_exponent
+                yield f"its grid exponent of {name} is {found}: expected {facts['exponent']}, as the base's"
+            peak = int(np.abs(sparse.steps.astype(np.int64)).max(initial=0))
+            peaks[name] = peak << (sparse.exponent - sparse.matrix_exponent + FINER)
+            if peaks[name] > MAX_CHANGE << FINER:
+                yield f"it changes a weight of {name} by {peaks[name] >> FINER} steps: expected at most {MAX_CHANGE}"
         self.peaks[known] = (base_id, np.array(list(peaks.values()), np.int64))
         rows = codec.decode_rows(self._blob(stored.embedding))
         if set(rows) != set(stored.tokens):

@@ -28,7 +28,7 @@ from registry.objects import Tree
 from registry.repository import Repository
 
 MASK_AND_VALUE_BITS = 15
-"""Bits that a changed weight costs at most (docs/benchmarks.md)."""
+"""Bits that a number of a change costs at most (docs/benchmarks.md)."""
 
 Nouns = tuple[tuple[str, float], ...]
 """Class nouns with their probabilities, the likeliest first."""
@@ -54,14 +54,14 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     drawn = (2 * JUDGED_IMAGES * len(base.family.templates(options.kind).judge) + settings.prior) * per_image
     if session is None or not general_neurons_known(base, settings, session.cache, _head(session).base):
         drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
+    changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
         name=options.name,
         images=len(photos.images),
         steps=settings.steps + settings.warmup_steps,
         seconds=loaded + loss_passes(settings) * per_step + drawn,
         memory_bytes=_peak_memory_bytes(),
-        disk_bytes=math.ceil(settings.budget * MASK_AND_VALUE_BITS / 8)
-        + (photos.pixels.nbytes if options.keep_images else 0),
+        disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + (photos.pixels.nbytes if options.keep_images else 0),
         device=str(base.device),
         class_nouns=nouns,
         captions=subject.captions,

@@ -109,6 +109,7 @@ def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
     defaults: Defaults = base.family.defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
+    directions = directions_for(base, options)
     given = {
         "score": options.score or None,
         "reg": options.reg or None,
@@ -116,7 +117,7 @@ def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
         "anchor_strength": options.anchor,
         "steps": options.steps or None,
         "warmup_steps": options.warmup,
-        "lr": options.lr or None,
+        "lr": options.lr or (base.family.direction_lr if directions else None),
     }
     return Settings(
         **{**defaults.shared(), **{name: value for name, value in given.items() if value is not None}},
@@ -127,7 +128,17 @@ def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
         init=options.init or "",
         norm_guard=options.norm_guard,
         prior=options.prior,
+        directions=directions,
     )
+
+
+def directions_for(base: LoadedBase, options: AddOptions) -> int:
+    """The rank of a concept's change: what was asked for, or 0 with what is about masks, or the family's."""
+    if options.directions is not None:
+        return options.directions
+    of_masks = (options.budget, options.score, options.past_vote)
+    masked = any(one is not None for one in of_masks) or (options.reg or "").startswith("project")
+    return 0 if masked else base.family.directions
 
 
 def teach(
@@ -152,7 +163,7 @@ def teach(
     first_rows(base.model, task, settings)  # the new token must exist before pair prompts are encoded
     past = past_concepts(session, others, subject) if settings.reg != "none" else []
     voters = others.values() if settings.past_vote is not None else ()
-    masks = [masks_of(session.concept(concept_id)) for concept_id in voters]
+    masks = [masks_of(one) for one in map(session.concept, voters) if not one.rank]
     constraints = TrainingConstraints(past, calibration_moments(base), general, masks)
     return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state)
 

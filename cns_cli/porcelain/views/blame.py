@@ -23,11 +23,16 @@ When = Literal["before", "after", "beside"]
 
 @dataclass(frozen=True, kw_only=True)
 class BlameLine(Result):
-    """A concept of the model, and the commit that brought it as it is now; None where history does not tell."""
+    """A concept of the model, and the commit that brought it as it is now; None where history does not tell.
+
+    Attributes:
+        rank: Of its change where it acts along directions, and so on every weight; 0 where it has a mask.
+    """
 
     name: str
     concept_id: str
     neurons: int
+    rank: int
     commit: str | None
     author: str | None
     time: int | None
@@ -109,6 +114,7 @@ def _facts(tree: Tree, name: str, delta: codec.Delta, born: Born) -> dict[str, A
         "name": name,
         "concept_id": tree.concepts[name],
         "neurons": codec.count_weights(delta),
+        "rank": codec.rank_of(delta),
         "commit": commit_id,
         "author": commit and commit.author,
         "time": commit and commit.time,

@@ -77,6 +77,7 @@ class NeuronsResult(Result):
         share_kv: Share of all K/V weights; `share_denoiser`: of the denoiser's parameters.
         matrices: In the order in which a picture meets them, K before V.
         overlaps: With every other concept of the tree, the largest first.
+        rank: Of its change where it acts along directions, and so on every weight; 0 where it has a mask.
     """
 
     name: str
@@ -87,6 +88,7 @@ class NeuronsResult(Result):
     share_denoiser: float
     matrices: tuple[MatrixNeurons, ...]
     overlaps: tuple[SharedNeurons, ...]
+    rank: int = 0
 
 
 def show_neurons(start: Path, rev: str) -> NeuronsResult:
@@ -121,6 +123,7 @@ def show_neurons(start: Path, rev: str) -> NeuronsResult:
         share_denoiser=neurons / max(1, base.denoiser_parameters),
         matrices=tuple(_matrix(matrix, mine[matrix]) for matrix in sorted(mine, key=place_of)),
         overlaps=tuple(sorted(overlaps, key=lambda one: -one.share)),
+        rank=codec.rank_of(mine),
     )
 
 
