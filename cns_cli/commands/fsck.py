@@ -10,7 +10,7 @@ import typer
 from cns_cli import figures
 from cns_cli.errors import ExitCode
 from cns_cli.options import JsonFlag, takes
-from cns_cli.output import Line, Output, Styled
+from cns_cli.output import Line, Output, Styled, is_verbose
 from cns_cli.porcelain.options import FsckOptions
 from cns_cli.progress import NullProgress, open_progress
 from cns_cli.settings import request_settings
@@ -38,17 +38,24 @@ def fsck(as_json: JsonFlag = False, **given: Any) -> None:
     options = FsckOptions(**given, **request_settings(config={}))
     with open_progress() if options.read_data or options.rebuild else NullProgress() as progress:  # the rest is a blink
         result = check(options, progress)
-    out.answer({"schema": SCHEMA, **result.to_json()}, fsck_lines(result))
+    out.answer({"schema": SCHEMA, **result.to_json()}, fsck_lines(result, in_full=is_verbose()))
     if result.damaged:
         raise typer.Exit(ExitCode.REGISTRY)
 
 
-def fsck_lines(result: FsckResult) -> Iterator[Line]:
-    """Shape the findings, damage first, and end with what was read."""
+def fsck_lines(result: FsckResult, *, in_full: bool = False) -> Iterator[Line]:
+    """Shape the findings, damage first and of each kind the first few, unless all are wanted; then what was read."""
     for level in ("error", "warning", "info"):
+        kinds: dict[str, list[Finding]] = {}
         for finding in result.findings:
             if finding.level == level:
+                kinds.setdefault(finding.code, []).append(finding)
+        for code, found in kinds.items():
+            few = found if in_full else found[:SHOWN]
+            for finding in few:
                 yield from _finding_lines(finding)
+            if more := len(found) - len(few):
+                yield [Styled(level, _STYLES[level]), f"  and {more:,} more of {code}: cns fsck -v"]
     for done in result.rebuilt:
         yield [Styled("rebuilt", "green"), f"  {done}"]
     count = sum(result.objects.values())

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from cns_cli import figures
+from cns_cli.errors import ExitCode
 from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag, verb, verbs
-from cns_cli.output import Line, Output, Styled
+from cns_cli.output import Line, Output, Styled, is_verbose
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.mlflow import RestoreResult, SyncResult
+
+SCORES = "refs/evaluations/"
 
 app = verbs("Record commits on MLflow, or restore the registry from it.")
 
@@ -46,6 +51,7 @@ def restore(
     """Bring back every object and ref from MLflow.
 
     They come back bit for bit. For when .cns/objects is damaged or gone. What is still there and whole stays as it is.
+    Exit code 8 where MLflow does not hold all that is needed.
     """
     request = Request(**request_settings(config={}))
     from cns_cli.porcelain.mlflow import restore as bring_back
@@ -58,7 +64,15 @@ def restore(
         out.warn(f"MLflow holds this damaged: {one}")
     for ref in result.kept:
         out.note(f"{ref} was intact and stays as it is; MLflow has another value")
-    out.answer(result.to_json(), restore_lines(result))
+    out.answer(result.to_json(), restore_lines(result, in_full=is_verbose()))
+    if result.lacking:
+        ref, lacks = next(iter(result.lacking.items()))
+        scores = figures.plural(len(result.lacking), "score")
+        out.warn(
+            f"MLflow does not hold all of {scores}, first object {figures.short_id(lacks)} of {ref}; all else is here"
+        )
+        out.hint("cns fsck", "what that means")
+        raise typer.Exit(ExitCode.REMOTE)
     out.hint("cns log")
 
 
@@ -68,11 +82,14 @@ def sync_lines(result: SyncResult) -> Iterator[Line]:
     yield ["MLflow is at ", Styled(result.tracking_uri, "bold"), in_workspace(result)]
 
 
-def restore_lines(result: RestoreResult) -> Iterator[Line]:
-    """Shape what came back."""
+def restore_lines(result: RestoreResult, *, in_full: bool = False) -> Iterator[Line]:
+    """Shape what came back; refs of scores are counted, unless all are wanted."""
     whole = figures.plural(result.objects - len(result.damaged), "whole object")
     yield f"MLflow held {whole}{in_workspace(result)}; they are in {result.folder / '.cns'} now"
-    yield from (f"set {ref}" for ref in result.refs)
+    named = [ref for ref in result.refs if in_full or not ref.startswith(SCORES)]
+    yield from (f"set {ref}" for ref in named)
+    if scores := len(result.refs) - len(named):
+        yield f"set {figures.plural(scores, 'ref')} of scores"
 
 
 def in_workspace(result: SyncResult | RestoreResult) -> str:

@@ -52,6 +52,7 @@ class RestoreResult(Result):
         objects: How many objects MLflow had.
         damaged: Those that could not be used, with the reason.
         refs: {ref: value} that were set; kept: refs that were intact here and say otherwise than MLflow.
+        lacking: {ref of a score: the id of an object that it needs}, which MLflow does not hold.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class RestoreResult(Result):
     damaged: tuple[str, ...]
     refs: Mapping[str, str]
     kept: tuple[str, ...]
+    lacking: Mapping[str, str]
 
 
 def sync(request: Request) -> SyncResult:

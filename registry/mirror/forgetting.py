@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from registry.mirror.runs import EVALUATION_TAG
+from registry.mirror.scores import experiment_of
 from registry.mirror.server import PAGE, search_runs
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-COMMIT_TAG, EVALUATION_TAG = "cns.commit", "cns.evaluation"
+COMMIT_TAG = "cns.commit"
 NAMING_TAGS = ("cns.concepts", "mlflow.note.content")
 REGISTRY_TAG = "cns.registry"  # of a mirror's model; that of a lineage which is shared has another
 
@@ -28,18 +30,17 @@ def forget(client: MlflowClient, name: str, ids: Collection[str]) -> int:
         name: Of the registry there.
         ids: Of commits and evaluations.
     """
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return 0
-    wanted, place = set(ids), str(experiment.experiment_id)
-    runs = [run for run in search_runs(client, place, "") if wanted & _named(run.data.tags)]
+    found = (client.get_experiment_by_name(one) for one in (name, experiment_of(name)))
+    places = [str(experiment.experiment_id) for experiment in found if experiment is not None]
+    wanted = set(ids)
+    runs = [run for place in places for run in search_runs(client, place, "") if wanted & _named(run.data.tags)]
     for run in runs:
         _delete_files(client, run.info.artifact_uri)
         for tag in run.data.tags.keys() & NAMING_TAGS:
             client.delete_tag(run.info.run_id, tag)
         client.update_run(run.info.run_id, name="purged")  # that of scores has the name of the concept
         client.delete_run(run.info.run_id)
-    for model in _models(client, place):
+    for model in (model for place in places for model in _models(client, place)):
         if wanted & _named(model.tags):
             _delete_files(client, model.artifact_location)
             for tag in model.tags.keys() & NAMING_TAGS:

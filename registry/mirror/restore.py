@@ -7,8 +7,10 @@ reflog, no index.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,12 @@ from registry.errors import (
 )
 from registry.mirror import runs
 from registry.mirror.runs import MoveLog
+from registry.mirror.scores import experiment_of
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, SOURCE_TAG, MlflowStore, newest_versions, search_runs
-from registry.objects import Commit, Evaluation
+from registry.objects import Commit, Concept, Evaluation
 from registry.refs import EVALUATIONS, Refs
 from registry.store import DiskStore
+from registry.trees import birth
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -42,12 +46,14 @@ class RestoreReport:
     Attributes:
         objects: Number of objects that MLflow had; damaged: what of them could not be used, with the reason.
         refs: {ref: value} that were set. kept: Refs that were intact and say otherwise than MLflow.
+        lacking: {ref of a score: the id of an object that it needs}, which MLflow does not hold.
     """
 
     objects: int = 0
     damaged: list[str] = field(default_factory=list)
     refs: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
+    lacking: dict[str, str] = field(default_factory=dict)
 
 
 def restore(folder: Path, tracking_uri: str | None = None, name: str | None = None) -> RestoreReport:
@@ -90,22 +96,23 @@ class _Restoring:
         if experiment is None:
             raise MlflowUnavailable(f"it has no registry '{name}'", self.store.shown, "cns mlflow restore")
         self._make_skeleton(name)
-        evaluations: dict[str, str] = {}
-        for run in search_runs(self.client, str(experiment.experiment_id), "attributes.status = 'FINISHED'"):
-            evaluations |= self._objects_of(run, report)
+        scores = self.client.get_experiment_by_name(experiment_of(name))
+        found: dict[str, str | None] = {}
+        for place in (experiment, scores):
+            if place is not None:
+                for run in search_runs(self.client, str(place.experiment_id), "attributes.status = 'FINISHED'"):
+                    found |= self._objects_of(run, report)
         log = MoveLog().extended(newest_versions(self.client, name, 0))
         self._check_whole(log, report)
-        for ref, value in evaluations.items():
-            self.refs.overwrite(ref, value)
-        report.refs |= evaluations
+        self._set_scores({one for one, tag in found.items() if one == tag}, report, found)
         for ref, value in log.refs.items():
             if ref != "HEAD":
                 self._set_ref(ref, value, report)
         self._set_head(log.refs.get("HEAD", ""), report)
         return report
 
-    def _check_whole(self, log: MoveLog, report: RestoreReport) -> None:
-        """Raise MlflowUnavailable where a commit that a ref means lacks an object: no ref has been moved yet."""
+    def _missing(self, starts: Iterable[str]) -> list[str]:
+        """Return what starts need and the store lacks."""
         missing: list[str] = []
 
         def needs(current: str) -> tuple[str, ...]:
@@ -116,11 +123,47 @@ class _Restoring:
                 missing.append(current)
                 return ()
 
-        reachable({commit for ref in log.refs if (commit := log.commit_of(ref))}, needs)
+        reachable(starts, needs)
+        return missing
+
+    def _check_whole(self, log: MoveLog, report: RestoreReport) -> None:
+        """Raise MlflowUnavailable where a commit that a ref means lacks an object: no ref has been moved yet."""
+        missing = self._missing({commit for ref in log.refs if (commit := log.commit_of(ref))})
         if missing:
             found = report.damaged[0] if report.damaged else "no file of MLflow's holds it"
             lacking = f"{len(missing)} needed objects, first {min(missing)[:10]}: {found}; no ref was moved"
             raise MlflowUnavailable(f"it lacks {lacking}", self.store.shown, "cns fsck")
+
+    def _set_scores(self, evaluations: Collection[str], report: RestoreReport, found: Collection[str]) -> None:
+        """Set the refs of the evaluations that are whole, and note those, here before too, that are not."""
+        here = self._scores_here()
+        self._make_births({*evaluations, *here.values()}, found)
+        wanted = {f"{EVALUATIONS}{self.objects.get(one, Evaluation).tree}/{one}": one for one in evaluations}
+        for ref, value in sorted((here | wanted).items()):
+            if missing := self._missing([value]):
+                report.lacking[ref] = min(missing)
+            elif ref in wanted:
+                self.refs.overwrite(ref, value)
+                report.refs[ref] = value
+
+    def _scores_here(self) -> dict[str, str]:
+        """Return {ref: value} of the scores that this registry names and that can be read."""
+        here: dict[str, str] = {}
+        for ref in self.refs.names(EVALUATIONS):
+            with contextlib.suppress(RefCorrupt):
+                here[ref] = self.refs.get(ref) or ""
+        return here
+
+    def _make_births(self, evaluations: Collection[str], found: Collection[str]) -> None:
+        """Make trees again that older mirrors left out: of a concept's birth, where no commit has that tree."""
+        held = [one for one in evaluations if self.objects.holds(one, Evaluation)]
+        trees = {self.objects.get(one, Evaluation).tree for one in held}
+        if all(map(self.objects.has, trees)):
+            return
+        for concept in (one for one in found if self.objects.holds(one, Concept)):
+            with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+                if (made := birth(self.objects, concept)).id in trees:
+                    self.objects.put(made)
 
     def _only_name(self) -> str:
         known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
@@ -148,8 +191,8 @@ class _Restoring:
                 if (value := config.lookup(changed, key)) != config.lookup(settings, key):
                     config.change(self.folder / "config.toml", key, value)
 
-    def _objects_of(self, run: Any, report: RestoreReport) -> dict[str, str]:
-        """Store the objects of a run; return the ref of its evaluation."""
+    def _objects_of(self, run: Any, report: RestoreReport) -> dict[str, str | None]:
+        """Store the objects of a run; return their ids, each with that of the run's evaluation."""
         with tempfile.TemporaryDirectory(prefix="cns-restore-") as scratch:
             # Of a local store also where the folder has moved since.
             here = self.store.local_files(run) or Path(self.client.download_artifacts(run.info.run_id, "", scratch))
@@ -159,10 +202,7 @@ class _Restoring:
                 report.damaged.append(error.message)
                 return {}
         report.objects += len(found)
-        evaluation_id = run.data.tags.get("cns.evaluation")
-        if evaluation_id not in found:
-            return {}
-        return {f"{EVALUATIONS}{self.objects.get(evaluation_id, Evaluation).tree}/{evaluation_id}": evaluation_id}
+        return dict.fromkeys(found, run.data.tags.get(runs.EVALUATION_TAG))
 
     def _set_ref(self, ref: str, value: str, report: RestoreReport) -> None:
         try:

@@ -20,7 +20,7 @@ from registry.dag import reachable
 from registry.envelope import MAX_BLOB_BYTES
 from registry.errors import BadValue, NameTaken, ObjectCorrupt, UnknownFormat
 from registry.names import is_alias, is_id
-from registry.objects import Commit, Concept, Record, References, Tree
+from registry.objects import Commit, Concept, Evaluation, Record, References, Tree
 from registry.refs import ALIASES, HEADS, LOST, REMOTES, TAGS
 from registry.store import ObjectStore
 
@@ -30,6 +30,7 @@ FORMAT = 1
 LONGEST_PARAM = 6000
 LONGEST_MODEL_PARAM = 500
 LONGEST_TAG = 5000
+EVALUATION_TAG = "cns.evaluation"
 GATE = "cns.gate"  # what the last check by the registry's own limits said of a commit; of runs, models and versions
 UNCHECKED = "unchecked"
 ALIAS_PREFIX = {HEADS: "branch-", TAGS: "tag-", LOST: "lost-", REMOTES: "remote-", ALIASES: "alias-"}
@@ -153,8 +154,13 @@ def commit_files(store: ObjectStore, commit_id: str) -> dict[str, bytes]:
 
 
 def evaluation_files(store: ObjectStore, evaluation_id: str) -> dict[str, bytes]:
-    """Return {file name: content} of the run of an evaluation."""
-    return _with_manifest(store, {evaluation_id: "evaluation"}, {evaluation_id: "evaluation.json"})
+    """Return {file name: content} of the run of an evaluation: itself, and its tree, which may be no commit's.
+
+    A concept is compared with the tree of its birth; where two were added at once, no commit has that one.
+    """
+    tree = store.get(evaluation_id, Evaluation).tree
+    own = {evaluation_id: "evaluation", tree: "tree"}
+    return _with_manifest(store, own, {evaluation_id: "evaluation.json", tree: "tree.json"})
 
 
 def read_files(folder: Path, store: ObjectStore) -> list[str]:

@@ -46,6 +46,11 @@ def scores_of(evaluation: Evaluation) -> dict[str, float]:
     return {name: point.value for name, point in _scores(evaluation).items()}
 
 
+def experiment_of(name: str) -> str:
+    """Return the name of the experiment that holds the evaluations of a registry."""
+    return f"{name}-scores"
+
+
 def evaluations_by_tree(repository: Repository) -> dict[str, list[str]]:
     """Return {tree id: ids of its evaluations}."""
     found: dict[str, list[str]] = {}

@@ -7,6 +7,7 @@ what it wrote. What a commit's run holds is said in `registry.mirror.runs`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 import time as clock
@@ -18,7 +19,7 @@ from registry import signals
 from registry.dag import needed_first
 from registry.mirror import place, proxy, runs, scores, served
 from registry.mirror.busy import persistently
-from registry.mirror.runs import Figures, MoveLog
+from registry.mirror.runs import EVALUATION_TAG, Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Evaluation
 from registry.refs import ALIASES, COMMITS, EVALUATIONS
@@ -59,7 +60,7 @@ class MirrorSession:
         self.report = SyncReport()
         self.runs: dict[str, str] = {}  # {commit id: id of its finished run}, as far as it was looked up
         self.proven = store.is_default  # whether a file has come back from the server
-        self.experiment = self._place()
+        self.experiment = self._place(self.name)
         self.model = place.model(self.client, self.name, repository)
 
     def record(self, commit_id: str, gate: str | None = None) -> SyncReport:
@@ -71,6 +72,7 @@ class MirrorSession:
         key = f"{self.store.shown} {self.name} {self.experiment} {self.model.creation_timestamp}"
         log = MoveLog.cached(cache, key)
         self._write_commits([commit_id])
+        self._write_evaluations()
         self._write_gate(commit_id, gate)
         self._log_moves(log.extended(newest_versions(self.client, self.name, log.last)), {*self.report.commits})
         log.save(cache, key)
@@ -79,8 +81,9 @@ class MirrorSession:
     def sync(self) -> SyncReport:
         """Mirror what is missing of everything."""
         if self.store.is_default:  # with the lock in hand, whoever left a run open was killed
-            for run in search_runs(self.client, self.experiment, "attributes.status = 'RUNNING'"):
-                self.client.set_terminated(run.info.run_id, "KILLED")
+            for experiment in (self.experiment, self.of_scores):
+                for run in search_runs(self.client, experiment, "attributes.status = 'RUNNING'"):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
         self.runs = self._finished("cns.commit")
         self._write_commits(self._tips())
         log = MoveLog().extended(newest_versions(self.client, self.name, 0))
@@ -95,6 +98,7 @@ class MirrorSession:
         if self.report.rebuilt or not self._has_run(commit_id):
             self.record(commit_id)
         self._write_gate(commit_id, gate)
+        self._write_evaluations()
         history = self.repository.index.log([commit_id])
         commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
         self._write_scores(commits)
@@ -114,15 +118,20 @@ class MirrorSession:
             self.client.set_logged_model_tags(model_id, said)
         self.client.set_tag(run.info.run_id, runs.GATE, said[runs.GATE])
 
-    def _place(self) -> str:
-        """Return the id of our experiment, in which files can be read back."""
-        root = self.store.artifact_root and f"{self.store.artifact_root}/{self.name}"
-        found = self.client.get_experiment_by_name(self.name)
+    @functools.cached_property
+    def of_scores(self) -> str:
+        """The id of the experiment of evaluations: there are many, and the other one shows commits."""
+        return self._place(scores.experiment_of(self.name))
+
+    def _place(self, name: str) -> str:
+        """Return the id of an experiment of ours, in which files can be read back."""
+        root = self.store.artifact_root and f"{self.store.artifact_root}/{name}"
+        found = self.client.get_experiment_by_name(name)
         if found is not None and root is not None and found.artifact_location != root:
             self._begin_anew()
             found = None
         if found is None or found.lifecycle_stage == "deleted":
-            found = place.experiment(self.client, self.name, root)
+            found = place.experiment(self.client, name, root)
         proxy.check_place(self.store.uri, found.artifact_location)
         return str(found.experiment_id)
 
@@ -165,7 +174,9 @@ class MirrorSession:
     def _finished(self, tag: str, more: str = "") -> dict[str, str]:
         """Return {value of the tag: run id} of finished runs that have it, and whose files are there."""
         found = {}
-        for run in search_runs(self.client, self.experiment, "attributes.status = 'FINISHED'" + more):
+        places = [self.experiment] + [self.of_scores] * (tag == EVALUATION_TAG)  # older mirrors have both in one
+        where = "attributes.status = 'FINISHED'" + more
+        for run in (run for one in places for run in search_runs(self.client, one, where)):
             here = self.store.local_files(run)
             if tag in run.data.tags and (here is None or (here / runs.MANIFEST).is_file()):
                 found[run.data.tags[tag]] = run.info.run_id
@@ -177,7 +188,7 @@ class MirrorSession:
         figures = runs.figures_of(self.objects, commit)
         files = runs.commit_files(self.objects, commit_id)
         title = f"{commit.kind}-{commit_id[:10]}"
-        with self._run(title, commit.time, tags, files) as run_id:
+        with self._run(self.experiment, title, commit.time, tags, files) as run_id:
             params = {key: value[: runs.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
             model = self.client.create_logged_model(self.experiment, title, run_id, tags, params, "cns")
             self.client.finalize_logged_model(model.model_id, "READY")
@@ -186,7 +197,9 @@ class MirrorSession:
         return run_id
 
     @contextlib.contextmanager
-    def _run(self, title: str, time: int, tags: dict[str, str], files: dict[str, bytes]) -> Iterator[str]:
+    def _run(
+        self, experiment: str, title: str, time: int, tags: dict[str, str], files: dict[str, bytes]
+    ) -> Iterator[str]:
         """Yield the id of a run that holds files; it ends as finished only where nothing failed.
 
         A Ctrl-C waits for its beginning and its end, so that none stays open.
@@ -194,7 +207,7 @@ class MirrorSession:
         run_id, status = "", "FAILED"
         try:
             with signals.held(patience=1):
-                run = self.client.create_run(self.experiment, start_time=time * 1000, tags=tags, run_name=title)
+                run = self.client.create_run(experiment, start_time=time * 1000, tags=tags, run_name=title)
                 run_id = run.info.run_id
             with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
                 for name, data in files.items():
@@ -289,9 +302,10 @@ class MirrorSession:
             write_points(self.client, self.runs[commit_id], commit.time * 1000, new)
 
     def _write_evaluations(self) -> None:
-        known = self._finished("cns.evaluation")
-        for name in self.repository.refs.names(EVALUATIONS):
-            evaluation_id = name.rpartition("/")[2]
+        """Write the runs of evaluations that have none."""
+        named = [name.rpartition("/")[2] for name in self.repository.refs.names(EVALUATIONS)]
+        known = self._finished(EVALUATION_TAG) if named else {}
+        for evaluation_id in named:
             if evaluation_id not in known:
                 self._write_evaluation(evaluation_id)
                 self.report.evaluations.append(evaluation_id)
@@ -299,13 +313,13 @@ class MirrorSession:
     def _write_evaluation(self, evaluation_id: str) -> None:
         evaluation = self.objects.get(evaluation_id, Evaluation)
         tags = {
-            "cns.evaluation": evaluation_id,
+            EVALUATION_TAG: evaluation_id,
             "cns.tree": evaluation.tree,
             "cns.concept": evaluation.concept,
             "cns.protocol": evaluation.protocol_digest,
         }
         files = runs.evaluation_files(self.objects, evaluation_id)
         now = int(clock.time())
-        with self._run(f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
+        with self._run(self.of_scores, f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
             figures = Figures(metrics=scores.scores_of(evaluation))
             write_figures(self.client, run_id, None, now * 1000, figures)

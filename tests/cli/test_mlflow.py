@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from cns_cli.errors import boundary
+from registry.objects import Evaluation
 
 
 @pytest.mark.slow
@@ -32,6 +34,34 @@ def test_sync_then_restore_brings_every_id_back(lineage: Any, cns: Any) -> None:
     assert restored.exit_code == 0
     assert restored.stdout.startswith("MLflow held ")
     assert cns("log", "--json").stdout == before
+
+
+@pytest.mark.slow
+def test_a_restore_that_lacks_something_says_so_and_fails(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    tree = lineage.repo.tree_of("HEAD")
+    scored = [Evaluation(tree.id, tree.concepts["rex"], "rex", {}, f"p{n}", {"clip_i": [0.5]}) for n in range(30)]
+    for one in scored[:-1]:
+        lineage.repo.add_evaluation(one)
+    cns("mlflow", "sync")
+    shutil.rmtree(lineage.repo.folder / "objects")
+    shutil.rmtree(lineage.repo.folder / "refs")
+    restored = cns("mlflow", "restore")
+    assert restored.exit_code == 0
+    assert len(restored.stdout.splitlines()) < 6, "hashes of scores are counted"
+    assert "set 29 refs of scores\n" in restored.stdout
+
+    lineage.repo.add_evaluation(scored[-1])
+    shutil.rmtree(lineage.repo.folder / "objects")
+    found = cns("fsck")
+    assert len(found.stdout.splitlines()) < 30
+    assert re.search(r"error  and 2\d more of [a-z-]+: cns fsck -v", found.stdout)
+    assert cns("fsck", "-v").stdout.count("is not in the store") > 30
+    lacking = cns("mlflow", "restore", "-v")
+    assert lacking.exit_code == 8
+    assert "MLflow does not hold all of 1 score, first object" in lacking.stderr
+    assert lacking.stdout.count("set refs/evaluations/") == 29
+    assert cns("log").exit_code == 0
 
 
 def test_nothing_to_restore_from(cns: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.health.fsck import fsck
+from registry.mirror.mirror import MlflowMirror
 from registry.mirror.remote import MlflowRemote
 from registry.objects import Blob
 from registry.refs import HEADS
@@ -29,7 +30,7 @@ from registry.sharing.incoming import tracking
 from registry.sharing.inventory import to_send
 from registry.sharing.outgoing import PushRefused
 from registry.sharing.remote import Meter, Remote, RemoteUnavailable
-from tests.registry.making import AUTHOR, add, new_repository
+from tests.registry.making import AUTHOR, add, evaluation, new_repository
 from tests.torture.brokenmlflow_outside import ROOT, server_in
 from tests.torture.scratch import scratch_folder
 from tests.torture.table import Size, Trial
@@ -96,7 +97,18 @@ def raced(pushes: int, folder: Path, *, on_postgres: bool = False) -> str:
     wanted = {f"{name}-{number}" for name in ("ann", "bob") for number in range(pushes)}
     if set(clone.tree_of(clone.head().commit).concepts) != wanted:
         raise Broken("the clone's model has not every concept")
+    check_comes_back(clone)
     return f"{sum(int(refused) for _, refused in acknowledged)} were refused first; none lost"
+
+
+def check_comes_back(clone: Repository) -> None:
+    """Record a lineage on MLflow, lose its objects, restore them, and find nothing missing."""
+    MlflowMirror(clone).sync()
+    shutil.rmtree(clone.folder / "objects")
+    report = MlflowMirror.restore(clone.root)
+    errors = [finding.what for finding in fsck(clone.folder)[0].findings if finding.level == "error"]
+    if report.lacking or errors:
+        raise Broken(f"a restore from MLflow lacks {len(report.lacking)} scores; fsck: {errors[:3]}")
 
 
 def push_each(repository: Repository, remote: Remote, name: str, count: int) -> Iterator[tuple[str, int]]:
@@ -105,6 +117,7 @@ def push_each(repository: Repository, remote: Remote, name: str, count: int) -> 
         refused, is_pushed = 0, False
         while not is_pushed:
             made = add(repository, f"{name}-{number}").id
+            repository.add_evaluation(evaluation(repository, f"{name}-{number}"))
             try:
                 outgoing.push(repository, remote, "origin", {MAIN: made}, author=AUTHOR, time=0)
                 is_pushed = True

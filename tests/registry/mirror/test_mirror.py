@@ -11,19 +11,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load, save
 
-from registry import trust
+from registry import canonical, trust
 from registry.errors import BadValue, MlflowUnavailable, ObjectCorrupt, ObjectMissing
+from registry.health.fsck import fsck
+from registry.mirror import runs, scores
 from registry.mirror.mirror import MlflowMirror
 from registry.mirror.server import MlflowStore
-from registry.objects import Blob, Commit, Record
+from registry.objects import Blob, Commit, Evaluation, Record
 from registry.refs import HEADS
 from registry.repository import Repository
-from registry.trees import with_concept
+from registry.trees import birth, with_concept
 from tests.registry.making import AUTHOR, DIGEST, add, evaluation, evaluations, new_repository, put_concept, snapshot
 
 
@@ -98,9 +101,10 @@ def name_of(repository: Repository) -> str:
     return str(repository.config["mlflow"]["name"])
 
 
-def runs_of(repository: Repository) -> list[object]:
+def runs_of(repository: Repository, of: str = "") -> list[Any]:
+    """The runs of commits; of="-scores": of evaluations."""
     client = client_of(repository)
-    experiment = client.get_experiment_by_name(name_of(repository))
+    experiment = client.get_experiment_by_name(name_of(repository) + of)
     return list(client.search_runs([experiment.experiment_id]))
 
 
@@ -222,8 +226,12 @@ class TestSync:
         assert MlflowMirror(lineage).sync().refs == []
 
     def test_scores_are_metrics(self, lineage: Repository) -> None:
-        runs = [run for run in runs_of(lineage) if "cns.evaluation" in run.data.tags]  # type: ignore[attr-defined]
-        assert [run.data.metrics for run in runs] == [{"rex.clip_i": 0.5}]  # type: ignore[attr-defined]
+        assert [run.data.metrics for run in runs_of(lineage, "-scores")] == [{"rex.clip_i": 0.5}]
+
+    def test_scores_stand_in_an_experiment_of_their_own(self, lineage: Repository) -> None:
+        """There are many; the other one, on which MLflow's interface opens, shows a line for each commit."""
+        assert all("cns.commit" in run.data.tags for run in runs_of(lineage))
+        assert all("cns.evaluation" in run.data.tags for run in runs_of(lineage, "-scores"))
 
     def test_run_of_a_killed_process_is_made_again(self, dogs: Repository) -> None:
         MlflowMirror(dogs).sync()
@@ -298,9 +306,60 @@ def restored(repository: Repository, *, also: tuple[str, ...] = ()) -> None:
     assert snapshot(repository) == before
 
 
+def added_at_once(dogs: Repository) -> None:
+    """Two concepts, both trained on the first commit, each scored beside what it was trained on; mirrored."""
+    first = dogs.head().commit
+    for name in ("rex", "tom"):
+        add(dogs, name, seen=first)
+        concept = dogs.tree_of("HEAD").concepts[name]
+        born = birth(dogs.objects, concept)
+        dogs.objects.put(born)
+        dogs.add_evaluation(Evaluation(born.id, concept, name, {"images": 2}, "p1", {"clip_i": [0.5]}))
+    MlflowMirror(dogs).sync()
+
+
 class TestRestore:
     def test_every_object_comes_back_bit_for_bit(self, lineage: Repository) -> None:
         restored(lineage)
+
+    def test_scores_of_concepts_that_were_added_at_once_come_back(self, dogs: Repository) -> None:
+        """The tree of the second one's birth is no commit's: its commit holds both."""
+        added_at_once(dogs)
+        restored(dogs)
+        assert not fsck(dogs.folder)[0].damaged
+
+    def test_recording_a_commit_records_the_scores_that_are_there(self, dogs: Repository) -> None:
+        add(dogs, "rex")
+        dogs.add_evaluation(evaluation(dogs, "rex"))
+        MlflowMirror(dogs).record(dogs.head().commit)
+        restored(dogs)
+
+    def test_a_mirror_that_lacks_trees_of_births_is_made_whole(
+        self, dogs: Repository, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As 0.1 wrote it before: scores among the commits, without their trees."""
+        monkeypatch.setattr(scores, "experiment_of", lambda name: name)
+        with_tree = runs.evaluation_files
+
+        def without_tree(store: Any, evaluation_id: str) -> dict[str, bytes]:
+            files = with_tree(store, evaluation_id)
+            manifest = canonical.decode(files["objects.json"])
+            manifest["objects"] = {evaluation_id: manifest["objects"][evaluation_id]}
+            return {"evaluation.json": files["evaluation.json"], "objects.json": canonical.encode(manifest)}
+
+        monkeypatch.setattr(runs, "evaluation_files", without_tree)
+        added_at_once(dogs)
+        monkeypatch.undo()
+        restored(dogs)
+        assert not fsck(dogs.folder)[0].damaged
+        assert MlflowMirror(dogs).sync().evaluations == []
+
+    def test_scores_that_mlflow_never_had_are_named(self, lineage: Repository) -> None:
+        new = lineage.add_evaluation(evaluation(lineage, "kim"))
+        shutil.rmtree(lineage.folder / "objects")
+        report = MlflowMirror.restore(lineage.root)
+        assert [(ref.rpartition("/")[2], lacks) for ref, lacks in report.lacking.items()] == [(new, new)]
+        assert report.refs.keys().isdisjoint(report.lacking)
 
     def test_every_ref_comes_back_too(self, lineage: Repository) -> None:
         restored(lineage, also=("refs", "HEAD", "logs"))
