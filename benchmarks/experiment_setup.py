@@ -5,7 +5,6 @@ Loaded when a cell is first computed, so that making tables costs nothing.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +22,35 @@ from cns.families import FAMILIES, Defaults
 DRAWN_MIXED = ("report",)
 """Streams whose judged images are drawn in mixed precision, in half the time."""
 CACHE = Path(__file__).resolve().parent.parent / ".bench"
-DEFAULTS = FAMILIES["emoji-64"].defaults
+BASELINE: dict[str, Any] = {
+    "score": "gradient",
+    "reg": "features",
+    "reg_strength": 10.0,
+    "anchor_strength": 1.0,
+    "steps": 250,
+    "warmup_steps": 60,
+    "lr": 3e-3,
+    "token_lr": 5e-3,
+    "batch_size": 10,
+    "general_ratio": 0.25,
+    "general_vote": 0.5,
+    "budget_share_kv": 0.058,
+    "budget_share_denoiser": None,
+    "resolution": 64,
+    "guidance": 2.0,
+    "sampler_steps": 15,
+    "check_images": 4,
+    "max_drop": 0.02,
+    "max_kv_drift": 0.002,
+    "max_class_drift": 0.1,
+    "max_zero_shot": 0.05,
+    "min_class_probability": 0.5,
+}
+"""The settings that every cell is built on, and its key hashes: the family's defaults when the first was computed.
+
+They stay what they are when the family's change: a row of the tables says what it changes of them.
+"""
+DEFAULTS = replace(FAMILIES["emoji-64"].defaults, **BASELINE)
 
 
 @dataclass(frozen=True)
@@ -114,7 +141,7 @@ class Setup:
 
     @property
     def defaults(self) -> Defaults:
-        """The family's, but for the length of a training."""
+        """The cells' own, but for the length of a training."""
         return replace(DEFAULTS, steps=self.size.steps, warmup_steps=self.size.warmup_steps)
 
     @property
@@ -128,4 +155,5 @@ class Setup:
 
     def facts(self, stream: str, **more: Any) -> dict[str, Any]:
         """What every cell hangs on besides its method: the stream's file and the default settings."""
-        return {"stream": self.stream(stream).digest, "defaults": dataclasses.asdict(self.defaults), **more}
+        defaults = {name: getattr(self.defaults, name) for name in BASELINE}
+        return {"stream": self.stream(stream).digest, "defaults": defaults, **more}

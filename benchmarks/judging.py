@@ -87,6 +87,11 @@ class Judge:
             found["copying"] = float(metrics.copying(features, self.references(concept)["clip"]).mean())
         return _rounded(found)
 
+    def bare_scores(self, concept: Concept) -> Scores:
+        """The scores of "a <rex> dog" alone, which no judge template is; as many images as of all of them."""
+        prompts = [f"a {concept.phrase}"] * len(self.stream.prompts(concept.phrase))
+        return _rounded(self.of_images(self._judged(prompts), prompts, concept))
+
     def base_scores(self, concept: Concept) -> Scores:
         """b_j: the class noun alone on the bare base, which the live model must be when this is first asked."""
         if concept.name not in self._base:

@@ -21,7 +21,14 @@ Cell = dict[str, Any]
 
 
 def learn_stream(
-    trainer: Trainer, judge: Judge, method: Method, concepts: Sequence[Concept], number: int, *, groups: bool = True
+    trainer: Trainer,
+    judge: Judge,
+    method: Method,
+    concepts: Sequence[Concept],
+    number: int,
+    *,
+    groups: bool = True,
+    bare: bool = False,
 ) -> Cell:
     """Learn concepts one after another and score them.
 
@@ -32,6 +39,7 @@ def learn_stream(
         concepts: In their order.
         number: Of the order; training seeds are made of it.
         groups: Ask for pairs and triples at the end.
+        bare: Ask for each concept alone without a background too, when it was learned.
     """
     trainer.reset()
     judge.remember_base()
@@ -39,12 +47,15 @@ def learn_stream(
     state: Any = None
     diagonal: list[Scores] = []
     first: list[Scores] = []
+    bares: list[Scores] = []
     footprints, seconds = [], 0.0
     for concept in concepts:
         start = time.monotonic()
         state = method.learn(trainer, state, concept, training_seed(concept, number))
         seconds += time.monotonic() - start
         diagonal.append(_drawn(trainer, judge, method, state, concept))
+        if bare:
+            bares.append(judge.bare_scores(concept))
         again = concept is not concepts[0] and not method.is_independent
         first.append(_drawn(trainer, judge, method, state, concepts[0]) if again else diagonal[0])
         footprints.append(method.footprint(state))
@@ -63,6 +74,8 @@ def learn_stream(
         "figures": {key: [one.figures.get(key) for one in footprints] for key in sorted(footprints[-1].figures)},
         "seconds_a_concept": round(seconds / len(concepts), 1),
     }
+    if bare:
+        cell["bare"] = bares
     if groups:
         cell["together"] = group_scores(trainer, judge, method, state)
     trainer.reset()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
 from benchmarks.trainer import LearnedConcept, Trainer
 from cns import codec, selection
+from cns.compose import ConceptWeights
 from cns.denoising import Denoiser, NoisedBatch
 from cns.selection import Scores
 from cns_cli.porcelain.learning.subject import Subject
@@ -32,14 +34,17 @@ class Ours:
     Args:
         name: As tables show it.
         keeps_general: Whether general neurons may be chosen too.
-        changes: Settings other than the family's defaults.
+        shared: Whether the strength a is shared among the earlier concepts, a / J each, instead of a each.
+        changes: Settings other than the baseline's.
     """
 
     is_independent = False
 
-    def __init__(self, name: str, *, keeps_general: bool = False, **changes: Any) -> None:
-        self.name, self.keeps_general, self.changes = name, keeps_general, changes
-        self.settings: Mapping[str, Any] = {**changes, "keeps_general": keeps_general}
+    def __init__(self, name: str, *, keeps_general: bool = False, shared: bool = False, **changes: Any) -> None:
+        self.name, self.keeps_general, self.shared, self.changes = name, keeps_general, shared, changes
+        self.settings: dict[str, Any] = {**changes, "keeps_general": keeps_general}
+        if shared:
+            self.settings["shared"] = True
 
     def learn(
         self, trainer: Trainer, state: Sequence[LearnedConcept] | None, concept: Concept, seed: int
@@ -49,8 +54,10 @@ class Ours:
             trainer.reset()
         subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
         settings = trainer.settings(**{**self.changes, "seed": seed})
+        if self.shared and state:
+            settings = replace(settings, reg_strength=settings.reg_strength / len(state))
         general = trainer.no_general_neurons() if self.keeps_general else None
-        with _random_score(seed):
+        with random_score(seed):
             return [*(state or []), trainer.learn_subject(subject, list(state or []), settings, general)]
 
     def put(self, trainer: Trainer, state: Sequence[LearnedConcept], _names: Sequence[str]) -> None:
@@ -60,23 +67,27 @@ class Ours:
 
     def footprint(self, state: Sequence[LearnedConcept]) -> Footprint:
         """Weights that moved by at least one step of the grid, and the stored size of mask, steps and row."""
-        weights = state[-1].weights
-        moved = sum(int((part.steps != 0).sum()) for part in weights.delta.values())
-        parts = [
-            *codec.encode(weights.delta),
-            codec.encode_rows({key: row.numpy() for key, row in weights.rows.items()}),
-        ]
-        stored = sum(len(zstandard.ZstdCompressor(level=STORED_LEVEL).compress(part)) for part in parts)
         series = {name: values for name, values in state[-1].series.items() if name not in SERIES_OF_EVERY_TRAINING}
-        return Footprint(moved, stored, {name: float(values[-1]) for name, values in series.items() if values})
+        figures = {name: float(values[-1]) for name, values in series.items() if values}
+        return Footprint(*stored(state[-1].weights), figures)
 
     def fused_bytes(self, _state: Sequence[LearnedConcept], _names: Sequence[str]) -> int:
         """All concepts live in one model."""
         return 0
 
 
+def stored(weights: ConceptWeights) -> tuple[int, int]:
+    """How many weights moved by at least a step of the grid, and the bytes of mask, steps and row, compressed."""
+    moved = sum(int((part.steps != 0).sum()) for part in weights.delta.values())
+    parts = [
+        *codec.encode(weights.delta),
+        codec.encode_rows({key: row.numpy() for key, row in weights.rows.items()}),
+    ]
+    return moved, sum(len(zstandard.ZstdCompressor(level=STORED_LEVEL).compress(part)) for part in parts)
+
+
 @contextmanager
-def _random_score(seed: int) -> Iterator[None]:
+def random_score(seed: int) -> Iterator[None]:
     """Within the context there is a score without meaning: a mask at random places, the same for the same seed."""
 
     def score(denoiser: Denoiser, _prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:

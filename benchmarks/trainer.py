@@ -25,6 +25,7 @@ from cns.families import Defaults
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
 from cns.regularizers import PastConcept
+from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.tokens import class_noun_row, install_tokens
@@ -68,7 +69,7 @@ class Trainer:
     Args:
         device: auto, cpu, cuda or mps.
         folder: Another base of its kind, for tests.
-        cache: Folder that keeps the general neurons between processes.
+        cache: Folder that keeps the general neurons, and more, between processes.
         defaults: Settings where none are given; None = the family's.
     """
 
@@ -86,7 +87,7 @@ class Trainer:
         self._untouched = {name: value.clone() for name, value in self.model.pipeline.unet.state_dict().items()}
         self._general: dict[tuple[Any, ...], dict[str, Tensor]] = {}
         self._calibration: Moments | None = None
-        self._cache = cache
+        self.cache = cache
         if cache is not None:
             cache.mkdir(parents=True, exist_ok=True)
 
@@ -100,7 +101,7 @@ class Trainer:
         """Return the general neurons under these settings, computed once."""
         key = (settings.score, settings.general_ratio, settings.general_vote)
         if key not in self._general:
-            self._general[key] = general_neurons_cached(self.base, settings, self._cache, "", silent)
+            self._general[key] = general_neurons_cached(self.base, settings, self.cache, "", silent)
         return self._general[key]
 
     def reset(self) -> None:
@@ -113,10 +114,10 @@ class Trainer:
 
     def kept(self, key: str, compute: Callable[[], tuple[dict[str, Tensor], dict[str, Tensor]]]) -> Any:
         """Two sets of tensors that other cells need too, from the cache or computed."""
-        if self._cache is None:
+        if self.cache is None:
             return compute()
         name = hashlib.sha256(f"{key} {self.defaults}".encode()).hexdigest()[:24]
-        path = self._cache / f"{name}.safetensors"
+        path = self.cache / f"{name}.safetensors"
         if not path.exists():
             parts = compute()
             named = {f"{place}|{name}": value for place, part in enumerate(parts) for name, value in part.items()}
@@ -159,6 +160,10 @@ class Trainer:
         earlier: Sequence[LearnedConcept],
         settings: Settings,
         general: Mapping[str, Tensor] | None = None,
+        *,
+        tied: Callable[[], Sequence[PastConcept]] = tuple,
+        checkpoint: Checkpoint = forget,
+        state: TrainingState | None = None,
     ) -> LearnedConcept:
         """Learn any subject on top of earlier ones, as `cns add` does.
 
@@ -167,6 +172,9 @@ class Trainer:
             earlier: Concepts that the model holds.
             settings: How.
             general: Neurons to leave out; None finds the general ones.
+            tied: What is kept as it is besides, as if it were an earlier concept; asked when the token is there.
+            checkpoint: Told the training's state.
+            state: Where to go on.
         """
         general = self.general(settings) if general is None else general
         pipeline = self.model.pipeline
@@ -175,10 +183,11 @@ class Trainer:
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
         past = [self._past(one, earlier, subject) for one in earlier] if settings.reg != "none" else []
+        past += tied()
         prompts = training_prompts(self.base, subject)
         task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
         constraints = TrainingConstraints(past, self._calibrated(), general)
-        learned = learn_concept(self.model, parent, task, constraints, settings, silent)
+        learned = learn_concept(self.model, parent, task, constraints, settings, silent, checkpoint, state)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
         masks = learned.selection.masks
         return LearnedConcept(subject.class_noun, learned.weights, subject.images.pixels, birth, masks, learned.series)

@@ -1,0 +1,143 @@
+"""Concepts that each learn on the bare base; a prompt sees the base plus the concepts that it names.
+
+What is learned hangs on nothing but the concept, its seed and the settings, so it is kept between cells: another way of
+drawing it costs no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.concept_stream import Concept
+from benchmarks.head_start import HeadStart
+from benchmarks.method import Footprint
+from benchmarks.ours import random_score, stored
+from benchmarks.trainer import Trainer
+from cns.codec import SparseDelta
+from cns.compose import ConceptWeights
+from cns.drift import Moments
+from cns.regularizers import PastConcept
+from cns.tokens import content_positions, encode_prompts, token_ids
+from cns_cli.porcelain.learning.subject import Subject
+
+FROZEN = 1e-12
+"""Learning rate of a token that stays: a rate must be positive."""
+
+TIED = ("noun", "words")
+"""Positions of prompts that name two things: the other noun's, or those of all words."""
+
+Concepts = dict[str, ConceptWeights]
+"""Name -> concept, the newest last."""
+
+
+class Named:
+    """CNS where prompts see what they name.
+
+    Args:
+        name: As tables show it.
+        keeps_general: Whether general neurons may be chosen too.
+        frozen: Whether the token stays what its warm-up made it.
+        tied: What of prompts of two things is tied to the base, of `TIED`; "" = nothing.
+        changes: Settings other than the baseline's.
+    """
+
+    is_independent = True
+
+    def __init__(
+        self, name: str, *, keeps_general: bool = False, frozen: bool = False, tied: str = "", **changes: Any
+    ) -> None:
+        self.name, self.keeps_general, self.tied = name, keeps_general, tied
+        self.changes = {**changes, **({"token_lr": FROZEN} if frozen else {})}
+        self.learned: dict[str, Any] = {**self.changes, "keeps_general": keeps_general}
+        if tied:
+            self.learned["tied"] = tied
+        self.settings: Mapping[str, Any] = {**self.learned, "compose": "named"}
+
+    def learn(self, trainer: Trainer, state: Concepts | None, concept: Concept, seed: int) -> Concepts:
+        """Learn on the bare base, or take what an earlier cell has learned so."""
+        trainer.reset()
+        key = f"alone {concept.token} {seed} {sorted(self.learned.items())} {concept.images.pixels.sum()}"
+        weights = unpacked(trainer, concept, *trainer.kept(key, partial(self._learned, trainer, concept, seed)))
+        return {**(state or {}), concept.name: weights}
+
+    def _learned(self, trainer: Trainer, concept: Concept, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
+        settings = trainer.settings(**{**self.changes, "seed": seed})
+        general = trainer.no_general_neurons() if self.keeps_general else trainer.general(settings)
+        start = HeadStart.of(trainer, concept, seed)
+        tied = partial(beside, trainer, concept, self.tied) if self.tied else tuple
+        with start.scores(), random_score(seed):
+            learned = trainer.learn_subject(
+                subject, [], settings, general, tied=tied, checkpoint=start.keep, state=start.state
+            )
+        return packed(learned.weights)
+
+    def put(self, trainer: Trainer, state: Concepts, names: Sequence[str]) -> None:
+        """Let prompts see these concepts."""
+        trainer.reset()
+        trainer.model.set_concepts([state[name] for name in names])
+
+    def footprint(self, state: Concepts) -> Footprint:
+        """The newest concept."""
+        return Footprint(*stored(list(state.values())[-1]), {})
+
+    def fused_bytes(self, _state: Concepts, _names: Sequence[str]) -> int:
+        """Nothing is fused: keys and values are computed once a prompt."""
+        return 0
+
+
+def beside(trainer: Trainer, concept: Concept, where: str) -> list[PastConcept]:
+    """Prompts of the concept beside other things, as something that is to see what the base makes of it.
+
+    Args:
+        trainer: The base; the token is installed, at its class noun.
+        concept: What is learned.
+        where: Of `TIED`.
+    """
+    pipeline, nouns = trainer.model.pipeline, [noun for noun in trainer.base.nouns if noun != concept.noun]
+    prompts = [f"a {concept.phrase} and a {noun}" for noun in nouns]
+    prompts += [f"a {noun} and a {concept.phrase}" for noun in nouns]
+    with torch.no_grad():
+        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts).float().cpu()  # (B, T, D)
+    ids = token_ids(pipeline.tokenizer, prompts)
+    names = pipeline.tokenizer(concept.phrase, add_special_tokens=False).input_ids
+    others = content_positions(pipeline.tokenizer, prompts)
+    if where == "noun":
+        small = pipeline.tokenizer("a and", add_special_tokens=False).input_ids
+        others &= ~torch.isin(ids, torch.tensor([*names, *small]))
+    centred = features - features.mean(1, keepdim=True)
+    key, value = (one[others] for one in (centred, features))
+    moments = Moments(key.T @ key / len(key), value.T @ value / len(value))
+    return [PastConcept(trainer.model.base, moments, {})]
+
+
+def packed(weights: ConceptWeights) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A concept as tensors: positions and steps of each matrix; rows."""
+    delta = {
+        f"{part} of {name}": torch.from_numpy(getattr(sparse, part))
+        for name, sparse in weights.delta.items()
+        for part in ("positions", "steps")
+    }
+    return delta, dict(weights.rows)
+
+
+def unpacked(
+    trainer: Trainer, concept: Concept, delta: Mapping[str, Tensor], rows: Mapping[str, Tensor]
+) -> ConceptWeights:
+    """What `packed` has laid out."""
+    model = trainer.model
+    changes = {
+        name: SparseDelta(
+            (base.shape[0], base.shape[1]),
+            delta[f"positions of {name}"].numpy(),
+            delta[f"steps of {name}"].numpy(),
+            model.exponents[name],
+        )
+        for name, base in model.base.items()
+    }
+    return ConceptWeights(concept.name, concept.noun, rows, changes)
