@@ -15,10 +15,12 @@ from typing import Any
 
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.method import Method
-from benchmarks.ours import RANDOM, Ours
+from benchmarks.named import Named
+from benchmarks.ours import Ours
 from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
+from benchmarks.trial_scores import RANDOM
 from cns.regularizers import REGULARIZERS
 
 Settings = Mapping[str, Any]
@@ -101,29 +103,36 @@ def _regularizer(name: str, reg: str, strengths: Sequence[float] = STRENGTHS) ->
 
 # What the frontier draws; `features` is the default, so the tables take the family's strength and not the sweep's.
 OURS = (
-    _regularizer("CNS, features", "features"),
-    _regularizer("CNS, weights", "weights"),
-    _regularizer("CNS, project", "project"),
-    TunableMethod("CNS, project (hard)", lambda s: Ours("CNS, project (hard)", **s), [{"reg": "project-hard"}]),
-    _regularizer("CNS, features from the parent", "features-parent", STRENGTHS[1:]),
+    _regularizer("CNS union, features", "features"),
+    _regularizer("CNS union, weights", "weights"),
+    _regularizer("CNS union, project", "project"),
+    TunableMethod(
+        "CNS union, project (hard)", lambda s: Ours("CNS union, project (hard)", **s), [{"reg": "project-hard"}]
+    ),
+    _regularizer("CNS union, features from the parent", "features-parent", STRENGTHS[1:]),
 )
 BY_NAME = {tunable.name: tunable for tunable in (*OURS, *PEERS)}
+DEFAULT: dict[str, Any] = {}
+"""What the family's defaults change of the cells' baseline, besides that prompts see what they name; a test holds it to
+them."""
+
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "CNS": {},
-    "CNS, no L_reg": {"reg": "none"},
-    "CNS, random mask": {"score": RANDOM, "keeps_general": True},
-    "CNS, general neurons kept": {"keeps_general": True},
+    "CNS union": {},
+    "CNS union, no L_reg": {"reg": "none"},
+    "CNS union, random mask": {"score": RANDOM, "keeps_general": True},
+    "CNS union, general neurons kept": {"keeps_general": True},
 }
 """One thing differs from the first, everything else is the family's default; from the random mask, which lies anywhere,
 only general neurons kept differ in one thing."""
 
-TUNED = ("CNS, weights", "CNS, project", *(peer.name for peer in PEERS))
+TUNED = ("CNS union, weights", "CNS union, project", *(peer.name for peer in PEERS))
 """Rows of the tables whose settings the tuning stream chose."""
 
 ROWS = (
     "CNS",
-    "CNS, project",
-    "CNS, weights",
+    "CNS union",
+    "CNS union, project",
+    "CNS union, weights",
     *list(ABLATIONS)[1:],
     *(peer.name for peer in PEERS),
 )
@@ -143,6 +152,8 @@ def row_method(name: str, chosen: Callable[[str], Settings | None]) -> Method | 
         name: Of `ROWS`.
         chosen: Settings that the tuning stream chose, by method.
     """
+    if name == "CNS":
+        return Named(name, **DEFAULT)
     if name not in TUNED:
         return Ours(name, **ABLATIONS[name])
     settings = chosen(name)

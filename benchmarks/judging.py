@@ -28,6 +28,9 @@ IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
 SCORES = (*IMAGE_SCORES, "clip_t")
 WINDOW = 36  # pixels: an object of a pair is about 31 wide, of three about 21
 WINDOW_STEPS = ((0, 14, 28), (8, 18, 28))  # x, y
+BARE = 8
+"""Images of the bare prompt."""
+
 Features = NDArray[np.float32]
 Scores = dict[str, float]
 
@@ -88,8 +91,8 @@ class Judge:
         return _rounded(found)
 
     def bare_scores(self, concept: Concept) -> Scores:
-        """The scores of "a <rex> dog" alone, which no judge template is; as many images as of all of them."""
-        prompts = [f"a {concept.phrase}"] * len(self.stream.prompts(concept.phrase))
+        """The scores of "a <rex> dog" alone, which no judge template is."""
+        prompts = [f"a {concept.phrase}"] * BARE
         return _rounded(self.of_images(self._judged(prompts), prompts, concept))
 
     def base_scores(self, concept: Concept) -> Scores:

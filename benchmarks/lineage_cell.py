@@ -28,6 +28,7 @@ def learn_stream(
     number: int,
     *,
     groups: bool = True,
+    regions: bool = True,
     bare: bool = False,
 ) -> Cell:
     """Learn concepts one after another and score them.
@@ -39,6 +40,7 @@ def learn_stream(
         concepts: In their order.
         number: Of the order; training seeds are made of it.
         groups: Ask for pairs and triples at the end.
+        regions: With boxes too.
         bare: Ask for each concept alone without a background too, when it was learned.
     """
     trainer.reset()
@@ -77,7 +79,7 @@ def learn_stream(
     if bare:
         cell["bare"] = bares
     if groups:
-        cell["together"] = group_scores(trainer, judge, method, state)
+        cell["together"] = group_scores(trainer, judge, method, state, regions=regions)
     trainer.reset()
     return cell
 

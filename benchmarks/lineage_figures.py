@@ -72,3 +72,16 @@ def largest_drops(cell: Mapping[str, Any], score: str) -> list[float]:
     """What each concept but the last lost from when it was learned to the end, the largest drop first."""
     pairs = zip(cell["diagonal"][:-1], cell["final"][:-1], strict=True)
     return sorted((learned[score] - left[score] for learned, left in pairs), reverse=True)
+
+
+def gains_over(cell: Mapping[str, Any], token: Mapping[str, Any], first: int, last: int) -> float:
+    """How much more of identity was learned at some places of an order than by the token alone.
+
+    Args:
+        cell: Of a method.
+        token: Of Textual Inversion, in the same order.
+        first: Of the places, counted from 1.
+        last: Of the places; it is among them.
+    """
+    pairs = zip(cell["diagonal"], token["diagonal"], strict=True)
+    return float(np.mean([one["identity"] - other["identity"] for one, other in list(pairs)[first - 1 : last]]))

@@ -26,8 +26,8 @@ TOP, BOTTOM = 0.2, 0.95  # of every box; the base's own pairs stand there
 NAMES = {2: "pairs", 3: "triples"}
 
 
-def group_scores(trainer: Trainer, judge: Judge, method: Method, state: Any) -> dict[str, Any]:
-    """Score all pairs and triples of a stream, without and with regions.
+def group_scores(trainer: Trainer, judge: Judge, method: Method, state: Any, *, regions: bool = True) -> dict[str, Any]:
+    """Score all pairs and triples of a stream, without and, if that is asked for, with regions.
 
     Returns:
         "pairs", "pairs, regions", … -> score -> mean; and "fuse_s", "fuse_bytes": what it took to get a group ready.
@@ -35,14 +35,14 @@ def group_scores(trainer: Trainer, judge: Judge, method: Method, state: Any) -> 
     stream, found = judge.stream, {}
     costs = []
     for groups in (stream.pairs, stream.triples):
-        rows: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+        rows: dict[bool, list[dict[str, float]]] = {boxed: [] for boxed in (False, True)[: 1 + regions]}
         for names in groups:
             costs.append(fuse_cost(trainer, method, state, names))
             concepts = [stream.concepts[name] for name in names]
-            for regions in rows:
-                rows[regions].append(scores_of(judge, *pictures(trainer, judge, concepts, regions=regions), concepts))
-        for regions, scores in rows.items():
-            key = NAMES[len(groups[0])] + (", regions" if regions else "")
+            for boxed in rows:
+                rows[boxed].append(scores_of(judge, *pictures(trainer, judge, concepts, regions=boxed), concepts))
+        for boxed, scores in rows.items():
+            key = NAMES[len(groups[0])] + (", regions" if boxed else "")
             found[key] = {name: round(float(np.mean([row[name] for row in scores])), 4) for name in scores[0]}
     fuse_s, fuse_bytes = (round(float(np.mean(column)), 4) for column in zip(*costs, strict=True))
     return {**found, "fuse_s": fuse_s, "fuse_bytes": int(fuse_bytes)}

@@ -16,11 +16,13 @@ from torch import Tensor
 from benchmarks.concept_stream import Concept
 from benchmarks.head_start import HeadStart
 from benchmarks.method import Footprint
-from benchmarks.ours import random_score, stored
+from benchmarks.ours import stored
 from benchmarks.trainer import Trainer
+from benchmarks.trial_scores import trial_scores
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights
 from cns.drift import Moments
+from cns.named import Reach, from_token, until_next, whole_prompt
 from cns.regularizers import PastConcept
 from cns.tokens import content_positions, encode_prompts, token_ids
 from cns_cli.porcelain.learning.subject import Subject
@@ -30,6 +32,8 @@ FROZEN = 1e-12
 
 TIED = ("noun", "words")
 """Positions of prompts that name two things: the other noun's, or those of all words."""
+
+REACHES: dict[str, Reach] = {"whole prompt": whole_prompt, "from token": from_token, "until next": until_next}
 
 Concepts = dict[str, ConceptWeights]
 """Name -> concept, the newest last."""
@@ -43,20 +47,28 @@ class Named:
         keeps_general: Whether general neurons may be chosen too.
         frozen: Whether the token stays what its warm-up made it.
         tied: What of prompts of two things is tied to the base, of `TIED`; "" = nothing.
+        reach: Where in a prompt a concept acts, of `REACHES`.
         changes: Settings other than the baseline's.
     """
 
     is_independent = True
 
     def __init__(
-        self, name: str, *, keeps_general: bool = False, frozen: bool = False, tied: str = "", **changes: Any
+        self,
+        name: str,
+        *,
+        keeps_general: bool = False,
+        frozen: bool = False,
+        tied: str = "",
+        reach: str = "whole prompt",
+        **changes: Any,
     ) -> None:
-        self.name, self.keeps_general, self.tied = name, keeps_general, tied
+        self.name, self.keeps_general, self.tied, self.reach = name, keeps_general, tied, reach
         self.changes = {**changes, **({"token_lr": FROZEN} if frozen else {})}
         self.learned: dict[str, Any] = {**self.changes, "keeps_general": keeps_general}
         if tied:
             self.learned["tied"] = tied
-        self.settings: Mapping[str, Any] = {**self.learned, "compose": "named"}
+        self.settings: Mapping[str, Any] = {**self.learned, "compose": "named", "reach": reach}
 
     def learn(self, trainer: Trainer, state: Concepts | None, concept: Concept, seed: int) -> Concepts:
         """Learn on the bare base, or take what an earlier cell has learned so."""
@@ -71,16 +83,16 @@ class Named:
         general = trainer.no_general_neurons() if self.keeps_general else trainer.general(settings)
         start = HeadStart.of(trainer, concept, seed)
         tied = partial(beside, trainer, concept, self.tied) if self.tied else tuple
-        with start.scores(), random_score(seed):
+        with start.scores(), trial_scores(seed, concept.token, trainer.calibrated()):
             learned = trainer.learn_subject(
                 subject, [], settings, general, tied=tied, checkpoint=start.keep, state=start.state
             )
         return packed(learned.weights)
 
-    def put(self, trainer: Trainer, state: Concepts, names: Sequence[str]) -> None:
-        """Let prompts see these concepts."""
+    def put(self, trainer: Trainer, state: Concepts, _names: Sequence[str]) -> None:
+        """Let prompts see those of all concepts that they name."""
         trainer.reset()
-        trainer.model.set_concepts([state[name] for name in names])
+        trainer.model.set_named(list(state.values()), REACHES[self.reach])
 
     def footprint(self, state: Concepts) -> Footprint:
         """The newest concept."""

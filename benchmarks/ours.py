@@ -5,25 +5,21 @@ What is learned here is what `cns add` learns, by the same functions (`Trainer.l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 import zstandard
-from torch import Tensor
 
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
 from benchmarks.trainer import LearnedConcept, Trainer
-from cns import codec, selection
+from benchmarks.trial_scores import trial_scores
+from cns import codec
 from cns.compose import ConceptWeights
-from cns.denoising import Denoiser, NoisedBatch
-from cns.selection import Scores
+from cns.drift import Moments
 from cns_cli.porcelain.learning.subject import Subject
 
-RANDOM = "random"
 STORED_LEVEL = 3  # of zstd, as the registry stores objects
 SERIES_OF_EVERY_TRAINING = ("warmup_loss", "loss", "penalty")
 
@@ -57,8 +53,13 @@ class Ours:
         if self.shared and state:
             settings = replace(settings, reg_strength=settings.reg_strength / len(state))
         general = trainer.no_general_neurons() if self.keeps_general else None
-        with random_score(seed):
-            return [*(state or []), trainer.learn_subject(subject, list(state or []), settings, general)]
+        earlier = list(state or [])
+
+        def past() -> list[Moments]:
+            return [trainer.past(one, earlier, subject).moments for one in earlier]
+
+        with trial_scores(seed, concept.token, trainer.calibrated(), past):
+            return [*earlier, trainer.learn_subject(subject, earlier, settings, general)]
 
     def put(self, trainer: Trainer, state: Sequence[LearnedConcept], _names: Sequence[str]) -> None:
         """Compose the concepts of the state."""
@@ -84,19 +85,3 @@ def stored(weights: ConceptWeights) -> tuple[int, int]:
         codec.encode_rows({key: row.numpy() for key, row in weights.rows.items()}),
     ]
     return moved, sum(len(zstandard.ZstdCompressor(level=STORED_LEVEL).compress(part)) for part in parts)
-
-
-@contextmanager
-def random_score(seed: int) -> Iterator[None]:
-    """Within the context there is a score without meaning: a mask at random places, the same for the same seed."""
-
-    def score(denoiser: Denoiser, _prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
-        generator = torch.Generator().manual_seed(seed)
-        base: Mapping[str, Tensor] = denoiser.model.base
-        return {name: torch.rand(base[name].shape, generator=generator) for name in sorted(base)}
-
-    selection.SCORES[RANDOM] = score
-    try:
-        yield
-    finally:
-        del selection.SCORES[RANDOM]

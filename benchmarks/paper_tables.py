@@ -59,7 +59,7 @@ def frontier_report(paper: Paper) -> Report:
     """Every setting that was tried on the tuning stream."""
     sweeps, points = paper.tuning, []
     rows: list[list[Cell]] = []
-    for name in ["CNS, no L_reg", *(tunable.name for tunable in (*OURS, *PEERS))]:
+    for name in ["CNS union, no L_reg", *(tunable.name for tunable in (*OURS, *PEERS))]:
         chosen = sweeps.chosen(name) if name in TUNED else None
         for order in range(paper.setup.size.tuning_orders):
             for settings, cell in sweeps.found(name, order):
@@ -108,9 +108,8 @@ def singles_report(paper: Paper) -> Report:
     rows = table_rows(ROWS, [*columns.values(), *paper_s])
     note = (
         f"{paper.setup.size.singles} concepts, each learned on the bare base. {intervals(cells, paper)} *Gain*: "
-        "identity less the noun alone on the base. Where nothing was learned before, *CNS, project* is CNS. "
-        "Cosines are raw; "
-        f"{SCALES} *Diversity*: mean distance of two images; *copying*: distance to the nearest reference (small = "
+        "identity less the noun alone on the base. Where nothing was learned before, *CNS union, project* is "
+        f"*CNS union*. Cosines are raw; {SCALES} *Diversity*: mean distance of two images; *copying*: distance to the nearest reference (small = "
         "copied); both in CLIP."
     )
     figures: dict[str, Cell] = {}

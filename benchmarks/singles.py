@@ -12,7 +12,7 @@ from benchmarks.method import Method
 from benchmarks.work import Job
 
 EXPERIMENT = "singles"
-SAME_AS = {"CNS, project": "CNS"}
+SAME_AS = {"CNS union, project": "CNS union"}
 """Rows that cannot differ on a first concept: without a past there is nothing to be tied to but the base, and that
 tie is the same."""
 

@@ -12,7 +12,14 @@ import numpy as np
 from benchmarks import figure3, paper_plots, stream
 from benchmarks.compared_methods import ABLATIONS, OURS, ROWS
 from benchmarks.experiment_setup import DEFAULTS
-from benchmarks.lineage_figures import GAINS, first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
+from benchmarks.lineage_figures import (
+    GAINS,
+    first_concept_curve,
+    gains_by_fifth,
+    gains_over,
+    largest_drops,
+    lineage_figures,
+)
 from benchmarks.paper import Paper
 from benchmarks.paper_stats import (
     LEAST_ORDERS,
@@ -35,8 +42,20 @@ ENERGY = "energy_left"
 ENERGY_PLACES = (2, 3, 5, 10, 15, 20)
 """The first concept has nothing to be kept from."""
 
+TOKEN_ALONE = "textual inversion"
+PLACES = {
+    "1st": (1, 1),
+    "2nd to 4th": (2, 4),
+    "5th to 8th": (5, 8),
+    "9th to 12th": (9, 12),
+    "13th to 16th": (13, 16),
+    "17th to 20th": (17, 20),
+    "9th to 20th": (9, 20),
+}
+"""Label -> first and last place, counted from 1."""
+
 KV_SIZE, DENOISER_SIZE = 442_368, 10_667_124  # of emoji-64-v1; a test compares them with the base
-OURS_NAMES = {*ABLATIONS, *(tunable.name for tunable in OURS)}
+OURS_NAMES = {"CNS", *ABLATIONS, *(tunable.name for tunable in OURS)}
 
 
 def intervals(cells: Cells, paper: Paper) -> str:
@@ -59,9 +78,10 @@ def stream_report(paper: Paper) -> Report:
     figures: dict[str, Cell] = {
         f"{name}: {key}": float(np.mean([row[key] for row in values.values()]))
         for name, values in summaries.items()
-        for key in ("bwt identity", "bwt clip_i", "retention identity")
+        for key in ("gain identity", "final identity", "bwt identity", "bwt clip_i", "retention identity", "zero-shot")
         if values and all(key in row for row in values.values())
     }
+    figures |= _of_every_order(cells)
     note = (
         f"{paper.setup.size.stream} concepts. {intervals(cells, paper)} *Gain*: when learned, less the noun alone on "
         "the base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but the last, and as "
@@ -73,7 +93,7 @@ def stream_report(paper: Paper) -> Report:
         heads = [key.replace(f" {score}", "") for key in columns]
         rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
-    tables += [_rest(paper, cells, summaries), _places_table(cells), _cost_table(cells)]
+    tables += [_rest(paper, cells, summaries), _places_table(cells), _over_token_table(cells), _cost_table(cells)]
     energy = energy_table(cells)
     return Report("stream", [*tables, energy] if energy else tables, [], figures)
 
@@ -121,6 +141,41 @@ def _places_table(cells: Cells) -> Table:
     return Table(
         "Twenty concepts in a row: by place", ["method", *names, "largest drop", f"drops > {limit:g}"], rows, note
     )
+
+
+def _of_every_order(cells: Cells) -> dict[str, Cell]:
+    """Figures of the bars: the largest drop of any concept in any order, places over the token alone, stored bytes."""
+    found: dict[str, Cell] = {}
+    for name, row in cells.items():
+        if row:
+            found[f"{name}: largest drop"] = max(largest_drops(cell, "identity")[0] for cell in row.values())
+            found[f"{name}: KiB a concept"] = float(np.mean([cell["size_bytes"] for cell in row.values()])) / 1024
+        for place, values in _over_token(cells, name).items():
+            found[f"{name}: {place} over the token alone"] = float(np.mean([*values.values()]))
+    return found
+
+
+def _over_token(cells: Cells, name: str) -> dict[str, dict[int, float]]:
+    """Gain over the token alone by place and order; nothing where one of the two was not learned."""
+    row, token = cells[name], cells.get(TOKEN_ALONE, {})
+    return {
+        label: {order: gains_over(cell, token[order], *places) for order, cell in row.items()}
+        for label, places in PLACES.items()
+        if row and all(order in token and len(cell["diagonal"]) >= places[1] for order, cell in row.items())
+    }
+
+
+def _over_token_table(cells: Cells) -> Table:
+    """What is learned beyond the token, by place."""
+    rows: list[list[Cell]] = []
+    for name in cells:
+        found = _over_token(cells, name)
+        rows.append([name, *(shown(found[label].values()) if label in found else MISSING for label in PLACES)])
+    note = (
+        "Identity when learned less that of the same concept in the same order by Textual Inversion, which trains the "
+        "token and no weight: what the weights add. Mean over the places and orders, with its interval over orders."
+    )
+    return Table("Twenty concepts in a row: over the token alone, by place", ["method", *PLACES], rows, note)
 
 
 def _cost_table(cells: Cells) -> Table:

@@ -109,6 +109,7 @@ class Trainer:
         unet = self.model.pipeline.unet
         if getattr(unet, "peft_config", None):
             unet.unload_lora()
+        self.model.write(self.model.base)  # for all prompts alike
         unet.load_state_dict(self._untouched)
         self.model.freeze()
 
@@ -182,11 +183,11 @@ class Trainer:
         # The token must exist before prompts that hold it beside an earlier one are encoded.
         row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
         install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
-        past = [self._past(one, earlier, subject) for one in earlier] if settings.reg != "none" else []
+        past = [self.past(one, earlier, subject) for one in earlier] if settings.reg != "none" else []
         past += tied()
         prompts = training_prompts(self.base, subject)
         task = TrainingTask(subject.name, subject.class_noun, subject.token, subject.images.pixels, prompts)
-        constraints = TrainingConstraints(past, self._calibrated(), general)
+        constraints = TrainingConstraints(past, self.calibrated(), general)
         learned = learn_concept(self.model, parent, task, constraints, settings, silent, checkpoint, state)
         birth = self.model.set_concepts([*(one.weights for one in earlier), learned.weights])
         masks = learned.selection.masks
@@ -235,12 +236,13 @@ class Trainer:
         rivals = np.stack([(features @ self.features(other).T).mean(1) for other in others])  # (artists, N)
         return float((own > rivals.max(0)).mean())
 
-    def _calibrated(self) -> Moments:
+    def calibrated(self) -> Moments:
+        """Moments of the calibration prompts, computed once."""
         if self._calibration is None:
             self._calibration = calibration_moments(self.base)
         return self._calibration
 
-    def _past(self, one: LearnedConcept, earlier: Sequence[LearnedConcept], new: Subject) -> PastConcept:
+    def past(self, one: LearnedConcept, earlier: Sequence[LearnedConcept], new: Subject) -> PastConcept:
         """Return an earlier concept as the regularizer of a new one sees it."""
         others = [other.weights for other in earlier if other is not one]
         prompts = protected_prompts(self.base, one.weights, [*others, new])

@@ -52,7 +52,7 @@ class Tuning:
 
     def baseline(self, order: int) -> list[Job]:
         """The two ends of the frontier: no regularizer at all."""
-        return [self._job("CNS, no L_reg", {"reg": "none"}, order)]
+        return [self._job("CNS union, no L_reg", {"reg": "none"}, order)]
 
     def chosen(self, name: str) -> Settings | None:
         """The best settings of a method in order 0; None while its sweep is not finished."""
@@ -72,7 +72,7 @@ class Tuning:
         return settings
 
     def found(self, name: str, order: int) -> Iterator[tuple[Settings, Cell]]:
-        """The finished cells of a method (or of "CNS, no L_reg"): its settings and what came of them."""
+        """The finished cells of a method (or of "CNS union, no L_reg"): its settings and what came of them."""
         jobs = self._rounds(BY_NAME[name], order) if name in BY_NAME else self.baseline(order)
         for job in jobs:
             cell = self.cells.values.get(job.key) if job is not None else None

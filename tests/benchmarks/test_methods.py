@@ -11,18 +11,19 @@ import torch
 
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Method
-from benchmarks.ours import RANDOM, Ours
+from benchmarks.ours import Ours
 from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
 from benchmarks.trainer import Pixels, Trainer
+from benchmarks.trial_scores import RANDOM
 from cns.compose import kv_parameters
 
 RECIPE = Recipe(1e-2, 3)
 SMALL = {"steps": 3, "warmup_steps": 1}
 METHODS: tuple[Method, ...] = (
     Ours("CNS", **SMALL),
-    Ours("CNS, random mask", keeps_general=True, score=RANDOM, **SMALL),
+    Ours("CNS union, random mask", keeps_general=True, score=RANDOM, **SMALL),
     textual_inversion(RECIPE),
     custom_diffusion(RECIPE),
     dreambooth(RECIPE),

@@ -65,10 +65,10 @@ def test_the_first_concept_s_curve_is_a_share_of_its_gain() -> None:
 def test_energy_left_is_shown_where_a_projection_was_measured() -> None:
     figures = {"energy_left": [None, 0.5, 0.25]}
     measured = {order: cell(figures=figures) for order in range(3)}
-    table = energy_table({"CNS": {0: cell(figures={})}, "CNS, project": measured})
+    table = energy_table({"CNS": {0: cell(figures={})}, "CNS union, project": measured})
     assert table is not None
     assert table.columns == ["method", "2nd", "3rd"]
-    assert table.rows == [["CNS, project", "0.500 ± 0.000", "0.250 ± 0.000"]]
+    assert table.rows == [["CNS union, project", "0.500 ± 0.000", "0.250 ± 0.000"]]
     assert energy_table({"CNS": {0: cell(figures={})}}) is None
 
 
@@ -191,9 +191,9 @@ def tuned() -> Paper:
 
 def test_the_default_strength_stays_unless_another_is_better_by_the_margin() -> None:
     near, far = tuned(), tuned()
-    scored(near, "CNS, project", [0.8 + MARGIN / 2, 0.8, 0.8, 0.7])
-    scored(far, "CNS, project", [0.8 + 2 * MARGIN, 0.8, 0.8, 0.7])
-    chosen = [paper.tuning.chosen("CNS, project") for paper in (near, far)]
+    scored(near, "CNS union, project", [0.8 + MARGIN / 2, 0.8, 0.8, 0.7])
+    scored(far, "CNS union, project", [0.8 + 2 * MARGIN, 0.8, 0.8, 0.7])
+    chosen = [paper.tuning.chosen("CNS union, project") for paper in (near, far)]
     assert [settings and settings["reg_strength"] for settings in chosen] == [10.0, 0.1]
 
 
@@ -236,7 +236,7 @@ def test_a_plan_runs_to_its_end_and_fills_its_rows(setup: Setup, tmp_path: Path)
         assert {line[0] for line in table.rows if MISSING not in line[:2]} - set(SAME_AS) == set(rows)
     assert all(experiment_of(job) in stores for job in paper.plan("paper") if job)
     in_tables = [line[0] for line in made["frontier"].tables[0].rows if line[-1]]
-    assert in_tables == ["CNS, no L_reg", *rows[1:]]
+    assert in_tables == ["CNS union, no L_reg", *rows[1:]]
     chosen = paper.tuning.chosen("textual inversion")
     assert chosen is not None
     assert chosen["lr"] in (7e-4, 2e-3, 6e-3, 2e-2, 6e-2)
