@@ -63,8 +63,8 @@ def report(pairs: list[Pair]) -> Report:
         [drawn, *(f"{scores[score]:.3f}" for score in TOGETHER_NAMES)] for drawn, scores in means.items()
     ]
     note = (
-        f"CNS union, {len(pairs)} pairs of the reporting stream, nothing else learned. All pictures are scored as if of "
-        "both concepts of the pair, against the prompt that names both. One seed."
+        f"CNS union, {len(pairs)} pairs of the reporting stream, nothing else learned. All pictures are scored as if "
+        "of both concepts of the pair, against the prompt that names both. One seed."
     )
     figures = {f"{drawn}: {score}": value for drawn, scores in means.items() for score, value in scores.items()}
     return Report(

@@ -109,7 +109,8 @@ def singles_report(paper: Paper) -> Report:
     note = (
         f"{paper.setup.size.singles} concepts, each learned on the bare base. {intervals(cells, paper)} *Gain*: "
         "identity less the noun alone on the base. Where nothing was learned before, *CNS union, project* is "
-        f"*CNS union*. Cosines are raw; {SCALES} *Diversity*: mean distance of two images; *copying*: distance to the nearest reference (small = "
+        f"*CNS union*. Cosines are raw; {SCALES} *Diversity*: mean distance of two images; *copying*: distance to the "
+        "nearest reference (small = "
         "copied); both in CLIP."
     )
     figures: dict[str, Cell] = {}

@@ -1,12 +1,12 @@
 """The frontier at twenty concepts: the whole tuning stream, so that what adds up over many commits is seen.
 
 Settings are tried on the first eight concepts; what may become the default, and what it is compared with, learns all.
-Images are drawn in mixed precision, as those of the reporting stream.
+Images are drawn in mixed precision, as those of the reporting stream, except for the baseline's.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from benchmarks.concept_stream import Stream
@@ -18,37 +18,49 @@ from benchmarks.work import Job
 
 EXPERIMENT = "twenty"
 STREAM = "tune"
-TRIAL = 8
-"""Concepts on which a setting is tried."""
+TRIAL, WHOLE = 8, 20
+"""Concepts on which a setting is tried, and all of the stream."""
 
 
-def job(setup: Setup, method: Method, order: int, count: int | None = None) -> Job:
-    """The cell of one method and one order, whose number is its seed too.
+@dataclass(frozen=True)
+class Trial:
+    """A setting that is tried.
 
-    Args:
-        setup: The base and the size.
+    Attributes:
         method: Who learns.
-        order: Which.
-        count: How many concepts of it; None = all of the size's.
+        count: How many concepts of the order.
+        order: Which, and the seed.
+        mixed: Draw in mixed precision.
     """
-    count = count or setup.size.stream
-    facts = setup.facts(STREAM, method=dict(method.settings), order=order, count=count, drawn="mixed")
-    return Job(
-        f"twenty {order}: {method.name}, {count}", facts, partial(_learn, setup, method, order, count), count * 1.4
+
+    method: Method
+    count: int = TRIAL
+    order: int = 0
+    mixed: bool = True
+
+
+def job(setup: Setup, trial: Trial) -> Job:
+    """The cell of a trial."""
+    method, count, order = trial.method, trial.count, trial.order
+    drawn = {"drawn": "mixed"} if trial.mixed else {}
+    facts = setup.facts(STREAM, method=dict(method.settings), order=order, count=count, **drawn)
+    name = f"{EXPERIMENT} {order}: {method.name}" + (f", {count}" if count < WHOLE else "")
+    return Job(name, facts, partial(_learn, setup, trial), count * 1.4)
+
+
+def _learn(setup: Setup, trial: Trial) -> Cell:
+    judge = _judge(setup, trial.order, trial.count, trial.mixed)
+    concepts = judge.stream.order(trial.order, trial.count)
+    whole = trial.count == WHOLE
+    return learn_stream(
+        setup.trainer, judge, trial.method, concepts, trial.order, groups=trial.count > 1, regions=whole, bare=whole
     )
 
 
-def _learn(setup: Setup, method: Method, order: int, count: int) -> Cell:
-    judge = _judge(setup, order, count)
-    concepts = judge.stream.order(order, count)
-    trainer, whole = setup.trainer, count > TRIAL
-    return learn_stream(trainer, judge, method, concepts, order, groups=count > 1, regions=whole, bare=whole)
-
-
 @cache
-def _judge(setup: Setup, order: int, count: int) -> Judge:
+def _judge(setup: Setup, order: int, count: int, mixed: bool) -> Judge:
     """The judge of a stream of which only the first concepts are learned."""
-    return Judge(setup.trainer, begun(setup.stream(STREAM), order, count), None, mixed=True)
+    return Judge(setup.trainer, begun(setup.stream(STREAM), order, count), None, mixed=mixed)
 
 
 def begun(stream: Stream, order: int, count: int) -> Stream:
