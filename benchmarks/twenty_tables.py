@@ -1,0 +1,68 @@
+"""The table of the frontier at twenty concepts: what is left, what was forgotten, pairs and triples, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from benchmarks import twenty
+from benchmarks.lineage_figures import lineage_figures
+from benchmarks.paper import Paper
+from benchmarks.paper_stats import MISSING
+from benchmarks.report import Cell, Report, Table
+from benchmarks.twenty import TRIAL, WHOLE, Trial
+
+COLUMNS = {
+    "gain": "gain identity",
+    "left": "final identity",
+    "BWT": "bwt identity",
+    "CLIP-I": "final clip_i",
+    "CLIP-T": "final clip_t",
+    "zero-shot": "zero-shot",
+}
+"""Head -> figure of `lineage_figures`."""
+
+GROUPS = ("pairs", "triples", "pairs, regions", "triples, regions")
+
+
+def twenty_report(paper: Paper) -> Report:
+    """Twenty concepts, and the settings that were tried on eight."""
+    whole = [trial for trial in twenty.TRIALS if trial.count == WHOLE]
+    tried = [trial for trial in twenty.TRIALS if trial.count == TRIAL]
+    note = (
+        "The tuning stream; *bare*: identity of the prompt that is the concept's phrase alone, beside the judge's prompts "
+        "(*left*). *KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed an order: "
+        "differences under about 0.005 are noise."
+    )
+    few = (
+        f"The first {TRIAL} concepts of order 0, and pairs and triples of neighbours among them. The same concepts, seeds "
+        "and warm-ups in every row."
+    )
+    heads = ["setting", "order", *COLUMNS, "bare", "KiB", *GROUPS]
+    return Report(
+        "twenty",
+        [
+            Table("The frontier at twenty concepts", heads, [_row(paper, one) for one in whole], note),
+            Table(f"Settings on {TRIAL} concepts", [*heads[:-2]], [_row(paper, one)[:-2] for one in tried], few),
+        ],
+        [],
+        {},
+    )
+
+
+def _row(paper: Paper, trial: Trial) -> list[Cell]:
+    cell: Mapping[str, Any] | None = paper.cell(twenty.job(paper.setup, trial))
+    name = trial.method.name
+    if cell is None:
+        return [name, trial.order, *[MISSING] * (len(COLUMNS) + 2 + len(GROUPS))]
+    found = lineage_figures(cell)
+    bare = f"{fmean(row['identity'] for row in cell['bare']):.3f}" if "bare" in cell else ""
+    groups = [
+        f"{cell['together'][kind]['identity']:.3f}; {cell['together'][kind]['clip_t']:.3f}"
+        if kind in cell["together"]
+        else ""
+        for kind in GROUPS
+    ]
+    figures = [f"{found[key] + 0.0:.3f}".replace("-0.000", "0.000") for key in COLUMNS.values()]
+    return [name, trial.order, *figures, bare, f"{fmean(cell['size_bytes']) / 1024:.0f}", *groups]
