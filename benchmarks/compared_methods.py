@@ -112,7 +112,7 @@ OURS = (
     _regularizer("CNS union, features from the parent", "features-parent", STRENGTHS[1:]),
 )
 BY_NAME = {tunable.name: tunable for tunable in (*OURS, *PEERS)}
-DEFAULT: dict[str, Any] = {}
+DEFAULT: dict[str, Any] = {"directions": 4, "lr": 1e-2, "reach": "last named"}
 """What the family's defaults change of the cells' baseline, besides that prompts see what they name; a test holds it to
 them."""
 

@@ -19,10 +19,10 @@ from benchmarks.method import Footprint
 from benchmarks.ours import stored
 from benchmarks.trainer import Trainer
 from benchmarks.trial_scores import trial_scores
-from cns.codec import SparseDelta
+from cns import codec
 from cns.compose import ConceptWeights
 from cns.drift import Moments
-from cns.named import Reach, from_token, until_next, whole_prompt
+from cns.named import Reach, from_token, last_named, until_next, whole_prompt
 from cns.regularizers import PastConcept
 from cns.tokens import content_positions, encode_prompts, token_ids
 from cns_cli.porcelain.learning.subject import Subject
@@ -33,7 +33,12 @@ FROZEN = 1e-12
 TIED = ("noun", "words")
 """Positions of prompts that name two things: the other noun's, or those of all words."""
 
-REACHES: dict[str, Reach] = {"whole prompt": whole_prompt, "from token": from_token, "until next": until_next}
+REACHES: dict[str, Reach] = {
+    "whole prompt": whole_prompt,
+    "from token": from_token,
+    "until next": until_next,
+    "last named": last_named,
+}
 
 Concepts = dict[str, ConceptWeights]
 """Name -> concept, the newest last."""
@@ -73,8 +78,8 @@ class Named:
     def learn(self, trainer: Trainer, state: Concepts | None, concept: Concept, seed: int) -> Concepts:
         """Learn on the bare base, or take what an earlier cell has learned so."""
         trainer.reset()
-        key = f"alone {concept.token} {seed} {sorted(self.learned.items())} {concept.images.pixels.sum()}"
-        weights = unpacked(trainer, concept, *trainer.kept(key, partial(self._learned, trainer, concept, seed)))
+        key = f"learned alone {concept.token} {seed} {sorted(self.learned.items())} {concept.images.pixels.sum()}"
+        weights = unpacked(concept, *trainer.kept(key, partial(self._learned, trainer, concept, seed)))
         return {**(state or {}), concept.name: weights}
 
     def _learned(self, trainer: Trainer, concept: Concept, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -129,27 +134,12 @@ def beside(trainer: Trainer, concept: Concept, where: str) -> list[PastConcept]:
 
 
 def packed(weights: ConceptWeights) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A concept as tensors: positions and steps of each matrix; rows."""
-    delta = {
-        f"{part} of {name}": torch.from_numpy(getattr(sparse, part))
-        for name, sparse in weights.delta.items()
-        for part in ("positions", "steps")
-    }
-    return delta, dict(weights.rows)
+    """A concept as tensors: the bytes in which a registry stores its change; its rows."""
+    parts = zip(("mask", "delta"), codec.encode(weights.delta), strict=True)
+    return {name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in parts}, dict(weights.rows)
 
 
-def unpacked(
-    trainer: Trainer, concept: Concept, delta: Mapping[str, Tensor], rows: Mapping[str, Tensor]
-) -> ConceptWeights:
+def unpacked(concept: Concept, delta: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> ConceptWeights:
     """What `packed` has laid out."""
-    model = trainer.model
-    changes = {
-        name: SparseDelta(
-            (base.shape[0], base.shape[1]),
-            delta[f"positions of {name}"].numpy(),
-            delta[f"steps of {name}"].numpy(),
-            model.exponents[name],
-        )
-        for name, base in model.base.items()
-    }
-    return ConceptWeights(concept.name, concept.noun, rows, changes)
+    mask, steps = (delta[name].numpy().tobytes() for name in ("mask", "delta"))
+    return ConceptWeights(concept.name, concept.noun, rows, codec.decode(mask, steps))

@@ -72,3 +72,6 @@ def begun(stream: Stream, order: int, count: int) -> Stream:
         [names[start : start + size] for start in range(0, len(names) - size + 1, size)] for size in (2, 3)
     )
     return replace(stream, pairs=pairs, triples=triples)
+
+
+TRIALS: tuple[Trial, ...] = ()

@@ -31,13 +31,13 @@ def twenty_report(paper: Paper) -> Report:
     whole = [trial for trial in twenty.TRIALS if trial.count == WHOLE]
     tried = [trial for trial in twenty.TRIALS if trial.count == TRIAL]
     note = (
-        "The tuning stream; *bare*: identity of the prompt that is the concept's phrase alone, beside the judge's prompts "
-        "(*left*). *KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed an order: "
-        "differences under about 0.005 are noise."
+        "The tuning stream; *bare*: identity of the prompt that is the concept's phrase alone, beside the judge's "
+        "prompts (*left*). *KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed an "
+        "order: differences under about 0.005 are noise."
     )
     few = (
-        f"The first {TRIAL} concepts of order 0, and pairs and triples of neighbours among them. The same concepts, seeds "
-        "and warm-ups in every row."
+        f"The first {TRIAL} concepts of order 0, and pairs and triples of neighbours among them. The same concepts, "
+        "seeds and warm-ups in every row."
     )
     heads = ["setting", "order", *COLUMNS, "bare", "KiB", *GROUPS]
     return Report(

@@ -62,6 +62,12 @@ def until_next(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[s
     return acting
 
 
+def last_named(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """As `until_next`, the first concept from the beginning on: a prompt that names one sees it at every position."""
+    first = frozenset(name for _, name in mentions[:1])
+    return [acting or first for acting in until_next(mentions, length)]
+
+
 class NamedWeights:
     """A pipeline whose prompts see the weights of what they name; in force from its making until `remove`.
 

@@ -11,7 +11,7 @@ import torch
 
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, kv_parameters
-from cns.named import BYTES_KEPT, Mention, Reach, from_token, named_weights, until_next, whole_prompt
+from cns.named import BYTES_KEPT, Mention, Reach, from_token, last_named, named_weights, until_next, whole_prompt
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens
@@ -209,6 +209,7 @@ MENTIONS = [(2, "rex"), (3, "rex"), (5, "tom")]
         (whole_prompt, ["rex tom"] * 7),
         (from_token, ["", "", "rex", "rex", "rex", "rex tom", "rex tom"]),
         (until_next, ["", "", "rex", "rex", "rex", "tom", "tom"]),
+        (last_named, ["rex", "rex", "rex", "rex", "rex", "tom", "tom"]),
     ],
 )
 def test_where_in_a_prompt_a_concept_acts(reach: Reach, expected: list[str]) -> None:
@@ -216,7 +217,7 @@ def test_where_in_a_prompt_a_concept_acts(reach: Reach, expected: list[str]) -> 
     assert list(reach([], 3)) == [frozenset()] * 3
 
 
-@pytest.mark.parametrize("reach", [from_token, until_next])
+@pytest.mark.parametrize("reach", [from_token, last_named, until_next])
 def test_at_each_position_the_keys_are_those_of_the_set_that_acts_there(model: Model, reach: Reach) -> None:
     known = rex_and_tom(model)
     model.set_named(list(known.values()), reach)
