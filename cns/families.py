@@ -72,8 +72,8 @@ class Defaults(TrainingSettings):
         max_class_drift: How far pictures of the class noun alone may grow toward the concept (cosine). On the embedded
             base three honest concepts moved it by 0.05, and a learned concept lies 0.9 away.
         max_zero_shot: How far pictures of other things may move from the base's (1 - cosine, in CLIP).
-        min_class_probability: Below this an inferred class noun is not taken: a wrong one costs a whole training.
-        min_background_probability: Below this a picture's background is not taken into its caption.
+        min_class_probability: Below this what CLIP makes of a picture's background is not taken into its caption; the
+            class noun itself must reach `cns.judges.classnoun.SURE`.
     """
 
     budget_share_kv: float | None
@@ -87,7 +87,6 @@ class Defaults(TrainingSettings):
     max_class_drift: float
     max_zero_shot: float
     min_class_probability: float
-    min_background_probability: float
 
     def budget(self, kv_weights: int, denoiser_parameters: int) -> int:
         """How many weights one concept may change on a base with these many weights; at least 1."""
@@ -226,8 +225,7 @@ SD_DEFAULTS = Defaults(
     max_kv_drift=0.002,
     max_class_drift=0.05,
     max_zero_shot=0.05,
-    min_class_probability=0.8,
-    min_background_probability=0.5,
+    min_class_probability=0.5,
 )
 
 EMOJI_64 = Family(

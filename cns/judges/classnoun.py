@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from cns.errors import ClassNounError
 from cns.files.captions import class_noun_in
 
+SURE = 0.8
+"""Least probability of a class noun that is taken from the pictures: a wrong one costs a whole training (chosen)."""
+
 CANDIDATES = 3
 MAX_WORDS = 4
 NO_NOUN = re.compile(r"""[.,;:!?<>\[\]{}()"@|]|\b(?:an?|the|my|is|are)\b""", re.IGNORECASE)

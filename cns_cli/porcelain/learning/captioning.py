@@ -60,7 +60,7 @@ def caption_images(
     ]
     captions = list(own)
     if options.kind == "object":
-        least = base.family.defaults.min_background_probability
+        least = base.family.defaults.min_class_probability
         captions = infer_captions(photos.pixels, own, class_noun, base.backgrounds, base.clip, least)
     prompts = [one for choices in prompts_of(base, options.kind, token, class_noun, captions) for one in choices]
     tokens = vector_tokens(token, options.vectors)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cns.errors import ClassNounError
 from cns.files.captions import kohya_folder
 from cns.files.images import ImageSet
-from cns.judges.classnoun import ClassNoun, infer_class_noun, near_nouns
+from cns.judges.classnoun import SURE, ClassNoun, infer_class_noun, near_nouns
 from cns.prompts import prompts_digest
 from cns.templates import Kind, default_token, vector_tokens
 from cns.tokens import check_new_token
@@ -91,10 +91,10 @@ def settle_subject(
 
 def class_noun_of(base: LoadedBase, options: AddOptions, images: ImageSet) -> ClassNoun:
     """What the images show, where the user does not say it; raises ClassNounError where that is not clear."""
-    least, folder = base.family.defaults.min_class_probability, options.images.resolve().name
+    folder = options.images.resolve().name
     try:
         return infer_class_noun(
-            images.pixels, images.captions, base.nouns, base.clip, least, folder_name=folder, name=options.name
+            images.pixels, images.captions, base.nouns, base.clip, SURE, folder_name=folder, name=options.name
         )
     except ClassNounError as unclear:
         _, said = kohya_folder(folder)
