@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cns.compose import Model
+from cns.finite import require_finite
 from cns.tokens import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -56,8 +57,13 @@ class Denoiser:
     def __init__(self, model: Model, autocast_dtype: torch.dtype | None) -> None:
         self.model = model
         self.autocast_dtype = autocast_dtype
-        self._schedule = DDPMScheduler.from_config(model.pipeline.scheduler.config)
+        self._schedule = self.schedule_of(model.pipeline)
         self._alphas = self._schedule.alphas_cumprod.to(model.pipeline.device)
+
+    @staticmethod
+    def schedule_of(pipeline: StableDiffusionPipeline) -> DDPMScheduler:
+        """The noise schedule that a pipeline was trained under, whatever scheduler it draws by."""
+        return DDPMScheduler.from_config(pipeline.scheduler.config)
 
     @property
     def pipeline(self) -> StableDiffusionPipeline:
@@ -138,6 +144,9 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], 
 
     Returns:
         Shape (N, C, h, w), float32, CPU.
+
+    Raises:
+        NotFiniteError: A latent is NaN or infinite.
     """
     parts = []
     for start in range(0, len(pixels), batch_size):
@@ -145,7 +154,7 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], 
         images = (images / 127.5 - 1).to(pipeline.device, pipeline.vae.dtype)
         posterior = pipeline.vae.encode(images).latent_dist
         parts.append((posterior.mean * pipeline.vae.config.scaling_factor).float().cpu())
-    return torch.cat(parts)
+    return require_finite(torch.cat(parts), "VAE encoder", "latents of the images")
 
 
 def draw_batch(

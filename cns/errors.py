@@ -99,6 +99,18 @@ class SettingsError(MethodError):
         self.value = value
 
 
+class NotFiniteError(MethodError):
+    """Numbers of a model are NaN or infinite: what would be made of them is no picture, feature or score.
+
+    Attributes:
+        part: What they come out of: "UNet", "VAE decoder", "text encoder", "identity encoder".
+    """
+
+    def __init__(self, message: str, hint: str = "", *, part: str = "") -> None:
+        super().__init__(message, hint)
+        self.part = part
+
+
 class ExtensionError(MethodError):
     """A score, regularizer or metric of another package cannot be used.
 

@@ -171,34 +171,61 @@ def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) ->
         known = ", ".join(f"{family.name} ({family.describe})" for family in FAMILIES.values())
         raise BaseModelError(
             f"this base is not supported: {reason}. Expected one of: {known}",
-            "Use the embedded base: cns init --base emoji-64",
+            "in a new folder: cns init --base emoji-64",
         )
     # Latents of 16x16 are the embedded base's alone: Stable Diffusion starts at 64x64. Real SD 2.x is the line that
     # projects its spatial transformers by linear layers; the rule also holds for tiny random pipelines.
-    if unet_config.get("sample_size") == EMBEDDED_SAMPLE_SIZE:
+    if latent_side(unet_config) == EMBEDDED_SAMPLE_SIZE:
         return FAMILIES["emoji-64"]
     return FAMILIES["sd-2" if unet_config.get("use_linear_projection") else "sd-1"]
+
+
+def latent_side(unet_config: Mapping[str, Any]) -> int:
+    """Side of the latents that a denoiser was made for, by its config: one number, or two that are equal.
+
+    Raises:
+        BaseModelError: it is neither.
+    """
+    size = unet_config.get("sample_size")
+    sides = size if isinstance(size, (list, tuple)) else [size]
+    if {type(side) for side in sides} != {int} or len({*sides}) != 1 or min(sides) < 1:
+        raise BaseModelError(
+            f"this base is not supported: sample_size of its denoiser is {str(size)[:40]}, expected one number",
+            "set it in the base's unet/config.json to the side of its pictures, divided by 8",
+        )
+    return int(sides[0])
 
 
 def _why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
     """The first property by which a denoiser is not a plain latent text-to-image UNet, or None."""
     if unet_config.get("_class_name") != "UNet2DConditionModel":
         return f"its denoiser is a {unet_config.get('_class_name')}, not a UNet2DConditionModel"
-    if unet_config.get("addition_embed_type"):
-        return f"its denoiser takes extra conditions ({unet_config['addition_embed_type']}), as SDXL does"
+    for name, does in UNSUPPORTED.items():
+        value = unet_config.get(name)
+        if any(value) if isinstance(value, list) else value not in (None, False, "default"):
+            return f"its denoiser {does} ({name} is {str(value)[:40]})"
     if unet_config.get("in_channels") != unet_config.get("out_channels"):
         return (
             f"its denoiser reads {unet_config.get('in_channels')} channels and writes "
             f"{unet_config.get('out_channels')}, as inpainting and upscaling models do"
         )
-    if unet_config.get("num_class_embeds") or unet_config.get("class_embed_type"):
-        return "its denoiser takes class labels"
-    if unet_config.get("encoder_hid_dim") or unet_config.get("encoder_hid_dim_type"):
-        return "its denoiser projects the text features before reading them"
     if not isinstance(unet_config.get("cross_attention_dim"), int):
         return f"its cross-attention width is {unet_config.get('cross_attention_dim')}, not one number"
     return None
 
+
+UNSUPPORTED = {
+    "addition_embed_type": "takes extra conditions, as SDXL does",
+    "num_class_embeds": "takes class labels",
+    "class_embed_type": "takes class labels",
+    "encoder_hid_dim": "projects the text features before reading them",
+    "encoder_hid_dim_type": "projects the text features before reading them",
+    "time_cond_proj_dim": "takes the guidance as an input, as latent consistency models do",
+    "only_cross_attention": "reads the text where others read the picture",
+    "dual_cross_attention": "reads two texts",
+    "attention_type": "reads where things are, as GLIGEN does",
+}
+"""What a denoiser's config may not ask for, and what it would be."""
 
 EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, draw_batch, recomputing
+from cns.families import latent_side
+from cns.finite import require_finite
 from cns.report import Report
 from cns.scores import needs_batches
 from cns.selection import Scores, general_neurons, score_named
@@ -60,7 +62,7 @@ def find_general_neurons(model: Model, prompts: Sequence[str], how: Vote, report
         batches = _calibration_batches(denoiser, prompts, how.seed, report)
     for parameter in kv_parameters(model.pipeline).values():
         parameter.requires_grad_(True)
-    side = model.pipeline.unet.config["sample_size"]  # of the calibration latents, which are made at the native size
+    side = latent_side(model.pipeline.unet.config)  # of the calibration latents, which are made at the native size
     try:
         with recomputing(model.pipeline, side):
             return general_neurons(_votes(denoiser, prompts, batches, how, report), how.ratio, how.vote)
@@ -89,6 +91,7 @@ def _calibration_batches(
         latents = pipeline(
             part, num_inference_steps=LATENT_STEPS, guidance_scale=1.0, generator=noise, output_type="latent"
         ).images
+        require_finite(latents, "UNet", "latents of calibration prompts")
         for latent, prompt in zip(latents.float().cpu(), part, strict=True):
             copies = latent.expand(TIMESTEPS, *latent.shape)
             batch = draw_batch(copies, [[prompt]] * TIMESTEPS, TIMESTEPS, denoiser.train_timesteps, generator)

@@ -1,15 +1,17 @@
 """From a base's folder to a pipeline that runs: explicit classes, safetensors only, float32.
 
-A `model_index.json` from a stranger can name any class; here it is only compared with an allow-list, and the classes
-that are loaded are written down in this file. No pickle, no code from the folder, no safety checker, no Auto class. The
-weights come up in float32 whatever their file holds: these are the masters that deltas are added to; casting for speed
-is the caller's.
+A `model_index.json` from a stranger can name any class; it is only compared with an allow-list (`cns.files.pipelines`),
+and the classes that are loaded are written down in this file. No pickle, no code from the folder, no safety checker, no
+Auto class. The files hold every tensor of the model and no other: libraries draw what is missing at random, with a line
+in a log. The weights come up in float32 whatever their file holds: these are the masters that deltas are added to;
+casting for speed is the caller's.
 
 Which folder it is and whether it is still the same base is the part of `cns.files.bases`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
 from cns.files.bases import COMPONENTS, resolve_base
 from cns.files.models import check_part, read_json, tensors_of, weight_files
+from cns.files.pipelines import check_index
 from cns.files.plain import reason_of
 from cns.quiet import quiet_libraries
 
@@ -29,28 +32,7 @@ with quiet_libraries():
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
-PIPELINES = ("StableDiffusionPipeline",)
-CLASSES = {
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL",),
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-}
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
-PREDICTIONS = ("epsilon", "v_prediction")
+UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -99,7 +81,7 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
     Raises:
         BaseModelError: the folder is no supported pipeline, names a class outside the allow-list, or lacks a file.
     """
-    scheduler_class = check_index(folder)
+    scheduler_class = getattr(diffusers, check_index(folder))
     for component in COMPONENTS:
         check_part(folder, component)
     family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
@@ -111,8 +93,6 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
         }
         tokenizer = _read(CLIPTokenizer, folder, "tokenizer")
         scheduler = _read(scheduler_class, folder, "scheduler")
-        if (found := scheduler.config.get("prediction_type", PREDICTIONS[0])) not in PREDICTIONS:
-            raise _unsupported(folder, f"its scheduler predicts {found!r}, expected {' or '.join(PREDICTIONS)}")
         pipeline = StableDiffusionPipeline(
             **modules,
             tokenizer=tokenizer,
@@ -128,25 +108,6 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
     fix_end_of_text(modules["text_encoder"], tokenizer)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def check_index(folder: Path) -> type[Any]:
-    """Compare a folder's `model_index.json` with the allow-list, and return the class of its scheduler.
-
-    Raises:
-        BaseModelError: it names another pipeline, component or class.
-    """
-    index = read_json(folder / "model_index.json")
-    if index.get("_class_name") not in PIPELINES:
-        raise _unsupported(folder, f"its pipeline is {index.get('_class_name')!r}, expected {PIPELINES[0]}")
-    parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
-    allowed = {**CLASSES, "scheduler": SCHEDULERS}
-    for name, part in parts.items():
-        if name not in UNUSED and part[-1] not in allowed.get(name, ()):
-            raise _unsupported(folder, f"its {name} is of class {part[-1]!r}, which is not on the allow-list")
-    if missing := sorted(set(allowed) - set(parts)):
-        raise _unsupported(folder, f"its model_index.json names no {missing[0]}")
-    return getattr(diffusers, parts["scheduler"][-1])
 
 
 def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
@@ -165,7 +126,10 @@ def _load(model_class: Any, folder: Path, component: str) -> Any:
     files = weight_files(folder, component)
     check_size(model_class, folder / component, files)
     variant = "fp16" if ".fp16" in files[0].name else None
-    return _read(model_class, folder, component, dtype=torch.float32, use_safetensors=True, variant=variant)
+    options = {"dtype": torch.float32, "use_safetensors": True, "variant": variant, "output_loading_info": True}
+    model, names = _read(model_class, folder, component, **options)
+    check_names(folder / component, names)
+    return model
 
 
 def _read(part_class: Any, folder: Path, component: str, **options: Any) -> Any:
@@ -176,6 +140,36 @@ def _read(part_class: Any, folder: Path, component: str, **options: Any) -> Any:
         raise BaseModelError(
             f"the {component} of the base at {folder} cannot be loaded: {reason_of(error)[:300]}", source=str(folder)
         ) from error
+
+
+def check_names(place: Path, names: Mapping[str, Any]) -> None:
+    """Make sure that files held every tensor of a model and no other.
+
+    Args:
+        place: The folder of the model.
+        names: What `from_pretrained` of diffusers or transformers told with `output_loading_info`.
+
+    Raises:
+        BaseModelError: one is missing, and would be drawn at random, or one is left over, which the model should use.
+    """
+    missing, surplus = sorted(names["missing_keys"]), sorted(names["unexpected_keys"])
+    surplus = [name for name in surplus if not name.endswith(UNREAD)]
+    if not missing and not surplus:
+        return
+    said = [f"{what} {_some(found)}" for what, found in (("lack", missing), ("hold", surplus)) if found]
+    inside = any(".base_layer." in name or ".lora_" in name for name in surplus)
+    raise BaseModelError(
+        f"the weights in {place} {' and '.join(said)}"
+        + ("; the model was saved with a LoRA inside" if inside else f", unlike the model of {place / 'config.json'}"),
+        "merge the LoRA before saving: pipeline.fuse_lora(), pipeline.unload_lora_weights(), save_pretrained(FOLDER)"
+        if inside
+        else "Get the base model again from where it is published",
+        source=str(place.parent),
+    )
+
+
+def _some(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 def check_size(model_class: Any, place: Path, files: list[Path]) -> None:
@@ -204,12 +198,6 @@ def check_size(model_class: Any, place: Path, files: list[Path]) -> None:
     if described > stored + stored // 10 + 1000:
         raise BaseModelError(
             f"{place / 'config.json'} describes {described:,} parameters, its weights are {stored:,}",
-            "Get the base model again from where it is published, or use another: cns init --base emoji-64",
+            "Get the base model again from where it is published",
             source=str(place.parent),
         )
-
-
-def _unsupported(folder: Path, reason: str) -> BaseModelError:
-    return BaseModelError(
-        f"the base at {folder} is not supported: {reason}", "cns init --base emoji-64", source=str(folder)
-    )

@@ -104,7 +104,7 @@ def _read_list(name: str, base_folder: Path) -> tuple[Path, dict[str, Any]]:
     if path is None:
         raise BaseModelError(
             f"the base at {base_folder} lacks its word list: expected {candidates[0]}",
-            "Install the base again, or use another: cns init --base emoji-64",
+            "Install the base again, or use another, in a new folder: cns init --base emoji-64",
             source=str(base_folder),
         )
     return path, read_json(path)

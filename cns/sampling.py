@@ -1,20 +1,26 @@
 """Images from prompts: batches of the pipeline, one seed an image.
 
 The same (prompt, seed) gives the same noise whatever batch it falls into, so that two models can be compared image by
-image. Computation is in the pipeline's own dtype, exactly as diffusers would do it on an exported folder.
+image. Computation is in the pipeline's own dtype, exactly as diffusers would do it on an exported folder; the latents
+are looked at before they are decoded, since NaN would be saved as black.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from cns.errors import NotFiniteError
+from cns.families import latent_side
+from cns.finite import HINT, is_finite
 from cns.quiet import quiet_libraries
-from cns.tokens import expand_tokens
+from cns.steps import check_steps
+from cns.tokens import encode_prompts, expand_tokens
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -66,16 +72,21 @@ def batches(
 
     Yields:
         Shape (B, H, W, 3), uint8; the last batch may be smaller.
+
+    Raises:
+        SettingsError: The scheduler cannot make so many steps.
+        NotFiniteError: A picture would hold NaN or infinity; says which part made them, and at which seed.
     """
+    check_steps(pipeline.scheduler, how["steps"])
     size, negative = how.get("size"), how.get("negative")
     at_once = how.get("batch_size") or default_batch(
-        size or pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor
+        size or latent_side(pipeline.unet.config) * pipeline.vae_scale_factor
     )
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
         with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
-            output = pipeline(
+            latents = pipeline(
                 part,
                 num_inference_steps=how["steps"],
                 guidance_scale=how["guidance"],
@@ -83,9 +94,37 @@ def batches(
                 height=size,
                 width=size,
                 generator=generators,
-                output_type="np",
-            )
-        yield (output.images * 255).round().astype(np.uint8)
+                output_type="latent",
+            ).images
+            images = _decoded(pipeline, latents)
+        here = seeds[start : start + at_once]
+        _require_numbers(latents, lambda part=part: _culprit(pipeline, part), part, here)
+        _require_numbers(images, lambda: "VAE decoder", part, here)
+        pixels = pipeline.image_processor.postprocess(images, output_type="np")
+        yield (pixels * 255).round().astype(np.uint8)
+
+
+def _require_numbers(values: Tensor, culprit: Callable[[], str], prompts: Sequence[str], seeds: Sequence[int]) -> None:
+    """Raise NotFiniteError where values, shape (B, …), of pictures are no numbers; `culprit` says which part did it."""
+    if is_finite(values):
+        return
+    index = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
+    part = culprit()
+    where = f"{prompts[index]!r} at seed {seeds[index]}"
+    raise NotFiniteError(f"the {part} answers with NaN or infinity: no picture of {where}", HINT, part=part)
+
+
+@torch.no_grad()
+def _decoded(pipeline: StableDiffusionPipeline, latents: Tensor) -> Tensor:
+    """Images of latents as the pipeline itself decodes them, shape (B, 3, H, W), about -1 to 1."""
+    return pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
+
+
+@torch.no_grad()
+def _culprit(pipeline: StableDiffusionPipeline, prompts: list[str]) -> str:
+    """The part that made latents which are no numbers; the schedule itself was tried."""
+    text = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts)
+    return "UNet" if is_finite(text) else "text encoder"
 
 
 def sample(

@@ -16,20 +16,23 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cns import grid
 from cns.errors import BaseModelError
-from cns.families import family_of
+from cns.families import family_of, latent_side
 from cns.files.models import component_files, file_sha256, read_json, weight_files
+from cns.files.pipelines import unsupported
 from cns.files.plain import typed_path
-from cns.files.tensors import read_header, read_tensor
+from cns.files.tensors import first_not_finite, read_header, read_tensor
 
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
 
 EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
-COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+MODELS = ("unet", "vae", "text_encoder")
+COMPONENTS = (*MODELS, "tokenizer", "scheduler")
 
 # What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
 HUB_PATTERNS = (
@@ -44,10 +47,12 @@ HUB_PATTERNS = (
     "tokenizer/merges.txt",
     "scheduler/scheduler_config.json",
 )
-HUB_IGNORED = ("*.fp16.safetensors*", "*.non_ema.safetensors*", "*.bf16.safetensors*")
+HUB_HALF = ("*.fp16.safetensors", "*.fp16-*.safetensors", "*.index.fp16.json")  # of a part, where it has no other
+HUB_IGNORED = (*HUB_HALF, "*.non_ema.safetensors*", "*.bf16.safetensors*")
 
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+HUB_SOURCE = re.compile(HUB_ID.pattern[:-1] + r"(@[\w./-]+)?$")
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,15 @@ def resolve_base(
     source: str | Path,
     *,
     cache_folder: Path | None = None,
-    revision: str | None = None,
     local_files_only: bool = False,
 ) -> Path:
     """Find the folder of a base model, fetching it from a hub if need be.
 
     Args:
-        source: The embedded base's name ("emoji-64"), a folder with a `model_index.json`, or a hub id ("owner/name").
+        source: The embedded base's name ("emoji-64"), a folder with a `model_index.json`, or a hub id, "owner/name" or
+            "owner/name@revision", a branch, tag or commit there.
         cache_folder: Where a fetched base is kept; None = the hub client's own cache.
-        revision: Branch, tag or commit on the hub.
-        local_files_only: Never go to the network.
+        local_files_only: Never go to the network. A revision that is not here then gives way to the one that is.
 
     Raises:
         BaseModelError: nothing was found under this name.
@@ -107,13 +111,41 @@ def resolve_base(
             "Convert it first, with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py",
             source=text,
         )
-    if not HUB_ID.match(text):
+    if not HUB_SOURCE.match(text):
         raise BaseModelError(
             f"no base model {text!r}: expected {' or '.join(sorted(EMBEDDED))}, a folder, or a hub id 'owner/name'",
-            "cns init --base emoji-64",
+            "in a new folder: cns init --base emoji-64",
             source=text,
         )
-    return fetch_snapshot(text, HUB_PATTERNS, cache_folder=cache_folder, revision=revision, offline=local_files_only)
+    return _from_hub(text, cache_folder, offline=local_files_only)
+
+
+def pinned(source: str, folder: Path) -> str:
+    """What a registry writes down of a hub's base: with the commit that was fetched, since "main" moves.
+
+    Args:
+        source: As it was typed.
+        folder: Where `resolve_base` found it.
+    """
+    hub_id = source.partition("@")[0]
+    return f"{hub_id}@{folder.name}" if HUB_ID.match(hub_id) and folder.parent.name == "snapshots" else source
+
+
+def _from_hub(source: str, cache_folder: Path | None, *, offline: bool) -> Path:
+    """The snapshot of a base: full-precision weights, and of a part that has none there the fp16 ones."""
+    hub_id, _, revision = source.partition("@")
+    fetch = partial(fetch_snapshot, hub_id, cache_folder=cache_folder, offline=offline)
+    try:
+        folder = fetch(HUB_PATTERNS, revision=revision or None)
+    except BaseModelError:
+        if not (revision and offline):
+            raise
+        return fetch(HUB_PATTERNS)  # whoever asked compares digests
+    lacking = [part for part in MODELS if not any((folder / part).glob("*.safetensors"))]
+    if lacking and not offline:
+        halves = tuple(f"{part}/{pattern}" for part in lacking for pattern in HUB_HALF)
+        fetch(halves, revision=folder.name, ignored=())
+    return folder
 
 
 def fetch_snapshot(
@@ -123,8 +155,9 @@ def fetch_snapshot(
     cache_folder: Path | None = None,
     revision: str | None = None,
     offline: bool = False,
+    ignored: tuple[str, ...] = HUB_IGNORED,
 ) -> Path:
-    """Bring the named files of a hub repository into the local cache and return their folder.
+    """Bring the named files of a hub repository, but for the ignored ones, into the local cache; return their folder.
 
     Raises:
         BaseModelError: the hub cannot be reached or does not have it, and neither does the cache.
@@ -138,7 +171,7 @@ def fetch_snapshot(
             revision=revision,
             cache_dir=cache_folder,
             allow_patterns=list(patterns),
-            ignore_patterns=list(HUB_IGNORED),
+            ignore_patterns=list(ignored),
             local_files_only=offline,
         )
     except RepositoryNotFoundError as error:
@@ -183,12 +216,24 @@ def describe_base(folder: Path) -> BaseFacts:
                     "exponent": grid.exponent(weight, family.grid_bits),
                 }
     if not matrices:
-        raise BaseModelError(
-            f"the base at {folder} has no attn2.to_k or attn2.to_v matrix: the method changes nothing else",
-            "cns init --base emoji-64",
-            source=str(folder),
-        )
+        raise unsupported(folder, "it has no attn2.to_k or attn2.to_v matrix, and the method changes nothing else")
     return BaseFacts(family.name, file_digests(folder), dict(sorted(matrices.items())), parameters)
+
+
+def check_finite(folder: Path) -> None:
+    """Look at every weight of a base: one that is NaN makes every picture black.
+
+    Raises:
+        BaseModelError: one is NaN or infinite; names its tensor.
+    """
+    for component in MODELS:
+        for path in weight_files(folder, component):
+            if (name := first_not_finite(path)) is not None:
+                raise BaseModelError(
+                    f"{path} holds NaN or infinity, in {name}: every picture would be black",
+                    "Get the base model again from where it is published, or save it anew, in float32",
+                    source=str(folder),
+                )
 
 
 def check_base(folder: Path, components: Mapping[str, Mapping[str, str]]) -> None:
@@ -233,6 +278,12 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def resolution_of(folder: Path) -> int:
-    """Side in pixels of the images that a base makes, by its configs, whatever its family."""
-    blocks = read_json(folder / "vae" / "config.json")["block_out_channels"]
-    return int(read_json(folder / "unet" / "config.json")["sample_size"] * 2 ** (len(blocks) - 1))
+    """Side in pixels of the images that a base makes, by its configs, whatever its family.
+
+    Raises:
+        BaseModelError: they do not say it.
+    """
+    levels = read_json(folder / "vae" / "config.json").get("block_out_channels")
+    if not isinstance(levels, list):
+        raise unsupported(folder, "its vae/config.json names no block_out_channels")
+    return int(latent_side(read_json(folder / "unet" / "config.json")) * 2 ** (len(levels) - 1))

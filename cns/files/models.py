@@ -89,7 +89,7 @@ def _check_values(path: Path, key: str, value: Any, depth: int, is_tokenizer: bo
 def _refused(path: Path, reason: str) -> BaseModelError:
     return BaseModelError(
         f"{path} is not used: {reason}",
-        "Get the base model again from where it is published, or use another: cns init --base emoji-64",
+        "Get the base model again from where it is published",
         source=str(path.parent),
     )
 

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ MAX_HEADER_BYTES = 8 * 2**20
 MAX_TENSORS = 50_000
 MAX_SIDES = 8
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+SCANNED_BYTES = 2**20  # a whole number of every type
+EXPONENTS = {
+    "F64": ("<u8", np.uint64(0x7FF0_0000_0000_0000)),
+    "F32": ("<u4", np.uint32(0x7F80_0000)),
+    "F16": ("<u2", np.uint16(0x7C00)),
+    "BF16": ("<u2", np.uint16(0x7F80)),
+}
+"""Floating types: how their bits are read, and those of the exponent."""
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
@@ -44,6 +54,34 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         raise BaseModelError(
             f"{path} is no whole safetensors file: {reason_of(error)}", source=str(path.parent)
         ) from error
+
+
+def first_not_finite(path: Path) -> str | None:
+    """The name of the first floating tensor of a safetensors file that holds NaN or infinity; None where none does.
+
+    The file is read once, `SCANNED_BYTES` at a time. A number is none where all bits of its exponent are set (IEEE 754;
+    bfloat16 is the upper half of a float32).
+
+    Raises:
+        BaseModelError: the table is damaged.
+    """
+    header = read_header(path)
+    with open_plain(path) as file:
+        for name, facts in sorted(header.items(), key=lambda item: item[1]["start"]):
+            if facts["dtype"] in EXPONENTS and not _is_finite(file, facts):
+                return name
+    return None
+
+
+def _is_finite(file: BufferedReader, facts: Mapping[str, Any]) -> bool:
+    kind, exponent = EXPONENTS[facts["dtype"]]
+    file.seek(facts["start"])
+    left = facts["end"] - facts["start"]
+    while left > 0 and (data := file.read(min(SCANNED_BYTES, left))):
+        left -= len(data)
+        if ((np.frombuffer(data, kind) & exponent) == exponent).any():
+            return False
+    return True
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

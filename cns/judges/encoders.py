@@ -24,10 +24,11 @@ from torch import Tensor
 
 from cns.errors import BaseModelError, MetricError
 from cns.files.models import check_part
+from cns.finite import require_finite
 from cns.judges.files import WEIGHTS_NAME, folder_digest, is_dino, missing
 from cns.judges.identity import IdentityEncoder
 from cns.judges.preparation import Preparation
-from cns.loading import check_size, fix_end_of_text
+from cns.loading import check_names, check_size, fix_end_of_text
 from cns.quiet import quiet_libraries
 from cns.templates import fill_template
 
@@ -55,7 +56,11 @@ class ImageEncoder(ABC):
         self.digest = digest
 
     def image_features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed N pictures, shape (N, H, W, 3), uint8, sRGB, as unit rows, shape (N, D), float32."""
+        """Embed N pictures, shape (N, H, W, 3), uint8, sRGB, as unit rows, shape (N, D), float32.
+
+        Raises:
+            NotFiniteError: A feature is NaN or infinite.
+        """
         if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0 or images.dtype != np.uint8:
             raise MetricError(
                 f"pictures of shape {images.shape} and type {images.dtype}: expected (N, H, W, 3) of uint8, N >= 1",
@@ -67,7 +72,7 @@ class ImageEncoder(ABC):
             for start in range(0, len(images), BATCH):
                 pixels = torch.from_numpy(self.preparation.prepare(images[start : start + BATCH]))
                 parts.append(self._embedded(pixels.to(device)))
-        return _unit_rows(torch.cat(parts))
+        return _unit_rows(torch.cat(parts), f"{self.name} encoder", "features of images")
 
     @abstractmethod
     def _embedded(self, pixels: Tensor) -> Tensor:
@@ -121,7 +126,7 @@ class ClipEncoder(ImageEncoder):
                 self.model.get_text_features(input_ids=part.to(self.model.device)).pooler_output
                 for part in ids.split(BATCH)
             ]
-        return _unit_rows(torch.cat(parts))
+        return _unit_rows(torch.cat(parts), "clip encoder", "features of texts")
 
     def label(
         self, images: NDArray[np.uint8], nouns: Sequence[str], templates: Sequence[str] = ("a {}",)
@@ -202,16 +207,23 @@ def load_judge(name: str, folder: Path, device: torch.device | str = "cpu") -> I
 
 
 def _load(model_class: Any, folder: Path, **options: Any) -> Any:
-    """One explicit class from a local folder."""
+    """One explicit class from a local folder; of a model every tensor, by name."""
+    is_model = bool(options.get("use_safetensors"))
     try:
         check_part(folder, ".")
-        if options.get("use_safetensors"):
+        if is_model:
             check_size(model_class, folder, [folder / WEIGHTS_NAME])
         with quiet_libraries():
-            return model_class.from_pretrained(folder, local_files_only=True, **options)
+            found = model_class.from_pretrained(
+                folder, local_files_only=True, **options, **({"output_loading_info": True} if is_model else {})
+            )
+        if is_model:  # a judge may hold more, such as a classifier; what it lacks would be drawn at random
+            check_names(folder, {**found[1], "unexpected_keys": ()})
     except Exception as error:
         raise missing(folder, error) from error
+    return found[0] if is_model else found
 
 
-def _unit_rows(features: Tensor) -> NDArray[np.float32]:
-    return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+def _unit_rows(features: Tensor, part: str, what: str) -> NDArray[np.float32]:
+    rows = torch.nn.functional.normalize(require_finite(features, part, what).float(), dim=-1)
+    return rows.cpu().numpy()

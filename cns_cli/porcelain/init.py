@@ -5,10 +5,17 @@ from __future__ import annotations
 import time as clock
 from pathlib import Path
 
-from cns.files.bases import describe_base, resolve_base
+from cns.families import family_of
+from cns.files.bases import EMBEDDED, check_finite, describe_base, pinned, resolution_of, resolve_base
+from cns.files.models import read_json
+from cns.files.pipelines import check_index
 from cns.files.plain import typed_path
+from cns.judges.files import find_judges
+from cns.prompts import calibration_of, nouns_of
 from cns_cli.porcelain.answers import InitResult
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, Composed
+from registry import layout
+from registry.errors import AlreadyARegistry
 from registry.objects import Base
 from registry.repository import Repository
 
@@ -32,12 +39,18 @@ def init_registry(
 
     Raises:
         AlreadyARegistry: There is one.
-        BaseModelError: The base cannot be found or is of no supported family.
+        BaseModelError: The base cannot be found, is of no supported kind, or does not work; nothing was written.
     """
+    if (place / layout.FOLDER).exists():
+        raise AlreadyARegistry(place)
     folder = resolve_base(base_source)
+    check_index(folder)
+    check_finite(folder)
+    if base_source not in EMBEDDED:
+        _try(folder)
     facts = describe_base(folder)
     base = Base(facts.family, facts.components, facts.matrices, facts.denoiser_parameters)
-    source = str(folder) if typed_path(base_source).is_dir() else base_source
+    source = str(folder) if typed_path(base_source).is_dir() else pinned(base_source, folder)
     now = int(clock.time()) if time is None else time
     repo = Repository.init(place, base, {"base.source": source}, author=author, time=now, compose=compose)
     head = repo.head()
@@ -50,3 +63,20 @@ def init_registry(
         branch=head.branch or "",
         commit=head.commit,
     )
+
+
+def _try(folder: Path) -> None:
+    """Make sure that every later command can work with a base of somebody else, before gigabytes of it are hashed.
+
+    What its files say is looked at first; then it is loaded and tried, which takes torch's seconds.
+    """
+    family = family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
+    resolution_of(folder)
+    nouns_of(family, folder)
+    calibration_of(family, folder)
+    if family.clip is None:
+        find_judges(family, folder)
+    from cns.loading import load_pipeline
+    from cns.probing import probe
+
+    probe(load_pipeline(folder), family, folder)

@@ -30,5 +30,7 @@ def base_folder(repo: Repository) -> Path:
         return resolve_base(source, local_files_only=not trust.is_trusted(repo.root))
     except BaseModelError as error:
         if "/" in source and not Path(source).is_absolute():
-            error.hint = f"fetch it first: hf download {source}; or name its folder as base.source in {path}"
+            hub_id, at, revision = source.partition("@")
+            what = f"{hub_id} --revision {revision}" if at else hub_id
+            error.hint = f"fetch it first: hf download {what}; or name its folder as base.source in {path}"
         raise

@@ -50,7 +50,10 @@ class GenerateRun:
         defaults, size = self.session.base.family.defaults, self.session.base.resolution
         options = self.options
         self.steps = options.steps or defaults.sampler_steps
-        self.guidance = float(defaults.guidance if options.guidance is None else options.guidance)
+        asked = float(defaults.guidance if options.guidance is None else options.guidance)
+        self.guidance = max(1.0, asked)  # what is less is off, as 1 is
+        self.negative = (options.negative or "").strip() if self.guidance > 1 else ""
+        self.idle = tuple(_without_effect(options, asked))
         self.batch = min(options.batch or default_batch(size), options.n)
         self.size = size
         self.paths = list(self.plan.paths)
@@ -60,7 +63,7 @@ class GenerateRun:
         self.texts = {
             "the prompt": [options.prompt],
             "the prompt of a region": [what for what, _ in self.plan.regions if is_prompt(what)],
-            "the negative prompt": [options.negative] if options.negative else [],
+            "the negative prompt": [self.negative] if self.negative else [],
         }
 
     @property
@@ -119,6 +122,7 @@ class GenerateRun:
         """What the user should know about prompt and file."""
         stops, pipeline = self.plan.stops, self.session.base.model.pipeline
         known = [token for concept in self.concepts.values() for token in concept.tokens]
+        yield from self.idle
         yield from unknown_tokens(self.all_texts, known)
         for what, texts in self.texts.items():
             for text in texts:
@@ -137,7 +141,7 @@ class GenerateRun:
         self.session.write(stop.tree)
         missing = [concept for name, concept in self.concepts.items() if name not in stop.tree.concepts]
         prompt = without_concepts(options.prompt, missing)
-        negative = without_concepts(options.negative, missing) if options.negative else options.negative
+        negative = without_concepts(self.negative, missing) if self.negative else None
         with regional(pipeline, self._regions(missing)):
             for images in batches(
                 pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
@@ -159,7 +163,7 @@ class GenerateRun:
     def _record(self, stop: Stop, seed: int) -> PictureRecord:
         options = self.options
         return PictureRecord(
-            prompt=options.prompt, negative=options.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
+            prompt=options.prompt, negative=self.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
             batch=self.batch, steps=self.steps, guidance=self.guidance,
             sampler=type(self.session.base.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
             regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
@@ -167,6 +171,16 @@ class GenerateRun:
             compose=stop.tree.compose,
             grid=options.grid or self.plan.is_range, version=__version__,
         )  # fmt: skip
+
+
+def _without_effect(options: GenerateOptions, guidance: float) -> Iterator[str]:
+    """What was asked for and changes no picture."""
+    if guidance < 1:
+        yield f"--guidance {guidance:g} is taken as 1: both turn guidance off"
+    if options.negative and guidance <= 1:
+        yield f"--negative has no effect at --guidance {max(1.0, guidance):g}: it needs more than 1"
+    elif options.negative and not options.negative.strip():
+        yield "--negative is blank and has no effect"
 
 
 def small_copies(batches: Iterable[Pixels], side: int) -> list[Image.Image]:

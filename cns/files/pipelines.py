@@ -1,0 +1,87 @@
+"""What a pipeline folder says of itself, compared with what is supported, before anything is loaded or hashed.
+
+A `model_index.json` names classes and may come from a stranger: it is only compared with the lists below, and never
+leads to a class by itself. What a scheduler's config asks for is looked at as well. No torch here; whether a schedule
+works is tried by `cns.steps`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cns.errors import BaseModelError
+from cns.files.models import read_json
+
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")  # saved by either, the parts are the same
+CLASSES = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+}
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+def check_index(folder: Path) -> str:
+    """Compare a folder's index and its scheduler's config with what is supported; return the scheduler's class name.
+
+    Raises:
+        BaseModelError: it names another pipeline, part or class, or a schedule that no picture comes out of.
+    """
+    index = read_json(folder / "model_index.json")
+    if index.get("_class_name") not in PIPELINES:
+        raise unsupported(folder, f"its pipeline is {index.get('_class_name')!r}, expected {' or '.join(PIPELINES)}")
+    parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
+    for name, part in parts.items():
+        if name == "scheduler" and part[-1] not in SCHEDULERS:
+            raise unsupported(
+                folder,
+                f"its scheduler is {part[-1]!r}, expected one of {', '.join(SCHEDULERS)}",
+                f"for a base that was trained with noise: name another in {folder / 'model_index.json'} and in "
+                f"{folder / 'scheduler' / 'scheduler_config.json'}",
+            )
+        if name not in (*UNUSED, "scheduler") and part[-1] not in CLASSES.get(name, ()):
+            raise unsupported(folder, f"its {name} is of class {part[-1]!r}, which is not on the allow-list")
+    if missing := sorted({*CLASSES, "scheduler"} - set(parts)):
+        raise unsupported(folder, f"its model_index.json names no {missing[0]}")
+    _check_schedule(folder)
+    return str(parts["scheduler"][-1])
+
+
+def _check_schedule(folder: Path) -> None:
+    """Refuse a schedule by its config: another target, or one whose noisiest step says nothing of the picture.
+
+    Where the signal is zero at the last step, predicted noise is the input itself and the picture a division by zero:
+    Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (WACV 2024), section 3.2.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = read_json(path)
+    found = config.get("prediction_type", PREDICTIONS[0])
+    if found not in PREDICTIONS:
+        raise unsupported(folder, f"its scheduler predicts {found!r}, expected {' or '.join(PREDICTIONS)}")
+    if config.get("rescale_betas_zero_snr") and found == "epsilon":
+        raise unsupported(
+            folder,
+            "its scheduler has zero terminal SNR (rescale_betas_zero_snr) and predicts noise (epsilon), of which the "
+            "first step makes NaN",
+            f"put right what is wrong of the two in {path}: prediction_type or rescale_betas_zero_snr",
+        )
+
+
+def unsupported(folder: Path, reason: str, hint: str = "in a new folder: cns init --base emoji-64") -> BaseModelError:
+    """The error for a base that cannot be worked with."""
+    return BaseModelError(f"the base at {folder} is not supported: {reason}", hint, source=str(folder))

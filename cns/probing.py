@@ -1,0 +1,79 @@
+"""Whether a loaded base can do what every command asks of it, tried once on the smallest picture.
+
+Configs and weights that fit one by one need not fit each other: a VAE of other channels than the denoiser, a vocabulary
+that is larger than the text encoder's, a schedule that fails at the judges' steps, numbers that overflow. A registry is
+made on a base that has been through this, so that no later command is the first to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cns.denoising import Denoiser, encode_images
+from cns.errors import BaseModelError, SettingsError
+from cns.families import Family
+from cns.files.pipelines import unsupported
+from cns.files.plain import reason_of
+from cns.general import LATENT_STEPS
+from cns.steps import check_steps
+from cns.tokens import encode_prompts
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+SIDE = 8
+"""Of the latents: the smallest that Stable Diffusion's four levels halve evenly."""
+
+
+@torch.no_grad()
+def probe(pipeline: StableDiffusionPipeline, family: Family, folder: Path) -> None:
+    """Try every part of a base once, and its schedule at the numbers of steps that are used without being asked for.
+
+    Args:
+        pipeline: As `cns.loading.load_pipeline` returns it.
+        family: Its family.
+        folder: Where it came from, for the message.
+
+    Raises:
+        BaseModelError: a part fails, or answers with NaN or infinity; the message names it.
+    """
+    for steps in (family.defaults.sampler_steps, LATENT_STEPS):
+        try:
+            check_steps(pipeline.scheduler, steps)
+        except SettingsError as error:
+            raise unsupported(folder, error.message, f"another scheduler, in {folder}/scheduler") from error
+    tried = _Tried(folder)
+    tried("noise schedule", lambda: Denoiser.schedule_of(pipeline).alphas_cumprod)
+    text = tried("text encoder", lambda: encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a photo"]))
+    shape = (1, pipeline.unet.config["in_channels"], SIDE, SIDE)
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipeline.device)
+    tried("UNet", lambda: pipeline.unet(latents, 1, text).sample)
+    picture = tried("VAE decoder", lambda: pipeline.vae.decode(latents, return_dict=False)[0])
+    pixels = (picture.clamp(-1, 1) * 127.5 + 127.5).byte().permute(0, 2, 3, 1).cpu().numpy()
+    again = tried("VAE encoder", lambda: encode_images(pipeline, pixels))
+    if again.shape != latents.shape:
+        shapes = f"{tuple(latents.shape)} to latents of {tuple(again.shape)}"
+        raise unsupported(folder, f"its VAE brings latents of {shapes}, by way of a picture")
+
+
+class _Tried:
+    """Runs parts of a base, and puts what they raise in words."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, part: str, run: Callable[[], Any]) -> Tensor:
+        try:
+            made: Tensor = run()
+        except BaseModelError:
+            raise
+        except Exception as error:
+            raise unsupported(self.folder, f"its {part} does not run: {reason_of(error)}") from error
+        if not bool(torch.isfinite(made).all()):
+            raise unsupported(self.folder, f"its {part} answers with NaN or infinity")
+        return made
