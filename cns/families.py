@@ -187,7 +187,7 @@ def latent_side(unet_config: Mapping[str, Any]) -> int:
         BaseModelError: it is neither.
     """
     size = unet_config.get("sample_size")
-    sides = size if isinstance(size, (list, tuple)) else [size]
+    sides: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size]
     if {type(side) for side in sides} != {int} or len({*sides}) != 1 or min(sides) < 1:
         raise BaseModelError(
             f"this base is not supported: sample_size of its denoiser is {str(size)[:40]}, expected one number",

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from cns.devices import DEVICES
 from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
 from cns.files.bases import COMPONENTS, resolve_base
@@ -33,7 +34,6 @@ with quiet_libraries():
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -8,6 +8,7 @@ are looked at before they are decoded, since NaN would be saved as black.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 
 import numpy as np
@@ -98,7 +99,7 @@ def batches(
             ).images
             images = _decoded(pipeline, latents)
         here = seeds[start : start + at_once]
-        _require_numbers(latents, lambda part=part: _culprit(pipeline, part), part, here)
+        _require_numbers(latents, partial(_culprit, pipeline, part), part, here)
         _require_numbers(images, lambda: "VAE decoder", part, here)
         pixels = pipeline.image_processor.postprocess(images, output_type="np")
         yield (pixels * 255).round().astype(np.uint8)

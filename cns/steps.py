@@ -29,7 +29,8 @@ def check_steps(scheduler: Any, steps: int) -> None:
     Raises:
         SettingsError: it cannot; the hint names a number that works, where one is near.
     """
-    kind, config = type(scheduler), scheduler.to_json_string()
+    kind: Any = type(scheduler)
+    config = scheduler.to_json_string()
     if not (reason := _why_not(kind, config, steps)):
         return
     near = (steps + away for away in NEAR if 0 < steps + away <= 1000)
@@ -51,12 +52,12 @@ def _why_not(kind: Any, config: str, steps: int) -> str:
         with quiet_libraries():
             scheduler = kind.from_config(json.loads(config))
             scheduler.set_timesteps(steps)
-        draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        values = torch.randn(1, 4, 1, 1, generator=generator) * scheduler.init_noise_sigma
-        for step in scheduler.timesteps:
-            scheduler.scale_model_input(values, step)
-            answer = torch.randn(1, 4, 1, 1, generator=generator)
-            values = scheduler.step(answer, step, values, return_dict=False, **draws)[0]
+            draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+            values = torch.randn(1, 4, 1, 1, generator=generator) * scheduler.init_noise_sigma
+            for step in scheduler.timesteps:
+                scheduler.scale_model_input(values, step)
+                answer = torch.randn(1, 4, 1, 1, generator=generator)
+                values = scheduler.step(answer, step, values, return_dict=False, **draws)[0]
     except Exception as error:  # noqa: BLE001  whatever a library raises here, it would raise in the middle of a picture
         return reason_of(error)
     return "" if bool(torch.isfinite(values).all()) else "its numbers become NaN or infinite"

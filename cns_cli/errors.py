@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -63,11 +63,12 @@ _OPTIONAL = {"torch", "diffusers", "transformers", "safetensors", "mlflow", "num
 
 
 @contextmanager
-def boundary(command: str) -> Iterator[None]:
+def boundary(command: str, typed: Sequence[str] = ()) -> Iterator[None]:
     """Turn every error of a command into text on stderr and an exit code.
 
     Args:
         command: What was called, as it is typed; names the help page in the hint of a usage error.
+        typed: The words behind it: no error advises to type them once more.
 
     Raises:
         typer.Exit: always, when the body raised.
@@ -86,7 +87,7 @@ def boundary(command: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  the one place where a bug is put in words; its traceback is kept
         came = signals.came()
         # A signal in the middle of a library's import can come out as any error.
-        code = _explain(error, command) if came is None else _stopped(signals.Interrupted(came))
+        code = _explain(error, command, typed) if came is None else _stopped(signals.Interrupted(came))
         if isinstance(error, OSError):
             signals.hush()  # it may have come from stdout
         raise typer.Exit(code) from None
@@ -135,7 +136,7 @@ def _stopped(stop: KeyboardInterrupt) -> ExitCode:
     return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
 
 
-def _explain(error: Exception, command: str) -> ExitCode:
+def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
     code = exit_code(error)
     package = _missing_package(error)
     if code is ExitCode.BUG:
@@ -163,7 +164,9 @@ def _explain(error: Exception, command: str) -> ExitCode:
     else:
         facts: Any = error
         message = getattr(facts, "message", str(error))
-        complain("; ".join((message, *getattr(error, "__notes__", ()))), getattr(facts, "hint", ""))
+        hint = getattr(facts, "hint", "")
+        again = hint.split() == [command, *(word for word in typed if word != "--json")]
+        complain("; ".join((message, *getattr(error, "__notes__", ()))), "cns doctor" if again else hint)
     return code
 
 

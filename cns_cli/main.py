@@ -24,7 +24,7 @@ from cns_cli.options import examples, verb
 from cns_cli.quick import QuickCommand, quickened
 from cns_cli.settings import trusted_folders
 from cns_cli.signals import hush
-from registry import trust
+from registry import locks, trust
 
 # In the order of --help. A new verb is one word here and `commands/<verb>.py` with a function (or a Typer `app`) of it.
 VERBS = (
@@ -123,11 +123,13 @@ class BoundaryGroup(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Parse and run the verb; commands return nothing."""
         folder = ctx.params["folder"]
-        with boundary("cns"), contextlib.chdir(folder) if folder else contextlib.nullcontext():
+        typed = [*ctx._protected_args, *ctx.args]
+        with boundary("cns", typed), contextlib.chdir(folder) if folder else contextlib.nullcontext():
             trust.allow(trusted_folders())
+            locks.tell(output.Output().note)
             pager.allow(not ctx.params["no_pager"])
             output.speak(quiet=ctx.params["quiet"], verbose=ctx.params["verbose"])
-            words = [*ctx._protected_args, *ctx.args]
+            words = list(typed)
             if words[:1] == ["help"]:
                 words = [*words[1:], "--help"]
             if ctx.params["as_json"]:

@@ -120,9 +120,18 @@ def file_to_write(path: Path | None) -> Path | None:
     return path
 
 
+def device_there(name: str) -> str:
+    """Accept a device that this machine might have, so that nothing is loaded for one that it lacks."""
+    from cns.devices import is_possible
+
+    if not is_possible(name):
+        raise ValueError(f"this machine has no {name} that torch can use; leave the choice open: --device auto")
+    return name
+
+
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
 SEED = Option("Same seed, same result.", "SEED", flags="--seed -s", check=seed_number)
-DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device)
+DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device, check=device_there)
 MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
 OURS = Option("In conflict: keep what HEAD has; may be repeated.", "NAME", repeated=True)
 THEIRS = Option("In conflict: take what the other side has; may be repeated.", "NAME", repeated=True)

@@ -220,11 +220,13 @@ class UnknownConcept(RegistryError):
 class LockBusy(RegistryError):
     """Another process holds the lock for longer than we wait."""
 
-    def __init__(self, path: Path, waited_s: float) -> None:
+    def __init__(self, path: Path, waited_s: float, holder: str = "") -> None:
         self.path = path
         self.waited_s = waited_s
+        self.holder = holder
         super().__init__(
-            f"another cns process holds '{path}': waited {waited_s:g} s for it to end; the lock goes with that process",
+            f"{holder or 'another cns process'} holds '{path}': waited {waited_s:g} s for it to end; the lock goes "
+            "with that process",
             "run the command again",
         )
 

@@ -1,17 +1,29 @@
-"""The lock of a folder's writers: one kernel lock on a file, which goes with the process that holds it."""
+"""The lock of a folder's writers: one kernel lock on a file, which goes with the process that holds it.
+
+Whoever waits for longer than a moment is told for whom, once; the shell says where to (`tell`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from registry.errors import DiskFailed, LockBusy, NotPlain
 
 # Long enough for a queue of committers (one holds the lock for about 20 ms), short enough for a person.
 TIMEOUT_S = 60.0
+SILENT_S = 1.0
 POLL_S = 0.01
+LOCKS = Path("/proc/locks")
+
+_told: list[Callable[[str], None]] = []
+
+
+def tell(told: Callable[[str], None]) -> None:
+    """Have a sentence of whoever waits for a lock handed to `told`, and to nobody else."""
+    _told[:] = [told]
 
 
 @contextlib.contextmanager
@@ -29,12 +41,44 @@ def hold(path: Path, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
     lock = FileLock(path, poll_interval=POLL_S)
     started = time.monotonic()
     try:
-        lock.acquire(timeout=timeout_s)
+        try:
+            lock.acquire(timeout=min(SILENT_S, timeout_s))
+        except Timeout:
+            if timeout_s <= SILENT_S:
+                raise
+            for told in _told:
+                told(f"waiting for {holder(path) or 'another process'}, which holds '{path}'")
+            lock.acquire(timeout=timeout_s - SILENT_S)
     except Timeout as error:
-        raise LockBusy(path, round(time.monotonic() - started, 1)) from error
+        raise LockBusy(path, round(time.monotonic() - started, 1), holder(path) or "") from error
     except OSError as error:
         raise DiskFailed("lock", path, error) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def holder(path: Path, locks: Path = LOCKS) -> str | None:
+    """Return who holds a lock file, as "process 123 (cns add …)"; None where nobody does or nobody can tell.
+
+    The kernel lists its locks by inode, so nothing needs to be locked or opened to find out.
+    """
+    try:
+        inode, lines = path.stat().st_ino, locks.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in lines:
+        words = line.split()
+        # 1: FLOCK ADVISORY WRITE 4242 08:01:1234567 0 EOF; a line of one who waits has "->" in second place
+        if len(words) >= 6 and words[1] in ("FLOCK", "POSIX") and words[5].rpartition(":")[2] == str(inode):
+            return _process(words[4])
+    return None
+
+
+def _process(number: str) -> str:
+    try:
+        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return f"process {number}"
+    return f"process {number} ({b' '.join(words).decode('utf-8', 'replace').strip()[:80]})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +11,7 @@ from cns_cli import figures
 from cns_cli.errors import ExitCode
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled
+from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.doctor import DoctorResult
@@ -29,7 +29,8 @@ def doctor(as_json: JsonFlag = False) -> None:
     """
     from cns_cli.porcelain.doctor import doctor as evaluate
 
-    result = evaluate(Path.cwd())
+    wanted = request_settings(config={})
+    result = evaluate(wanted["start"], wanted["mlflow_uri"])
     Output(as_json=as_json).answer(result.to_json(), doctor_lines(result))
     if result.bad:
         raise typer.Exit(ExitCode.REGISTRY)

@@ -12,13 +12,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from cns_cli.porcelain.health import disk
 from cns_cli.porcelain.result import Result
-from registry import layout
+from registry import layout, locks
 from registry.addresses import shown
 from registry.config import load, lookup
 from registry.errors import NotARegistry, RegistryError, UnknownFormat
@@ -52,8 +53,13 @@ class DoctorResult(Result):
     warnings: int
 
 
-def doctor(start: Path) -> DoctorResult:
-    """Examine the machine, and the registry at or above a folder where there is one."""
+def doctor(start: Path, mlflow_uri: str | None = None) -> DoctorResult:
+    """Examine the machine, and the registry at or above a folder where there is one.
+
+    Args:
+        start: The folder.
+        mlflow_uri: Tracking URI that overrides the registry's own.
+    """
     signs = [*_versions(), _sqlite()]
     try:
         folder = layout.find(start)
@@ -61,19 +67,19 @@ def doctor(start: Path) -> DoctorResult:
         folder = None
         signs.append(Sign("warn", "registry", error.message, error.hint))
     if folder is not None:
-        signs += _registry(folder)
+        signs += _registry(folder, mlflow_uri)
     count = {level: sum(sign.level == level for sign in signs) for level in ("warn", "bad")}
     return DoctorResult(folder=folder, signs=tuple(signs), bad=count["bad"], warnings=count["warn"])
 
 
-def _registry(folder: Path) -> Iterator[Sign]:
+def _registry(folder: Path, mlflow_uri: str | None) -> Iterator[Sign]:
     examinations: tuple[tuple[str, Callable[[Path], Iterator[Sign]]], ...] = (
         ("format", _format),
         ("free space", _space),
         ("rights", _rights),
         ("lock", _lock),
         ("base model", _base),
-        ("MLflow", _mlflow),
+        ("MLflow", partial(_mlflow, named=mlflow_uri)),
         ("SQLite", _journals),
         ("leftovers", _leftovers),
     )
@@ -157,7 +163,7 @@ def _rights(folder: Path) -> Iterator[Sign]:
 
 def _lock(folder: Path) -> Iterator[Sign]:
     for name in ("lock", "mlflow.lock"):
-        holder = disk.lock_holder(folder / name)
+        holder = locks.holder(folder / name)
         if holder is not None:
             yield Sign("warn", name, f"held by {holder}; it goes with that process", "wait for it")
         else:
@@ -186,10 +192,11 @@ def _base(folder: Path) -> Iterator[Sign]:
     yield Sign("ok", "base model", f"{source}: {files} files have the digests of the registry's base")
 
 
-def _mlflow(folder: Path) -> Iterator[Sign]:
-    uri = lookup(load(folder / "config.toml"), "mlflow.tracking_uri")
+def _mlflow(folder: Path, named: str | None) -> Iterator[Sign]:
+    uri = named or lookup(load(folder / "config.toml"), "mlflow.tracking_uri")
     if isinstance(uri, str) and uri and uri != f"sqlite:///{folder / 'mlflow.db'}":
-        yield Sign("ok", "MLflow", f"is at {shown(uri)}, which is not asked")
+        by = "MLFLOW_TRACKING_URI" if named else "mlflow.tracking_uri"
+        yield Sign("ok", "MLflow", f"is at {shown(uri)}, by {by}; what it holds, cns mlflow sync says")
         return
     state, found = disk.schema_state(folder / "mlflow.db")
     faults: dict[str, tuple[Level, str]] = {

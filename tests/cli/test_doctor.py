@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from cns_cli.porcelain.health import disk
 from cns_cli.porcelain.health.disk import installed_revisions, schema_state
+from registry import locks
 from registry.objects import Base
 from registry.repository import Repository
 from tests.cli.conftest import modules_after
@@ -123,10 +123,10 @@ def test_locks_of_others_and_lists_that_cannot_be_read(tmp_path: Path) -> None:
     listed.write_text(
         f"1: FLOCK  ADVISORY  WRITE 1 08:01:{inode + 1} 0 EOF\n2: -> FLOCK ADVISORY WRITE 7 08:01:{inode} 0 EOF\n"
     )
-    assert disk.lock_holder(lock, listed) is None
+    assert locks.holder(lock, listed) is None
     listed.write_text(f"1: FLOCK  ADVISORY  WRITE 999999999 08:01:{inode} 0 EOF\n")
-    assert disk.lock_holder(lock, listed) == "process 999999999"
-    assert disk.lock_holder(lock, tmp_path / "none") is None
+    assert locks.holder(lock, listed) == "process 999999999"
+    assert locks.holder(lock, tmp_path / "none") is None
 
 
 def test_folders_that_cannot_be_written(healthy: Repository, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from tests.cli.conftest import run
 class Box:
     """Runs one failing body inside the boundary, as a command would."""
 
-    def run(self, error: BaseException) -> Any:
+    def run(self, error: BaseException, command: str = "cns fail", typed: Sequence[str] = ()) -> Any:
         app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
         @app.command()
         def fail() -> None:
-            with boundary("cns fail"):
+            with boundary(command, typed):
                 raise error
 
         return CliRunner().invoke(app, [])
@@ -82,6 +83,19 @@ def test_every_error_of_the_libraries_is_known() -> None:
 def test_the_hint_is_the_next_command() -> None:
     result = Box().run(registry.errors.NotARegistry(Path("x")))
     assert result.stderr.endswith("\n  try: cns init\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["mlflow", "sync"], "cns doctor"),
+        (["mlflow", "sync", "--json"], "cns doctor"),
+        (["add", "rex", "x"], "cns mlflow sync"),
+    ],
+)
+def test_no_error_advises_the_command_that_has_just_failed(typed: list[str], hint: str) -> None:
+    result = Box().run(registry.errors.MlflowUnavailable("refused"), "cns", typed)
+    assert result.stderr.endswith(f"  try: {hint}\n")
 
 
 def test_what_became_of_the_work_stands_in_the_error() -> None:

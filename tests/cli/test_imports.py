@@ -194,6 +194,7 @@ def test_a_bad_argument_loads_nothing_heavy(words: list[str], code: int, lineage
         ["check", "nope"],
         ["check", "--concept", "nope"],
         ["export", "x", "--at", "nope"],
+        ["export", "x", "--format", "nope"],
     ],
 )
 def test_an_unknown_revision_or_concept_is_refused_before_torch(
@@ -203,3 +204,17 @@ def test_an_unknown_revision_or_concept_is_refused_before_torch(
     result = cns(*words)
     assert result.exit_code == 4
     assert "nope" in result.stderr
+
+
+def test_an_export_onto_a_folder_in_use_is_refused_before_torch(lineage: object, tmp_path: Path) -> None:
+    assert not modules_after(["export", "."], tmp_path, 4) & {"torch", "diffusers", "transformers"}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has it")
+@pytest.mark.parametrize("words", [["generate", "a dog"], ["check"], ["report"], ["add", "rex", "."]])
+def test_a_device_that_is_not_there_is_refused_before_torch(
+    words: list[str], lineage: object, cns: Any, tmp_path: Path
+) -> None:
+    words = [*words, "--device", "mps"]
+    assert not modules_after(words, tmp_path, 2) & {"torch", "diffusers", "transformers"}
+    assert "this machine has no mps" in cns(*words).stderr

@@ -56,6 +56,13 @@ def test_settings_reach_the_record_only_where_they_were_given(learned, photos):
     assert result.capacity["reused"] == 0.0
 
 
+def test_what_changes_nothing_is_said_and_not_recorded(empty, photos):
+    result = add(empty, "rex", photos["rex"], past_vote=0.5, reg="none", reg_strength=3.0, anchor=1.0)
+    said = [warning for warning in result.warnings if "no effect" in warning]
+    assert [warning.split()[0] for warning in said] == ["--past-vote", "--reg-strength", "--anchor"]
+    assert "past_vote" not in head(empty)[1]["params"]
+
+
 def test_capacity_is_recorded_told_and_shown_by_status(learned, photos, tmp_path):
     result = add(learned, "mug", photos["mug"], class_noun="cup", time=NOON + 120)
     repo, record = head(learned)

@@ -63,6 +63,25 @@ def test_a_picture_says_how_it_was_made(learned: Path, tmp_path: Path, suffix: s
     assert "Steps: 2, Sampler: PNDMScheduler, CFG scale: 3, Seed: 7, Size: 64x64" in record.parameters()
 
 
+@pytest.mark.parametrize(
+    ("asked", "recorded", "said"),
+    [
+        ({"guidance": 1.0, "negative": "a red car"}, (None, 1.0), "--negative has no effect at --guidance 1"),
+        ({"guidance": 0.0, "negative": "a red car"}, (None, 1.0), "--guidance 0 is taken as 1"),
+        ({"guidance": 2.0, "negative": " "}, (None, 2.0), "--negative is blank"),
+    ],
+)
+def test_what_has_no_effect_is_said_and_not_recorded(
+    learned: Path, tmp_path: Path, asked: dict[str, Any], recorded: tuple[str | None, float], said: str
+) -> None:
+    made = make(learned, tmp_path / "x.png", **asked)
+    record = read_picture(tmp_path / "x.png")
+    assert (record.negative, record.guidance) == recorded
+    assert any(said in warning for warning in made.warnings)
+    make(learned, tmp_path / "y.png", guidance=asked["guidance"])
+    assert np.array_equal(pixels(tmp_path / "x.png"), pixels(tmp_path / "y.png"))
+
+
 def test_a_png_holds_the_lines_that_other_readers_show(learned: Path, tmp_path: Path) -> None:
     make(learned, tmp_path / "x.png", negative="a red car")
     with Image.open(tmp_path / "x.png") as image:

@@ -85,7 +85,7 @@ UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model",
         ),
         (
             scheduler("DPMSolverMultistepScheduler", use_karras_sigmas=True, beta_schedule="squaredcos_cap_v2"),
-            "cannot make 30 steps",
+            "DPMSolverMultistepScheduler cannot make",
         ),
         (edit("unet/config.json", sample_size=[8, 16]), r"sample_size of its denoiser is \[8, 16\]"),
         (edit("unet/config.json", sample_size=None), "sample_size of its denoiser is None"),

@@ -250,6 +250,8 @@ class CheckRun:
         """Record new evaluations in MLflow, and the verdict; the answer stands whatever comes of it."""
         if self.evaluator is None or not self.evaluator.stored:
             return ()
+        if unstored := self.evaluations.store.unstored:
+            return (f"the scores are not stored, and are made again by the next check: {unstored}",)
         self.progress.stage("record in MLflow")
         with self.stages.measure("record"):
             from cns_cli.porcelain.models.mirroring import mirror_evaluations

@@ -1,4 +1,4 @@
-"""What `doctor` reads from files: who holds a lock, what cannot be written, what lies about, MLflow's tables."""
+"""What `doctor` reads from files: what cannot be written, what lies about, MLflow's tables."""
 
 from __future__ import annotations
 
@@ -17,28 +17,10 @@ from registry.errors import RegistryError
 from registry.health.gc import TEMPORARY_S
 from registry.pending import Pending
 
-LOCKS = Path("/proc/locks")
 State = Literal["ok", "none", "behind", "ahead", "unknown", "damaged"]
 
 _REVISION = re.compile(r"^revision\s*(?::\s*\w+)?\s*=\s*[\"']([0-9a-f]+)[\"']", re.MULTILINE)
 _PARENT = re.compile(r"^down_revision\s*(?::[^=]+)?=\s*[\"']([0-9a-f]+)[\"']", re.MULTILINE)
-
-
-def lock_holder(path: Path, locks: Path = LOCKS) -> str | None:
-    """Return who holds a lock file, as "process 123 (cns add …)"; None where nobody does or nobody can tell.
-
-    The kernel lists its locks by inode, so nothing needs to be locked or opened to find out.
-    """
-    try:
-        inode, lines = path.stat().st_ino, locks.read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    for line in lines:
-        words = line.split()
-        # 1: FLOCK ADVISORY WRITE 4242 08:01:1234567 0 EOF; a line of one who waits has "->" in second place
-        if len(words) >= 6 and words[1] in ("FLOCK", "POSIX") and words[5].rpartition(":")[2] == str(inode):
-            return _process(words[4])
-    return None
 
 
 def in_wal_mode(path: Path) -> bool:
@@ -135,11 +117,3 @@ def installed_revisions() -> tuple[set[str], str]:
 
 def _ours(folder: Path, path: Path) -> bool:
     return path.relative_to(folder).parts[0] not in ("mlartifacts", "cache")
-
-
-def _process(number: str) -> str:
-    try:
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return f"process {number}"
-    return f"process {number} ({b' '.join(words).decode('utf-8', 'replace').strip()[:80]})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
@@ -141,7 +141,16 @@ class Addition:
             f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
             "are general, or held by earlier concepts that vote"
         )
-        return [*self.subject.warnings, *([short] if selection.lacking else [])]
+        return [*self.subject.warnings, *([short] if selection.lacking else []), *self._idle()]
+
+    def _idle(self) -> Iterator[str]:
+        """What was asked for and changed nothing."""
+        options = self.options
+        if options.past_vote is not None and not self.others:
+            yield "--past-vote has no effect: there is no earlier concept"
+        for flag, value in (("--reg-strength", options.reg_strength), ("--anchor", options.anchor)):
+            if value is not None and options.reg == "none":
+                yield f"{flag} has no effect with --reg none"
 
     @property
     def was_learned(self) -> bool:

@@ -72,6 +72,8 @@ def learn(
     settings.check()
     parent = trained_in(tree, options.name)
     others = parent.concepts
+    if not others:  # whose votes it would count
+        settings = replace(settings, past_vote=None)
     report = Reporter(progress)
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)

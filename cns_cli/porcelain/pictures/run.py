@@ -122,6 +122,7 @@ class GenerateRun:
         """What the user should know about prompt and file."""
         stops, pipeline = self.plan.stops, self.session.base.model.pipeline
         known = [token for concept in self.concepts.values() for token in concept.tokens]
+        known += pipeline.tokenizer.get_added_vocab()  # a base may have tokens of its own
         yield from self.idle
         yield from unknown_tokens(self.all_texts, known)
         for what, texts in self.texts.items():

@@ -61,6 +61,8 @@ def fill(
     evaluator = open_evaluator(None, opened, evaluations, Stages(), progress)
     for keys in lacking:
         evaluator.evaluate(keys)
+    if unstored := evaluations.store.unstored:
+        return digest, (*setup.warnings, f"the scores are not stored, and not on the page: {unstored}")
     progress.stage("record in MLflow")
     warnings = mirror_evaluations(repo, data.head.id, set(evaluator.stored), mlflow_uri)
     return digest, (*setup.warnings, *warnings)

@@ -89,10 +89,9 @@ class Evaluations:
         return self.store.value(key.tree.id, key.concept_id, self.digest(key), name)
 
     def add(self, key: EvaluationKey, name: str, scores: dict[str, Any]) -> None:
-        """Store what was computed for a key, durably; `name` is the concept's own."""
+        """Store what was computed for a key, see `EvaluationStore.add`; `name` is the concept's own."""
         plan = key.plan(self.protocol)
-        tree = self.store.repo.objects.put(key.tree)
-        self.store.add(Evaluation(tree, key.concept_id, name, plan, digest_of(plan), scores))
+        self.store.add(key.tree, Evaluation(key.tree.id, key.concept_id, name, plan, digest_of(plan), scores))
 
     def pair(self, side: Sequence[EvaluationKey], images: int) -> tuple[Array, Array] | None:
         """Of a plugin's metric: the stored values of two keys, as many images of each prompt; None where some lack."""

@@ -9,9 +9,7 @@ very same functions.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cns.devices import accelerator_possible
 from cns.families import Family
 from cns.files.bases import resolution_of
 from cns.files.models import read_json
@@ -152,22 +151,6 @@ def device_kind(name: str) -> str:
     from cns.loading import pick_device
 
     return pick_device(name).type
-
-
-def accelerator_possible() -> bool:
-    """Whether the installed build of torch could use a GPU; read from its `version.py`, which names what it has."""
-    if sys.platform == "darwin":
-        return True
-    found = importlib.util.find_spec("torch")  # finds, does not import
-    places = list(found.submodule_search_locations or ()) if found else []
-    if not places:
-        return False
-    try:
-        text = (Path(places[0]) / "version.py").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    builds = dict(re.findall(r"^(cuda|hip|xpu)\b[^=\n]*=\s*(\S+)", text, re.MULTILINE))
-    return not builds or any(value != "None" for value in builds.values())
 
 
 def image_seed(seed: int, prompt: int, image: int) -> int:

@@ -6,15 +6,19 @@ only: the largest one that has what is asked for is taken.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 import numpy as np
 
 from cns.errors import MetricError
 from cns.imagescores import Array, Scores
-from registry.objects import Evaluation
+from registry.errors import DiskFailed
+from registry.objects import Evaluation, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
+
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class EvaluationStore:
@@ -22,10 +26,14 @@ class EvaluationStore:
 
     Args:
         repo: The registry.
+
+    Attributes:
+        unstored: Why evaluations are known to this store alone; empty where all are in the registry.
     """
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
+        self.unstored = ""
         self._read: dict[str, list[Evaluation]] = {}
         self._names: dict[str, list[str]] | None = None
 
@@ -57,10 +65,20 @@ class EvaluationStore:
         """All evaluations of a concept in a tree under a protocol, by their ids."""
         return [one for one in self._of(tree_id) if (one.concept, one.protocol_digest) == (concept_id, digest)]
 
-    def add(self, evaluation: Evaluation) -> None:
-        """Store an evaluation, durably."""
+    def add(self, tree: Tree, evaluation: Evaluation) -> None:
+        """Store an evaluation of a tree, durably; where nothing may be written it is known here, and the answer stands.
+
+        Raises:
+            DiskFailed: the disk is full or broken.
+        """
         known = self._of(evaluation.tree)
-        self.repo.add_evaluation(evaluation)
+        try:
+            self.repo.objects.put(tree)
+            self.repo.add_evaluation(evaluation)
+        except DiskFailed as error:
+            if error.errno not in READ_ONLY:
+                raise
+            self.unstored = error.message
         known.append(evaluation)
 
     def _of(self, tree_id: str) -> list[Evaluation]:
