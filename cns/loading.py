@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from cns.devices import DEVICES
 from cns.errors import BaseModelError, SettingsError
 from cns.families import family_of
 from cns.files.bases import COMPONENTS, resolve_base
@@ -33,6 +32,7 @@ with quiet_libraries():
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 
 

@@ -122,7 +122,7 @@ def file_to_write(path: Path | None) -> Path | None:
 
 def device_there(name: str) -> str:
     """Accept a device that this machine might have, so that nothing is loaded for one that it lacks."""
-    from cns.devices import is_possible
+    from cns_cli.devices import is_possible
 
     if not is_possible(name):
         raise ValueError(f"this machine has no {name} that torch can use; leave the choice open: --device auto")

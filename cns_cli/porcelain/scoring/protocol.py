@@ -18,13 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cns.devices import accelerator_possible
 from cns.families import Family
 from cns.files.bases import resolution_of
 from cns.files.models import read_json
 from cns.judges.files import find_judges, folder_digest
 from cns.prompts import calibration_of, prompts_digest
 from cns.templates import Kind
+from cns_cli.devices import accelerator_possible
 
 LIBRARIES = ("torch", "diffusers", "transformers")
 DTYPE = "torch.float32"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cns import devices
+from cns_cli import devices
 
 
 @pytest.mark.parametrize(

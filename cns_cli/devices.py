@@ -11,8 +11,6 @@ import re
 import sys
 from pathlib import Path
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
 
 def is_possible(name: str) -> bool:
     """Whether this machine might have a device: False where it surely lacks it.
