@@ -40,6 +40,7 @@ def run(quick: bool) -> Report:
     nouns, images = (NOUNS[:2], 1) if quick else (NOUNS, IMAGES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        shell.cns("cns init --compose all", folder)  # where there is something to draw
         for noun in nouns:
             shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
             shell.cns(f"cns add my{noun} pictures/{noun} --class {noun} --steps {STEPS}", folder)

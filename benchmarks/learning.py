@@ -112,6 +112,7 @@ def _stream(nouns: tuple[str, ...], reg: str, more: str) -> dict[str, Any]:
         folder = Path(name)
         for noun in nouns:
             shutil.copytree(CONCEPTS / noun, folder / "pictures" / noun)
+        shell.cns("cns init --compose all", folder)  # where one concept can harm another
         added = [shell.cns(f"{line} --json", folder) for line in lines[:-1]]
         checked = shell.cns("cns check --json", folder, expect=(0, 3)).json
     rows, first = stream_rows(nouns, added, checked)

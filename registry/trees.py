@@ -103,6 +103,11 @@ def seen(tree: Tree, names: Iterable[str]) -> Tree:
     return replace(tree, concepts=named) if named else bare(tree)
 
 
+def seen_of(tree: Tree, concept: str) -> Tree:
+    """Return the tree of what prompts see that name one concept of a tree, by its id, and no other."""
+    return seen(tree, [name for name, held in tree.concepts.items() if held == concept])
+
+
 def bare(tree: Tree) -> Tree:
     """Return the tree of a tree's base alone."""
     return Tree(tree.base, {})

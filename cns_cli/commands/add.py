@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,12 @@ def add_lines(result: AddResult) -> Iterator[Line]:
         *_gains(result),
     ]
     yield from facts(rows + ([("preview", figures.place(result.preview))] if result.preview else []))
+    if result.untouched:
+        yield ""
+        yield from textwrap.wrap(
+            f"No other concept can have changed; a prompt sees those that it names: {', '.join(result.untouched)}.",
+            80,
+        )
     if result.drift:
         yield ""
         yield "Drift of the older concepts' K/V outputs (relative, squared; 0 is untouched)"

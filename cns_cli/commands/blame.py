@@ -54,6 +54,8 @@ def blame_lines(result: BlameResult, *, matrices: bool) -> Iterator[Line]:
         yield [Styled(own.name, "yellow"), f" was trained with {', '.join(result.missing)}, not here now"]
     if result.others:
         yield ""
+        if result.compose == "named":
+            yield f"A prompt sees the concepts that it names: {own.name} meets another where a prompt names both."
         shares = [overlap_row(other.name, other.overlap) for other in result.others]
         yield from table(shares, header=("shared with", *OVERLAP), right=range(1, 6))
     for other in result.others if matrices else ():

@@ -202,9 +202,11 @@ def _metric_cells(metric: MetricResult) -> list[Piece]:
     label = label_of(metric.metric)
     if metric.drop is None:
         return [label, "-", "-", "-", ""]
+    means = [figures.cosine(metric.now), figures.cosine(metric.baseline)] if metric.baseline is not None else ["", ""]
+    if metric.same:
+        return [label, *means, "0", "same weights"]
     if metric.low is None or metric.high is None:
         return [label, figures.drift(metric.drop), "", "", ""]
-    means = [figures.cosine(metric.now), figures.cosine(metric.baseline)] if metric.baseline is not None else ["", ""]
     return [label, *means, f"{metric.drop:+.3f}", f"{metric.low:.3f} to {metric.high:.3f}"]
 
 

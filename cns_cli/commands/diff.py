@@ -80,6 +80,9 @@ def diff_lines(result: DiffResult, *, matrices: bool) -> Iterator[Line]:
     yield from table(sides)
     if not result.same_base:
         yield "the two stand on different base models: no concept can be compared with another"
+    if result.a.compose != result.b.compose:
+        words = (figures.COMPOSED.get(side.compose or "", "what cannot be read") for side in (result.a, result.b))
+        yield "prompts see {} in A, and {} in B".format(*words)
     yield from _concepts(result)
     if result.kept:
         yield ""

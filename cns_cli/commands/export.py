@@ -16,13 +16,26 @@ from cns_cli.settings import request_settings
 if TYPE_CHECKING:
     from cns_cli.porcelain.answers import ExportResult
 
-EXAMPLES = ("cns export --format diffusers model/", "cns export --at HEAD~1 --dtype fp16 model/")
+EXAMPLES = (
+    "cns export --format diffusers model/",
+    "cns export --at HEAD~1 --dtype fp16 model/",
+    "cns export --concept rex --concept tom model/",
+)
 
 
 def export(
     folder: Annotated[Path, Argument("Where to write; a new or empty folder.", "DIR")],
     kind: Annotated[str, Option("See the help page.", "FORMAT", flags="--format")] = "diffusers",
     at: Annotated[str, Option("Export the model of this revision.", "REV")] = "HEAD",
+    concepts: Annotated[
+        list[str] | None,
+        Option(
+            "Where prompts see what they name: write this one; may be repeated.",
+            "NAME",
+            flags="--concept",
+            repeated=True,
+        ),
+    ] = None,
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"], Option("Number format of the weights; only fp32 keeps every bit.")
     ] = "fp32",
@@ -30,14 +43,15 @@ def export(
 ) -> None:
     """Write the model of a revision for other programs.
 
-    All concepts of the revision are inside, each with its special token.
+    All concepts of the revision are inside, each with its special token; where a
+    prompt sees the concepts that it names, those that you say.
     """
     start = request_settings(config={})["start"]
     from cns_cli.porcelain.export import export as export_model
 
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        result = export_model(at, kind, folder, dtype, start, progress)
+        result = export_model(at, kind, folder, dtype, start, progress, tuple(concepts or ()))
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), export_lines(result))

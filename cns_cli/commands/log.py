@@ -103,6 +103,8 @@ def fact_lines(commit: CommitView) -> Iterator[Line]:
     yield f"kind    {commit.kind}"
     yield f"author  {commit.author}"
     yield f"date    {figures.moment(commit.time)}"
+    if commit.compose is not None:
+        yield f"compose {commit.compose}"
     yield ""
 
 

@@ -40,7 +40,7 @@ def rm(
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), rm_lines(result))
-    if result.concepts:
+    if result.concepts and (result.compose == "all" or result.outside_context):
         out.hint("cns check", "did the other concepts keep their looks?")
     out.hint(f"cns checkout {figures.short_id(result.before)}", f"the model that still holds {result.name}")
 
@@ -53,5 +53,6 @@ def rm_lines(result: RmResult) -> Iterator[Line]:
         Styled(result.name, "bold"),
         f" ({figures.tokens(result.token.split())}, {figures.a(result.class_noun)}): commit {where}",
     ]
-    yield "Its exact weights and its token are gone from the model; its effect on what was trained later is not undone."
+    effect = "; its effect on what was trained later is not undone." if result.compose == "all" else "."
+    yield f"Its exact weights and its token are gone from the model{effect}"
     yield from context_lines(result)

@@ -43,6 +43,7 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
         yield "a bisection is going on: cns bisect log shows it, cns bisect reset ends it"
     source = f"{result.base_source}, family {result.family}" if result.base_source else f"family {result.family}"
     yield f"base {source}, id {figures.short_id(result.base)}"
+    yield f"prompts see {figures.COMPOSED[result.compose]}"
     yield ""
     yield from concept_lines(result.concepts)
     if result.capacity:

@@ -20,10 +20,10 @@ from cns.judges.classnoun import clean_noun
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import init_registry
-from cns_cli.porcelain.learning.interrupted import command_of, pending_views, told
+from cns_cli.porcelain.learning.interrupted import command_of, flag_of, pending_views, told
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.folder import base_folder
-from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions, CheckOptions
+from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.scoring.names import check_names
 from cns_cli.progress import Progress
 from registry.canonical import check_text
@@ -85,6 +85,7 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
         made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
         progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
         repo = Repository(made.folder)
+    _check_meaning(repo, options)
     if repo is not None:
         _check_free(repo, options)
         for view in pending_views(repo) if interrupted is None and not options.dry_run else ():
@@ -134,6 +135,8 @@ def _add(
     except KeyboardInterrupt as stop:
         raise told(stop, repo, options, before, recorded=recorded) from None
     result = outcome.summary(done.id, repo.head().branch, time.monotonic() - began)
+    if outcome.compose == "named":
+        result = replace(result, untouched=tuple(sorted(before.concepts.keys() - {options.name})))
     if checked is None:
         return replace(result, warnings=tuple(warnings))
     return replace(result, images_check=checked.rows, warnings=(*warnings, *checked.warnings))
@@ -171,6 +174,18 @@ def _checked(options: AddOptions, outcome: Addition, progress: Progress) -> Chec
         seed=options.seed,
     )  # fmt: skip
     return check(wanted, progress, session=outcome.session)
+
+
+def _check_meaning(repo: Repository | None, options: AddOptions) -> None:
+    """Refuse options about earlier concepts where none has a part in the training."""
+    compose = DEFAULT_COMPOSE if repo is None else repo.tree_of(repo.head().commit).compose
+    given = [name for name in ("past_vote", "reg_strength") if getattr(options, name) is not None]
+    if compose == "named" and given:
+        raise MethodError(
+            f"{' and '.join(map(flag_of, given))} would be about earlier concepts, and prompts about {options.name} "
+            "see none here (cns config compose): it is learned on the base alone, to which --anchor ties it",
+            command_of(replace(options, past_vote=None, reg_strength=None)),
+        )
 
 
 def _check_free(repo: Repository, options: AddOptions) -> None:

@@ -64,6 +64,8 @@ class AddResult(Result):
         longer: What teaches it anew with twice the steps.
         captions: What captions were taken from where, in one line.
         noticed: The warnings that were given before the training.
+        compose: What prompts see of the model. Where it is "named", nothing is said of drift and capacity: prompts
+            about the concepts `untouched` see the weights that they saw before.
     """
 
     name: str
@@ -100,6 +102,8 @@ class AddResult(Result):
     clip_t_before: float | None = None
     captions: str = ""
     noticed: tuple[str, ...] = ()
+    compose: Compose = "all"
+    untouched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +167,8 @@ class MetricResult(Result):
         minimum: Least mean score allowed; None = no such limit.
         images: Images now that the figure rests on; as many of the baseline stand against them.
         why: What decided, when the verdict is not "kept".
+        same: Now and baseline are drawn with the same weights, so that the drop is 0 without an image; `now` is what is
+            known of it, NaN where it was never measured.
     """
 
     metric: str
@@ -176,6 +182,7 @@ class MetricResult(Result):
     minimum: float | None
     images: int
     why: str = ""
+    same: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.progress import Progress
 from registry.bisect_state import NoBisection, Watch
 from registry.repository import Repository
+from registry.trees import seen
 
 if TYPE_CHECKING:  # a program that answers needs no numpy
     from cns_cli.porcelain.check import Checker
@@ -197,7 +198,8 @@ def _refuse_if_nothing_to_find(checker: Checker, request: Request, watch: Watch,
             f"{watch.name} {shown} at the bad commit {state.bad[:10]}: expected a value {limit}",
             "cns bisect reset",
         )
-    goods = [good for good in state.good if repo.commit_of(good).tree == found.birth_tree]
+    seen_at = {good: seen(repo.tree_of(good), [watch.concept]).id for good in state.good}
+    goods = [good for good, tree in seen_at.items() if tree == found.birth_tree]
     if goods and found.at_birth is not None and watch.is_bad(found.at_birth):
         raise NoBisection(
             f"{watch.name} is {found.at_birth:.4f} at the good commit {goods[0][:10]} too: expected no value {limit}",

@@ -10,8 +10,8 @@ from cns_cli.porcelain.pictures.plan import Stop
 from cns_cli.progress import Progress
 from registry.dag import merge_bases
 from registry.errors import RegistryError, UnknownRevision
-from registry.objects import Tree
 from registry.repository import Repository
+from registry.trees import bare, seen
 
 if TYPE_CHECKING:  # numpy costs 0.1 s
     from cns_cli.porcelain.views.difference import DiffResult, ScoreChange
@@ -93,13 +93,14 @@ def _scores(repo: Repository, found: DiffResult) -> tuple[tuple[ScoreChange, ...
     """Scores that are stored of both sides under one protocol, and what cannot be read."""
     before, now = (repo.tree_of(one.id) for one in (found.a, found.b))
     both = sorted(before.concepts.keys() & now.concepts.keys())
-    pairs = {name: ((before.id, before.concepts[name]), (now.id, now.concepts[name])) for name in both}
+    pairs = {name: tuple((seen(tree, [name]).id, tree.concepts[name]) for tree in (before, now)) for name in both}
+    pairs = {name: (one, other) for name, (one, other) in pairs.items() if one != other}
     if not pairs or before == now:
         return (), ()
     from cns_cli.porcelain.reporting.scores import read_scores
     from cns_cli.porcelain.views.difference import ScoreChange
 
-    stored = read_scores(repo, [pair for two in pairs.values() for pair in two], Tree(now.base, {}).id)
+    stored = read_scores(repo, [pair for two in pairs.values() for pair in two], bare(now).id)
     rows: list[ScoreChange] = []
     for name, (one, other) in pairs.items():
         left, right = stored.by_pair.get(one, {}), stored.by_pair.get(other, {})

@@ -28,6 +28,7 @@ class Case:
         drift: Relative squared K/V drift since the baseline.
         zero_shot: Change of pictures of other things since the base, (P, n).
         plugins: Metric of another package -> scores on the baseline and now, (P, n), or why there are none.
+        same: What (see `GateMetric.needs`) is drawn with the same weights on both sides, and so is the same.
     """
 
     before: Scores | None = None
@@ -37,6 +38,7 @@ class Case:
     drift: float | None = None
     zero_shot: Array | None = None
     plugins: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
+    same: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

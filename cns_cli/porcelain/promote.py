@@ -6,6 +6,7 @@ limits. A move is logged with the figures that it rests on, and `gc` never drops
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,4 +124,5 @@ def _figure(metric: MetricResult) -> str:
     span = "" if metric.low is None or metric.high is None else f" ({metric.low:.4f} to {metric.high:.4f})"
     least = "" if metric.minimum is None else f", at least {metric.minimum:g}"
     moved = "" if metric.drop is None else f" moved {metric.drop:.4g}{span}, at most {metric.max_drop:g}"
-    return f"{metric.metric} {metric.now:.4g}{moved}{least}"
+    now = "" if math.isnan(metric.now) else f" {metric.now:.4g}"
+    return f"{metric.metric}{now}{moved}{least}"

@@ -36,7 +36,7 @@ class RmResult(ContextView):
 
 
 def rm(request: Request, name: str, progress: Progress, message: str | None = None, *, drift: bool = True) -> RmResult:
-    """Commit the removal of one concept: of its exact weights, not of its effect on those that were trained after it.
+    """Commit the removal of one concept: of its exact weights, not of any effect on those that were trained after it.
 
     Args:
         request: Where, by whom, when.

@@ -12,7 +12,7 @@ from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import numbers, record_data
 from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry import bisect_state
-from registry.objects import Base
+from registry.objects import Base, Compose
 from registry.repository import Repository
 from registry.trees import birth
 
@@ -25,18 +25,21 @@ class StatusResult(Result):
 
     Attributes:
         branch: The branch that HEAD follows, None when it is detached.
+        compose: What prompts see of the model: "all" concepts, or those that they name ("named").
         base: Id of the base; `base_source` says where this machine takes it from.
         concepts: The oldest first.
         interrupted: Trainings that wait to be resumed, the newest first.
         bisecting: A bisection is going on, or what is stored of one is damaged.
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; empty or
-            without the last where they were not recorded for this set of concepts.
+            without the last where they were not recorded for this set of concepts, and where none shares its weights
+            with another, since prompts see what they name.
     """
 
     folder: Path
     branch: str | None
     commit: str
     tree: str
+    compose: Compose
     base: str
     base_source: str
     family: str
@@ -64,6 +67,7 @@ def status(start: Path) -> StatusResult:
         branch=head.branch,
         commit=head.commit,
         tree=repo.commit_of(head.commit).tree,
+        compose=tree.compose,
         base=tree.base,
         base_source=str(repo.config.get("base", {}).get("source", "")),
         concepts=tuple(concepts),
@@ -88,7 +92,7 @@ def _capacity(repo: Repository, commit_id: str, born: Sequence[str]) -> dict[str
     recorded = {one: _recorded(repo, one) for one in {commit_id, *born}}
     source = commit_id if recorded[commit_id] or not born or not all(recorded[one] for one in born) else born[-1]
     found, tree = recorded[source], repo.tree_of(commit_id)
-    if not found:
+    if not found or tree.compose == "named":
         return {}
     births = (birth(repo.objects, concept_id) for concept_id in tree.concepts.values())
     if repo.commit_of(source).tree == commit.tree and any(one.concepts == tree.concepts for one in births):

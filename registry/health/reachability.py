@@ -2,8 +2,8 @@
 
 Roots are refs of every namespace, HEAD, the ends of every move in the reflogs, and ids in the files of what is in
 progress (a bisect, an interrupted add). From there everything that an object needs is reachable too. The scores of a
-model are kept while that model is: of a tree that something reaches, or of the baseline of a concept that something
-reaches. This module reads; it removes nothing, and it does not say what damage means.
+model are kept while that model is: of a tree that something reaches, of what prompts see of it, or of the baseline of
+a concept that something reaches. This module reads; it removes nothing, and it does not say what damage means.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from registry import fsio
 from registry.errors import DiskFailed, RegistryError
-from registry.objects import Concept
+from registry.objects import Concept, Tree
 from registry.refs import COMMITS, Refs
 from registry.store import ObjectStore
-from registry.trees import birth
+from registry.trees import bare, birth, seen
 
 # What a `.cns` holds that names no object which would otherwise be free: all else there is a state of something.
 _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs", "logs", "mlartifacts", "cache"}
@@ -64,6 +64,7 @@ class Marks:
         self.tolerant = tolerant
         self._waiting: list[str] = []
         self._concepts: list[str] = []
+        self._named: list[Tree] = []
 
     def extend(self, starts: Iterable[str]) -> None:
         """Mark starts and all that they need.
@@ -86,8 +87,15 @@ class Marks:
             self._waiting += needed
 
     def baselines(self) -> set[str]:
-        """Return the ids of the trees that the marked concepts are compared with: trained_on and the concept itself."""
-        return {birth(self.store, concept).id for concept in self._concepts}
+        """Return the ids of the trees that scores of the marked ones are about, and that nothing else may hold.
+
+        The baseline of a concept: the tree that it was trained on and itself. Where prompts see what they name: what
+        those see that name one concept, or none.
+        """
+        found = {birth(self.store, concept).id for concept in self._concepts}
+        for tree in self._named:
+            found |= {bare(tree).id, *(seen(tree, [name]).id for name in tree.concepts)}
+        return found
 
     def _needed(self, current: str) -> list[str]:
         if self.store.kind_of(current) == "blob":
@@ -95,6 +103,8 @@ class Marks:
         obj = self.store.load(current)
         if isinstance(obj, Concept):
             self._concepts.append(current)
+        if isinstance(obj, Tree) and obj.compose == "named":
+            self._named.append(obj)
         needed = obj.needs()
         self.seen |= {need.object_id for need in needed if need.kinds == ("blob",)}
         return [need.object_id for need in needed if need.object_id not in self.seen]

@@ -211,6 +211,7 @@ def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
         "cns.kind": commit.kind,
         "cns.tree": commit.tree,
         "cns.concepts": " ".join(sorted(tree.concepts))[:LONGEST_TAG],
+        "cns.compose": tree.compose,
         "cns.base": tree.base,
         GATE: UNCHECKED,
         "mlflow.note.content": commit.message[:LONGEST_TAG],

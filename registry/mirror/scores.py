@@ -1,9 +1,10 @@
 """Stored scores as the metrics that MLflow draws, without MLflow.
 
-An evaluation is about a tree, so its figures belong to the run of every commit with that tree. Scores are compared only
-within one protocol, so the start of the protocol's digest is part of a metric's name: `check/3fa91c02/rex.clip_i`. Of
-several evaluations of one protocol the one with most images counts, and their number is the step: a figure that was
-bettered goes on in the same curve. All of it follows from objects alone, so that a sync gives the same as the check.
+An evaluation is about a tree, so its figures belong to the run of every commit whose prompts see that tree. Scores are
+compared only within one protocol, so the start of the protocol's digest is part of a metric's name:
+`check/3fa91c02/rex.clip_i`. Of several evaluations of one protocol the one with most images counts, and their number is
+the step: a figure that was bettered goes on in the same curve. All of it follows from objects alone, so that a sync
+gives the same as the check.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.mirror.runs import is_number, metric_key
-from registry.objects import Evaluation
+from registry.objects import Evaluation, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
+from registry.trees import seen
 
 SHOWN_DIGITS = 8
 LONGEST_KEY = 200  # `check/<digits>/` goes before it, and MLflow takes 250
@@ -58,6 +60,11 @@ def evaluations_by_tree(repository: Repository) -> dict[str, list[str]]:
         tree, _, evaluation = name.removeprefix(EVALUATIONS).partition("/")
         found.setdefault(tree, []).append(evaluation)
     return found
+
+
+def trees_seen(tree: Tree) -> set[str]:
+    """Return the ids of the trees whose scores are those of a tree: itself, or what prompts about its concepts see."""
+    return {tree.id} if tree.compose == "all" else {seen(tree, [name]).id for name in tree.concepts}
 
 
 def _scores(evaluation: Evaluation) -> dict[str, Point]:

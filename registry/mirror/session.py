@@ -21,7 +21,7 @@ from registry.mirror import place, proxy, runs, scores, served
 from registry.mirror.busy import persistently
 from registry.mirror.runs import EVALUATION_TAG, Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
-from registry.objects import Evaluation
+from registry.objects import Commit, Evaluation, Tree
 from registry.refs import ALIASES, COMMITS, EVALUATIONS
 from registry.repository import Repository
 
@@ -94,13 +94,13 @@ class MirrorSession:
         return self.report
 
     def record_scores(self, commit_id: str, trees: Collection[str], gate: str | None) -> SyncReport:
-        """Write scores of trees to the runs of a commit and its ancestors that have such a tree, and the verdict."""
+        """Write scores of trees to the runs of a commit and its ancestors of which they are, and the verdict."""
         if self.report.rebuilt or not self._has_run(commit_id):
             self.record(commit_id)
         self._write_gate(commit_id, gate)
         self._write_evaluations()
-        history = self.repository.index.log([commit_id])
-        commits = [found for found, commit in history if commit.tree in trees and self._has_run(found)]
+        history, wanted = self.repository.index.log([commit_id]), set(trees)
+        commits = [found for found, commit in history if wanted & self._seen(commit) and self._has_run(found)]
         self._write_scores(commits)
         return self.report
 
@@ -294,12 +294,16 @@ class MirrorSession:
         by_tree = scores.evaluations_by_tree(self.repository)
         for commit_id in commits:
             commit = self.repository.commit_of(commit_id)
-            points = scores.points_of(self.objects.get(one, Evaluation) for one in by_tree.get(commit.tree, ()))
+            found = (one for tree in sorted(self._seen(commit)) for one in by_tree.get(tree, ()))
+            points = scores.points_of(self.objects.get(one, Evaluation) for one in found)
             if not points:
                 continue
             there = self.client.get_run(self.runs[commit_id]).data.metrics
             new = {key: point for key, point in points.items() if there.get(key) != point.value}
             write_points(self.client, self.runs[commit_id], commit.time * 1000, new)
+
+    def _seen(self, commit: Commit) -> set[str]:
+        return scores.trees_seen(self.objects.get(commit.tree, Tree))
 
     def _write_evaluations(self) -> None:
         """Write the runs of evaluations that have none."""

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from registry import fsio
 from registry.dag import needed_first
 from registry.errors import DiskFailed
-from registry.objects import Evaluation
+from registry.objects import Evaluation, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from registry.sharing.pack import LARGEST_INDEX, Entry, Index, PackCorrupt, parse_index
@@ -82,10 +82,19 @@ def to_send(repo: Repository, tips: Iterable[str], held: Container[str]) -> list
     for name in repo.refs.names(EVALUATIONS):
         found = name.rpartition("/")[2]
         if found not in held and store.has(found):
-            links = store.get(found, Evaluation).links()
-            if all(link in sent or link in held for link in links):
-                order.append(found)
+            missing = [link for link in store.get(found, Evaluation).links() if not (link in sent or link in held)]
+            if all(_is_seen(store, link, sent, held) for link in missing):
+                order += [*missing, found]
+                sent.update(missing)
     return [Entry(one, store.kind_of(one), store.path(one).stat().st_size) for one in order]
+
+
+def _is_seen(store: DiskStore, wanted: str, sent: Container[str], held: Container[str]) -> bool:
+    """Whether an object is a tree that no commit need have: what prompts see that name concepts sent, or none."""
+    tree = store.load(wanted) if store.has(wanted) else None
+    if not isinstance(tree, Tree) or (tree.compose == "all" and tree.concepts):
+        return False
+    return all(link in sent or link in held for link in tree.links())
 
 
 def needs_of(store: DiskStore, wanted: str) -> tuple[str, ...]:

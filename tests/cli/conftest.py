@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cns_cli.main import app
-from registry.objects import Base, Blob, Concept, Record, References, Tree
+from registry.objects import Base, Blob, Compose, Concept, Record, References, Tree
 from registry.repository import Committed, Repository
-from registry.trees import with_concept, without_concept
+from registry.trees import composing, trained_in, with_concept, without_concept
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = 1_780_000_000  # 2026-05-28 20:26:40 UTC
@@ -58,9 +58,9 @@ class Lineage:
     def add(
         self, name: str, *, noun: str = "dog", metrics: dict[str, float] | None = None, message: str = "", **extra: Any
     ) -> Committed:
-        """Commit a concept that was trained on HEAD's tree."""
-        head = self.repo.head().commit
-        concept = self.concept(name, noun=noun, trained_on=self.repo.commit_of(head).tree)
+        """Commit a concept that was trained on what HEAD's tree is for it."""
+        trained_on = self.repo.objects.put(trained_in(self.repo.tree_of("HEAD"), name))
+        concept = self.concept(name, noun=noun, trained_on=trained_on)
         figures = {"neurons": 34567, "share_kv": 0.0581, "share_denoiser": 0.0013, "bytes": 51234} | (metrics or {})
         preview = self.repo.objects.put(Blob(PNG + name.encode()))
         data = {"metrics": figures, "previews": {"sheet": preview}, "seed": 0, "device": "cpu", **extra}
@@ -77,6 +77,9 @@ class Lineage:
         blobs = [put(Blob(f"{name} {part} {self.time}".encode())) for part in ("embedding", "mask", "delta")]
         references = put(References(None, (None,), 1, 64, {}))
         return put(Concept(name, noun, (token or f"<{name}>",), *blobs, {"templates": None}, references, trained_on))
+
+    def compose(self, compose: Compose) -> Committed:
+        return self.commit("compose", "compose", f"compose {compose}", None, lambda tree: composing(tree, compose))
 
     def commit(
         self, kind: str, name: str, message: str, record: Record | None, change: Callable[[Tree], Tree]

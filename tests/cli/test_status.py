@@ -9,8 +9,8 @@ import numpy as np
 
 from cns import codec
 from cns_cli.porcelain.views.concepts import training_context
-from registry.objects import Blob, Concept
-from registry.trees import with_concept
+from registry.objects import Blob, Concept, Tree
+from registry.trees import composing, with_concept
 from tests.cli.conftest import modules_after
 
 
@@ -77,9 +77,12 @@ def test_concepts_of_two_lineages_are_strangers(lineage: Any, cns: Any) -> None:
 
 
 def test_context_knows_a_replaced_concept() -> None:
-    tree = {"rex": "r2", "tom": "t"}
-    assert training_context("tom", tree, {"tom": {"rex": "r1"}, "rex": {"tom": "t"}}) == (["rex"], [])
-    assert training_context("rex", tree, {"tom": {"rex": "r1"}, "rex": {"tom": "t"}}) == ([], [])
+    old, new, tom = (letter * 64 for letter in "abc")
+    tree, trained_on = Tree("d" * 64, {"rex": new, "tom": tom}), {"tom": {"rex": old}, "rex": {"tom": tom}}
+    assert training_context("tom", tree, trained_on) == (["rex"], [])
+    assert training_context("rex", tree, trained_on) == ([], [])
+    assert training_context("rex", composing(tree, "named"), trained_on) == (["tom"], [])
+    assert training_context("tom", composing(tree, "named"), {"tom": {}, "rex": {}}) == ([], [])
 
 
 def test_concepts_stand_in_the_order_in_which_they_came(lineage: Any, cns: Any) -> None:

@@ -38,6 +38,7 @@ harmful commit did stays done. Small steps, and few of them at last, so that the
 LAST = "--steps 60 --reg weights --lr 0.001"
 
 LINES = (
+    "cns init --compose all",  # where one concept can harm another
     f"cns add tom pictures/cat --class cat {STEPS}",
     f"cns add rex pictures/dog --class dog {STEPS}",
     f"cns add pip pictures/penguin --class penguin {STEPS}",

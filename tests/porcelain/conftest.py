@@ -15,7 +15,7 @@ from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import AddOptions, Composed
 from cns_cli.progress import NullProgress
 from registry.mirror.server import MlflowStore
 from registry.repository import Repository
@@ -60,9 +60,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: write_photos(root / name, seed) for seed, name in enumerate(("rex", "tom", "mug"))}
 
 
-def new_registry(folder: Path, base: Path, mlflow: Path) -> Path:
-    """A registry on a base, with an MLflow database that has its tables: making them takes MLflow seconds."""
-    init_registry(folder, str(base), author="ann", time=NOON)
+def new_registry(folder: Path, base: Path, mlflow: Path, compose: Composed = "all") -> Path:
+    """A registry on a base, with an MLflow database that has its tables: making them takes MLflow seconds.
+
+    Prompts see all concepts of it, where one can harm another, unless told otherwise.
+    """
+    init_registry(folder, str(base), author="ann", time=NOON, compose=compose)
     shutil.copy(mlflow, folder / ".cns" / "mlflow.db")
     return folder
 
@@ -101,6 +104,22 @@ def _harmed(tmp_path_factory: pytest.TempPathFactory, _learned: Path, photos: di
     folder = tmp_path_factory.mktemp("harmed")
     shutil.copytree(_learned, folder, dirs_exist_ok=True)
     return teach_mug_without_mercy(folder, photos)
+
+
+@pytest.fixture(scope="session")
+def _named(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
+) -> Path:
+    folder = new_registry(tmp_path_factory.mktemp("named"), tiny_base, mlflow_tables, "named")
+    return teach_mug_without_mercy(teach_rex_and_tom(folder, photos), photos)
+
+
+@pytest.fixture
+def named(tmp_path: Path, _named: Path, mlflow_tables: Path) -> Path:
+    """A registry whose prompts see what they name: rex, tom, and mug, which was trained without mercy; a copy."""
+    shutil.copytree(_named, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
+    return tmp_path
 
 
 @pytest.fixture

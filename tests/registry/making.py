@@ -8,11 +8,11 @@ from typing import Any
 
 from registry import envelope
 from registry.errors import ObjectMissing
-from registry.objects import Base, Blob, Commit, Concept, Evaluation, Record, References, Tree
+from registry.objects import Base, Blob, Commit, Compose, Concept, Evaluation, Record, References, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Committed, Repository
 from registry.store import ObjectStore
-from registry.trees import with_concept
+from registry.trees import bare, composing, seen_of, with_concept
 
 DIGEST = "a" * 64
 OTHER = "b" * 64
@@ -26,6 +26,25 @@ def base(family: str = "emoji-64") -> Base:
         {"down.0.attn2.to_k": {"shape": [64, 128], "sha256": DIGEST, "exponent": -12}},
         1000,
     )
+
+
+def compose(repository: Repository, compose: Compose) -> Committed:
+    """Commit that prompts see all concepts, or those that they name."""
+    tip = repository.head().commit
+    return repository.commit(
+        kind="compose", message=f"compose {compose}", author=AUTHOR, time=repository.commit_of(tip).time + 60,
+        record=None, change=lambda tree: composing(tree, compose), seen=tip, keep_as="compose",
+    )  # fmt: skip
+
+
+def score_what_is_seen(repository: Repository) -> list[str]:
+    """Store scores of what prompts about each concept of HEAD see, and of a class noun alone; return their ids."""
+    tree, ids = repository.tree_of("HEAD"), []
+    places = [(name, seen_of(tree, concept)) for name, concept in tree.concepts.items()]
+    for name, place in [*places, (places[0][0], bare(tree))]:
+        made = Evaluation(repository.objects.put(place), tree.concepts[name], name, {}, "p", {"clip_i": [0.5]})
+        ids.append(repository.add_evaluation(made))
+    return ids
 
 
 class MemoryStore(ObjectStore):

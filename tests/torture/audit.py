@@ -41,7 +41,7 @@ FOREIGN_MODULES = (
 LIGHT = (
     ("--version",),
     ("--help",),
-    ("init", "--base", "BASE"),
+    ("init", "--base", "BASE", "--compose", "all"),
     ("log",),
     ("log", "--json"),
     ("log", "--graph", "--oneline", "HEAD~1..main"),

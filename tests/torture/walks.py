@@ -66,7 +66,7 @@ class Walker:
     def __init__(self, scratch: Path, seed: int = 0) -> None:
         self.scratch = scratch
         self.base = tiny_sd(scratch / "base")
-        init_registry(scratch / "first", str(self.base), author="ann", time=0)
+        init_registry(scratch / "first", str(self.base), author="ann", time=0, compose="all")
         self.session = Session.open(Repository(scratch / "first"), "cpu")
         self.model: Model = self.session.base.model
         rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ class Walker:
         """Go a number of random steps on a new registry, and look at the weights after each."""
         chance = random.Random(number)
         folder = self.scratch / f"walk-{number}"
-        init_registry(folder, str(self.base), author="ann", time=0)
+        init_registry(folder, str(self.base), author="ann", time=0, compose="all")
         repository = Repository(folder)
         session = Session(repository, self.session.base)
         concepts = {name: self._put(repository, name) for name in NAMES}

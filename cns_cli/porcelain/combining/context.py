@@ -8,15 +8,17 @@ It needs the base model, and so torch, which is imported only then.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from cns.errors import MethodError
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.concepts import training_context
 from cns_cli.progress import Progress
 from registry.errors import RegistryError
-from registry.objects import Base, Tree
+from registry.objects import Base, Compose, Tree
 from registry.repository import Repository
+from registry.trees import seen_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +42,13 @@ class ContextView(Result):
     Attributes:
         outside_context: Concepts that keep other company now than before, and not what they were trained in.
         drift: K/V drift of these; `drift_unknown`: why there is none.
+        compose: What prompts see of the tree.
     """
 
     outside_context: tuple[str, ...] = ()
     drift: tuple[DriftView, ...] = ()
     drift_unknown: str = ""
+    compose: Compose = "all"
 
 
 def context_view(
@@ -63,14 +67,15 @@ def context_view(
     now = _contexts(repo, after)
     outside = tuple(name for name, one in sorted(after.concepts.items()) if any(now[one]) and now[one] != was.get(one))
     if not outside:
-        return ContextView()
+        return ContextView(compose=after.compose)
+    found = ContextView(outside_context=outside, compose=after.compose)
     if not drift:
-        return ContextView(outside_context=outside, drift_unknown="--no-drift")
+        return replace(found, drift_unknown="--no-drift")
     progress.stage("compute the K/V drift")
     try:
-        return ContextView(outside_context=outside, drift=kv_drifts(repo, befores, after, outside))
+        return replace(found, drift=kv_drifts(repo, befores, after, outside))
     except (MethodError, RegistryError) as error:
-        return ContextView(outside_context=outside, drift_unknown=error.message)
+        return replace(found, drift_unknown=error.message)
 
 
 def kv_drifts(repo: Repository, befores: Sequence[Tree], after: Tree, names: Sequence[str]) -> tuple[DriftView, ...]:
@@ -91,15 +96,16 @@ def kv_drifts(repo: Repository, befores: Sequence[Tree], after: Tree, names: Seq
     from cns_cli.porcelain.models.session import Session
 
     session = Session(repo, LoadedBase.open(folder, base, "cpu"))
-    now = session.set_tree(after)
-    composed = {tree: session.base.model.compose(list(session.concepts(tree).values())) for tree in befores}
+    session.set_tree(after)  # for the tokens
+    composed = cache(lambda tree: session.base.model.compose(list(session.concepts(tree).values())))
     views = []
     for name in names:
         concept = after.concepts[name]
         moments = judged_moments(session.base, session.concept(concept))
         birth, home = session.birth_weights(concept), _home(befores, concept)
-        before = None if home is None else kv_drift(composed[home], birth, moments)
-        views.append(DriftView(name=name, before=before, after=kv_drift(now, birth, moments)))
+        before = None if home is None else kv_drift(composed(seen_of(home, concept)), birth, moments)
+        now = kv_drift(composed(seen_of(after, concept)), birth, moments)
+        views.append(DriftView(name=name, before=before, after=now))
     return tuple(views)
 
 
@@ -111,4 +117,4 @@ def _contexts(repo: Repository, tree: Tree) -> dict[str, tuple[list[str], list[s
     """Return what each concept of a tree misses, and which strangers it has, by its id."""
     concepts = repo.concepts(tree)
     trained_on = {name: repo.objects.get(concept.trained_on, Tree).concepts for name, concept in concepts.items()}
-    return {one: training_context(name, tree.concepts, trained_on) for name, one in tree.concepts.items()}
+    return {one: training_context(name, tree, trained_on) for name, one in tree.concepts.items()}

@@ -40,7 +40,8 @@ class CombineResult(ContextView):
         bases: What both sides were compared with.
         commit: What was committed, or fast-forwarded to.
         added, removed, replaced: Names of concepts, against HEAD's tree.
-        interference: What concepts of the two sides have in common; `interference_unknown`: why that is not known.
+        interference: What concepts of the two sides have in common, which counts where prompts see all of them;
+            `interference_unknown`: why that is not known.
         commands: What to type to settle the conflicts.
     """
 
@@ -122,7 +123,7 @@ class Combination:
         found: tuple[Meeting, ...] = ()
         unknown = ""
         try:
-            found = meetings(repo, ours, theirs, tree)
+            found = meetings(repo, ours, theirs, tree) if tree.compose == "all" else ()
         except (MethodError, RegistryError) as error:  # a commit that stands is not hidden by a figure that is lacking
             unknown = error.message
         return replace(

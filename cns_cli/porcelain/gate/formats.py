@@ -7,7 +7,6 @@ character; each function escapes them for its own reader. Nothing here writes a 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ from cns_cli import figures
 from cns_cli.output import safe
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
 from cns_cli.porcelain.metrics import METRICS, grows, label_of
+
+SAME = "same weights"
+"""What stands in the place of an interval where the two sides are one model: nothing was drawn to know that."""
 
 GITHUB_ANNOTATIONS = 10
 """GitHub shows this many errors of one step and drops the rest without a word."""
@@ -130,7 +132,7 @@ def facts_of(one: MetricResult) -> str:
     if one.drop is not None and one.baseline is not None:
         parts.append(f"drop {one.drop:+.3f}")
     if between := _between(one):
-        parts.append(f"between {between}")
+        parts.append(between if one.same else f"between {between}")
     if asked := _asked(one):
         parts.append(f"asked: {asked}")
     return ", ".join(parts)
@@ -138,7 +140,7 @@ def facts_of(one: MetricResult) -> str:
 
 def computable(one: MetricResult) -> bool:
     """Whether the metric has a figure at all."""
-    return math.isfinite(one.now)
+    return one.drop is not None
 
 
 def xml_safe(text: str) -> str:
@@ -223,7 +225,7 @@ def _figure(one: MetricResult, value: float) -> str:
 
 def _between(one: MetricResult) -> str:
     if one.low is None or one.high is None:
-        return ""
+        return SAME if one.same else ""
     return f"{one.low:+.3f} and {one.high:+.3f}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ class Thresholds:
     def needs(self) -> set[str]:
         """Kinds of evaluation keys that they are computed from."""
         return {METRICS[name].needs if name in METRICS else "metric" for name in self.metrics}
+
+    def drawn(self, same: Collection[str]) -> set[str]:
+        """`needs`, without those kinds in `same`, of which both sides are one, that no least score is asked of."""
+        asked = {METRICS[name].needs for name in self.minimum if name in METRICS}
+        return {kind for kind in self.needs if kind not in same or kind in asked}
 
 
 def sources(repo: Repository, options: CheckOptions) -> tuple[LimitSource, ...]:

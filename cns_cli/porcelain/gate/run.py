@@ -26,7 +26,7 @@ from cns_cli.progress import Progress, Stages
 from registry.errors import UnknownConcept
 from registry.objects import Concept, Tree
 from registry.repository import Repository
-from registry.trees import birth
+from registry.trees import bare, birth, seen
 
 if TYPE_CHECKING:  # what they import costs seconds, and a check of stored scores needs neither
     from cns_cli.porcelain.models.session import Session
@@ -56,6 +56,7 @@ class CheckRun:
         since = None if self.since is None else repo.tree_of(self.since)
         self.births = {name: birth(repo.objects, concept) for name, concept in self.chosen.items()}
         self.baselines = {name: baseline_tree(repo, concept, since) for name, concept in self.chosen.items()}
+        self.now = {name: seen(self.tree, [name]) for name in self.chosen}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
         self.evaluator: Evaluator | None = None
 
@@ -101,9 +102,20 @@ class CheckRun:
         compared = [key for side in self._sides(name, images).values() for key in side]
         if name == BASE_ROW:
             return compared
-        drift = self._drift(name)
-        base = EvaluationKey("class", self._empty, self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
-        return [drift, *([base] if compared else []), *compared]
+        drift = [] if "drift" in self.same(name) else [self._drift(name)]
+        base = EvaluationKey("class", bare(self.tree), self.chosen[name], name, BASE_IMAGES, of=self.kinds[name])
+        return [*drift, *([base] if compared else []), *compared]
+
+    def same(self, name: str) -> frozenset[str]:
+        """What of a row is seen with the very weights that it is compared with, so that nothing can have been lost.
+
+        Where all concepts are composed that is so of the latest one alone, and its pictures are drawn all the same:
+        every later check compares with them.
+        """
+        if self.tree.compose == "all":
+            return frozenset()
+        kept = name != BASE_ROW and self.now[name] == self.baselines[name]
+        return frozenset({"class", "zero-shot", *(("concept", "drift") if kept else ())})
 
     def images(self, side: Sequence[EvaluationKey], asked: int) -> int:
         """Images of each prompt that a comparison rests on: all that both sides have stored, and not under `asked`."""
@@ -112,15 +124,21 @@ class CheckRun:
     def case(self, name: str, asked: int) -> Case:
         """What the stored evaluations say about a row."""
         sides = self._sides(name, asked)
+        if name == BASE_ROW and not sides:
+            return Case(same=self.same(name))
         if name == BASE_ROW:
             (key,) = sides["zero-shot"]
             moved = self.evaluations.value(key)
             return Case(zero_shot=None if moved is None else moved[:, : self.images((key,), asked)])
-        drift = self.evaluations.value(self._drift(name))
-        case = Case(drift=None if drift is None else float(drift))
+        same = self.same(name)
+        drift = 0.0 if "drift" in same else self.evaluations.value(self._drift(name))
+        case = Case(drift=None if drift is None else float(drift), same=same)
         if "concept" in sides:
             before, after = self._scores(sides["concept"], asked)
             case = replace(case, before=before, after=after)
+        elif "concept" in same and "concept" in self.setup.limits.needs:  # no need to draw, but there may be figures
+            key = EvaluationKey("concept", self.now[name], self.chosen[name], name, of=self.kinds[name])
+            case = replace(case, after=self.evaluations.scores(key))
         plugins = {metric: self._foreign(sides, metric, asked) for metric in self.setup.limits.plugins}
         case = replace(case, plugins=plugins)
         if "class" in sides:
@@ -147,20 +165,18 @@ class CheckRun:
         """Images of each prompt of the comparison that has fewest; `asked` where nothing is compared."""
         return min((self.images(side, asked) for side in self._sides(name, asked).values()), default=asked)
 
-    @property
-    def _empty(self) -> Tree:
-        return Tree(self.tree.base, {})
-
     def _drift(self, name: str) -> EvaluationKey:
         concept, baseline = self.chosen[name], self.baselines[name]
         since, of = baseline != self.births[name], self.kinds[name]
-        return EvaluationKey("drift", self.tree, concept, name, baseline=baseline, since=since, of=of)
+        return EvaluationKey("drift", self.now[name], concept, name, baseline=baseline, since=since, of=of)
 
     def _sides(self, name: str, images: int) -> dict[str, tuple[EvaluationKey, ...]]:
         """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
-        metrics, needs = self.setup.limits.metrics, self.setup.limits.needs
+        metrics, needs = self.setup.limits.metrics, self.setup.limits.drawn(self.same(name))
+        plain = seen(self.tree, [])
         if name == BASE_ROW:
-            return {"zero-shot": (EvaluationKey("zero-shot", self.tree, self.tree.base, name, images),)}
+            key = EvaluationKey("zero-shot", plain, self.tree.base, name, images)
+            return {"zero-shot": (key,)} if "zero-shot" in needs else {}
         concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
         others = (
             tuple(sorted(set(self.tree.concepts.values()) - {concept}))
@@ -169,17 +185,17 @@ class CheckRun:
         )
         sides = {}
         if "concept" in needs:
-            places = (baseline, self.tree)
+            places = (baseline, self.now[name])
             sides["concept"] = tuple(
                 EvaluationKey("concept", place, concept, name, images, others, of=of) for place in places
             )
         for metric in self.setup.limits.plugins:
             sides[metric] = tuple(
                 EvaluationKey("metric", place, concept, name, images, metric=metric, of=of)
-                for place in (baseline, self.tree)
+                for place in (baseline, self.now[name])
             )
         if "class" in needs:
-            places = (self._empty, self.tree)
+            places = (bare(self.tree), plain)
             sides["class"] = tuple(EvaluationKey("class", place, concept, name, images, of=of) for place in places)
         return sides
 
@@ -234,14 +250,14 @@ class CheckRun:
         concept = self.chosen.get(name, self.tree.base)
         return CheckRow(
             concept=name, concept_id=concept, verdict=outcome, metrics=metrics,
-            baseline_tree=self.baselines.get(name, self._empty).id, drift=case.drift,
+            baseline_tree=self.baselines.get(name, bare(self.tree)).id, drift=case.drift,
             why="; ".join(one.why for one in metrics if one.why and one.verdict == outcome),
             base_score=self._base_score(name),
         )  # fmt: skip
 
     def _base_score(self, name: str) -> float | None:
         """b_j: what the base scores with the class noun alone."""
-        wanted = [key for key in self.keys(name, 0) if key.kind == "class" and key.tree == self._empty]
+        wanted = [key for key in self.keys(name, 0) if key.kind == "class" and key.tree == bare(self.tree)]
         scores = self.evaluations.scores(wanted[0]) if wanted else None
         main = None if scores is None else scores.clip_i if scores.identity is None else scores.identity
         return None if main is None else float(main.mean())
@@ -256,7 +272,12 @@ class CheckRun:
         with self.stages.measure("record"):
             from cns_cli.porcelain.models.mirroring import mirror_evaluations
 
-            places = [self.tree, self._empty, *self.baselines.values()]  # what `cns add` stored comes along
+            places = [
+                self.tree,
+                bare(self.tree),
+                *self.now.values(),
+                *self.baselines.values(),
+            ]  # and what `cns add` stored
             trees = {*self.evaluator.stored, *(place.id for place in places)}
             gate = _gate(outcome, rows) if self.options.by_the_registry else None
             return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri, gate)
@@ -282,7 +303,8 @@ def _undecided(result: MetricResult) -> bool:
 
 
 def _count(case: Case) -> int:
-    sides = (case.before, case.after, case.class_base, case.class_now)
+    pair = () if case.before is None else (case.before, case.after)
+    sides = (*pair, case.class_base, case.class_now)
     moved = 0 if case.zero_shot is None else 2 * case.zero_shot.size
     return sum(side.clip_t.size for side in sides if side is not None) + moved
 

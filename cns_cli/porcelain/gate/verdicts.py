@@ -9,6 +9,7 @@ answer depends on the scores that are there and not on how they came.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,10 @@ def judge(cases: Mapping[str, Case], metrics: Sequence[str], limits: Thresholds)
     """
     answers: dict[str, list[MetricResult]] = {name: [] for name in cases}
     for metric in metrics:
-        judged = _exact(cases, limits) if metric == "drift" else _sampled(metric, cases, limits)
+        needs = METRICS[metric].needs if metric in METRICS and metric not in limits.minimum else ""
+        same = {name: _same(metric, case, limits) for name, case in cases.items() if needs in case.same}
+        rest = {name: case for name, case in cases.items() if name not in same}
+        judged = same | (_exact(rest, limits) if metric == "drift" else _sampled(metric, rest, limits))
         for name, result in judged.items():
             answers[name].append(result)
     return answers
@@ -62,6 +66,20 @@ def judge(cases: Mapping[str, Case], metrics: Sequence[str], limits: Thresholds)
 def worst(verdicts: Sequence[str]) -> Outcome:
     """Forgot if anything forgot, else inconclusive if anything is, else kept."""
     return next((outcome for outcome in ORDER if outcome.value in verdicts), Outcome.KEPT)
+
+
+def _same(metric: str, case: Case, limits: Thresholds) -> MetricResult:
+    """What both sides draw with the same weights scores the same: that is told where it is known."""
+    now, images, level = 0.0, 0, METRICS[metric].level
+    if level is not None:
+        now = math.nan
+        with contextlib.suppress(MetricError):
+            scores = None if case.after is None else level(case.after)
+            now, images = (now, 0) if scores is None else (float(scores.mean()), scores.size)
+    return MetricResult(
+        metric=metric, verdict="kept", now=now, baseline=None if level is None else now, drop=0.0, low=None, high=None,
+        max_drop=limits.max_drop[metric], minimum=None, images=images, same=True,
+    )  # fmt: skip
 
 
 def _sampled(metric: str, cases: Mapping[str, Case], limits: Thresholds) -> dict[str, MetricResult]:

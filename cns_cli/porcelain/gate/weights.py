@@ -23,6 +23,7 @@ from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.evaluator import Evaluator
 from registry.objects import Tree
+from registry.trees import bare
 
 OUTSIDE = "outside the masks the weights are the base's"
 LIVE = "the model holds the composed weights"
@@ -135,7 +136,7 @@ def with_weight_gates(rows: Sequence[CheckRow], evaluator: Evaluator, tree: Tree
         concept_id=tree.base,
         verdict="forgot" if broken else "kept",
         metrics=(),
-        baseline_tree=Tree(tree.base, {}).id,
+        baseline_tree=bare(tree).id,
         why="; ".join(f"not so: {demand}" for demand in broken),
         gates=gates,
     )

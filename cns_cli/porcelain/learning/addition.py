@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cns.capacity import Capacity, capacity
+from cns.capacity import capacity
 from cns.codec import Delta
 from cns.continual import is_learned
 from cns.imagescores import Scores
@@ -34,7 +34,7 @@ from cns_cli.porcelain.scoring.judging import Features
 from cns_cli.sheets import contact_sheet
 from registry import fsio
 from registry.errors import DiskFailed
-from registry.objects import Blob, Concept, Record
+from registry.objects import Blob, Compose, Concept, Record
 from registry.repository import Committed
 from registry.trees import with_concept
 
@@ -63,7 +63,8 @@ class Addition:
         before: The class noun alone on the parent.
         after: The concept on its own tree.
         drift: K/V drift of each old concept since its birth (relative, squared).
-        others: Name -> id of each old concept.
+        others: Name -> id of each old concept that it was learned beside.
+        compose: What prompts see of the model that it joins.
     """
 
     options: AddOptions
@@ -76,6 +77,7 @@ class Addition:
     after: Judged
     drift: Mapping[str, float]
     others: Mapping[str, str]
+    compose: Compose = "all"
 
     def commit(self, seen: str) -> Committed:
         """Commit the concept on top of `seen`, or of what HEAD's branch has become meanwhile."""
@@ -124,7 +126,8 @@ class Addition:
             learned=self.was_learned,
             images=len(self.subject.images.images),
             registry=self.session.repo.folder,
-            capacity=self.capacity.figures(),
+            capacity=self.capacity,
+            compose=self.compose,
             energy_left=figures.get("energy_left"),
             rank=self.learned.weights.rank,
             kind=self.subject.kind,
@@ -174,7 +177,7 @@ class Addition:
             "bytes": bytes_stored + stored.path(concept.embedding).stat().st_size,
             "bits_per_weight": 8 * bytes_stored / selection.count,
             "general_overlap": selection.general_overlap,
-            **self.capacity.figures(),
+            **self.capacity,
             "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
             "identity_before": _mean(before.identity),
             "identity_after": _mean(after.identity),
@@ -188,10 +191,12 @@ class Addition:
         return {name: float(value) for name, value in figures.items() if value is not None}
 
     @cached_property
-    def capacity(self) -> Capacity:
-        """How much of the key and value weights concepts hold now."""
+    def capacity(self) -> dict[str, float]:
+        """How much of the key and value weights concepts hold now; nothing where each has all of them to itself."""
+        if self.compose == "named":
+            return {}
         general = {name: mask.numpy() for name, mask in self.learned.selection.general.items()}
-        return capacity(self.learned.weights.delta, list(self._earlier.values()), general)
+        return capacity(self.learned.weights.delta, list(self._earlier.values()), general).figures()
 
     @property
     def _earlier(self) -> dict[str, Delta]:

@@ -97,7 +97,9 @@ def learn(
     key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
     evaluations.add(key, subject.name, after.scores.to_json())
     drift = drift_since_birth(session, others, now)
-    return Addition(options, session, subject, learned, concept_id, references, before, after, drift, others)
+    return Addition(
+        options, session, subject, learned, concept_id, references, before, after, drift, others, tree.compose
+    )
 
 
 def _judged(base: LoadedBase, subject: Subject, words: str, references: Features, seed: int) -> Judged:

@@ -30,8 +30,10 @@ from cns_cli.porcelain.learning.interrupted import (
 from cns_cli.porcelain.options import AddOptions
 from registry import canonical
 from registry.errors import RegistryError
+from registry.objects import Tree
 from registry.pending import Pending, State, StateCorrupt
 from registry.repository import Repository
+from registry.trees import trained_in
 
 # What a training does not hang on: may be given anew with --resume.
 FREE = ("check", "message", "keep_images")
@@ -136,10 +138,15 @@ def _merged(options: AddOptions, state: State) -> AddOptions:
 
 
 def _moved(repo: Repository, state: State, options: AddOptions) -> list[str]:
-    concepts = repo.tree_of(repo.head().commit).concepts
-    others = {name: concept for name, concept in concepts.items() if name != options.name}
-    now = {"concepts": others, "replaces": concepts.get(options.name)}
-    return differences({name: state.facts["request"].get(name) for name in now}, now)
+    tree = repo.tree_of(repo.head().commit)
+    parent = trained_in(tree, options.name)
+    now = {"concepts": parent.concepts, "replaces": tree.concepts.get(options.name), **compose_of(parent)}
+    return differences({name: state.facts["request"].get(name) for name in (*now, "compose")}, now)
+
+
+def compose_of(parent: Tree) -> dict[str, str]:
+    """What prompts see, as a request says it: nothing where they see all, as before there was a choice."""
+    return {} if parent.compose == "all" else {"compose": parent.compose}
 
 
 def _changed_images(state: State, folder: Path) -> list[str]:

@@ -25,6 +25,7 @@ from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.scoring.judging import judge_images, score_images
 from cns_cli.progress import Progress
 from registry.objects import Blob, Concept, References, Tree, object_id
+from registry.trees import trained_in
 
 JUDGED_IMAGES = 4
 """Images of each judge prompt where bits cannot be equal; chosen."""
@@ -86,16 +87,16 @@ def learn_again(
     photos = ImageSet(images, pixels)
     subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept))
     settings = _settings(record)
-    others = {name: one for name, one in parent.concepts.items() if name != concept.name}
+    others = trained_in(parent, concept.name).concepts
     report = Reporter(progress)
     general = general_neurons_cached(session.base, settings, None, parent.base, report)
-    session.set_tree(Tree(parent.base, others))
+    session.set_tree(trained_in(parent, concept.name))
     learned = teach(session, subject, others, general, settings, report)
     made, parts = _compared(session, concept, subject, learned)
     verdict = None
     if parts and scores:
         progress.stage("compare what both draw")
-        verdict = _judged(session, concept_id, subject, others, learned)
+        verdict = _judged(session, concept_id, subject, parent, learned)
     return Again(made, parts, _first_unlike(record, learned), verdict)
 
 
@@ -131,9 +132,7 @@ def _first_unlike(record: Mapping[str, Any], learned: Learned) -> int | None:
     return next((step for step, (old, new) in enumerate(pairs, 1) if old != new), None)
 
 
-def _judged(
-    session: Session, concept_id: str, subject: Subject, others: Mapping[str, str], learned: Learned
-) -> Verdict:
+def _judged(session: Session, concept_id: str, subject: Subject, parent: Tree, learned: Learned) -> Verdict:
     """How much lower the main score of what was learned now is, by the gate's interval over prompts."""
     references = dict(session.references(concept_id))
 
@@ -141,7 +140,9 @@ def _judged(
         pictures = judge_images(session.base, subject.phrase, 0, JUDGED_IMAGES, 0, subject.kind)
         return score_images(session.base, pictures, subject.class_noun, references, subject.kind)
 
-    session.base.model.set_concepts([*map(session.concept, others.values()), learned.weights])
+    model = session.base.model
+    others = session.concepts(trained_in(parent, subject.name)).values()
+    (model.set_named if parent.compose == "named" else model.set_concepts)([*others, learned.weights])
     now = scores()
     session.set_tree(session.birth_tree(concept_id))
     drop = paired_drop(scores().main, now.main)

@@ -10,13 +10,13 @@ import math
 from cns.templates import Kind
 from registry.objects import Base, Concept, Tree
 from registry.repository import Repository
-from registry.trees import birth
+from registry.trees import birth, seen_of
 
 
 def baseline_tree(repo: Repository, concept_id: str, since: Tree | None) -> Tree:
-    """The tree that a concept is compared with: `since` where that holds the very concept, else that of its birth."""
+    """The tree that a concept is compared with: what its prompts see of `since` where that holds it, else its birth."""
     if since is not None and concept_id in since.concepts.values():
-        return since
+        return seen_of(since, concept_id)
     return birth(repo.objects, concept_id)
 
 

@@ -24,7 +24,7 @@ from cns_cli.porcelain.views.concepts import concept_figures, training_context
 from registry.errors import RegistryError
 from registry.objects import Base, Commit, Concept, References, Tree
 from registry.repository import Repository
-from registry.trees import birth
+from registry.trees import bare, birth, seen
 
 MAX_ROWS = 100
 MAX_COLUMNS = 30
@@ -49,7 +49,7 @@ class Collector:
     head: str
     warnings: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    _trees: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _trees: dict[str, Tree | None] = field(default_factory=dict)
     _records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def collect(self, rev: str, digest: str = "") -> ReportData:
@@ -67,9 +67,9 @@ class Collector:
         rows = self._rows(history)
         columns = self._columns(rows, history, tree)
         axes = axes_of(rows, columns)
-        pairs = [(row.tree, one.id) for row in rows for one in columns if one.id in row.concepts.values()]
+        pairs = [(row.seen(one.id), one.id) for row in rows for one in columns if one.id in row.concepts.values()]
         pairs += [(one.birth_tree, one.id) for one in columns]
-        scores = read_scores(repo, pairs, Tree(tree.base, {}).id, digest)
+        scores = read_scores(repo, pairs, bare(tree).id, digest)
         limits = self._limits(base.family, scores)
         tables = metric_tables(axes, scores, self._levels(columns, "before"), self._levels(columns, "ceiling"), limits)
         worst = worst_steps(tables[0], [row.id for row in rows], axes) if tables else (None,) * len(columns)
@@ -106,10 +106,13 @@ class Collector:
             for commit_id, commit in walk:
                 if len(found) >= limit:
                     break
-                concepts = self._tree(commit.tree)
+                tree = self._tree(commit.tree)
+                concepts, sees = _concepts(tree), {}
+                if tree is not None and tree.compose == "named":
+                    sees = {one: seen(tree, [name]).id for name, one in concepts.items()}
                 found[commit_id] = CommitLine(
                     commit_id, commit.tree, commit.parents, commit.kind, commit.subject, commit.author, commit.time,
-                    refs.get(commit_id, ()), concepts,
+                    refs.get(commit_id, ()), concepts, sees,
                 )  # fmt: skip
                 self._records.setdefault(commit_id, self._quietly(record_data, self.repo, commit) or {})
         except RegistryError as error:
@@ -182,10 +185,10 @@ class Collector:
         """A sentence where a concept keeps other company than it was trained in."""
         try:
             stored = {name: self.repo.objects.get(one, Concept) for name, one in tree.concepts.items()}
-            trained_on = {name: self._tree(one.trained_on) for name, one in stored.items()}
+            trained_on = {name: _concepts(self._tree(one.trained_on)) for name, one in stored.items()}
         except RegistryError:
             return ""
-        missing, strangers = training_context(concept.name, tree.concepts, trained_on)
+        missing, strangers = training_context(concept.name, tree, trained_on)
         parts = [f"without {', '.join(missing)}"] * bool(missing) + [f"beside {', '.join(strangers)}"] * bool(strangers)
         return f"runs outside its training context: {' and '.join(parts)}" if parts else ""
 
@@ -221,8 +224,8 @@ class Collector:
         for row in rows:
             recorded = numbers(self._records.get(row.id, {}).get("drift"))
             for name, concept in row.concepts.items():
-                value = scores.drift.get((row.tree, concept), recorded.get(name))
-                if births.get(concept) == row.tree:
+                value = scores.drift.get((row.seen(concept), concept), recorded.get(name))
+                if births.get(concept) == row.seen(concept):
                     value = 0.0
                 if concept in births and value is not None:
                     found[row.id, concept] = value
@@ -236,10 +239,9 @@ class Collector:
             self.left_out.append(f"the lineage shows the newest {MAX_GRAPH} commits")
         return tuple(found.values())[:MAX_GRAPH]
 
-    def _tree(self, wanted: str) -> Mapping[str, str]:
+    def _tree(self, wanted: str) -> Tree | None:
         if wanted not in self._trees:
-            found = self._quietly(self.repo.objects.get, wanted, Tree)
-            self._trees[wanted] = found.concepts if found else {}
+            self._trees[wanted] = self._quietly(self.repo.objects.get, wanted, Tree)
         return self._trees[wanted]
 
     def _quietly(self, read: Callable[..., Any], *what: object) -> Any:
@@ -261,9 +263,14 @@ def axes_of(rows: Sequence[CommitLine], columns: Sequence[ConceptFacts]) -> Axes
     return Axes(
         trees=tuple(row.tree for row in rows),
         holds=tuple(frozenset(row.concepts.values()) for row in rows),
+        sees=tuple(row.sees for row in rows),
         concepts=tuple(column.id for column in columns),
         births=tuple(column.birth_tree for column in columns),
     )
+
+
+def _concepts(tree: Tree | None) -> Mapping[str, str]:
+    return tree.concepts if tree else {}
 
 
 def known_family(name: str) -> Family | None:

@@ -27,6 +27,7 @@ class CommitLine:
         time: Seconds since 1970, UTC.
         refs: `HEAD -> main`, `dev`, `tag: v1`.
         concepts: {name: concept id} of its tree; empty where the tree cannot be read.
+        sees: {concept id: id of the tree that prompts about it see}, where that is not the commit's whole tree.
     """
 
     id: str
@@ -38,6 +39,11 @@ class CommitLine:
     time: int
     refs: tuple[str, ...] = ()
     concepts: Mapping[str, str] = field(default_factory=dict)
+    sees: Mapping[str, str] = field(default_factory=dict)
+
+    def seen(self, concept: str) -> str:
+        """Id of the tree that prompts about a concept, by its id, see."""
+        return self.sees.get(concept, self.tree)
 
 
 @dataclass(frozen=True)

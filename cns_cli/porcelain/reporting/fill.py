@@ -20,7 +20,7 @@ from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
 from registry.repository import Repository
-from registry.trees import birth
+from registry.trees import bare, birth, seen_of
 
 
 def fill(
@@ -70,15 +70,14 @@ def fill(
 
 def _keys(repo: Repository, data: ReportData, images: int) -> Iterator[list[EvaluationKey]]:
     """What the matrix shows, a state at a time; births come before what is compared with them."""
-    empty = Tree(data.base, {})
     for row in data.rows:
         tree = repo.objects.get(row.tree, Tree)
         keys = []
         for column in (one for one in data.columns if one.id in row.concepts.values()):
-            born = birth(repo.objects, column.id)
-            if born != tree:
+            born, now = birth(repo.objects, column.id), seen_of(tree, column.id)
+            if born != now:
                 keys.append(EvaluationKey("concept", born, column.id, column.name, images, of=column.kind))
-                keys.append(EvaluationKey("drift", tree, column.id, column.name, baseline=born, of=column.kind))
-            keys.append(EvaluationKey("class", empty, column.id, column.name, BASE_IMAGES, of=column.kind))
-            keys.append(EvaluationKey("concept", tree, column.id, column.name, images, of=column.kind))
+                keys.append(EvaluationKey("drift", now, column.id, column.name, baseline=born, of=column.kind))
+            keys.append(EvaluationKey("class", bare(tree), column.id, column.name, BASE_IMAGES, of=column.kind))
+            keys.append(EvaluationKey("concept", now, column.id, column.name, images, of=column.kind))
         yield keys

@@ -38,12 +38,18 @@ class Axes:
         trees: Tree id of each row, the revision of the report last; `holds`: the concept ids of each.
         concepts: Concept id of each column, in the order in which they came.
         births: For each column the tree that is its baseline.
+        sees: Of each row, concept id -> tree that prompts about it see, where that is not the row's; empty: nowhere.
     """
 
     trees: tuple[str, ...]
     holds: tuple[frozenset[str], ...]
     concepts: tuple[str, ...]
     births: tuple[str, ...]
+    sees: tuple[Mapping[str, str], ...] = ()
+
+    def seen(self, row: int, concept: str) -> str:
+        """Id of the tree that prompts about a concept see in a row."""
+        return self.sees[row].get(concept, self.trees[row]) if self.sees else self.trees[row]
 
     @property
     def current(self) -> tuple[int, ...]:
@@ -109,8 +115,8 @@ def _table(
     born = [stored(tree, concept) for tree, concept in zip(axes.births, axes.concepts, strict=True)]
     nouns = [scores.by_noun.get(concept, {}).get(metric) for concept in axes.concepts]
     rows = [
-        [stored(tree, concept) if concept in held else None for concept in axes.concepts]
-        for tree, held in zip(axes.trees, axes.holds, strict=True)
+        [stored(axes.seen(row, concept), concept) if concept in held else None for concept in axes.concepts]
+        for row, held in enumerate(axes.holds)
     ]
     levels = tuple(
         level if noun is None else float(noun.mean())

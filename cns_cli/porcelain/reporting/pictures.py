@@ -27,6 +27,7 @@ from registry import fsio
 from registry.errors import DiskFailed, RegistryError
 from registry.objects import Blob, Concept, References, Tree
 from registry.repository import Repository
+from registry.trees import bare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,17 +45,18 @@ QUALITY = 90
 
 @dataclass(frozen=True)
 class Wanted:
-    """One picture: the tree, the prompt and the seed that make it, and what else it depends on."""
+    """One picture: the tree, the prompt and the seed that make it, what else it hangs on, and the tree that is seen."""
 
     tree: str
     prompt: str
     seed: int
     how: str
+    seen: str
 
     @property
     def key(self) -> str:
         """Name of its file in the cache."""
-        words = "\n".join((self.tree, self.how, str(self.seed), self.prompt))
+        words = "\n".join((self.seen, self.how, str(self.seed), self.prompt))
         return hashlib.sha256(words.encode()).hexdigest()
 
 
@@ -101,19 +103,21 @@ class Sheets:
         """The class noun on the base, then the states, oldest first."""
         empty = Tree(data.base, {}).id
         base = SheetRow("base", fill_template("a {} …", concept.class_noun))
-        rows = [(base, self._row(data, empty, concept.class_noun, images, concept.kind))]
+        rows = [(base, self._row(data, empty, empty, concept.class_noun, images, concept.kind))]
         for place in _chosen_states(data, concept):
             commit = data.rows[place]
             detail = f"#{place + 1} {figures.short_id(commit.id)}"
             row = SheetRow(commit.subject, detail, _score(data, place, concept))
-            rows.append((row, self._row(data, commit.tree, concept.phrase, images, concept.kind)))
+            rows.append(
+                (row, self._row(data, commit.tree, commit.seen(concept.id), concept.phrase, images, concept.kind))
+            )
         return rows
 
-    def _row(self, data: ReportData, tree: str, phrase: str, images: int, kind: Kind) -> list[Wanted]:
+    def _row(self, data: ReportData, tree: str, seen: str, phrase: str, images: int, kind: Kind) -> list[Wanted]:
         recorded = data.protocol.get("seed", 0)
         seed = recorded if isinstance(recorded, int) else 0
         return [
-            Wanted(tree, fill_template(template, phrase), image_seed(seed, place, k), self._how)
+            Wanted(tree, fill_template(template, phrase), image_seed(seed, place, k), self._how, seen)
             for place, template in _prompts(self.family, kind)
             for k in range(images)
         ]
@@ -122,9 +126,9 @@ class Sheets:
         """Find or make pictures: (key -> WebP, tree id -> why it could not be made)."""
         made = {one.key: found for one in wanted if (found := self._cached(one.key)) is not None}
         missing: dict[str, dict[str, Wanted]] = {}
-        for one in wanted:
-            if one.key not in made:
-                missing.setdefault(one.tree, {})[one.key] = one
+        makers: dict[str, str] = {}
+        for one in (one for one in wanted if one.key not in made):
+            missing.setdefault(makers.setdefault(one.key, one.tree), {})[one.key] = one
         if not missing:
             return made, {}
         try:
@@ -227,7 +231,7 @@ def _tile(data: bytes, what: str) -> Tile:
 
 def _tree(repo: Repository, wanted: str) -> Tree:
     """A stored tree; the empty one need not be stored."""
-    empty = Tree(repo.tree_of(repo.head().commit).base, {})
+    empty = bare(repo.tree_of(repo.head().commit))
     return empty if empty.id == wanted else repo.objects.get(wanted, Tree)
 
 
@@ -239,7 +243,10 @@ def _prompts(family: Family, kind: Kind) -> list[tuple[int, str]]:
 
 
 def _states(data: ReportData, concept: ConceptFacts) -> list[int]:
-    return [place for place, row in enumerate(data.rows) if concept.id in row.concepts.values()]
+    """The rows that hold a concept, but for those whose pictures are those of the row before."""
+    held = [place for place, row in enumerate(data.rows) if concept.id in row.concepts.values()]
+    trees = [data.rows[place].seen(concept.id) for place in held]
+    return [place for place, tree, before in zip(held, trees, ["", *trees], strict=False) if tree != before]
 
 
 def _chosen_states(data: ReportData, concept: ConceptFacts) -> list[int]:

@@ -71,12 +71,13 @@ def _values(table: MetricTable) -> list[float]:
 def points(data: ReportData, table: MetricTable, column: int) -> list[drawing.Point]:
     """Return a concept's curve over the lineage."""
     measured = [(place, cell) for place, cells in enumerate(table.cells) if (cell := cells[column]) is not None]
-    told = len(measured) <= TOLD_POINTS
+    told, born = len(measured) <= TOLD_POINTS, data.columns[column]
+    first = next((place for place, row in enumerate(data.rows) if born.id in row.concepts.values()), None)
     return [
         drawing.Point(
             place, cell.value,
             f"#{place + 1} {data.rows[place].subject}: {cell.value:.3f} ({words.signed(cell.change)})" * told,
-            data.rows[place].tree == data.columns[column].birth_tree,
+            place == first and data.rows[place].seen(born.id) == born.birth_tree,
         )
         for place, cell in measured
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.concepts import introductions, training_context
 from cns_cli.porcelain.views.overlaps import MatrixOverlap, OverlapView, overlap_views
 from registry.dag import is_ancestor
-from registry.objects import Base, Commit, Tree
+from registry.objects import Base, Commit, Compose, Tree
 from registry.repository import Repository
 
 Born = Mapping[str, tuple[str, Commit]]
@@ -64,7 +64,8 @@ class BlameResult(Result):
         share_kv: Share of all K/V weights that the concept's neurons are.
         alone: Neurons that no other concept has.
         others: The one with the most shared neurons first.
-        missing: Concepts that it was trained with and that the model does not hold, or holds changed.
+        missing: Concepts that it was trained with and that its prompts do not see, or see changed.
+        compose: What prompts see of the model; where it is "named", two concepts meet in prompts that name both.
     """
 
     rev: str
@@ -73,6 +74,7 @@ class BlameResult(Result):
     alone: int
     others: tuple[OtherLine, ...]
     missing: tuple[str, ...]
+    compose: Compose = "all"
 
 
 def blame_of(repo: Repository, commit: str, name: str) -> BlameResult:
@@ -85,7 +87,7 @@ def blame_of(repo: Repository, commit: str, name: str) -> BlameResult:
     born = introductions(repo, commit, tree)
     concepts = repo.concepts(tree)
     trained_on = {other: repo.objects.get(one.trained_on, Tree).concepts for other, one in concepts.items()}
-    missing, strangers = training_context(name, tree.concepts, trained_on)
+    missing, strangers = training_context(name, tree, trained_on)
     deltas = {other: delta_of(repo.objects, one) for other, one in concepts.items()}
     mine = deltas.pop(name)
     others = []
@@ -105,6 +107,7 @@ def blame_of(repo: Repository, commit: str, name: str) -> BlameResult:
         alone=neurons - shared_weights(mine, list(deltas.values())),
         others=tuple(sorted(others, key=lambda line: (-line.overlap.shared, line.name))),
         missing=tuple(missing),
+        compose=tree.compose,
     )
 
 

@@ -6,13 +6,14 @@ wrong kind is as good as none. Nothing is computed from weights; what was not re
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
-from registry.objects import Commit, Record, subject_of
+from registry.objects import Commit, Compose, Record, Tree, subject_of
 from registry.repository import Repository
 from registry.trees import Changes, changes
 
@@ -24,6 +25,7 @@ class CommitView(Result):
     Attributes:
         refs: Branches, tags and aliases at this commit; `HEAD -> main` or `HEAD` stands first when HEAD is here.
         metrics: The record's figures (`neurons`, `share_kv`, `identity_after`, ...); empty without a record.
+        compose: What prompts see of its model, "all" concepts or those that are "named"; None where it was not read.
     """
 
     id: str
@@ -36,6 +38,7 @@ class CommitView(Result):
     time: int
     refs: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    compose: Compose | None = None
 
     @property
     def subject(self) -> str:
@@ -46,20 +49,23 @@ class CommitView(Result):
 def commit_view(
     repo: Repository, commit_id: str, commit: Commit, refs: Mapping[str, tuple[str, ...]], *, figures: bool = True
 ) -> CommitView:
-    """Return a commit as `log` and `show` present it; a record that cannot be read leaves the figures out.
+    """Return a commit as `log` and `show` present it; a record or a tree that cannot be read is left out.
 
     Args:
         repo: Where it is.
         commit_id: Its id.
         commit: The commit.
         refs: What `refs_by_commit` returned.
-        figures: Read the record, too.
+        figures: Read the record and the tree, too.
     """
-    try:
-        metrics = numbers(record_data(repo, commit).get("metrics")) if figures else {}
-    except RegistryError:  # a damaged record must not hide the history; `show` reads it again and complains
-        metrics = {}
-    return CommitView.of(commit, id=commit_id, refs=refs.get(commit_id, ()), metrics=metrics)
+    metrics: dict[str, float] = {}
+    compose: Compose | None = None
+    if figures:
+        with contextlib.suppress(RegistryError):  # what is damaged must not hide the history; `show` complains
+            compose = repo.objects.get(commit.tree, Tree).compose
+        with contextlib.suppress(RegistryError):
+            metrics = numbers(record_data(repo, commit).get("metrics"))
+    return CommitView.of(commit, id=commit_id, refs=refs.get(commit_id, ()), metrics=metrics, compose=compose)
 
 
 def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from cns_cli.porcelain.views.commits import numbers, record_data
 from registry.errors import RegistryError
 from registry.objects import Base, Commit, Concept, Tree
 from registry.repository import Repository
+from registry.trees import seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,29 +77,28 @@ def introductions(repo: Repository, commit_id: str, tree: Tree) -> dict[str, tup
     return found
 
 
-def training_context(
-    name: str, tree: Mapping[str, str], trained_on: Mapping[str, Mapping[str, str]]
-) -> tuple[list[str], list[str]]:
+def training_context(name: str, tree: Tree, trained_on: Mapping[str, Mapping[str, str]]) -> tuple[list[str], list[str]]:
     """Compare the company that a concept keeps in a tree with the one that it was trained in.
 
     A concept is in its context when every concept that it was trained on top of is still there, and every other one
-    was in turn trained on top of it (what came later knew it, and was held back from harming it).
+    was in turn trained on top of it (what came later knew it, and was held back from harming it). Where a prompt sees
+    what it names, a concept keeps no company.
 
     Args:
         name: The concept.
-        tree: {name: concept id} of the tree.
+        tree: The tree.
         trained_on: For each concept of the tree, {name: concept id} of the tree that it was trained in.
 
     Returns:
         (missing, strangers), sorted names; both empty when it runs in its training context.
     """
-    mine = tree[name]
-    ids = set(tree.values())
+    company = seen(tree, [name]).concepts
+    mine, ids = company[name], set(company.values())
     missing = [other for other, concept in trained_on[name].items() if concept not in ids and other != name]
     known = set(trained_on[name].values())
     strangers = [
         other
-        for other, concept in tree.items()
+        for other, concept in company.items()
         if other != name and concept not in known and mine not in trained_on[other].values()
     ]
     return sorted(missing), sorted(strangers)
@@ -133,7 +133,7 @@ def _concept_view(
     born: tuple[str, Commit] | None,
 ) -> ConceptView:  # fmt: skip
     metrics = concept_figures(repo, tree.concepts[name], born[1] if born else None)
-    missing, strangers = training_context(name, tree.concepts, trained_on)
+    missing, strangers = training_context(name, tree, trained_on)
     return ConceptView.of(
         concept,
         name=name,

@@ -19,7 +19,7 @@ from registry.pending import Pending
 from registry.refs import ALIASES, EVALUATIONS, HEADS
 from registry.repository import Repository
 from registry.trees import birth, with_concept, without_concept
-from tests.registry.making import AUTHOR, DIGEST, add, evaluation, put_concept
+from tests.registry.making import AUTHOR, DIGEST, add, compose, evaluation, put_concept, score_what_is_seen
 from tests.registry.test_crash import steps
 
 MAIN = HEADS + "main"
@@ -244,6 +244,21 @@ class TestEvaluations:
         age_all(lineage)
         run(lineage, 0)
         assert new in ids(lineage)
+        assert whole(lineage)
+
+    def test_scores_of_what_prompts_see_stay_while_a_tree_is_reachable_of_which_they_see_it(
+        self, lineage: Repository
+    ) -> None:
+        compose(lineage, "named")
+        scores = score_what_is_seen(lineage)
+        age_all(lineage)
+        run(lineage, 0)
+        assert set(scores) <= ids(lineage)
+        assert whole(lineage)
+        lineage.move(lineage.resolve("HEAD~1"), message="back", author=AUTHOR)
+        age_logs(lineage, 1000)
+        run(lineage, 0)
+        assert len(set(scores) & ids(lineage)) < len(scores), "what nothing reaches any more goes"
         assert whole(lineage)
 
     def test_scores_of_what_is_not_there_are_refused(self, lineage: Repository) -> None:

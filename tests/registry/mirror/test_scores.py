@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.mirror.scores import Point, evaluations_by_tree, points_of, scores_of
-from registry.objects import Evaluation
+from registry.mirror.scores import Point, evaluations_by_tree, points_of, scores_of, trees_seen
+from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from tests.registry.making import DIGEST, OTHER, add, new_repository
 
@@ -44,3 +44,10 @@ def test_evaluations_are_found_by_tree(tmp_path: Any) -> None:
         for value in (0.25, 0.5)
     }
     assert {found: set(some) for found, some in evaluations_by_tree(repository).items()} == {tree: ids}
+
+
+def test_the_scores_of_a_tree_are_those_of_what_prompts_see_of_it() -> None:
+    tree = Tree(DIGEST, {"rex": OTHER, "tom": CONCEPT})
+    assert trees_seen(tree) == {tree.id}
+    alone = {Tree(DIGEST, {name: one}, "named").id for name, one in tree.concepts.items()}
+    assert trees_seen(Tree(DIGEST, tree.concepts, "named")) == alone

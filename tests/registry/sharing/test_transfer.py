@@ -20,7 +20,7 @@ from registry.sharing.inventory import Inventory
 from registry.sharing.outgoing import PushRefused
 from registry.sharing.pack import PackCorrupt
 from registry.sharing.remote import Meter, Move, RemoteUnavailable, fold
-from tests.registry.making import AUTHOR, add, evaluation, new_repository
+from tests.registry.making import AUTHOR, add, compose, evaluation, new_repository, score_what_is_seen
 from tests.registry.sharing.making import WHO, Breaking, damage, fetch, join, lineage, objects, push, twin
 
 
@@ -75,6 +75,16 @@ def test_what_is_here_is_not_fetched_again(ann: Repository, bob: Repository, rem
     assert len(breaking.packs_moved) == 1
     assert fetch(bob, breaking).moved == {}
     assert len(breaking.packs_moved) == 1
+
+
+def test_scores_of_what_prompts_see_come_along(ann: Repository, bob: Repository, remote: FolderRemote) -> None:
+    compose(ann, "named")
+    scores = score_what_is_seen(ann)
+    push(ann, remote)
+    fetch(bob, remote)
+    assert set(scores) <= set(bob.refs.all(EVALUATIONS).values())
+    assert bob.tree_of("refs/remotes/origin/main") == ann.tree_of("HEAD")
+    assert damage(bob) == []
 
 
 def test_scores_join_by_union(ann: Repository, remote: FolderRemote, tmp_path: Path) -> None:
