@@ -22,7 +22,7 @@ from benchmarks.trial_scores import trial_scores
 from cns import codec
 from cns.compose import ConceptWeights
 from cns.drift import Moments
-from cns.named import Reach, from_token, last_named, until_next, whole_prompt
+from cns.named import Mention, Reach, last_named, whole_prompt
 from cns.regularizers import PastConcept
 from cns.tokens import content_positions, encode_prompts, token_ids
 from cns_cli.porcelain.learning.subject import Subject
@@ -33,9 +33,15 @@ FROZEN = 1e-12
 TIED = ("noun", "words")
 """Positions of prompts that name two things: the other noun's, or those of all words."""
 
+
+def until_next(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """As `last_named`, but that what stands before the first token sees the base."""
+    first = min((place for place, _ in mentions), default=length)
+    return [acting if place >= first else frozenset() for place, acting in enumerate(last_named(mentions, length))]
+
+
 REACHES: dict[str, Reach] = {
     "whole prompt": whole_prompt,
-    "from token": from_token,
     "until next": until_next,
     "last named": last_named,
 }

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
-from cns.named import NamedWeights, Reach, whole_prompt
+from cns.named import NamedWeights, Reach, last_named
 from cns.templates import Kind, is_further_vector, phrase_of
 from cns.tokens import install_tokens
 
@@ -113,12 +113,12 @@ class Model:
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         return weights
 
-    def set_named(self, concepts: Sequence[ConceptWeights], reach: Reach = whole_prompt) -> None:
-        """Have each prompt see the base plus those of these concepts that it names, until other weights are written.
+    def set_named(self, concepts: Sequence[ConceptWeights], reach: Reach = last_named) -> None:
+        """Have each prompt see the base and those of these concepts that it names, until other weights are written.
 
         Args:
             concepts: Their tokens are installed; the live weights become the base's.
-            reach: Where in a prompt a concept acts.
+            reach: Where in a prompt an object acts; a style acts in the whole prompt.
 
         Raises:
             GridError: A concept was made for other matrices or another grid than this base model's.
@@ -129,8 +129,9 @@ class Model:
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         by_name = {concept.name: concept for concept in concepts}
         tokens = {name: tuple(concept.rows) for name, concept in by_name.items()}
+        styles = [concept.name for concept in concepts if concept.kind == "style"]
         self._named = NamedWeights(
-            self.pipeline, tokens, lambda names: self.compose([by_name[name] for name in names]), reach
+            self.pipeline, tokens, lambda names: self.compose([by_name[name] for name in names]), reach, styles
         )
 
     def set_tokens(self, rows: Mapping[str, Tensor]) -> None:

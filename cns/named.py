@@ -1,18 +1,18 @@
-"""Composition by name: each prompt sees the base plus the concepts that it names, whatever else is in its batch.
+"""Composition by name: each prompt sees the base and the concepts that it names, whatever else is in its batch.
 
-W(prompt) = base + the integers of the concepts of which the text encoder reads a token. A prompt that names none, the
-empty one and a negative one among them, sees the base bit for bit. Text features do not change over the sampler's
-steps, so the keys and values of every cross-attention are computed once a prompt and handed to the layers:
+A prompt that names one concept sees the base plus its integers; of several, each acts where the `Reach` says. One that
+names none, the empty one and a negative one among them, sees the base bit for bit. Text features do not change over the
+sampler's steps, so keys and values of every cross-attention are computed once a prompt and handed to the layers:
 
     model.set_named(concepts)                         # `cns.compose.Model`; the live weights stay the base's
     sample(model.pipeline, ["a <rex> dog", "a dog"], [0, 1], steps=20, guidance=5.0, negative="a <tom> cat")
     model.set_concepts([])                            # or any other set: the pipeline is diffusers' own again
 
 It holds for every call of the pipeline with prompts as text, and for any processor of its attention, since the two
-projections themselves return what was handed over. Each row of a batch has the bits that it would have if its weights
-were everyone's: a projection is computed for the whole batch under each set of weights, and rows are picked from these.
+projections themselves return what was handed over. What counts is what the text encoder reads: a token that was cut off
+names nothing. Each row of a batch has the bits that it would have if its weights were everyone's: a projection is
+computed for the whole batch under each set of weights, and positions are picked from these.
 
-Where in a prompt a concept acts is its `Reach`: at every position (`whole_prompt`), or at some of them.
 The module knows a pipeline and where weights come from; it does not know what a concept is.
 """
 
@@ -48,24 +48,16 @@ def whole_prompt(mentions: Sequence[Mention], length: int) -> Sequence[frozenset
     return [frozenset(name for _, name in mentions)] * length
 
 
-def from_token(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
-    """A concept acts from its first token on: CLIP's text encoder is causal, what stands before cannot know of it."""
-    return [frozenset(name for place, name in mentions if place <= position) for position in range(length)]
+def last_named(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
+    """At each position the concept that was named last so far acts alone; before the first token, the first one.
 
-
-def until_next(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
-    """A concept acts from its token to the token of the next concept, the last one to the end."""
-    acting, here, named = [], frozenset[str](), dict(mentions)
+    A prompt of one concept is the same as under `whole_prompt`; of several, each is told in its own words alone.
+    """
+    here, named, acting = frozenset(name for _, name in mentions[:1]), dict(mentions), []
     for position in range(length):
         here = frozenset({named[position]}) if position in named else here
         acting.append(here)
     return acting
-
-
-def last_named(mentions: Sequence[Mention], length: int) -> Sequence[frozenset[str]]:
-    """As `until_next`, the first concept from the beginning on: a prompt that names one sees it at every position."""
-    first = frozenset(name for _, name in mentions[:1])
-    return [acting or first for acting in until_next(mentions, length)]
 
 
 class NamedWeights:
@@ -76,6 +68,7 @@ class NamedWeights:
         tokens: Concept -> its tokens.
         weights_of: A set of concepts -> weights by matrix name, shape (O, I), float32, CPU.
         reach: Where in a prompt a concept acts.
+        everywhere: Concepts that act in the whole of a prompt that names them, whatever their reach: styles.
     """
 
     def __init__(
@@ -83,9 +76,10 @@ class NamedWeights:
         pipeline: StableDiffusionPipeline,
         tokens: Mapping[str, Collection[str]],
         weights_of: Callable[[frozenset[str]], Mapping[str, Tensor]],
-        reach: Reach = whole_prompt,
+        reach: Reach,
+        everywhere: Collection[str] = (),
     ) -> None:
-        self._weights_of, self._reach = weights_of, reach
+        self._weights_of, self._reach, self._everywhere = weights_of, reach, frozenset(everywhere)
         ids = pipeline.tokenizer.convert_tokens_to_ids
         self._owners: dict[int, str] = {ids(token): name for name, own in tokens.items() for token in own}
         self._layers: dict[str, Any] = {
@@ -149,7 +143,10 @@ class NamedWeights:
 
     def _acting(self, ids: Sequence[int]) -> Sequence[frozenset[str]]:
         """For each position of a prompt, the concepts that act there."""
-        return self._reach([(k, self._owners[one]) for k, one in enumerate(ids) if one in self._owners], len(ids))
+        mentions = [(place, self._owners[one]) for place, one in enumerate(ids) if one in self._owners]
+        always = self._everywhere.intersection(name for _, name in mentions)
+        told = self._reach([one for one in mentions if one[1] not in always], len(ids))
+        return [always | here for here in told]
 
     def _weights(self, concepts: frozenset[str]) -> Mapping[str, Tensor]:
         """Weights of a set as the model computes with them; the base's are the live ones, the last few others kept."""

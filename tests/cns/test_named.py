@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import linear
 
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, kv_parameters
-from cns.named import BYTES_KEPT, Mention, Reach, from_token, last_named, named_weights, until_next, whole_prompt
+from cns.named import BYTES_KEPT, Mention, Reach, last_named, named_weights, whole_prompt
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens
@@ -55,12 +57,12 @@ def plain(model: Model, concepts: list[ConceptWeights], prompts: list[str], **ho
 
 
 def named_and_plain(model: Model, prompts: list[str], **how: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A batch composed by name; and each of its pictures from the same batch drawn with the picture's own set."""
+    """A batch composed by name, each concept in the whole prompt; and its pictures, each drawn with its own set."""
     known = rex_and_tom(model)
     sets = [tuple(name for name in known if f"<{name}>" in prompt) for prompt in prompts]
     drawn = {own: plain(model, [known[name] for name in own], prompts, **how) for own in set(sets)}
     expected = np.stack([drawn[own][k] for k, own in enumerate(sets)])
-    model.set_named(list(known.values()))
+    model.set_named(list(known.values()), whole_prompt)
     return draw(model, prompts, **how), expected
 
 
@@ -135,6 +137,26 @@ def test_every_vector_of_a_token_names_its_concept(model: Model) -> None:
     assert np.array_equal(named[2], plain(model, [known["rex"]], [REX, "a <rex> <rex>_1 dog", "a <rex>_1 dog"])[2])
 
 
+def test_of_several_concepts_each_acts_where_it_was_named_last(model: Model) -> None:
+    known = rex_and_tom(model)
+    drawn = {}
+    for reach in (whole_prompt, last_named):
+        model.set_named(list(known.values()), reach)
+        drawn[reach] = draw(model, [REX, TOM, NONE, BOTH])
+    model.set_named(list(known.values()))
+    assert np.array_equal(draw(model, [REX, TOM, NONE, BOTH]), drawn[last_named])
+    assert np.array_equal(drawn[whole_prompt][:3], drawn[last_named][:3])
+    assert not np.array_equal(drawn[whole_prompt][3], drawn[last_named][3])
+
+
+def test_a_style_acts_in_the_whole_prompt(model: Model) -> None:
+    rex, tom = rex_and_tom(model).values()
+    model.set_named([rex, replace(tom, kind="style")])
+    drawn = draw(model, [BOTH, TOM, REX])
+    model.set_named([rex, tom], whole_prompt)
+    assert np.array_equal(drawn, draw(model, [BOTH, TOM, REX]))
+
+
 def test_the_live_weights_stay_the_base_s(model: Model) -> None:
     model.set_concepts(list(rex_and_tom(model).values()))
     model.set_named(list(rex_and_tom(model).values()))
@@ -173,13 +195,16 @@ def test_mixed_precision_draws_what_diffusers_draws_under_it(model: Model) -> No
 def test_keys_and_values_are_computed_once_a_prompt_and_weights_once_a_set(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets: list[int] = []
-    real = model.compose
-    monkeypatch.setattr(model, "compose", lambda concepts: sets.append(len(concepts)) or real(concepts))
-    model.set_named(list(rex_and_tom(model).values()))
+    sets: list[list[str]] = []
+    projections: list[torch.Tensor] = []
+    compose = model.compose
+    monkeypatch.setattr(model, "compose", lambda some: sets.append(sorted(one.name for one in some)) or compose(some))
+    monkeypatch.setattr("cns.named.linear", lambda *args: projections.append(linear(*args)) or projections[-1])
+    model.set_named(list(rex_and_tom(model).values()), whole_prompt)
     for _ in range(2):
         draw(model, [REX, NONE, BOTH, REX], guidance=3.0, steps=4)
-    assert sorted(sets) == [1, 2]
+    assert sets == [["rex"], ["rex", "tom"]]
+    assert len(projections) == 2 * 3 * len(model.base)  # twice, under the base's weights and those of either set
 
 
 def test_few_composed_sets_are_kept(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,17 +232,16 @@ MENTIONS = [(2, "rex"), (3, "rex"), (5, "tom")]
     ("reach", "expected"),
     [
         (whole_prompt, ["rex tom"] * 7),
-        (from_token, ["", "", "rex", "rex", "rex", "rex tom", "rex tom"]),
-        (until_next, ["", "", "rex", "rex", "rex", "tom", "tom"]),
-        (last_named, ["rex", "rex", "rex", "rex", "rex", "tom", "tom"]),
+        (last_named, ["rex"] * 5 + ["tom"] * 2),
     ],
 )
 def test_where_in_a_prompt_a_concept_acts(reach: Reach, expected: list[str]) -> None:
     assert [" ".join(sorted(one)) for one in reach(MENTIONS, 7)] == expected
     assert list(reach([], 3)) == [frozenset()] * 3
+    assert list(reach(MENTIONS[:2], 3)) == [frozenset({"rex"})] * 3
 
 
-@pytest.mark.parametrize("reach", [from_token, last_named, until_next])
+@pytest.mark.parametrize("reach", [whole_prompt, last_named])
 def test_at_each_position_the_keys_are_those_of_the_set_that_acts_there(model: Model, reach: Reach) -> None:
     known = rex_and_tom(model)
     model.set_named(list(known.values()), reach)
