@@ -46,6 +46,7 @@ class Lineage:
 @pytest.fixture(scope="session")
 def _lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
     folder = tmp_path_factory.mktemp("lineage")
+    assert cns(folder, "init", "--compose", "all").exit_code == 0  # one set of weights, where one can harm another
     added = {}
     for name, noun in (("rex", "dog"), ("pip", "penguin")):
         result = cns(folder, "add", name, str(CONCEPTS / noun), "--steps", STEPS, "--json")
