@@ -55,7 +55,7 @@ def blame_lines(result: BlameResult, *, matrices: bool) -> Iterator[Line]:
     if result.others:
         yield ""
         if result.compose == "named":
-            yield f"A prompt sees the concepts that it names: {own.name} meets another where a prompt names both."
+            yield f"A prompt sees the concepts that it names: {own.name} meets others where it names both."
         shares = [overlap_row(other.name, other.overlap) for other in result.others]
         yield from table(shares, header=("shared with", *OVERLAP), right=range(1, 6))
     for other in result.others if matrices else ():

@@ -89,7 +89,7 @@ def export(
         fsio.replace(building / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
     warnings = [] if dtype == "fp32" else [f"{dtype} rounds the concepts' changes; fp32 is exact"]
     if whole.compose == "named" and tree.concepts:
-        warnings.append("every prompt sees these weights there, the negative one too; here that one sees the base")
+        warnings.append("there every prompt sees all of these, the negative one too; cns generate tells prompts apart")
     return ExportResult(
         folder=folder,
         format=kind,

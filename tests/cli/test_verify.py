@@ -25,7 +25,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("verify")
     base = tiny_sd(scratch / "base")
     folder = scratch / "registry"
-    init_registry(folder, str(base), author="ann", time=NOON)
+    init_registry(folder, str(base), author="ann", time=NOON, compose="all")
     how = {"mlflow_uri": "http://127.0.0.1:9"}  # where nobody listens: no test pays for a database
     add(folder, "rex", write_photos(scratch / "rex", 1), **how)
     add(folder, "tom", write_photos(scratch / "tom", 2), class_noun="cat", time=NOON + 60, keep_images=False, **how)
