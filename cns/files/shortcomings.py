@@ -88,7 +88,11 @@ def _near_duplicates(images: Sequence[TrainingImage], pixels: NDArray[np.uint8])
     pairs = []
     for place, one in enumerate(images):
         differences = np.abs(thumbnails[:place] - thumbnails[place]).mean((1, 2, 3))
-        close = [other for other in np.flatnonzero(differences < MAX_DIFFERENCE) if images[other].sha256 != one.sha256]
+        close = [
+            other
+            for other in np.flatnonzero(differences < MAX_DIFFERENCE).tolist()
+            if images[other].sha256 != one.sha256
+        ]
         if close:
             pairs.append(f"{one.name} and {images[close[0]].name}")
     if not pairs:

@@ -204,7 +204,9 @@ def _advise(out: Output, result: AddResult) -> None:
     """Say how long it took and what to type next."""
     out.note(f"took {figures.duration(result.elapsed_s)}")
     if not result.learned:
-        out.warn(f"{result.name} was hardly learned: its gain is under three standard errors")
+        out.warn(f"{result.name} was hardly learned: its gain is under three standard errors, within noise")
+        out.note(f"  captions first ({result.captions}): each says where it is and what is around it, as in")
+        out.note(f'    "a {{name}} {result.class_noun} in the snow", in a file 1.txt beside 1.png')
         out.hint(result.longer, "more steps, or more and clearer images")
     forgotten = [row.concept for row in result.images_check or () if row.verdict == "forgot"]
     if forgotten:

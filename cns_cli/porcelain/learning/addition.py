@@ -25,6 +25,7 @@ from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template, with_article
 from cns_cli.porcelain.answers import AddResult
+from cns_cli.porcelain.learning.doubts import less_followed
 from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
@@ -144,7 +145,8 @@ class Addition:
             f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
             "are general, or held by earlier concepts that vote"
         )
-        return [*self.subject.warnings, *([short] if selection.lacking else []), *self._idle()]
+        less = less_followed(self.before.scores, self.after.scores)
+        return [*self.subject.warnings, *([short] if selection.lacking else []), *self._idle(), *less]
 
     def _idle(self) -> Iterator[str]:
         """What was asked for and changed nothing."""

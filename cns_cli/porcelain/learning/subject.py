@@ -13,6 +13,7 @@ from cns.prompts import prompts_digest
 from cns.templates import Kind, default_token, vector_tokens
 from cns.tokens import check_new_token
 from cns_cli.porcelain.learning.captioning import caption_images, prompts_of
+from cns_cli.porcelain.learning.doubts import not_drawn
 from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
@@ -85,7 +86,7 @@ def settle_subject(
     elif options.kind == "object":
         warnings += unknown_noun(base, noun, photos)
     captioned = caption_images(base, options, photos, noun, token, known)
-    warnings += captioned.warnings
+    warnings += (*captioned.warnings, *not_drawn(base, photos.pixels))
     return Subject(options.name, noun, confidence, token, captioned.images, options.kind, captioned.taken, warnings)
 
 

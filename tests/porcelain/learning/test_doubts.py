@@ -1,0 +1,56 @@
+"""Figures that look good and are not: pictures that the base cannot draw, prompts that are followed less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cns.families import SD_1
+from cns.files.bases import describe_base, resolve_base
+from cns.files.images import load_images
+from cns.imagescores import Scores
+from cns.sampling import Pixels
+from cns_cli.porcelain.learning.doubts import MAX_FALL, less_followed, not_drawn
+from cns_cli.porcelain.models.base import LoadedBase
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "concepts"
+
+NOISE = np.random.default_rng(0).normal(0, 0.02, (10, 2))
+
+
+def scores(clip_t: float, spread: float = 1.0) -> Scores:
+    return Scores(None, None, clip_t + spread * NOISE)
+
+
+def test_a_fall_of_clip_t_is_said_where_it_is_large_and_no_noise() -> None:
+    (said,) = less_followed(scores(0.903, spread=0), scores(0.704))
+    assert "CLIP-T 0.903 -> 0.70" in said
+    assert less_followed(scores(0.9, spread=0), scores(0.9 - MAX_FALL + 0.02)) == ()
+    assert less_followed(scores(0.9, spread=0), scores(0.7, spread=40)) == ()
+    assert less_followed(scores(0.7), scores(0.9)) == ()
+
+
+@pytest.mark.embedded
+def test_photographs_are_said_to_be_none_that_the_embedded_base_draws() -> None:
+    folder = resolve_base("emoji-64")
+    base = LoadedBase.open(folder, describe_base(folder), "cpu")
+    for noun in ("dog", "cat", "hamburger"):
+        assert not_drawn(base, load_images(EXAMPLES / noun, 64).pixels) == ()
+    (said,) = not_drawn(base, photographic())
+    assert "not of the kind that the base draws" in said
+
+
+def test_a_base_that_nobody_measured_has_no_doubt() -> None:
+    assert SD_1.max_reconstruction_error is None
+
+
+def photographic() -> Pixels:
+    """Texture on every scale, as photographs have it: the amplitude of a frequency is its inverse."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)) + 1 / 64
+    waves = np.fft.fft2(rng.normal(size=(4, 3, 64, 64))) / frequency
+    pictures = np.fft.ifft2(waves).real
+    pictures = 128 + 60 * (pictures - pictures.mean((2, 3), keepdims=True)) / pictures.std((2, 3), keepdims=True)
+    return pictures.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
