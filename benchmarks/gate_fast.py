@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import gate_plot, shell
 from benchmarks.cells import Cells
 from benchmarks.report import FOLDER, Cell, Report, Table
 from benchmarks.trainer import CONCEPTS
+from cns.codec import SparseDelta
 from cns.compose import ConceptWeights
 from cns.drift import kv_drift
+from cns.factors import FactorDelta
 from cns.families import EMOJI_64
 from cns.gate import paired_drop
 from cns.imagescores import Scores
@@ -155,11 +158,17 @@ class Study:
 
 def scaled(concept: ConceptWeights, factor: float) -> ConceptWeights:
     """A concept whose change is multiplied, on the grid."""
-    delta = {
-        name: replace(one, steps=np.rint(factor * one.steps.astype(np.float64)).clip(-32768, 32767).astype(np.int16))
-        for name, one in concept.delta.items()
-    }
+    delta: dict[str, SparseDelta | FactorDelta] = {}
+    for name, one in concept.delta.items():
+        if isinstance(one, FactorDelta):
+            delta[name] = replace(one, outputs=_scaled(one.outputs, factor))
+        else:
+            delta[name] = replace(one, steps=_scaled(one.steps, factor))
     return replace(concept, delta=delta)
+
+
+def _scaled(whole: NDArray[np.int16], factor: float) -> NDArray[np.int16]:
+    return np.rint(factor * whole.astype(np.float64)).clip(-32768, 32767).astype(np.int16)
 
 
 def run(quick: bool) -> Report:

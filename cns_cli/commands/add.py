@@ -163,7 +163,7 @@ def _phrase(result: AddResult) -> str:
 def _fullness(result: AddResult) -> list[tuple[str, str]]:
     """How much of the model is taken, and what a projection left of the update."""
     rows: list[tuple[str, str]] = []
-    if result.capacity and not result.rank:
+    if result.capacity:
         rows.append(("K/V weights", figures.capacity(result.capacity)))
         if result.drift:
             rows.append(("shared", f"{figures.percent(result.capacity['reused'])} of its weights with older concepts"))

@@ -178,7 +178,7 @@ class Addition:
             "rank": float(self.learned.weights.rank) or None,
             "bytes": bytes_stored + stored.path(concept.embedding).stat().st_size,
             "bits_per_weight": 8 * bytes_stored / selection.count,
-            "general_overlap": selection.general_overlap,
+            "general_overlap": None if self.learned.weights.rank else selection.general_overlap,
             **self.capacity,
             "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
             "identity_before": _mean(before.identity),
@@ -194,8 +194,8 @@ class Addition:
 
     @cached_property
     def capacity(self) -> dict[str, float]:
-        """How much of the key and value weights concepts hold now; nothing where each has all of them to itself."""
-        if self.compose == "named":
+        """How much of the key and value weights concepts hold now; nothing where that is all, or each its own."""
+        if self.compose == "named" or self.learned.weights.rank:
             return {}
         general = {name: mask.numpy() for name, mask in self.learned.selection.general.items()}
         return capacity(self.learned.weights.delta, list(self._earlier.values()), general).figures()

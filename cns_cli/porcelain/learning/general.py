@@ -52,10 +52,17 @@ def general_neurons_cached(
     return general
 
 
+def general_neurons_for(
+    base: LoadedBase, settings: Settings, cache: Path | None, base_id: str, report: Report
+) -> dict[str, Tensor]:
+    """What a training must leave alone: as `general_neurons_cached`; nothing where it acts along directions."""
+    return {} if settings.directions else general_neurons_cached(base, settings, cache, base_id, report)
+
+
 def general_neurons_known(base: LoadedBase, settings: Settings, cache: Path | None, base_id: str) -> bool:
-    """Whether `general_neurons_cached` would find them in the cache."""
+    """Whether none must be looked for: `general_neurons_for` has none, or finds them in the cache."""
     path = _general_path(base, settings, cache, base_id)
-    return path is not None and path.exists()
+    return settings.directions > 0 or (path is not None and path.exists())
 
 
 def _general_path(base: LoadedBase, settings: Settings, cache: Path | None, base_id: str) -> Path | None:

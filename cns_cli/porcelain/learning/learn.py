@@ -16,7 +16,7 @@ from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.training import first_rows, learn_concept
 from cns_cli.porcelain.learning.addition import Addition, Judged
-from cns_cli.porcelain.learning.general import general_neurons_cached
+from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
 from cns_cli.porcelain.learning.saving import Saver, request_of
 from cns_cli.porcelain.learning.subject import (
@@ -78,7 +78,7 @@ def learn(
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
     state = saver.restore(interrupted) if interrupted else None
-    general = general_neurons_cached(base, settings, session.cache, tree.base, report)
+    general = general_neurons_for(base, settings, session.cache, tree.base, report)
     session.set_tree(parent)
 
     progress.stage("judge the class noun")

@@ -16,7 +16,7 @@ from cns.files.images import ImageSet, TrainingImage
 from cns.gate import Outcome, Verdict, decide, paired_drop
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
-from cns_cli.porcelain.learning.general import general_neurons_cached
+from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.learn import Reporter, teach
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject, recipe
@@ -89,7 +89,7 @@ def learn_again(
     settings = _settings(record)
     others = trained_in(parent, concept.name).concepts
     report = Reporter(progress)
-    general = general_neurons_cached(session.base, settings, None, parent.base, report)
+    general = general_neurons_for(session.base, settings, None, parent.base, report)
     session.set_tree(trained_in(parent, concept.name))
     learned = teach(session, subject, others, general, settings, report)
     made, parts = _compared(session, concept, subject, learned)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cns import codec
+from cns.factors import FactorDelta
 from cns.overlap import overlap
 from cns_cli.porcelain.models.deltas import stored_delta
 from cns_cli.porcelain.models.stored import kv_weights
@@ -153,7 +154,7 @@ def _shared(name: str, mine: codec.Delta, other: codec.Delta) -> SharedNeurons:
     return SharedNeurons(name=name, shared=found.shared, share=found.share, chance=found.chance / max(1, found.one))
 
 
-def _matrix(matrix: str, sparse: codec.SparseDelta) -> MatrixNeurons:
+def _matrix(matrix: str, sparse: codec.SparseDelta | FactorDelta) -> MatrixNeurons:
     rows, columns = sparse.shape
     layer, kind = layer_and_kind(matrix)
     counts = np.bincount(sparse.positions % columns * BINS // columns, minlength=BINS)
