@@ -109,7 +109,10 @@ CHOICES: dict[str, Choice] = {
         "images of the class beside the concept's", "paper", "none are needed; for comparison with DreamBooth",
         "styles-and-prior-images", 0,
     ),
-    "directions": Choice("rank of the change, in place of a mask", "ours", "not in the paper; off", "directions", 0),
+    "directions": Choice(
+        "rank of the change", "ours", "measured on the embedded base; on Stable Diffusion chosen, not tuned",
+        "directions", 0, values={"0": ("paper", "a mask in its place, of single weights")},
+    ),
     "basis": Choice("how directions are found", "ours", "not in the paper", "directions", "best"),
     "seed": Choice("seed of everything random", "ours", "any", "families"),
     "kind": Choice("object or style", "ours", "the paper personalises objects", "styles-and-prior-images", "object"),

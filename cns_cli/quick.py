@@ -15,12 +15,12 @@ OF_FAMILY = {
     "add": {
         "--steps": "steps", "--lr": "lr", "--budget": "budget", "--score": "score", "--reg": "reg",
         "--reg-strength": "reg_strength", "--anchor": "anchor_strength", "--warmup": "warmup_steps",
-        "--resolution": "resolution",
+        "--resolution": "resolution", "--directions": "directions",
     },
     "generate": {"--steps": "sampler_steps", "--guidance": "guidance"},
     "check": {"--images": "check_images"},
 }  # fmt: skip
-"""Verb -> option -> the field of `cns.families.Defaults` that it has where it is not typed."""
+"""Verb -> option -> the field of `cns.families.Defaults`, or of its family, that it has where it is not typed."""
 
 OPEN = ("--score", "--reg", "--metric")
 """Options whose values other packages may add to, as `cns_cli.porcelain.scoring.names.POINTS` names them."""
@@ -58,7 +58,11 @@ def family_defaults(field: str) -> str:
     named: dict[str, list[str]] = {}
     for name, family in FAMILIES.items():
         ours = family.defaults
-        if field != "budget":
+        if field == "directions":
+            said = str(family.directions)
+        elif field == "lr":
+            said = f"{family.direction_lr:g}, in a mask {ours.lr:g}"
+        elif field != "budget":
             value = getattr(ours, field)
             said = value if isinstance(value, str) else f"{value:g}"
         elif ours.budget_share_kv is not None:

@@ -85,11 +85,16 @@ def choices(dotted: str) -> str:
     return table(["name", "what it is"], [(f"`{key}`", summary(value)) for key, value in find(dotted).items()])
 
 
+OF_DIRECTIONS = ("directions", "direction_lr")
+"""Fields of a family that are defaults, too, but of what a mask has none."""
+
+
 def families() -> str:
     """Return the defaults of every base family, one column a family."""
     known = find("cns.families.FAMILIES")
     fields = [field.name for field in dataclasses.fields(find("cns.families.Defaults"))]
     rows = [(f"`{name}`", *(_value(getattr(family.defaults, name)) for family in known.values())) for name in fields]
+    rows += [(f"`{name}`", *(_value(getattr(one, name)) for one in known.values())) for name in OF_DIRECTIONS]
     heads = [f"`{family.name}`: {family.describe}" for family in known.values()]
     return table(["setting", *heads], rows)
 

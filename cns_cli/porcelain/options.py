@@ -127,11 +127,11 @@ class AddOptions(Request):
     reg_strength: Annotated[float | None, Option("Weight of that protection.", "X", min=0, check=finite)] = None
     budget: Annotated[
         float | None,
-        Option("Share of the K/V weights to change, e.g. 5.8%.", "SHARE", parser=share),
+        Option("Share of the K/V weights to change in a mask, e.g. 5.8%.", "SHARE", parser=share),
     ] = None
     directions: Annotated[
         int | None,
-        Option("Change all K/V weights along N directions; 0 changes some, any way.", "N", min=0, max=64),
+        Option("Change all K/V weights along N directions; 0: some, in a mask.", "N", min=0, max=64),
     ] = None
     seed: Annotated[int, SEED] = 0
     resolution: Annotated[

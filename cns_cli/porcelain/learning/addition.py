@@ -151,7 +151,10 @@ class Addition:
     def _idle(self) -> Iterator[str]:
         """What was asked for and changed nothing."""
         options = self.options
-        if options.past_vote is not None and not self.others:
+        of_masks = {"--budget": options.budget, "--score": options.score, "--past-vote": options.past_vote}
+        for flag in (name for name, value in of_masks.items() if value is not None and options.directions):
+            yield f"{flag} has no effect with --directions {options.directions}: it is about masks"
+        if options.past_vote is not None and not self.others and not options.directions:
             yield "--past-vote has no effect: there is no earlier concept"
         for flag, value in (("--reg-strength", options.reg_strength), ("--anchor", options.anchor)):
             if value is not None and options.reg == "none":

@@ -81,7 +81,7 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
     record = record_data(repo, born[1]) if born else {}
     recorded = record.get("params")
     params: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
-    defaults = _defaults(base)
+    defaults = _defaults(base, params)
     rows = [
         _row(key, _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults))
         for key in CHOICES
@@ -95,13 +95,16 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
     )
 
 
-def _defaults(base: Base) -> Mapping[str, Any]:
+def _defaults(base: Base, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of this version for a base; empty for a family that it does not know."""
     try:
-        defaults: Defaults = family_named(base.family).defaults
+        family = family_named(base.family)
     except SettingsError:
         return {}
+    defaults: Defaults = family.defaults
     found = {key: getattr(defaults, key) for key in CHOICES if hasattr(defaults, key)}
+    if params.get("directions"):  # a record that names none is of a mask, or of before there was a choice
+        found |= {"directions": family.directions, "lr": family.direction_lr}
     return {**found, "budget": defaults.budget(kv_weights(base), base.denoiser_parameters), "seed": 0}
 
 
@@ -109,14 +112,18 @@ def _setting(
     key: str, params: Mapping[str, Any], record: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[Value, Value] | None:
     """Value and default of a field of `cns.task.Settings`; None where it was not recorded."""
-    absent, optional = CHOICES[key].absent, key not in defaults
-    if not params or (key not in params and not optional and key not in record):
+    absent = CHOICES[key].absent
+    if not params or (key not in params and key in defaults and absent is None and key not in record):
         return None
-    return _plain(params.get(key, record.get(key, absent))), _plain(absent if optional else defaults[key])
+    return _plain(params.get(key, record.get(key, absent))), _plain(defaults.get(key, absent))
 
 
 def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> tuple[Value, Value]:
     """Value and default of a choice that is no setting; every default here is what nobody had to say."""
+    params = record.get("params")
+    if key == "trained" and isinstance(params, Mapping) and params.get("directions"):
+        trained = f"W_k, W_v along {params['directions']} directions, and the token"
+        return trained, trained
     if key in SAID:
         return SAID[key], SAID[key]
     if key == "class_noun":
