@@ -105,7 +105,8 @@ class Family:
         describe: One sentence for help texts.
         defaults: Settings where the user gives none.
         grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
-        directions: Rank of a concept's change; 0 = a mask, of the defaults' budget.
+        directions: Rank of a change that acts where its concept is named; 0 = a mask, of the defaults' budget. Where
+            all concepts act in every prompt a change has a mask (docs/benchmarks.md has what was measured of which).
         direction_lr: Learning rate along directions, in the place of the defaults', which is that of masked weights.
         calibration: File of the calibration list: in the base's folder if it ships one of that name, else in
             `cns/calibration`.

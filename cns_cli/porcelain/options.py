@@ -39,7 +39,7 @@ DEFAULT_BASE = "emoji-64"
 Composed = Literal["all", "named"]
 """As `registry.objects.Compose`, which a command need not load."""
 
-DEFAULT_COMPOSE: Composed = "all"
+DEFAULT_COMPOSE: Composed = "named"
 """What prompts see in a new registry."""
 
 

@@ -22,7 +22,7 @@ from cns_cli.porcelain.learning.learn import JUDGED_IMAGES, settings_for
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.options import DEFAULT_BASE, AddOptions
+from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions
 from cns_cli.progress import Progress
 from registry.objects import Tree
 from registry.repository import Repository
@@ -42,7 +42,7 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     began = time.monotonic()
     progress.stage("load the model")
     session, base = _opened(options, repo)
-    settings = settings_for(base, options)
+    settings = settings_for(base, options, DEFAULT_COMPOSE if session is None else _head(session).compose)
     settings.check()
     subject, nouns, unclear = _subject(base, options, photos, session)
     loaded = time.monotonic() - began

@@ -34,7 +34,7 @@ from cns_cli.porcelain.scoring.judging import Features, judge_images, protocol_o
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress
-from registry.objects import Blob, Concept, Tree
+from registry.objects import Blob, Compose, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
 from registry.trees import trained_in
@@ -68,7 +68,7 @@ def learn(
     subject = settle_subject(base, options, photos, own, known)
     for line in (f"captions: {subject.captions}", *(f"warning: {warning}" for warning in subject.warnings)):
         progress.note(line)
-    settings = settings_for(base, options)
+    settings = settings_for(base, options, tree.compose)
     settings.check()
     parent = trained_in(tree, options.name)
     others = parent.concepts
@@ -108,12 +108,12 @@ def _judged(base: LoadedBase, subject: Subject, words: str, references: Features
     return Judged(pictures, score_images(base, pictures, subject.class_noun, references, subject.kind))
 
 
-def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
-    """The family's defaults with what the user gave in their place."""
+def settings_for(base: LoadedBase, options: AddOptions, compose: Compose) -> Settings:
+    """The family's defaults, for what prompts see of the model, with what the user gave in their place."""
     defaults: Defaults = base.family.defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
-    directions = directions_for(base, options)
+    directions = directions_for(base, options, compose)
     given = {
         "score": options.score or None,
         "reg": options.reg or None,
@@ -136,13 +136,16 @@ def settings_for(base: LoadedBase, options: AddOptions) -> Settings:
     )
 
 
-def directions_for(base: LoadedBase, options: AddOptions) -> int:
-    """The rank of a concept's change: what was asked for, or 0 with what is about masks, or the family's."""
+def directions_for(base: LoadedBase, options: AddOptions, compose: Compose) -> int:
+    """The rank of a concept's change: what was asked for; or the family's, where concepts act by name.
+
+    It is 0 with what is about masks.
+    """
     if options.directions is not None:
         return options.directions
     of_masks = (options.budget, options.score, options.past_vote)
     masked = any(one is not None for one in of_masks) or (options.reg or "").startswith("project")
-    return 0 if masked else base.family.directions
+    return 0 if masked or compose == "all" else base.family.directions
 
 
 def teach(
