@@ -11,6 +11,7 @@ import pytest
 from registry.objects import Tree
 from registry.repository import Repository
 from tests.cli.branches import both_add, concepts, on, parted
+from tests.golden import unpack
 
 pytestmark = pytest.mark.usefixtures("alone")
 UNTOUCHED = "No other concept can have changed: a prompt sees the concepts that it names."
@@ -116,3 +117,14 @@ def test_a_bundle_and_a_clone_compose_alike(named: Any, cns: Any, tmp_path: Path
     assert Repository(tmp_path / "other").tree_of("HEAD") == tree
     monkeypatch.chdir(tmp_path / "other")
     assert cns("fsck").exit_code == 0
+
+
+def test_a_registry_of_before_says_that_prompts_see_all(cns: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Its trees do not say so, and so keep their ids."""
+    monkeypatch.chdir(unpack(tmp_path / "golden"))
+    repo = Repository(Path.cwd())
+    assert repo.tree_of("HEAD").compose == "all"
+    assert b"compose" not in repo.tree_of("HEAD").payload()
+    assert "prompts see all concepts" in cns("status").stdout
+    assert "compose all" in cns("log", "-n", "1").stdout
+    assert cns("config", "compose").stdout == "all\n"
