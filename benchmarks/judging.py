@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from benchmarks.concept_stream import Concept, Stream
 from benchmarks.lite import LiteEncoder
@@ -22,12 +21,11 @@ from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
 from cns.denoising import autocast_dtype
 from cns.templates import AN
+from cns.windows import best_similarities
 
 IMAGE_SCORES = {"identity": "identity", "clip_i": "clip", "lite_i": "lite"}
 """Score -> encoder; `lite` shares nothing with the base."""
 SCORES = (*IMAGE_SCORES, "clip_t")
-WINDOW = 36  # pixels: an object of a pair is about 31 wide, of three about 21
-WINDOW_STEPS = ((0, 14, 28), (8, 18, 28))  # x, y
 BARE = 8
 """Images of the bare prompt."""
 
@@ -119,15 +117,7 @@ class Judge:
 
     def in_windows(self, images: Pixels, concept: Concept) -> NDArray[np.float64]:
         """Identity of the best window of each image, shape (N,): is the concept anywhere in it?"""
-        side = images.shape[1] / 64
-        crops = [images]
-        for left, top in itertools.product(*WINDOW_STEPS):
-            x, y, width = (round(value * side) for value in (left, top, WINDOW))
-            cut = images[:, y : y + width, x : x + width]
-            crops.append(np.stack([np.asarray(Image.fromarray(one).resize(images.shape[1:3])) for one in cut]))
-        target = self.references(concept)["identity"]
-        found = [metrics.image_similarities(self.encoders["identity"](crop), target) for crop in crops]
-        best: NDArray[np.float64] = np.stack(found).max(0)
+        (best,) = best_similarities(images, self.encoders["identity"], [self.references(concept)["identity"]])
         return best
 
     def remember_base(self) -> None:

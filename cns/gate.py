@@ -1,13 +1,16 @@
-"""From noisy scores to a decision: kept, forgot, or not known.
+"""From noisy scores to a decision: kept, forgot, or not known yet.
 
-A drop is measured on a few prompts, so it has an interval: Student's, over the prompts' means, because images of one
-prompt are alike and prompts are what a user will vary. A concept is *kept* only when its whole interval lies at or
-under the largest drop allowed, it *forgot* only when the whole of it lies above, and everything else is *inconclusive*:
-fewer images widen the interval and can never make a result greener. Several concepts are judged at once, so the
-intervals are widened step by step after Holm (1979).
+A drop is a mean over the judge prompts, which are part of the protocol; what is noisy about it is which pictures the
+prompts gave. So its interval is Student's, from the spread of the images *within* the prompts: that one prompt loses
+more than another is no noise. A concept is *kept* only when its whole interval lies at or under the largest drop
+allowed, it *forgot* only when the whole of it lies above, and everything else is *inconclusive*: fewer images widen the
+interval and cannot make a result greener.
 
-The module knows numbers alone: no image, no concept but its name. numpy and the standard library suffice: Student's
-distribution is computed from the incomplete beta function (Abramowitz and Stegun 26.5.8 and 26.7.1).
+Who is undecided draws more images and looks again. The interval holds at all numbers of images at once (Robbins 1970),
+so looking often buys no verdict, and what is said depends on the scores and not on the looks before. Several concepts
+are judged at once: their intervals are widened step by step after Holm (1979).
+
+The module knows numbers alone: no image, no concept but its name.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cns.errors import MetricError
+from cns.student import student_t_cdf, student_t_quantile
 
 CONFIDENCE = 0.95
 Floats = NDArray[np.floating]
+_NORMAL = NormalDist()
 
 
 class Outcome(enum.StrEnum):
@@ -32,6 +38,23 @@ class Outcome(enum.StrEnum):
     KEPT = "kept"
     FORGOT = "forgot"
     INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts, and how far it is known.
+
+    Attributes:
+        mean: Mean of the prompts' means.
+        error: Its standard error; inf where there is nothing to tell it from.
+        degrees: Degrees of freedom of that error.
+        images: Images of each prompt.
+    """
+
+    mean: float
+    error: float
+    degrees: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,7 @@ class Verdict:
         low: Lower bound of the drop at the level the concept was judged at; -inf if there is no interval.
         high: Upper bound; inf if there is no interval.
         confidence: That level: 1 - alpha / (number of concepts not yet decided).
-        prompts: Number of prompts.
+        images: Images of each prompt.
     """
 
     outcome: Outcome
@@ -52,7 +75,39 @@ class Verdict:
     low: float
     high: float
     confidence: float
-    prompts: int
+    images: int
+
+    def images_for(self, half: float) -> float:
+        """Images of each prompt with which the interval reaches `half` to each side: its width falls as 1 / sqrt(n).
+
+        Returns:
+            inf for a half of 0, or where there is no interval.
+        """
+        return self.images * ((self.high - self.low) / (2 * half)) ** 2 if half else math.inf
+
+
+def estimate(values: Floats) -> Estimate:
+    """The mean over prompts and its standard error.
+
+    Of P prompts with n images each, error^2 = sum_p s_p^2 / (n P^2) with P (n - 1) degrees of freedom, s_p^2 the
+    variance within prompt p. One image of each prompt does not tell it; then the spread of the prompts stands for it,
+    s / sqrt(P) with P - 1 degrees, which holds both variances and so is too large, if anything.
+
+    Args:
+        values: Shape (P, n), or (P,) for one value a prompt.
+
+    Raises:
+        MetricError: none, or NaN.
+    """
+    table = np.asarray(values, np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
+        raise _not_finite(table)
+    prompts, images = table.shape
+    if images == 1:
+        return Estimate(float(table.mean()), standard_error(table[:, 0]), prompts - 1, 1)
+    within = float(table.var(1, ddof=1).mean())
+    return Estimate(float(table.mean()), math.sqrt(within / (prompts * images)), prompts * (images - 1), images)
 
 
 def studentised_interval(per_prompt: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -86,17 +141,15 @@ def standard_error(per_prompt: Floats) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def paired_drop(before: Floats, after: Floats) -> NDArray[np.float64]:
-    """How much the score of each prompt fell, images of one prompt averaged.
-
-    drop[p] = mean_n before[p, n] - mean_n after[p, n]; the same (prompt, index) had the same seed in both.
+def paired_drops(before: Floats, after: Floats) -> NDArray[np.float64]:
+    """How much the score of each image fell; the same (prompt, index) had the same seed in both.
 
     Args:
         before: Scores of the baseline, shape (P, n) or (P,).
         after: Scores now, of the same shape.
 
     Returns:
-        Shape (P,), float64; positive = fell.
+        before - after, of that shape, float64; positive = fell.
 
     Raises:
         MetricError: the shapes differ (fewer prompts or images than the baseline), are empty, or hold NaN.
@@ -107,21 +160,29 @@ def paired_drop(before: Floats, after: Floats) -> NDArray[np.float64]:
             "Score the baseline again under the same protocol",
             metric="drop",
         )
-    drop = np.asarray(before, np.float64) - np.asarray(after, np.float64)
-    return checked_prompts(drop.reshape(len(drop), -1).mean(1))
+    drops = np.asarray(before, np.float64) - np.asarray(after, np.float64)
+    if not np.isfinite(drops).all():
+        raise _not_finite(drops)
+    return drops
+
+
+def paired_drop(before: Floats, after: Floats) -> NDArray[np.float64]:
+    """How much the score of each prompt fell: `paired_drops`, images of one prompt averaged, shape (P,)."""
+    drops = paired_drops(before, after)
+    return drops.reshape(len(drops), -1).mean(1)
 
 
 def decide(drops: Mapping[str, Floats], max_drop: float, confidence: float = CONFIDENCE) -> dict[str, Verdict]:
     """Judge all concepts of a model at once.
 
-    For each concept the two-sided Student p-value of "the mean drop is exactly max_drop" is computed. After Holm, the
+    For each concept the p-value of "the mean drop is exactly max_drop" is computed, see `p_value`. After Holm, the
     smallest p-values are tested first, the k-th of T at alpha / (T - k + 1), until one is not significant; it and the
     rest are inconclusive. A significant one is kept or forgot by the side that it lies on. The same in intervals: kept
-    if high <= max_drop, forgot if low > max_drop, each at its own level; all directional errors together have a
-    probability <= alpha.
+    if high <= max_drop, forgot if low > max_drop, each at its own level; all directional errors together, at whatever
+    numbers of images and however often it is looked, have a probability <= alpha.
 
     Args:
-        drops: concept -> drop of each prompt, shape (P,), from `paired_drop`.
+        drops: concept -> drop of each image, shape (P, n), from `paired_drops`; (P,) is one image of each prompt.
         max_drop: Largest mean drop that is not called forgetting.
         confidence: 1 - alpha, for all concepts together.
 
@@ -132,29 +193,49 @@ def decide(drops: Mapping[str, Floats], max_drop: float, confidence: float = CON
         MetricError: a concept has no prompt or a NaN: the gate must fail.
     """
     alpha = 1 - confidence
-    ranked = sorted(drops, key=lambda name: (_p_value(drops[name], max_drop), name))
+    known = {name: estimate(values) for name, values in drops.items()}
+    ranked = sorted(known, key=lambda name: (p_value(known[name], max_drop), name))
     verdicts, undecided = {}, len(ranked)
     for name in ranked:
         level = 1 - alpha / undecided
-        verdict = _verdict(drops[name], max_drop, level)
+        verdict = _verdict(known[name], max_drop, level)
         verdicts[name] = verdict
         if verdict.outcome is Outcome.INCONCLUSIVE:
             # Holm stops here: whoever comes after has a larger p-value and is judged at this level, not a milder one.
             for other in ranked[len(verdicts) :]:
-                verdicts[other] = _verdict(drops[other], max_drop, level)
+                verdicts[other] = _verdict(known[other], max_drop, level)
             break
         undecided -= 1
     return {name: verdicts[name] for name in drops}
 
 
-def worst(verdicts: Mapping[str, Verdict]) -> Outcome:
-    """The outcome of a whole check: forgot if any concept forgot, else inconclusive if any is, else kept."""
-    outcomes = {verdict.outcome for verdict in verdicts.values()}
-    return next(
-        outcome
-        for outcome in (Outcome.FORGOT, Outcome.INCONCLUSIVE, Outcome.KEPT)
-        if outcome in outcomes | {Outcome.KEPT}
-    )
+def p_value(known: Estimate, value: float) -> float:
+    """P-value of "the mean is `value`", valid at all numbers of images at once.
+
+    p = sqrt(n + 1) exp(-z^2 n / (2 (n + 1))), z the normal score with the tail of Student's t = (mean - value) / error,
+    n the images of each prompt. 1 / p is the likelihood ratio of a normal mixture of means, which under the hypothesis
+    ever exceeds 1 / alpha with a probability <= alpha (Robbins 1970; "always valid": Johari, Pekelis and Walsh 2017).
+    Its scale, one image of each prompt, is chosen: from 4 to 64 images an interval is then 1.5 to 1.7 times as wide as
+    one that may be looked at once. z in place of t is an approximation, which `benchmarks/gate_noise.py` measures.
+    """
+    if math.isinf(known.error):
+        return 1.0
+    if known.error == 0:
+        return 0.0
+    tail = student_t_cdf(-abs(known.mean - value) / known.error, known.degrees)
+    score = _NORMAL.inv_cdf(tail) if tail > 0 else -math.inf
+    n = known.images
+    return min(1.0, math.sqrt(n + 1) * math.exp(-(score**2) * n / (2 * (n + 1))))
+
+
+def interval(known: Estimate, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The values that `p_value` does not refuse at this level: (low, high), or (-inf, inf) without an error."""
+    if math.isinf(known.error):
+        return -math.inf, math.inf
+    n = known.images
+    score = math.sqrt(2 * (n + 1) / n * math.log(math.sqrt(n + 1) / (1 - confidence)))
+    half = -student_t_quantile(_NORMAL.cdf(-score), known.degrees) * known.error
+    return known.mean - half, known.mean + half
 
 
 def checked_prompts(per_prompt: Floats) -> NDArray[np.float64]:
@@ -173,73 +254,16 @@ def checked_prompts(per_prompt: Floats) -> NDArray[np.float64]:
     return values
 
 
-def student_t_cdf(value: float, degrees: float) -> float:
-    """P(T <= value) of Student's distribution: 1 - I_{v/(v+t^2)}(v/2, 1/2) / 2 for t >= 0 (A&S 26.7.1)."""
-    tail = 0.5 * incomplete_beta(degrees / 2, 0.5, degrees / (degrees + value * value))
-    return 1 - tail if value > 0 else tail
-
-
-def student_t_quantile(probability: float, degrees: float) -> float:
-    """The t with P(T <= t) = probability, by bisection to the last bits.
-
-    Args:
-        probability: In (0, 1).
-        degrees: Degrees of freedom, > 0.
-    """
-    if probability < 0.5:
-        return -student_t_quantile(1 - probability, degrees)
-    low, high = 0.0, 1.0
-    while student_t_cdf(high, degrees) < probability:
-        low, high = high, 2 * high
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if student_t_cdf(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), x in [0, 1], by its continued fraction (A&S 26.5.8)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):  # there the fraction converges slowly; by symmetry (A&S 26.5.2)
-        return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    return front / (a * _beta_fraction(a, b, x))
-
-
-def _beta_fraction(a: float, b: float, x: float) -> float:
-    """1 + d1/(1 + d2/(1 + ...)) of A&S 26.5.8, by Lentz's method."""
-    tiny, fraction, c, d = 1e-300, 1.0, 1.0, 0.0
-    for step in range(1, 1000):
-        m = step // 2
-        if step % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d = 1 / (1 + term * d or tiny)
-        c = 1 + term / c or tiny
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-16:
-            break
-    return fraction
-
-
-def _p_value(drops: Floats, max_drop: float) -> float:
-    """Two-sided p-value of "the mean drop is max_drop"."""
-    values = checked_prompts(drops)
-    distance, error = abs(float(values.mean()) - max_drop), standard_error(values)
-    if math.isinf(error):
-        return 1.0
-    if error == 0:
-        return 0.0
-    return 2 * student_t_cdf(-distance / error, len(values) - 1)
-
-
-def _verdict(drops: Floats, max_drop: float, level: float) -> Verdict:
+def _verdict(known: Estimate, max_drop: float, level: float) -> Verdict:
     """One concept at one level."""
-    values = checked_prompts(drops)
-    low, high = studentised_interval(values, level)
+    low, high = interval(known, level)
     outcome = Outcome.KEPT if high <= max_drop else Outcome.FORGOT if low > max_drop else Outcome.INCONCLUSIVE
-    return Verdict(outcome, float(values.mean()), low, high, level, len(values))
+    return Verdict(outcome, known.mean, low, high, level, known.images)
+
+
+def _not_finite(values: Floats) -> MetricError:
+    return MetricError(
+        f"values of shape {values.shape}, {int((~np.isfinite(values)).sum())} of them not finite: expected finite "
+        "numbers for each prompt",
+        metric="interval",
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cns import extensions
 from cns.errors import MetricError
-from cns.gate import paired_drop
+from cns.gate import paired_drops
 
 Floats = NDArray[np.floating]
 
@@ -157,21 +157,21 @@ def confusion_margins(own: Floats, others: Sequence[Floats]) -> NDArray[np.float
 
 
 def class_drift(before: Floats, after: Floats) -> NDArray[np.float64]:
-    """How far the class noun alone has grown toward the concept, images of one prompt averaged; it should stay at 0.
+    """How far the class noun alone has grown toward the concept, image by image; it should stay at 0.
 
-    drift[p] = mean_n after[p, n] - mean_n before[p, n], scores as of `image_similarities` with the concept's references
+    drift[p, n] = after[p, n] - before[p, n], scores as of `image_similarities` with the concept's references
 
     Args:
         before: Scores of the base's images of the class noun alone, shape (P, n).
         after: The same prompts and seeds now, shape (P, n).
 
     Returns:
-        Shape (P,), float64; positive = toward the concept.
+        Shape (P, n), float64; positive = toward the concept.
 
     Raises:
-        MetricError: see `cns.gate.paired_drop`.
+        MetricError: see `cns.gate.paired_drops`.
     """
-    return -paired_drop(before, after)
+    return -paired_drops(before, after)
 
 
 def zero_shot_drift(before: Floats, after: Floats) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ def failure_text(result: CheckResult, concept: str, rev: str, *, fast: bool = Fa
     lines = [f"{row.concept}: {row.verdict}", f"  {reason_of(row)}"]
     lines += [f"  {one.metric}: {facts_of(one)}" for one in row.metrics if one.verdict != "kept"]
     lines += [f"  not so: {gate}" for gate, held in row.gates.items() if not held]
-    return "\n".join([*lines, f"next: {next_command(result, row, rev, fast=fast)}"])
+    return "\n".join([*lines, f"next: {next_command(row, rev, fast=fast)}"])
 
 
 def row_of(result: CheckResult, concept: str) -> CheckRow:
@@ -61,7 +61,7 @@ def row_of(result: CheckResult, concept: str) -> CheckRow:
     return next(row for row in result.rows if row.concept == concept)
 
 
-def next_command(result: CheckResult, row: CheckRow, rev: str, *, fast: bool = False) -> str:
+def next_command(row: CheckRow, rev: str, *, fast: bool = False) -> str:
     """The command that brings one further: find the commit, take more images, or look closer."""
     at = "" if rev == "HEAD" else f" {rev}"
     failed = [one for one in row.metrics if one.verdict == "forgot"]
@@ -72,8 +72,8 @@ def next_command(result: CheckResult, row: CheckRow, rev: str, *, fast: bool = F
                 return f"{bisect}{one.metric}{'' if one.baseline is None else '.drop'} --above {one.max_drop:g}"
             if one.minimum is not None and one.now < one.minimum:
                 return f"{bisect}{one.metric} --below {one.minimum:g}"
-    each = max((one.images for one in row.metrics), default=0) // max(result.prompts, 1)
-    more = f" --images {2 * each}" if row.verdict == "inconclusive" and each else ""
+    needed = max((one.needed or 0 for one in row.metrics), default=0)
+    more = f" --images {needed}" if row.verdict == "inconclusive" and needed else ""
     return f"cns check{at} --concept {row.concept}{more}"
 
 

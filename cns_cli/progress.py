@@ -38,6 +38,9 @@ class Progress:
             written: How a number of steps is shown.
         """
 
+    def extend(self, total: int) -> None:
+        """Say that the stage turned out to be longer: it goes on where it is, with this number of steps in all."""
+
     def step(self, done: int, **numbers: float) -> None:
         """Say that `done` steps of the stage are over; `numbers` are shown as they are named (`loss=0.031`)."""
 
@@ -98,6 +101,10 @@ class PlainProgress(Progress):
         self._name, self._total, self._written = safe(name), total, written
         self._began = self._said = self._clock()
         self._write(self._name if total is None else f"{self._name} ({written(total)})" if total > 1 else self._name)
+
+    def extend(self, total: int) -> None:
+        """Count on; the next line has the new total."""
+        self._total = total
 
     def step(self, done: int, **numbers: float) -> None:
         """Print where the stage is, when the last line is old enough."""
@@ -161,6 +168,12 @@ class LiveProgress(Progress):
         self._finish()
         self._total, self._written, self._began = total, written, time.monotonic()
         self._task = self._bars.add_task(f"{safe(name):<22}", total=total, steps="", figures="")
+
+    def extend(self, total: int) -> None:
+        """Lengthen the bar."""
+        self._total = total
+        if self._task is not None:
+            self._bars.update(self._task, total=total)
 
     def step(self, done: int, **numbers: float) -> None:
         """Move the bar and rewrite its figures."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from registry.repository import Repository
 
 NODE = "cns"
-SCORES = tuple(name.replace("-", "_") for name, metric in METRICS.items() if not metric.grows)
-"""Scores of which a marker may demand a least mean."""
+SCORES = tuple(name.replace("-", "_") for name, metric in METRICS.items() if metric.level)
+"""Scores of single concepts, of which a marker may demand a least mean."""
 
 MARKER = (
     f"cns(concept, *, {', '.join(f'{score}=X' for score in SCORES)}, rev=REV): the test passes only when the concept's "

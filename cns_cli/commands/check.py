@@ -16,7 +16,7 @@ from cns_cli.metricnames import largest_drop, least_score, metric_list
 from cns_cli.optionfield import Option, file_to_write
 from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Piece, Styled, table
-from cns_cli.porcelain.metrics import grows, label_of
+from cns_cli.porcelain.metrics import BY_WEIGHTS, grows, label_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.progress import open_progress
 from cns_cli.quick import QuickCommand
@@ -150,6 +150,8 @@ def result_lines(result: CheckResult) -> Iterator[Line]:
     yield from check_lines(result.rows)
     yield ""
     yield from _wrapped("limits: ", limits_of(result.rows))
+    if any(row.gates for row in result.rows):
+        yield from _wrapped("", BY_WEIGHTS)
     if result.passed:
         yield [Styled("kept", "green"), f": {figures.plural(_concepts(result.rows), 'concept')}"]
         return

@@ -169,6 +169,8 @@ class MetricResult(Result):
         why: What decided, when the verdict is not "kept".
         same: Now and baseline are drawn with the same weights, so that the drop is 0 without an image; `now` is what is
             known of it, NaN where it was never measured.
+        needed: Images of each prompt that will probably decide it where these did not; None = it is decided, cannot be
+            computed, or no number that `cns check --images` takes would do.
     """
 
     metric: str
@@ -183,6 +185,7 @@ class MetricResult(Result):
     images: int
     why: str = ""
     same: bool = False
+    needed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The forgetting gate: every concept of a revision against its own baseline, image by image.
 
 A concept's baseline is the tree that it was trained on plus itself, found by content, or the tree of `--since`. Both
-are scored under one protocol with the same seeds. While the gate is undecided the images are doubled, up to a cap, and
-what was judged before, by whomever, is never left out: so fewer images can never make an answer greener.
+are scored under one protocol with the same seeds. What is undecided draws more images, as many as will probably tell,
+and what was judged before, by whomever, is never left out: so fewer images can never make an answer greener.
 
 `check` opens the base by itself when an evaluation is missing, and lets it go. Whoever checks again and again (a
 bisection, a test run) asks a `Checker`, which keeps the base from the second check that needs it on.

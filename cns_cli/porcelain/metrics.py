@@ -27,7 +27,8 @@ class Case:
         class_now: Likewise in the tree.
         drift: Relative squared K/V drift since the baseline.
         zero_shot: Change of pictures of other things since the base, (P, n).
-        plugins: Metric of another package -> scores on the baseline and now, (P, n), or why there are none.
+        measured: Metric that is stored as it is (of pairs, of another package) -> scores on the baseline and now,
+            (P, n), or why there are none.
         same: What (see `GateMetric.needs`) is drawn with the same weights on both sides, and so is the same.
     """
 
@@ -37,7 +38,7 @@ class Case:
     class_now: Scores | None = None
     drift: float | None = None
     zero_shot: Array | None = None
-    plugins: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
+    measured: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
     same: frozenset[str] = frozenset()
 
 
@@ -47,27 +48,28 @@ class GateMetric:
 
     Attributes:
         label: As people read it.
-        needs: What must be evaluated for it, see `scoring.keys.EvaluationKey.kind`.
+        needs: What must be evaluated for it, see `scoring.keys.EvaluationKey.kind`; that of "pair" is in
+            `Case.measured`, as what other packages bring is.
         limit: Field of `cns.families.Defaults` that holds its default limit.
         level: Of one that falls: the score of each image, (P, n), from a tree's scores; raises MetricError.
-        growth: Of one that grows and is sampled: the growth of each prompt, (P,), and the number of images; likewise.
-            One that has neither is exact (the K/V drift).
+        growth: Of one that grows and is sampled: the growth of each image, (P, n); likewise.
+            One that has neither is exact (the K/V drift), or of pairs.
         stored: Name under which an evaluation holds the score of each image; "" where it follows from others.
         others: Whether images are compared with the references of every other concept, too.
     """
 
     label: str
-    needs: Literal["concept", "class", "zero-shot", "drift"]
+    needs: Literal["concept", "class", "zero-shot", "drift", "pair"]
     limit: str = "max_drop"
     level: Callable[[Scores], Array] | None = None
-    growth: Callable[[Case], tuple[Array, int]] | None = None
+    growth: Callable[[Case], Array] | None = None
     stored: str = ""
     others: bool = False
 
     @property
     def grows(self) -> bool:
         """Whether it grows when something is forgotten, on a scale of its own; else it is a cosine, or a difference."""
-        return self.level is None
+        return self.level is None and self.needs != "pair"
 
 
 def _identity(scores: Scores) -> Array:
@@ -107,24 +109,20 @@ def _margin(scores: Scores) -> Array:
     return confusion_margins(scores.clip_i, list(scores.others.values()))
 
 
-def _class_drift(case: Case) -> tuple[Array, int]:
+def _class_drift(case: Case) -> Array:
     """How far pictures of the class noun alone have come toward the concept since the base."""
     from cns.metrics import class_drift
 
     if case.class_base is None or case.class_now is None:
         raise _not_there("class-drift", "no picture of the class noun was judged")
-    return class_drift(case.class_base.main, case.class_now.main), case.class_now.main.size
+    return class_drift(case.class_base.main, case.class_now.main)
 
 
-def _zero_shot(case: Case) -> tuple[Array, int]:
+def _zero_shot(case: Case) -> Array:
     """How far pictures of other things have moved since the base."""
-    import numpy as np
-
-    from cns.gate import paired_drop
-
     if case.zero_shot is None:
         raise _not_there("zero-shot", "no picture of other things was judged")
-    return paired_drop(case.zero_shot, np.zeros_like(case.zero_shot)), case.zero_shot.size
+    return case.zero_shot
 
 
 METRICS: Mapping[str, GateMetric] = {
@@ -134,9 +132,13 @@ METRICS: Mapping[str, GateMetric] = {
     "drift": GateMetric("K/V drift", "drift", limit="max_kv_drift"),
     "margin": GateMetric("margin", "concept", level=_margin, others=True),
     "class-drift": GateMetric("class drift", "class", limit="max_class_drift", growth=_class_drift),
+    "pair": GateMetric("identity in pairs", "pair", stored="pair"),
     "zero-shot": GateMetric("zero-shot", "zero-shot", limit="max_zero_shot", growth=_zero_shot, stored="zero_shot"),
 }
 """Name, as `--metric` takes it -> what is said about it; what each means is said in docs/check.md."""
+
+BY_WEIGHTS = "--fast looks at weights alone: pictures (cns check) may contradict it, both ways"
+"""What an answer that rests on no picture says of itself."""
 
 METRIC_NAMES = tuple(METRICS)
 """What `cns check` can judge on."""

@@ -226,7 +226,7 @@ class CheckOptions(Request):
         minimum: Metric -> least mean score now; the key "" stands for the base's main score.
         prompts: File of judge templates, one a line, `{}` stands for the concept's phrase; never fewer than the
             family's.
-        images: Images of each prompt to begin with; an undecided check doubles them.
+        images: Images of each prompt to begin with; what they leave undecided draws more by itself.
         fast: Weight gates and K/V drift only; no image is made.
         encoder: Another judge, hub id or folder: a CLIP takes the place of the CLIP, a DINOv2 of the identity judge.
     """

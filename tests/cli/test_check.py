@@ -125,6 +125,7 @@ def test_weights_and_gates_are_shown(capsys: pytest.CaptureFixture[str]) -> None
     assert "weights     5.8 %" in text
     assert "61 % of them also pip's" in text
     assert "yes  rows are whole\nNO   x\n" in text
+    assert "\n--fast looks at weights alone: pictures (cns check) may contradict it, both ways\n" in text
     assert "kept: 1 concept\n" in text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from cns.errors import EncoderMissingError, SettingsError
 from cns.families import FAMILIES
+from cns.gate import estimate, interval
 from cns.imagescores import Scores
+from cns.sampling import cut_off
 from cns_cli.porcelain.check import check, protocol_for, stored_scores
-from cns_cli.porcelain.gate.verdicts import DOUBLINGS
+from cns_cli.porcelain.gate.verdicts import SURE
 from cns_cli.porcelain.models.stored import baseline_tree
 from cns_cli.porcelain.options import CheckOptions, Request
 from cns_cli.porcelain.rm import rm
@@ -22,7 +25,7 @@ from registry.errors import UnknownConcept
 from registry.objects import Evaluation, Tree
 from registry.repository import Repository
 from registry.trees import birth
-from tests.porcelain.conftest import add
+from tests.porcelain.conftest import add, new_registry
 from tests.porcelain.evaluation import evaluate, protocol_digest
 
 SD = FAMILIES["sd-1"]
@@ -115,19 +118,71 @@ def test_a_bigger_check_of_before_is_not_thrown_away(learned):
     assert [row.metrics for row in few.rows] == [row.metrics for row in many.rows]
 
 
-def test_an_undecided_check_doubles_its_images_up_to_a_cap(learned):
-    found = run(learned, concepts=("rex",))
-    drop, high = found.rows[0].metric("id").drop, found.rows[0].metric("id").high
-    assert high > drop  # something changed between birth and now, with noise
-    close = run(learned, concepts=("rex",), metrics=("id",), max_drop={"": drop})
-    metric = close.rows[0].metric("id")
-    prompts = len(SD.objects.judge)
-    assert metric.images in [prompts * 2**doubling for doubling in range(1, DOUBLINGS + 1)]
-    if metric.verdict == "inconclusive":
-        assert metric.images == prompts * 2**DOUBLINGS
-    again = run(learned, concepts=("rex",), metrics=("id",), max_drop={"": drop})
+class Told(NullProgress):
+    """Remembers what a check said of its images."""
+
+    def __init__(self):
+        self.totals, self.done, self.stages = [], [], []
+
+    def stage(self, name, total=None, written=str):
+        self.stages.append(name)
+        if total is not None:
+            self.totals.append(total)
+
+    def extend(self, total):
+        self.totals.append(total)
+
+    def step(self, done, **_numbers):
+        self.done.append(done)
+
+
+def test_only_what_is_undecided_draws_more_images_under_one_total(learned, monkeypatch):
+    """A least score at rex's own mean: rex goes on, and tom, which is far from it, does not."""
+    monkeypatch.setattr("cns_cli.porcelain.gate.verdicts.LEAST", 4)
+    mean = rows(run(learned, images=2))["rex"].metric("id").now
+    asked = {"images": 2, "metrics": ("id",), "max_drop": {"": 2.0}, "minimum": {"id": mean}}
+    told = Told()
+    close = check(CheckOptions(start=learned, **asked), told)
+    rex, tom = (rows(close)[name].metric("id") for name in ("rex", "tom"))
+    first = 2 * len(SD.objects.judge)
+    assert rex.images > tom.images == first
+    assert tom.verdict != "inconclusive"
+    assert close.images_made == 2 * (rex.images - first)
+    assert told.stages.count("generate and judge") == 1
+    assert told.totals == sorted(set(told.totals))
+    assert told.done == sorted(told.done)
+    assert told.done[-1] == told.totals[-1] == close.images_made
+    again = run(learned, **asked)
     assert again.images_made == 0
-    assert again.rows == close.rows
+    assert [row.metrics for row in again.rows] == [row.metrics for row in close.rows]
+
+
+def test_an_undecided_row_says_what_it_takes(learned, monkeypatch):
+    """A least score a quarter of the interval below the mean, where the check ends with what it began with."""
+    monkeypatch.setattr("cns_cli.porcelain.gate.verdicts.MOST", 4)
+    repo = Repository(learned)
+    tree = repo.tree_of("HEAD")
+    run(learned, concepts=("rex",), images=4)
+    digest = digest_of(protocol_for(repo, tree, CheckOptions(start=learned)).scores)
+    found = estimate(stored_scores(repo, tree.id, tree.concepts["rex"], digest).identity)
+    low, high = interval(found)
+    least = found.mean - (high - low) / 4
+    asked = {"metrics": ("id",), "minimum": {"id": least}, "images": 4, "seed": 0}
+    (row,) = run(learned, concepts=("rex",), **asked).rows
+    needed = row.metric("id").needed
+    assert needed == math.ceil(4 * (2 / SURE) ** 2)
+    assert 2 * (needed - 4) * len(SD.objects.judge) == 552  # on both sides
+    assert "about 550 more images: cns check --concept rex " in row.why
+    assert row.why.endswith(f"--max-drop=2 --min=id={least:g} --metric id --seed 0 --images {needed}")
+
+
+def test_the_answer_does_not_hang_on_how_the_scores_came(learned):
+    """At once, or in three looks by hand: the same scores, the same answer."""
+    drop = rows(run(learned, images=4))["rex"].metric("id").drop
+    asked = {"concepts": ("rex",), "metrics": ("id",), "seed": 3, "max_drop": {"": drop + 0.01}}
+    by_hand = [run(learned, images=images, **asked) for images in (1, 3, 8)][-1]
+    at_once = run(learned, images=8, **asked)
+    assert at_once.rows[0].metrics == by_hand.rows[0].metrics
 
 
 def test_more_images_extend_what_is_stored(session):
@@ -260,6 +315,37 @@ def test_prompts_of_ones_own_are_another_protocol(learned, tmp_path):
     assert result.rows[0].metric("id").images == result.prompts
     assert any("also protected" in warning for warning in result.warnings)
     assert result.protocol != run(learned, concepts=("tom",)).protocol
+
+
+def test_a_prompt_that_names_the_concept_beyond_what_is_read_is_refused(session, tmp_path):
+    """By the count that `cns generate` warns with: at the last place that is read it may stand, and no further."""
+    session.set_tree(session.repo.tree_of("HEAD"))
+    last = max(n for n in range(80) if not cut_off(session.base.model.pipeline, "the " * n + "<rex> dog"))
+    path, folder = tmp_path / "prompts.txt", session.repo.root
+    path.write_text("\n".join([*SD.objects.judge, "the " * last + "{}"]))
+    assert run(folder, concepts=("rex",), prompts=path).images_made > 0
+    path.write_text("\n".join([*SD.objects.judge, "the " * (last + 1) + "{}"]))
+    with pytest.raises(SettingsError, match="names the concept beyond the 77 tokens") as error:
+        run(folder, concepts=("rex",), prompts=path)
+    assert error.value.name == "prompts"
+    assert "<rex> dog" in error.value.message
+
+
+def test_pictures_that_are_all_alike_are_a_failed_check(tiny_base, photos, mlflow_tables, tmp_path):
+    """A decoder that answers every latent with the same gray: finite numbers, and no picture."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    base = shutil.copytree(tiny_base, tmp_path / "gray")
+    (file,) = (base / "vae").glob("*.safetensors")
+    weights = load_file(file)
+    save_file({name: one * (not name.startswith("decoder.conv_out.")) for name, one in weights.items()}, file)
+    registry = new_registry(tmp_path / "registry", base, mlflow_tables)
+    add(registry, "rex", photos["rex"])
+    result = run(registry, images=2)
+    assert (result.outcome, result.passed) == ("inconclusive", False)
+    assert "all alike, whatever the seed" in result.rows[0].why
 
 
 def test_a_metric_that_cannot_be_computed_fails_the_check(empty, photos):

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.metrics import METRIC_NAMES
@@ -81,6 +82,45 @@ def test_likeness_to_the_references(judged, metric, encoder):
     assert found.baseline == pytest.approx(before.mean(), abs=1e-4)
     assert found.drop == pytest.approx((before - after).mean(), abs=1e-5)
     assert found.images == before.size
+
+
+def in_pairs(session, tree, words, judged_name):
+    """(P, n): the best window, cut out here by hand, of pictures whose seed is 1000 p + k."""
+    session.set_tree(tree)
+    target, rows = references(session, judged_name, "identity"), []
+    for row, prompt in enumerate(prompts(session, words)):
+        made = session.base.images([prompt] * IMAGES, [1000 * row + k for k in range(IMAGES)])
+        side = made.shape[1]
+        boxes = [(x / 64, y / 64, (x + 36) / 64, (y + 36) / 64) for x in (0, 14, 28) for y in (8, 18, 28)]
+        crops = [
+            np.stack([np.asarray(Image.fromarray(one).crop([round(side * at) for at in box]).resize((side, side)))
+                      for one in made])
+            for box in boxes
+        ]  # fmt: skip
+        seen = [session.base.encoders["identity"].image_features(one).astype(np.float64) for one in (made, *crops)]
+        rows.append(np.max([(one @ target.T).mean(1) for one in seen], axis=0))
+    return np.stack(rows)
+
+
+def test_identity_in_pairs(judged):
+    """rex beside mug, whose birth is the model now, then beside tom, whose birth lacks mug."""
+    session, _, rows = judged
+    tom_s_birth, now = trees(session, "tom")
+    with_mug = in_pairs(session, now, "<mug> car and a <rex> dog", "rex")
+    before, after = (in_pairs(session, tree, "<rex> dog and a <tom> cat", "rex") for tree in (tom_s_birth, now))
+    found = rows["rex"].metric("pair")
+    assert found.now == pytest.approx(np.concatenate([with_mug, after]).mean(), abs=1e-4)
+    assert found.baseline == pytest.approx(np.concatenate([with_mug, before]).mean(), abs=1e-4)
+    assert found.images == 2 * after.size
+    beside = in_pairs(session, now, "<rex> dog and a <tom> cat", "tom")  # the same pictures, and another judge of them
+    other = in_pairs(session, now, "<mug> car and a <tom> cat", "tom")
+    assert rows["tom"].metric("pair").now == pytest.approx(np.concatenate([other, beside]).mean(), abs=1e-4)
+
+
+def test_a_concept_alone_has_no_pair(judged):
+    session, _, _ = judged
+    options = CheckOptions(start=session.repo.root, concepts=("rex",), metrics=("pair",), images=1)
+    assert "at least two that are no styles" in check(options, session=session).rows[0].why
 
 
 def test_likeness_to_the_prompt(judged):

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from cns_cli.main import app
 from cns_cli.porcelain.answers import GenerateResult
+from cns_cli.porcelain.check import check
 from cns_cli.porcelain.generate import generate
-from cns_cli.porcelain.options import GenerateOptions
+from cns_cli.porcelain.options import CheckOptions, GenerateOptions
 from cns_cli.porcelain.pictures.files import encode_picture, read_picture, show_picture
 from cns_cli.porcelain.pictures.plan import MAX_COLUMNS, MAX_STOPS, plan_of
 from cns_cli.porcelain.pictures.record import NoRecord, PictureRecord
@@ -36,6 +37,24 @@ def make(folder: Path, out: Path, prompt: str = PROMPT, **changes: Any) -> Gener
 
 def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_two_concepts_in_a_prompt_are_told_how_pairs_of_them_look(learned: Path, tmp_path: Path) -> None:
+    """First that it was not measured and how to; then the scores; and always a place for each."""
+    places = "--region rex@0,0.2,0.5,0.95 --region tom@0.5,0.2,1,0.95"
+    (said,) = [line for line in make(learned, tmp_path / "a.png").warnings if "in one prompt" in line]
+    command = "cns check --metric pair --concept rex --concept tom"
+    assert said.endswith(f"not measured here ({command}). A place for each: {places}")
+    asked: dict[str, Any] = {"metrics": ("pair", "id"), "images": 1, "max_drop": {"": 2.0}}
+    rex, tom = check(CheckOptions(start=learned, concepts=("rex", "tom"), **asked)).rows
+    (said,) = [line for line in make(learned, tmp_path / "b.png").warnings if "in one prompt" in line]
+    for row in (rex, tom):
+        pair, alone = (row.metric(name).now for name in ("pair", "id"))  # type: ignore[union-attr]
+        assert f"{row.concept} {pair:.3f} (alone {alone:.3f})" in said
+    assert said.endswith(places)
+    single = make(learned, tmp_path / "c.png", "a <rex> dog").warnings
+    placed = make(learned, tmp_path / "d.png", regions=("rex@0,0,0.5,1", "tom@0.5,0,1,1")).warnings
+    assert not [line for line in (*single, *placed) if "in one prompt" in line]
 
 
 def run_again(line: str, folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,7 @@ def test_the_marker_demands_a_least_score(project: pytest.Pytester) -> None:
 
 
 def test_what_is_inconclusive_fails(project: pytest.Pytester) -> None:
-    """A least score at the mean itself: no number of images can tell on which side it lies."""
+    """A least score at the mean of few images: more are drawn, and are too few to tell on which side of it it lies."""
     options = CheckOptions(start=project.path, concepts=("rex",), metrics=("clip-i",), max_drop={"": 2.0}, images=4)
     (row,) = check(options).rows
     project.makepyfile(
@@ -238,7 +238,7 @@ def test_what_is_inconclusive_fails(project: pytest.Pytester) -> None:
     )
     result = run(project)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["rex: inconclusive", "next: cns check --concept rex --images 8"])
+    result.stdout.fnmatch_lines(["rex: inconclusive", "next: cns check --concept rex*"])
 
 
 @pytest.mark.parametrize(

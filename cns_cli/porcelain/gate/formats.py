@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from cns_cli import figures
 from cns_cli.output import safe
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
-from cns_cli.porcelain.metrics import METRICS, grows, label_of
+from cns_cli.porcelain.metrics import BY_WEIGHTS, METRICS, grows, label_of
 
 SAME = "same weights"
 """What stands in the place of an interval where the two sides are one model: nothing was drawn to know that."""
@@ -99,6 +99,8 @@ def markdown(result: CheckResult) -> str:
     reasons = [(row.concept, row.why) for row in result.rows if row.why and row.verdict != "kept"]
     if reasons:
         lines += ["", *(f"- {markdown_safe(name)}: {markdown_safe(why)}" for name, why in reasons)]
+    if any(row.gates for row in result.rows):
+        lines += ["", markdown_safe(BY_WEIGHTS)]
     if result.warnings:
         lines += ["", *(f"- warning: {markdown_safe(warning)}" for warning in result.warnings)]
     lines += ["", f"<sub>{_footer(result)}</sub>"]

@@ -7,15 +7,17 @@ in memory: both are loaded when the first evaluation is found to be missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from cns.imagescores import Array, Scores
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult, Verdict
+from cns_cli.porcelain.gate.pairs import Sides, joined, pair_sides
 from cns_cli.porcelain.gate.setup import Setup, settle
-from cns_cli.porcelain.gate.verdicts import DOUBLINGS, judge, word, worst
+from cns_cli.porcelain.gate.undecided import way_out
+from cns_cli.porcelain.gate.verdicts import Judged, judge, next_look, word, worst
 from cns_cli.porcelain.metrics import METRICS, Case
 from cns_cli.porcelain.models.stored import baseline_tree, kind_of
 from cns_cli.porcelain.options import CheckOptions
@@ -71,24 +73,18 @@ class CheckRun:
         return Evaluations(EvaluationStore(self.repo), self.setup.protocol)
 
     def decide(self) -> CheckResult:
-        """Compute what is missing, judge, and double the images of what is undecided."""
-        first = dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
-        caps = {name: images * 2**DOUBLINGS for name, images in first.items()}
-        asked = first
+        """Compute what is missing, judge, and draw more images of what is undecided."""
+        asked = dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
         while True:
             self._compute([key for name in self.rows for key in self.keys(name, asked[name])])
             with self.stages.measure("decide"):
                 cases = {name: self.case(name, asked[name]) for name in self.rows}
-                results = self._judge(cases)
-            there = {name: self._least(name, asked[name]) for name in self.rows}
-            more = {
-                name: min(2 * there[name], caps[name])
-                for name in self.rows
-                if there[name] < caps[name] and any(_undecided(one) for one in results[name])
-            }
-            if not more:
+                judged = self._judge(cases)
+            planned = {name: next_look(judged[name]) for name in self.rows}
+            if not any(planned.values()):
                 break
-            asked = asked | more
+            asked |= {name: images for name, images in planned.items() if images}
+        results = {name: tuple(one.result for one in found) for name, found in judged.items()}
         return self.result(cases, self._rows(results, cases))
 
     @property
@@ -139,8 +135,11 @@ class CheckRun:
         elif "concept" in same and "concept" in self.setup.limits.needs:  # no need to draw, but there may be figures
             key = EvaluationKey("concept", self.now[name], self.chosen[name], name, of=self.kinds[name])
             case = replace(case, after=self.evaluations.scores(key))
-        plugins = {metric: self._foreign(sides, metric, asked) for metric in self.setup.limits.plugins}
-        case = replace(case, plugins=plugins)
+        measured = {metric: self._foreign(sides[metric], metric, asked) for metric in self.setup.limits.plugins}
+        if "pair" in self.setup.limits.needs:
+            pairs = (side for side in sides.values() if side[0].kind == "pair")
+            measured["pair"] = joined([self._foreign(side, "pair", asked) for side in pairs])
+        case = replace(case, measured=measured)
         if "class" in sides:
             base, now = self._scores(sides["class"], asked)
             case = replace(case, class_base=base, class_now=now)
@@ -161,16 +160,12 @@ class CheckRun:
             stages=self.stages.seconds, warnings=warnings,
         )  # fmt: skip
 
-    def _least(self, name: str, asked: int) -> int:
-        """Images of each prompt of the comparison that has fewest; `asked` where nothing is compared."""
-        return min((self.images(side, asked) for side in self._sides(name, asked).values()), default=asked)
-
     def _drift(self, name: str) -> EvaluationKey:
         concept, baseline = self.chosen[name], self.baselines[name]
         since, of = baseline != self.births[name], self.kinds[name]
         return EvaluationKey("drift", self.now[name], concept, name, baseline=baseline, since=since, of=of)
 
-    def _sides(self, name: str, images: int) -> dict[str, tuple[EvaluationKey, ...]]:
+    def _sides(self, name: str, images: int) -> Sides:
         """What is compared image by image: the trees before and after, for each kind of pictures that is needed."""
         metrics, needs = self.setup.limits.metrics, self.setup.limits.drawn(self.same(name))
         plain = seen(self.tree, [])
@@ -183,7 +178,7 @@ class CheckRun:
             if any(METRICS[one].others for one in metrics if one in METRICS)
             else ()
         )
-        sides = {}
+        sides: Sides = {}
         if "concept" in needs:
             places = (baseline, self.now[name])
             sides["concept"] = tuple(
@@ -194,19 +189,18 @@ class CheckRun:
                 EvaluationKey("metric", place, concept, name, images, metric=metric, of=of)
                 for place in (baseline, self.now[name])
             )
+        if "pair" in needs:
+            sides |= pair_sides(name, images, self.tree, self.baselines, self.kinds)
         if "class" in needs:
             places = (bare(self.tree), plain)
             sides["class"] = tuple(EvaluationKey("class", place, concept, name, images, of=of) for place in places)
         return sides
 
-    def _foreign(
-        self, sides: Mapping[str, Sequence[EvaluationKey]], metric: str, asked: int
-    ) -> tuple[Array, Array] | str:
-        """A plugin's scores on the baseline and now, of as many images as both have; else why there are none."""
-        images = self.images(sides[metric], asked)
+    def _foreign(self, side: Sequence[EvaluationKey], metric: str, asked: int) -> tuple[Array, Array] | str:
+        """Scores that are stored as they are, before and now, of as many images as both have; else why not."""
         failed = self.evaluator.failed if self.evaluator else {}
-        why = failed.get((metric, sides[metric][0].concept_id), "no image was judged")
-        return self.evaluations.pair(sides[metric], images) or why
+        why = failed.get((metric, side[0].concept_id), "no image was judged")
+        return self.evaluations.pair(side, self.images(side, asked)) or why
 
     def _scores(self, side: Sequence[EvaluationKey], asked: int) -> list[Scores | None]:
         """The scores of both sides, of as many images as both have."""
@@ -229,7 +223,7 @@ class CheckRun:
             self.evaluator = open_evaluator(self.session, opened, self.evaluations, self.stages, self.progress)
         return self.evaluator
 
-    def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[MetricResult]]:
+    def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[Judged]]:
         limits = self.setup.limits
         of_tree = [name for name in limits.metrics if name in METRICS and METRICS[name].needs == "zero-shot"]
         of_concepts = [name for name in limits.metrics if name not in of_tree]
@@ -237,8 +231,8 @@ class CheckRun:
         base = {name: case for name, case in cases.items() if name == BASE_ROW}
         return judge(concepts, of_concepts, limits) | judge(base, of_tree, limits)
 
-    def _rows(self, results: Mapping[str, list[MetricResult]], cases: Mapping[str, Case]) -> tuple[CheckRow, ...]:
-        rows = [self._row(name, tuple(results[name]), cases[name]) for name in self.rows]
+    def _rows(self, results: Mapping[str, tuple[MetricResult, ...]], cases: Mapping[str, Case]) -> tuple[CheckRow, ...]:
+        rows = [self._row(name, results[name], cases[name]) for name in self.rows]
         if self.options.fast:
             from cns_cli.porcelain.gate.weights import with_weight_gates
 
@@ -247,13 +241,30 @@ class CheckRun:
 
     def _row(self, name: str, metrics: tuple[MetricResult, ...], case: Case) -> CheckRow:
         outcome = word(worst([one.verdict for one in metrics]))
+        reasons = [one.why for one in metrics if one.why and one.verdict == outcome]
         concept = self.chosen.get(name, self.tree.base)
         return CheckRow(
             concept=name, concept_id=concept, verdict=outcome, metrics=metrics,
             baseline_tree=self.baselines.get(name, bare(self.tree)).id, drift=case.drift,
-            why="; ".join(one.why for one in metrics if one.why and one.verdict == outcome),
+            why="; ".join((*reasons, *self._way_out(name, metrics))),
             base_score=self._base_score(name),
         )  # fmt: skip
+
+    def _way_out(self, name: str, metrics: Sequence[MetricResult]) -> Iterator[str]:
+        """What it takes to decide a row, where that is known and nothing of it is lost already."""
+        needed = max((one.needed or 0 for one in metrics), default=0)
+        if not needed or any(one.verdict == "forgot" for one in metrics):
+            return
+        protocol = self.setup.protocol
+        lacking = {
+            key.pictures: (needed - self.evaluations.images(key))
+            * (2 * len(protocol.zero_shot_prompts) if name == BASE_ROW else len(protocol.of_kind(key.of).prompts))
+            for side in self._sides(name, needed).values()
+            for key in side
+        }
+        made = self.evaluator.images_made if self.evaluator else 0
+        each = (self.stages.seconds["generate"] + self.stages.seconds["encode"]) / made if made else None
+        yield way_out(self.options, None if name == BASE_ROW else name, needed, sum(lacking.values()), each)
 
     def _base_score(self, name: str) -> float | None:
         """b_j: what the base scores with the class noun alone."""
@@ -295,11 +306,6 @@ def _gate(outcome: Verdict, rows: Sequence[CheckRow]) -> str:
     if outcome == "kept":
         return "passed"
     return f"{outcome}: {', '.join(row.concept for row in rows if row.verdict == outcome)}"
-
-
-def _undecided(result: MetricResult) -> bool:
-    """Whether more images could decide it: a score that cannot be computed will not come with more of them."""
-    return result.verdict == "inconclusive" and result.drop is not None
 
 
 def _count(case: Case) -> int:

@@ -13,7 +13,7 @@ import torch
 from cns import codec
 from cns.errors import MethodError
 from cns.files.images import ImageSet, TrainingImage
-from cns.gate import Outcome, Verdict, decide, paired_drop
+from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
 from cns_cli.porcelain.learning.general import general_neurons_for
@@ -133,7 +133,7 @@ def _first_unlike(record: Mapping[str, Any], learned: Learned) -> int | None:
 
 
 def _judged(session: Session, concept_id: str, subject: Subject, parent: Tree, learned: Learned) -> Verdict:
-    """How much lower the main score of what was learned now is, by the gate's interval over prompts."""
+    """How much lower the main score of what was learned now is, by the gate's interval."""
     references = dict(session.references(concept_id))
 
     def scores() -> Scores:
@@ -145,8 +145,8 @@ def _judged(session: Session, concept_id: str, subject: Subject, parent: Tree, l
     (model.set_named if parent.compose == "named" else model.set_concepts)([*others, learned.weights])
     now = scores()
     session.set_tree(session.birth_tree(concept_id))
-    drop = paired_drop(scores().main, now.main)
-    return decide({subject.name: drop}, session.base.family.defaults.max_drop)[subject.name]
+    drops = paired_drops(scores().main, now.main)
+    return decide({subject.name: drops}, session.base.family.defaults.max_drop)[subject.name]
 
 
 def is_alike(verdict: Verdict | None) -> bool:

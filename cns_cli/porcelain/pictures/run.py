@@ -21,10 +21,12 @@ from cns_cli import __version__
 from cns_cli.figures import short_id
 from cns_cli.files import write_numbered, write_output
 from cns_cli.porcelain.models.session import Session
+from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
+from cns_cli.porcelain.pictures.together import about_pairs
 from cns_cli.porcelain.pictures.words import read_without, tokens_in, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
 from cns_cli.sheets import TILE, Row, contact_sheet
@@ -76,6 +78,12 @@ class GenerateRun:
         """Names of the concepts that a text or a region names."""
         named = {*tokens_in(self.all_texts, self.concepts), *(what for what, _ in self.plan.regions)}
         return [name for name in self.concepts if name in named]
+
+    @property
+    def side_by_side(self) -> list[str]:
+        """Names of the concepts that the prompt itself names and the last model has, as they stand in it."""
+        there = tokens_in([self.options.prompt], {n: self.concepts[n] for n in self.plan.stops[-1].tree.concepts})
+        return sorted(there, key=lambda name: self.options.prompt.find(self.concepts[name].tokens[0]))
 
     def write_files(self) -> None:
         """Write each image to its own file as soon as its batch is there."""
@@ -129,6 +137,9 @@ class GenerateRun:
             for text in texts:
                 if tokens := cut_off(pipeline, text):
                     yield f"{what} is too long: its last {tokens} tokens were not read"
+        things = [name for name in self.side_by_side if kind_of(self.concepts[name]) == "object"]
+        if len(things) > 1 and not self.plan.regions:
+            yield about_pairs(self.plan.repo, stops[-1].tree, things)
         for name in self.used:
             if lacking := sum(name not in stop.tree.concepts for stop in stops):
                 one = self.concepts[name]

@@ -14,7 +14,7 @@ from cns.templates import Kind, phrase_of
 from cns_cli.porcelain.metrics import METRICS
 
 CellVerdict = Literal["kept", "forgot", "inconclusive", "unmeasured"]
-NAMES = {metric.stored: name for name, metric in METRICS.items() if metric.stored and not metric.grows}
+NAMES = {metric.stored: name for name, metric in METRICS.items() if metric.stored and metric.level}
 """Key in a stored evaluation -> name in `cns check`; the first that was measured is the main score."""
 
 

@@ -142,7 +142,7 @@ def _drops(axes: Axes, metric: str, born: Row, now: Row, limits: Thresholds) -> 
         if (pair := _shared(before, after)) is not None
     }
     results = judge(cases, [NAMES[metric]], limits) if cases else {}
-    return tuple(_drop(results[concept][0]) if concept in results else None for concept in axes.concepts)
+    return tuple(_drop(results[concept][0].result) if concept in results else None for concept in axes.concepts)
 
 
 def _only(metric: str, values: Array) -> Scores:

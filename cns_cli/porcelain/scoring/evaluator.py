@@ -13,16 +13,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cns.compose import Weights
+from cns.compose import ConceptWeights, Weights
 from cns.drift import Moments, kv_drift, prompt_moments
-from cns.errors import MetricError
+from cns.errors import MetricError, SettingsError
 from cns.imagescores import Array, Scores
 from cns.metrics import Metric, image_similarities, metric_named, zero_shot_drift
-from cns.templates import fill_templates
+from cns.sampling import cut_off
+from cns.templates import fill_template, fill_templates
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.porcelain.scoring.judging import Features, foreign_scores, score_features
 from cns_cli.porcelain.scoring.keys import BASE_NAME, EvaluationKey, Evaluations
+from cns_cli.porcelain.scoring.pairs import Pair, pair_prompts, pair_scores
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
@@ -49,18 +51,18 @@ class Evaluator:
         self._references: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._texts: dict[tuple[str, ...], NDArray[np.float32]] = {}
         self._metrics: dict[str, Metric] = {}
-        self._total = 0
         self._features = FeatureCache(
             session.base, self.activate, evaluations.protocol.seed, session.cache / "generated", stages, self._count
         )
+        self._pairs_made = 0
         self.stored: list[str] = []
         self.failed: dict[tuple[str, str], str] = {}
-        """Why a plugin's metric could not be computed, by its name and the concept's id."""
+        """Why a metric that is stored as it is could not be computed, by its name and the concept's id."""
 
     @property
     def images_made(self) -> int:
         """Images that were generated."""
-        return self._features.made
+        return self._features.made + self._pairs_made
 
     def evaluate(self, keys: Sequence[EvaluationKey]) -> None:
         """Compute and store what the store lacks of these keys."""
@@ -68,12 +70,15 @@ class Evaluator:
         for name in {key.metric for key in lacking if key.kind == "metric"}:
             self._metrics[name] = metric_named(name)  # a plugin that cannot be loaded must not cost images
         lacking.sort(key=lambda one: -one.images)  # the base's own score may be part of a larger one
-        plans = [(key, self._spans(key)) for key in lacking if key.kind != "drift"]
+        plans = [(key, self._spans(key)) for key in lacking if key.kind not in ("drift", "pair")]
         spans = [span for _, found in plans for span in found]
-        self._total = self._features.made + self._features.missing(spans)
-        if self._total > self._features.made:
-            self._progress.stage("generate and judge", self._total)
+        pairs = self._pairs(lacking)
+        if missing := self._features.missing(spans) + sum(one.images for one in pairs):
+            told = self._progress.extend if self.images_made else partial(self._progress.stage, "generate and judge")
+            told(self.images_made + missing)
         self._features.prepare(spans)
+        for pair in pairs:
+            self._answer_pair(pair)
         with self._stages.measure("encode"):
             for key, found in plans:
                 self._answer(key, found)
@@ -105,7 +110,41 @@ class Evaluator:
             self._composed[tree] = weights
 
     def _count(self, made: int) -> None:
-        self._progress.step(made)
+        self._progress.step(made + self._pairs_made)
+
+    def _pairs(self, keys: Sequence[EvaluationKey]) -> list[Pair]:
+        """The pictures of two concepts that keys lack; what is judged of both has them once."""
+        wanted: dict[object, list[EvaluationKey]] = {}
+        for key in keys:
+            if key.kind == "pair":
+                wanted.setdefault(key.pictures, []).append(key)
+        templates = self._evaluations.protocol.prompts
+        pairs = []
+        for found in wanted.values():
+            both = [self.session.concept(one) for one in (found[0].concept_id, found[0].beside)]
+            self._refuse_unread(found[0].tree, templates, " and a ".join(map(written_out, both)))
+            span = range(min(map(self._evaluations.images, found)), max(key.images for key in found))
+            pairs.append(Pair(tuple(found), tuple(pair_prompts(templates, *both)), span))
+        return pairs
+
+    def _answer_pair(self, pair: Pair) -> None:
+        """Draw a pair, and store the identity of each of its two concepts that was asked for."""
+        self.activate(pair.keys[0].tree)
+        references = [self._references_of(key.concept_id).get("identity") for key in pair.keys]
+        try:
+            with self._stages.measure("generate"):
+                found = pair_scores(
+                    self.session.base, pair.prompts, pair.span, self._evaluations.protocol.seed, references
+                )
+        except MetricError as error:
+            self.failed |= {("pair", key.concept_id): error.message for key in pair.keys}
+            return
+        self._pairs_made += pair.images
+        self._count(self._features.made)
+        for key, scores in zip(pair.keys, found, strict=True):
+            stored = self._evaluations.value(key) if pair.span.start else None
+            whole = scores if stored is None else np.concatenate([stored[:, : pair.span.start], scores], axis=1)
+            self._store(key, {"pair": whole.tolist()})
 
     def _spans(self, key: EvaluationKey) -> list[ImageSpan]:
         """The images that a key lacks; of "zero-shot" those of the base, too."""
@@ -115,15 +154,32 @@ class Evaluator:
             empty = Tree(key.tree.base, {})
             return [ImageSpan(one, protocol.zero_shot_prompts, 0, key.images, digest) for one in (empty, key.tree)]
         concept, judged = self.session.concept(key.concept_id), protocol.of_kind(key.of)
+        phrase = concept.class_noun if key.kind == "class" else concept.phrase
+        self._refuse_unread(key.tree, judged.prompts, phrase if key.kind == "class" else written_out(concept))
+        prompts = tuple(fill_templates(judged.prompts, phrase))
         if key.kind == "metric":
-            prompts = tuple(fill_templates(judged.prompts, concept.phrase))
             return [ImageSpan(key.tree, prompts, 0, key.images, digest_of(protocol.scores))]
-        phrase = concept.phrase if key.kind == "concept" else concept.class_noun
         stored, whole = self._evaluations.scores(key), self._evaluations.scores(key, others=False)
         first = stored.images if stored else 0
         last = max(key.images, whole.images if whole else 0)  # what has been judged before stays in the answer
-        prompts = tuple(fill_templates(judged.prompts, phrase))
         return [ImageSpan(key.tree, prompts, first, last, digest_of(protocol.scores))]
+
+    def _refuse_unread(self, tree: Tree, templates: Sequence[str], words: str) -> None:
+        """Refuse prompts whose pictures cannot show what they name: it stands beyond what the text encoder reads."""
+        pipeline = self.session.base.model.pipeline
+        for template in templates:
+            upto = fill_template(template.partition("{}")[0] + "{}", words)
+            if cut_off(pipeline, upto):  # a token that the tokenizer does not know yet counts as its letters
+                self.activate(tree)
+            if cut_off(pipeline, upto):
+                raise SettingsError(
+                    f"the judge prompt {template[:60]!r} names the concept beyond the "
+                    f"{pipeline.tokenizer.model_max_length} tokens that the text encoder reads: its pictures cannot "
+                    f"show {words}",
+                    "Shorten the prompt, or name the concept nearer to its beginning",
+                    name="prompts",
+                    value=template,
+                )
 
     def _answer(self, key: EvaluationKey, spans: Sequence[ImageSpan]) -> None:
         if key.kind == "zero-shot":
@@ -198,6 +254,11 @@ class Evaluator:
     def _store(self, key: EvaluationKey, scores: dict[str, object], name: str = "") -> None:
         self._evaluations.add(key, name or self.session.concept(key.concept_id).name, scores)
         self.stored.append(key.tree.id)
+
+
+def written_out(concept: ConceptWeights) -> str:
+    """A concept's phrase as it is read: all vectors of its token, and the noun."""
+    return " ".join((*concept.rows, concept.class_noun))
 
 
 def open_evaluator(

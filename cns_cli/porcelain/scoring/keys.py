@@ -24,7 +24,7 @@ class EvaluationKey:
     Attributes:
         kind: "concept": scores of the concept's phrase; "class": of its class noun alone; "zero-shot": change of
             pictures of other things since the base; "drift": K/V drift on the concept's prompts; "metric": a plugin's
-            metric of images of the concept's phrase.
+            metric of images of the concept's phrase; "pair": its identity in pictures of it and another.
         tree: The model.
         concept_id: The concept; of "zero-shot" the base.
         name: Its name in the tree, for progress.
@@ -33,10 +33,11 @@ class EvaluationKey:
         baseline: Of "drift": the tree that it is measured from.
         since: Of "drift": `baseline` is not the concept's birth, so it is part of the plan.
         metric: Of "metric": its name.
+        beside: Of "pair": id of the other concept.
         of: What the concept is; styles are judged on prompts of their own.
     """
 
-    kind: Literal["concept", "class", "zero-shot", "drift", "metric"]
+    kind: Literal["concept", "class", "zero-shot", "drift", "metric", "pair"]
     tree: Tree
     concept_id: str
     name: str
@@ -45,7 +46,14 @@ class EvaluationKey:
     baseline: Tree | None = None
     since: bool = False
     metric: str = ""
+    beside: str = ""
     of: Kind = "object"
+
+    @property
+    def pictures(self) -> tuple[str, Tree, frozenset[str]]:
+        """What tells its pictures from those of other keys of the same concept."""
+        kind = "concept" if self.kind == "metric" else self.kind
+        return kind, self.tree, frozenset((self.concept_id, self.beside) if self.beside else ())
 
     def plan(self, protocol: Protocol) -> ProtocolPlan:
         """The protocol that its evaluation names, of a check's protocol."""
@@ -54,6 +62,8 @@ class EvaluationKey:
             return protocol.kv_drift(self.baseline.id if self.since and self.baseline else None)
         if self.kind == "metric":  # another version of the package that brings it is another protocol
             return {**protocol.scores, "metric": {"name": self.metric, "package": package_of(self.metric)}}
+        if self.kind == "pair":
+            return {**protocol.scores, "subject": "pair", "beside": self.beside}
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
 
 
@@ -73,7 +83,7 @@ class Evaluations:
     def digest(self, key: EvaluationKey) -> str:
         """Digest of a key's plan."""
         baseline = key.baseline.id if key.since and key.baseline else None
-        what = (key.kind, baseline, key.metric, key.of)
+        what = (key.kind, baseline, key.metric, key.beside, key.of)
         if what not in self._digests:
             self._digests[what] = digest_of(key.plan(self.protocol))
         return self._digests[what]
@@ -84,8 +94,8 @@ class Evaluations:
         return self.store.scores(key.tree.id, key.concept_id, self.digest(key), wanted)
 
     def value(self, key: EvaluationKey) -> Array | None:
-        """The stored value of a "drift" (one number), a "zero-shot" or a "metric" key, (P, n)."""
-        name = {"drift": "drift", "zero-shot": "zero_shot"}.get(key.kind, key.metric)
+        """The stored value of a "drift" (one number), a "zero-shot", a "pair" or a "metric" key, (P, n)."""
+        name = {"drift": "drift", "zero-shot": "zero_shot", "pair": "pair"}.get(key.kind, key.metric)
         return self.store.value(key.tree.id, key.concept_id, self.digest(key), name)
 
     def add(self, key: EvaluationKey, name: str, scores: dict[str, Any]) -> None:
@@ -94,7 +104,7 @@ class Evaluations:
         self.store.add(key.tree, Evaluation(key.tree.id, key.concept_id, name, plan, digest_of(plan), scores))
 
     def pair(self, side: Sequence[EvaluationKey], images: int) -> tuple[Array, Array] | None:
-        """Of a plugin's metric: the stored values of two keys, as many images of each prompt; None where some lack."""
+        """Of what is stored as it is: the values of two keys, as many images of each prompt; None where some lack."""
         before, after = (self.value(key) for key in side)
         if before is None or after is None or min(before.shape[1], after.shape[1]) < images:
             return None
@@ -102,7 +112,7 @@ class Evaluations:
 
     def images(self, key: EvaluationKey) -> int:
         """How many images of each prompt are stored for a key."""
-        if key.kind in ("zero-shot", "metric"):
+        if key.kind in ("zero-shot", "metric", "pair"):
             found = self.value(key)
             return 0 if found is None or found.ndim != 2 else int(found.shape[1])
         scores = self.scores(key)

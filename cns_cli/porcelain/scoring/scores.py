@@ -63,7 +63,7 @@ class EvaluationStore:
 
     def find(self, tree_id: str, concept_id: str, digest: str) -> list[Evaluation]:
         """All evaluations of a concept in a tree under a protocol, by their ids."""
-        return [one for one in self._of(tree_id) if (one.concept, one.protocol_digest) == (concept_id, digest)]
+        return [one for one in self.of(tree_id) if (one.concept, one.protocol_digest) == (concept_id, digest)]
 
     def add(self, tree: Tree, evaluation: Evaluation) -> None:
         """Store an evaluation of a tree, durably; where nothing may be written it is known here, and the answer stands.
@@ -71,7 +71,7 @@ class EvaluationStore:
         Raises:
             DiskFailed: the disk is full or broken.
         """
-        known = self._of(evaluation.tree)
+        known = self.of(evaluation.tree)
         try:
             self.repo.objects.put(tree)
             self.repo.add_evaluation(evaluation)
@@ -81,7 +81,8 @@ class EvaluationStore:
             self.unstored = error.message
         known.append(evaluation)
 
-    def _of(self, tree_id: str) -> list[Evaluation]:
+    def of(self, tree_id: str) -> list[Evaluation]:
+        """All evaluations of a tree."""
         if self._names is None:
             self._names = {}
             for name in self.repo.refs.names(EVALUATIONS):

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from cns.gate import student_t_quantile
+from cns.gate import CONFIDENCE, estimate, interval
 from cns.imagescores import Scores
 from cns_cli.porcelain.gate.limits import Thresholds
-from cns_cli.porcelain.gate.verdicts import DOUBLINGS, LEVEL, LOOKS, judge, worst
+from cns_cli.porcelain.gate.verdicts import FASTER, LEAST, MOST, MOST_ASKED, judge, worst
 from cns_cli.porcelain.metrics import Case
 
 PROMPTS, IMAGES = 10, 4
@@ -27,13 +27,8 @@ def limits(metric: str, max_drop: float = 0.02, minimum: float | None = None) ->
 
 
 def verdict_of(case: Case, metric: str = "id", **asked):
-    (result,) = judge({"rex": case}, [metric], limits(metric, **asked))["rex"]
-    return result
-
-
-def test_a_look_is_at_the_level_that_all_looks_together_may_err():
-    assert LOOKS == DOUBLINGS + 1
-    assert pytest.approx(1 - 0.05 / 3) == LEVEL
+    (judged,) = judge({"rex": case}, [metric], limits(metric, **asked))["rex"]
+    return judged.result
 
 
 def test_three_outcomes():
@@ -45,13 +40,12 @@ def test_three_outcomes():
     assert "40 images cannot tell" in unsure.why
 
 
-def test_the_interval_is_students_over_prompts():
+def test_the_interval_is_that_of_the_images_within_their_prompts():
     before, after = scores(0.8), scores(0.77, seed=1)
     found = verdict_of(Case(before=before, after=after))
-    drop = (before.identity - after.identity).mean(1)
-    half = student_t_quantile(0.5 + LEVEL / 2, PROMPTS - 1) * drop.std(ddof=1) / math.sqrt(PROMPTS)
+    drop = before.identity - after.identity
     assert found.drop == pytest.approx(drop.mean())
-    assert (found.low, found.high) == pytest.approx((drop.mean() - half, drop.mean() + half))
+    assert (found.low, found.high) == pytest.approx(interval(estimate(drop), CONFIDENCE))
     assert (found.now, found.baseline) == pytest.approx((after.identity.mean(), before.identity.mean()))
     assert found.images == PROMPTS * IMAGES
 
@@ -92,6 +86,16 @@ def test_what_cannot_be_computed_is_never_kept_and_says_why(metric, case):
     assert found.drop is None
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_pictures_that_are_all_alike_are_no_pass(side):
+    """Black pictures score the same on both sides, and nothing fell."""
+    fine, black = scores(0.8), Scores(*[np.full((PROMPTS, IMAGES), 0.3) + 1e-7 * scores(0.0).identity] * 3)
+    found = verdict_of(Case(**{"before": fine, "after": fine, side: black}), max_drop=2.0)
+    assert found.verdict == "inconclusive"
+    assert "all alike" in found.why
+    assert verdict_of(Case(before=fine, after=fine)).verdict == "kept"
+
+
 def test_scores_of_fewer_prompts_than_the_baseline_are_no_pass():
     after = scores(0.8)
     fewer = Scores(after.identity[:5], after.clip_i[:5], after.clip_t[:5])
@@ -121,7 +125,7 @@ def test_one_concept_that_was_lost_does_not_hide_behind_many():
     cases = {f"c{k}": Case(before=scores(0.8, seed=k), after=scores(0.8, seed=k)) for k in range(9)}
     cases["lost"] = Case(before=scores(0.8), after=scores(0.7, seed=1))
     found = judge(cases, ["id"], limits("id"))
-    assert [name for name in found if found[name][0].verdict != "kept"] == ["lost"]
+    assert [name for name in found if found[name][0].result.verdict != "kept"] == ["lost"]
 
 
 def test_the_worst_counts():
@@ -130,20 +134,70 @@ def test_the_worst_counts():
     assert worst([]).value == "kept"
 
 
-def test_looking_three_times_errs_no_more_often_than_promised():
-    """A true drop of exactly the limit: neither a wrong "kept" nor a wrong "forgot" in more than 2.5 % each.
+# Standard deviations of an image's drop from its prompt's, and of the prompts' from each other: those of the harmful
+# commit in docs/benchmarks/gate_noise.json, which are the larger ones.
+WITHIN, BETWEEN = 0.032, 0.02
 
-    At one look's own 95 % level each would come in 5 to 6 % (measured by the same simulation with LEVEL = 0.95).
-    """
-    rng, trials = np.random.default_rng(0), 4000
-    prompt = 0.02 + 0.005 * rng.standard_normal((trials, PROMPTS, 1))
-    drops = prompt + 0.03 * rng.standard_normal((trials, PROMPTS, 16))
-    factor = student_t_quantile(0.5 + LEVEL / 2, PROMPTS - 1) / math.sqrt(PROMPTS)
-    told = np.zeros(trials, int)
-    for images in (4, 8, 16):
-        means = drops[:, :, :images].mean(2)
-        half = factor * means.std(1, ddof=1)
-        kept, forgot = means.mean(1) + half <= 0.02, means.mean(1) - half > 0.02
-        told = np.where(told == 0, np.where(kept, 1, np.where(forgot, 2, 0)), told)
-    assert (told == 1).mean() <= 0.025
-    assert (told == 2).mean() <= 0.025
+
+def checks(true: float, count: int, seed: int):
+    """Whole checks of a drop: what each ends with, and how many images of each prompt it took."""
+    rng = np.random.default_rng(seed)
+    between = rng.normal(0, BETWEEN, (PROMPTS, 1))
+    between -= between.mean()  # the judge prompts are the same in every check, and the true drop is their mean
+    for _ in range(count):
+        drops, images = true + between + rng.normal(0, WITHIN, (PROMPTS, MOST)), IMAGES
+        while True:
+            judged = judged_drops(drops[:, :images])
+            if not judged.planned:
+                yield judged.result, images
+                break
+            assert images < judged.planned <= min(MOST, FASTER * images)
+            images = judged.planned
+
+
+def judged_drops(drops, **asked):
+    same = np.zeros_like(drops)
+    case = Case(before=Scores(same, None, same), after=Scores(-drops, None, same))
+    return judge({"rex": case}, ["id"], limits("id", **asked))["rex"][0]
+
+
+@pytest.mark.parametrize(("true", "verdict"), [(0.01, "kept"), (0.03, "forgot")])
+def test_half_the_limit_away_from_it_is_decided_in_95_of_100_checks(true, verdict):
+    found = list(checks(true, 1000, seed=1))
+    assert sum(result.verdict == verdict for result, _ in found) >= 950
+    assert {result.verdict for result, _ in found} <= {verdict, "inconclusive"}
+    assert np.mean([images for _, images in found]) < 20  # where 23 would tell, had one known the spread before
+
+
+@pytest.mark.parametrize(("true", "wrong"), [(0.0032, "forgot"), (0.0465, "kept")])
+def test_the_golden_drops_are_never_called_their_opposite(true, wrong):
+    found = [result.verdict for result, _ in checks(true, 1000, seed=2)]
+    assert wrong not in found
+    assert found.count("inconclusive") <= 10
+
+
+def test_at_the_limit_itself_the_sequence_ends_and_seldom_says_anything():
+    found = list(checks(0.02, 1000, seed=3))
+    assert sum(result.verdict != "inconclusive" for result, _ in found) <= 50
+    assert max(images for _, images in found) < MOST
+    needed = [result.needed for result, _ in found if result.verdict == "inconclusive"]
+    assert all(one is None or one <= MOST_ASKED for one in needed)
+    assert None in needed  # so near that no number of images that one may ask for would tell
+
+
+def test_a_spread_that_is_small_or_wild_still_gets_its_images():
+    """One that would be told by few more images gets them; one that nothing tells ends at the most."""
+    rng = np.random.default_rng(0)
+    calm, wild = (0.02 + spread * rng.standard_normal((PROMPTS, MOST)) for spread in (0.003, 0.5))
+    assert judged_drops(calm[:, :8]).planned in range(9, LEAST + 1)
+    assert judged_drops(calm[:, :LEAST]).planned == 0
+    assert judged_drops(wild[:, :IMAGES]).planned == FASTER * IMAGES
+    assert judged_drops(wild).planned == 0
+
+
+def test_a_least_score_is_told_to_a_hundredth():
+    levels = 0.7 + 0.02 * np.random.default_rng(0).standard_normal((PROMPTS, MOST))
+    few = Scores(levels[:, :2], None, levels[:, :2])
+    (judged,) = judge({"rex": Case(before=few, after=few)}, ["id"], limits("id", minimum=0.7))["rex"]
+    assert judged.result.verdict == "inconclusive"
+    assert judged.planned > 2

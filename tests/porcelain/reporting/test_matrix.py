@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from cns import continual
-from cns.gate import paired_drop, studentised_interval
+from cns.gate import estimate, interval, paired_drops
 from cns_cli.porcelain.gate.limits import Thresholds
-from cns_cli.porcelain.gate.verdicts import LEVEL
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
 from cns_cli.porcelain.reporting.scores import LineageScores
 
@@ -139,15 +138,13 @@ def test_a_noisy_fall_is_not_decided_and_its_interval_is_the_gate_s():
     one = Axes(TREES[:2], (frozenset(CONCEPTS[:1]),) * 2, CONCEPTS[:1], TREES[:1])
     table = metric_tables(one, LineageScores(pairs), {}, {}, LIMITS)[0]
     assert table.drops[0].outcome == "inconclusive"
-    assert (table.drops[0].low, table.drops[0].high) == pytest.approx(
-        studentised_interval(paired_drop(before, after), LEVEL)
-    )
+    assert (table.drops[0].low, table.drops[0].high) == pytest.approx(interval(estimate(paired_drops(before, after))))
 
 
 def test_changes_are_paired_over_the_images_that_both_have():
     """The baseline has two images more, far worse ones: they have no partner and say nothing about a change."""
-    before = np.hstack([np.full((10, 2), 0.9), np.full((10, 2), 0.1)])
-    after = np.full((10, 2), 0.89)
+    paired = np.tile([0.89, 0.91], (10, 1))
+    before, after = np.hstack([paired, paired - 0.8]), paired - 0.01
     pairs = {(TREES[0], CONCEPTS[0]): {"identity": before}, (TREES[1], CONCEPTS[0]): {"identity": after}}
     one = Axes(TREES[:2], (frozenset(CONCEPTS[:1]),) * 2, CONCEPTS[:1], TREES[:1])
     table = metric_tables(one, LineageScores(pairs), {}, {}, LIMITS)[0]
