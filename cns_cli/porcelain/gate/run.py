@@ -16,7 +16,7 @@ from cns.imagescores import Array, Scores
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult, Verdict
 from cns_cli.porcelain.gate.pairs import Sides, joined, pair_sides
 from cns_cli.porcelain.gate.setup import Setup, settle
-from cns_cli.porcelain.gate.undecided import way_out
+from cns_cli.porcelain.gate.undecided import lacking, way_out
 from cns_cli.porcelain.gate.verdicts import Judged, judge, next_look, word, worst
 from cns_cli.porcelain.metrics import METRICS, Case
 from cns_cli.porcelain.models.stored import baseline_tree, kind_of
@@ -253,18 +253,11 @@ class CheckRun:
     def _way_out(self, name: str, metrics: Sequence[MetricResult]) -> Iterator[str]:
         """What it takes to decide a row, where that is known and nothing of it is lost already."""
         needed = max((one.needed or 0 for one in metrics), default=0)
-        if not needed or any(one.verdict == "forgot" for one in metrics):
-            return
-        protocol = self.setup.protocol
-        lacking = {
-            key.pictures: (needed - self.evaluations.images(key))
-            * (2 * len(protocol.zero_shot_prompts) if name == BASE_ROW else len(protocol.of_kind(key.of).prompts))
-            for side in self._sides(name, needed).values()
-            for key in side
-        }
-        made = self.evaluator.images_made if self.evaluator else 0
-        each = (self.stages.seconds["generate"] + self.stages.seconds["encode"]) / made if made else None
-        yield way_out(self.options, None if name == BASE_ROW else name, needed, sum(lacking.values()), each)
+        if needed and all(one.verdict != "forgot" for one in metrics):
+            made = self.evaluator.images_made if self.evaluator else 0
+            seconds = (self.stages.seconds["generate"] + self.stages.seconds["encode"]) / made if made else None
+            more = lacking(self.evaluations, self._sides(name, needed), needed)
+            yield way_out(self.options, None if name == BASE_ROW else name, needed, more, seconds)
 
     def _base_score(self, name: str) -> float | None:
         """b_j: what the base scores with the class noun alone."""

@@ -1,6 +1,6 @@
 """What it takes to decide what a check could not: images, time, and the command that draws them.
 
-Knows results and the request that they answer. Does not know how anything is decided.
+Knows the request that is answered and what is stored. Does not know how anything is decided.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import shlex
 
 from cns_cli import figures
+from cns_cli.porcelain.gate.pairs import Sides
 from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.scoring.keys import Evaluations
 
 
 def way_out(options: CheckOptions, concept: str | None, needed: int, more: int, seconds: float | None) -> str:
@@ -24,6 +26,15 @@ def way_out(options: CheckOptions, concept: str | None, needed: int, more: int, 
     digits = 10 ** max(0, len(str(more)) - 2)
     time = "" if seconds is None else f", {figures.duration(seconds * more)}"
     return f"about {round(more / digits) * digits:,} more images{time}: {command(options, concept, needed)}"
+
+
+def lacking(evaluations: Evaluations, sides: Sides, images: int) -> int:
+    """How many images have to be drawn for so many of each prompt on all sides of a row."""
+    protocol, drawn = evaluations.protocol, {}
+    for key in (key for side in sides.values() for key in side):
+        both = 2 * len(protocol.zero_shot_prompts) if key.kind == "zero-shot" else len(protocol.of_kind(key.of).prompts)
+        drawn[key.pictures] = both * max(0, images - evaluations.images(key))
+    return sum(drawn.values())
 
 
 def command(options: CheckOptions, concept: str | None, images: int) -> str:
