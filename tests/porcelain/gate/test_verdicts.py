@@ -156,8 +156,8 @@ def checks(true: float, count: int, seed: int):
 
 
 def judged_drops(drops, **asked):
-    same = np.zeros_like(drops)
-    case = Case(before=Scores(same, None, same), after=Scores(-drops, None, same))
+    before = 0.5 + 0.01 * np.sin(np.arange(drops.size)).reshape(drops.shape)
+    case = Case(before=Scores(before, None, before), after=Scores(before - drops, None, before))
     return judge({"rex": case}, ["id"], limits("id", **asked))["rex"][0]
 
 
