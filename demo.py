@@ -24,16 +24,16 @@ CONCEPTS = ROOT / "examples" / "concepts"
 TOGETHER = "a <rex> dog and a <pip> penguin on the beach"
 STEPS = (
     ("A registry is made on the embedded base, and the model learns a dog.", "cns add rex pictures/dog"),
-    ("It learns a penguin on top; the dog is kept in place without any image of it.", "cns add pip pictures/penguin"),
+    ("It learns a penguin, too; prompts of the dog do not see what that changes.", "cns add pip pictures/penguin"),
     ("Each alone.", 'cns generate "a <rex> dog on the grass" -n 4 -o rex.png'),
     ("", 'cns generate "a <pip> penguin in the snow" -n 4 -o pip.png'),
-    ("Both in one picture: one model, nothing to fuse.", f'cns generate "{TOGETHER}" -n 8 -o both.png'),
+    ("Both in one picture: the prompt names them, nothing is fused.", f'cns generate "{TOGETHER}" -n 8 -o both.png'),
     ("The history.", "cns log"),
     ("Back in it: before the penguin.", "cns checkout HEAD~1"),
     ("", "cns status"),
     ("And forward again.", "cns checkout main"),
     ("Is the dog still the dog? Exit code 0 says that nothing was forgotten.", "cns check"),
-    ("A plain diffusers folder, for everybody else.", "cns export --format diffusers exported"),
+    ("A plain diffusers folder with both, for everybody else.", "cns export --concept rex --concept pip exported"),
 )
 Timing = tuple[str, float, int]
 
