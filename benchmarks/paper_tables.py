@@ -150,6 +150,7 @@ def multi_report(paper: Paper) -> Report:
     )
     tables = []
     below: Counter[str] = Counter()
+    below_union: Counter[str] = Counter()
     for kind in ("pairs", "pairs, regions", "triples", "triples, regions"):
         columns = {}
         for score, label in TOGETHER_NAMES.items():
@@ -158,6 +159,9 @@ def multi_report(paper: Paper) -> Report:
             found = best_and_below(column)
             if found is not None:
                 below[label] += "CNS" in found[1]
+            pair = {name: column[name] for name in ("CNS", "CNS union")}
+            if (found := best_and_below(pair)) is not None and all(pair.values()):
+                below_union[label] += "CNS" in found[1]
         tables.append(Table(f"Several concepts: {kind}", ["method", *columns], table_rows(ROWS, columns.values()), ""))
     rows: list[list[Cell]] = [
         [name, *_fused(cells[name]), *(PAPER[name][2:] if name in PAPER else [""] * 4)] for name in ROWS
@@ -173,6 +177,7 @@ def multi_report(paper: Paper) -> Report:
         f"{intervals(cells, paper)} Cosines are raw; {SCALES}"
     )
     figures: dict[str, Cell] = {f"tables with CNS below the best: {label}": count for label, count in below.items()}
+    figures |= {f"tables with CNS below CNS union: {label}": count for label, count in below_union.items()}
     return Report("multi", [*tables, Table("Getting several concepts ready", columns_, rows, note)], [], figures)
 
 
