@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import figure3, singles, stream, tuning
+from benchmarks import figure3, singles, stream, tuning, twenty
 from benchmarks.cells import Cells
 from benchmarks.compared_methods import BY_NAME, OURS, PEERS, ROWS, TunableMethod, is_available, row_method
 from benchmarks.experiment_setup import Setup, Size
@@ -25,7 +25,8 @@ PARTS = {
     "singles": (tuning.EXPERIMENT, singles.EXPERIMENT),
     "stream": (tuning.EXPERIMENT, stream.EXPERIMENT),
     "multi": (tuning.EXPERIMENT, stream.EXPERIMENT),
-    "paper": (figure3.EXPERIMENT, tuning.EXPERIMENT, singles.EXPERIMENT, stream.EXPERIMENT),
+    "twenty": (twenty.EXPERIMENT,),
+    "paper": (figure3.EXPERIMENT, tuning.EXPERIMENT, twenty.EXPERIMENT, singles.EXPERIMENT, stream.EXPERIMENT),
 }
 """Name on the command line -> experiments whose cells it needs."""
 
@@ -93,6 +94,7 @@ class Paper:
         yield from _each(figure3.EXPERIMENT, figure3.plan(self.setup))
         yield from _each(tuning.EXPERIMENT, sweeps.plan(0, self._swept(PEERS)))
         yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(0), *sweeps.plan(0, self._swept(OURS))])
+        yield from _each(twenty.EXPERIMENT, [twenty.job(self.setup, trial) for trial in twenty.TRIALS])
         for number in range(size.orders):
             yield from _each(stream.EXPERIMENT, self._rows(number, self.rows, stream.job))
             yield from _each(singles.EXPERIMENT, self._rows(number, alone, singles.job))

@@ -18,6 +18,7 @@ from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on
 from benchmarks.report import Cell, Report, Table
 from benchmarks.stream_tables import IMAGE_NAMES, TOGETHER_NAMES, intervals, stream_report
 from benchmarks.tuning import MARGIN
+from benchmarks.twenty_tables import twenty_report
 
 # x100, from the paper's table of results: single CLIP-I, single CLIP-T (CLIPScore), multi CLIP-I, multi CLIP-T, MB, s.
 PAPER = {
@@ -209,6 +210,7 @@ def _fused(cells: Mapping[int, Any]) -> list[Cell]:
 REPORTS: dict[str, Callable[[Paper], Report]] = {
     "figure3": figure3_report,
     "frontier": frontier_report,
+    "twenty": twenty_report,
     "singles": singles_report,
     "stream": stream_report,
     "multi": multi_report,

@@ -14,12 +14,16 @@ from benchmarks.experiment_setup import Setup
 from benchmarks.judging import Judge
 from benchmarks.lineage_cell import Cell, learn_stream
 from benchmarks.method import Method
+from benchmarks.named import Named
+from benchmarks.ours import Ours
 from benchmarks.work import Job
 
 EXPERIMENT = "twenty"
 STREAM = "tune"
 TRIAL, WHOLE = 8, 20
 """Concepts on which a setting is tried, and all of the stream."""
+RATES = ((4, 6e-3), (4, 1e-2), (11, 5e-3))
+"""Rank and learning rate of the directions that were tried."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +45,17 @@ class Trial:
 
 def job(setup: Setup, trial: Trial) -> Job:
     """The cell of a trial."""
-    method, count, order = trial.method, trial.count, trial.order
+    method, count, order = trial.method, min(trial.count, setup.size.stream), trial.order
     drawn = {"drawn": "mixed"} if trial.mixed else {}
     facts = setup.facts(STREAM, method=dict(method.settings), order=order, count=count, **drawn)
     name = f"{EXPERIMENT} {order}: {method.name}" + (f", {count}" if count < WHOLE else "")
-    return Job(name, facts, partial(_learn, setup, trial), count * 1.4)
+    return Job(name, facts, partial(_learn, setup, trial, count), count * 1.4)
 
 
-def _learn(setup: Setup, trial: Trial) -> Cell:
-    judge = _judge(setup, trial.order, trial.count, trial.mixed)
-    concepts = judge.stream.order(trial.order, trial.count)
-    whole = trial.count == WHOLE
-    return learn_stream(
-        setup.trainer, judge, trial.method, concepts, trial.order, groups=trial.count > 1, regions=whole, bare=whole
-    )
+def _learn(setup: Setup, trial: Trial, count: int) -> Cell:
+    judge, order, whole = _judge(setup, trial.order, count, trial.mixed), trial.order, trial.count == WHOLE
+    concepts, several = judge.stream.order(order, count), bool(judge.stream.triples)
+    return learn_stream(setup.trainer, judge, trial.method, concepts, order, groups=several, regions=whole, bare=whole)
 
 
 @cache
@@ -74,4 +75,10 @@ def begun(stream: Stream, order: int, count: int) -> Stream:
     return replace(stream, pairs=pairs, triples=triples)
 
 
-TRIALS: tuple[Trial, ...] = ()
+TRIALS = (
+    Trial(Ours("CNS union"), WHOLE, mixed=False),
+    Trial(Named("named, mask")),
+    Trial(Named("named, mask, until next", reach="until next")),
+    *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),
+)
+"""What was tried, in the order of the table."""

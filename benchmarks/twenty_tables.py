@@ -28,34 +28,32 @@ GROUPS = ("pairs", "triples", "pairs, regions", "triples, regions")
 
 def twenty_report(paper: Paper) -> Report:
     """Twenty concepts, and the settings that were tried on eight."""
-    whole = [trial for trial in twenty.TRIALS if trial.count == WHOLE]
-    tried = [trial for trial in twenty.TRIALS if trial.count == TRIAL]
+    whole, tried = ([_row(paper, one) for one in twenty.TRIALS if one.count == count] for count in (WHOLE, TRIAL))
     note = (
-        "The tuning stream; *bare*: identity of the prompt that is the concept's phrase alone, beside the judge's "
-        "prompts (*left*). *KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed an "
-        "order: differences under about 0.005 are noise."
+        "The tuning stream, order 0. *Gain*: identity when learned less the noun alone on the base; *left*: identity "
+        "after the last concept; *bare*: that of the concept's phrase alone as a prompt, beside the judge's prompts. "
+        "*KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed: differences under "
+        "about 0.005 are noise."
     )
     few = (
-        f"The first {TRIAL} concepts of order 0, and pairs and triples of neighbours among them. The same concepts, "
-        "seeds and warm-ups in every row."
+        f"The first {TRIAL} concepts of the same order, and pairs and triples of neighbours among them; the same "
+        "concepts, seeds and warm-ups in every row, and the base's tie b = 1."
     )
-    heads = ["setting", "order", *COLUMNS, "bare", "KiB", *GROUPS]
-    return Report(
-        "twenty",
-        [
-            Table("The frontier at twenty concepts", heads, [_row(paper, one) for one in whole], note),
-            Table(f"Settings on {TRIAL} concepts", [*heads[:-2]], [_row(paper, one)[:-2] for one in tried], few),
-        ],
-        [],
-        {},
-    )
+    heads = ["setting", *COLUMNS, "bare", "KiB", *GROUPS]
+    several = len(COLUMNS) + 3  # from here on pairs and triples
+    shorter = [[*row[: len(COLUMNS) + 1], *row[several : several + 2]] for row in (heads, *tried)]
+    tables = [
+        Table("The frontier at twenty concepts", heads, whole, note),
+        Table(f"Settings on {TRIAL} concepts", [str(head) for head in shorter[0]], shorter[1:], few),
+    ]
+    return Report("twenty", tables, [], {})
 
 
 def _row(paper: Paper, trial: Trial) -> list[Cell]:
     cell: Mapping[str, Any] | None = paper.cell(twenty.job(paper.setup, trial))
     name = trial.method.name
     if cell is None:
-        return [name, trial.order, *[MISSING] * (len(COLUMNS) + 2 + len(GROUPS))]
+        return [name, *[MISSING] * (len(COLUMNS) + 2 + len(GROUPS))]
     found = lineage_figures(cell)
     bare = f"{fmean(row['identity'] for row in cell['bare']):.3f}" if "bare" in cell else ""
     groups = [
@@ -65,4 +63,4 @@ def _row(paper: Paper, trial: Trial) -> list[Cell]:
         for kind in GROUPS
     ]
     figures = [f"{found[key] + 0.0:.3f}".replace("-0.000", "0.000") for key in COLUMNS.values()]
-    return [name, trial.order, *figures, bare, f"{fmean(cell['size_bytes']) / 1024:.0f}", *groups]
+    return [name, *figures, bare, f"{fmean(cell['size_bytes']) / 1024:.0f}", *groups]
