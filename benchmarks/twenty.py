@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from benchmarks.compared_methods import DEFAULT
 from benchmarks.concept_stream import Stream
 from benchmarks.experiment_setup import Setup
 from benchmarks.judging import Judge
@@ -77,6 +78,7 @@ def begun(stream: Stream, order: int, count: int) -> Stream:
 
 TRIALS = (
     Trial(Ours("CNS union"), WHOLE, mixed=False),
+    Trial(Named("CNS", **DEFAULT), WHOLE),
     Trial(Named("named, mask")),
     Trial(Named("named, mask, until next", reach="until next")),
     *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Method
+from benchmarks.named import Named
 from benchmarks.ours import Ours
 from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
@@ -22,8 +23,11 @@ from cns.compose import kv_parameters
 RECIPE = Recipe(1e-2, 3)
 SMALL = {"steps": 3, "warmup_steps": 1}
 METHODS: tuple[Method, ...] = (
-    Ours("CNS", **SMALL),
+    Ours("CNS union", **SMALL),
     Ours("CNS union, random mask", keeps_general=True, score=RANDOM, **SMALL),
+    Ours("CNS union, a / J", shared=True, **SMALL),
+    Named("CNS, mask", **SMALL),
+    Named("CNS", directions=2, reach="last named", **SMALL),
     textual_inversion(RECIPE),
     custom_diffusion(RECIPE),
     dreambooth(RECIPE),
@@ -79,7 +83,7 @@ def test_learning_on_leaves_earlier_states_as_they_were(
 def test_only_these_keep_concepts_apart() -> None:
     """Their last row is taken from the diagonal, so no other method may be among them."""
     apart = {method.name for method in METHODS if method.is_independent}
-    assert apart == {"textual inversion", "LoRA each, set_adapters"}
+    assert apart == {"CNS", "CNS, mask", "textual inversion", "LoRA each, set_adapters"}
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

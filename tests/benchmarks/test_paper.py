@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks import left_out
 from benchmarks.cells import Cells
-from benchmarks.compared_methods import BY_NAME, PEERS, ROWS
-from benchmarks.experiment_setup import FULL, Setup
+from benchmarks.compared_methods import BY_NAME, DEFAULT, PEERS, ROWS
+from benchmarks.experiment_setup import BASELINE, FULL, Setup
 from benchmarks.figure3 import shared, single_concepts
-from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, largest_drops, lineage_figures
+from benchmarks.lineage_figures import first_concept_curve, gains_by_fifth, gains_over, largest_drops, lineage_figures
 from benchmarks.paper import PARTS, Paper, experiment_of
 from benchmarks.paper_stats import MISSING, best_and_below, is_below, marked, on_common_orders, shown
 from benchmarks.paper_tables import REPORTS, reports
@@ -22,6 +22,7 @@ from benchmarks.singles import SAME_AS
 from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
 from benchmarks.work import work
+from cns.families import FAMILIES
 from cns.files.bases import describe_base, resolve_base
 
 
@@ -50,6 +51,28 @@ def test_figures_of_a_lineage() -> None:
     assert found["bwt clip_i / gain"] == pytest.approx(-0.3 / 0.45)  # all scores of CLIP-I are half of identity's
     assert found["retention identity"] == pytest.approx((0.1 + 0.5) / (0.4 + 0.5))
     assert found["final identity"] == pytest.approx(0.7)
+
+
+def test_what_the_weights_add_to_the_token_is_taken_place_by_place() -> None:
+    token = cell(diagonal=[row(0.7), row(0.6)])
+    assert gains_over(cell(), token, 1, 1) == pytest.approx(0.1)
+    assert gains_over(cell(), token, 1, 2) == pytest.approx((0.1 + 0.3) / 2)
+
+
+def test_cells_of_earlier_defaults_are_still_found() -> None:
+    """Their keys hash the settings that they were made with, whatever the family's are now."""
+    paper = Paper.of_size(FULL)
+    wanted = {job.key for job in paper.plan("paper") if job}
+    assert set(paper.stores["singles"].values) <= wanted
+    assert set(paper.stores["stream"].values) <= wanted
+    assert len(set(paper.stores["tuning"].values) - wanted) <= 1  # of a grid that was moved, see docs/benchmarks.md
+
+
+def test_the_row_that_is_named_after_the_project_has_the_family_s_defaults() -> None:
+    family = FAMILIES["emoji-64"]
+    changed = {name: value for name, value in family.defaults.shared().items() if value != BASELINE[name]}
+    along = {"directions": family.directions, "lr": family.direction_lr} if family.directions else {}
+    assert {name: value for name, value in DEFAULT.items() if name != "reach"} == {**changed, **along}
 
 
 def test_nothing_learned_is_no_share_of_a_gain() -> None:
