@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cns.compose import Weights
 from cns.drift import Moments, prompt_moments
 from cns.factors import UNIT, FactorDelta, factored
 from cns.tokens import encode_prompts, token_ids
@@ -161,9 +160,3 @@ def fixed(basis: Tensor, new: Tensor) -> Tensor:
     scaled = basis / response
     unit = torch.exp2(torch.floor(torch.log2(UNIT / scaled.abs().max(0).values)))
     return torch.round(scaled * unit) / unit
-
-
-def responses(change: Weights, new: Tensor, others: Tensor) -> tuple[float, float]:
-    """tr(D C D^T) of a change, summed over matrices: on the concept's own features, and on the others'."""
-    found = [tuple(float(((one @ moment) * one).sum()) for moment in (new, others)) for one in change.values()]
-    return sum(own for own, _ in found), sum(other for _, other in found)
