@@ -67,6 +67,28 @@ def lora_inside(found: dict[str, torch.Tensor]) -> None:
     found[f"{stem}.lora_A.default.weight"] = torch.zeros(2, weight.shape[1])
 
 
+OLD = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+
+def as_in_2022(found: dict[str, torch.Tensor]) -> None:
+    """Give a VAE's attention the names of the first Stable Diffusion's files."""
+    for name in [one for one in found if ".attentions." in one]:
+        new = name
+        for now, then in OLD.items():
+            new = new.replace(now, then)
+        found[new] = found.pop(name)
+
+
+def as_by_transformers_4(found: dict[str, torch.Tensor]) -> None:
+    for name in list(found):
+        found[f"text_model.{name.removeprefix('text_model.')}"] = found.pop(name)
+
+
+def as_by_transformers_5(found: dict[str, torch.Tensor]) -> None:
+    for name in list(found):
+        found[name.removeprefix("text_model.")] = found.pop(name)
+
+
 UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"
 
 
@@ -125,6 +147,9 @@ def test_every_load_compares_names(base: Path) -> None:
         edit("model_index.json", _class_name="StableDiffusionImg2ImgPipeline"),
         edit("unet/config.json", sample_size=[8, 8]),
         scheduler("DDIMScheduler", rescale_betas_zero_snr=True, prediction_type="v_prediction", clip_sample=False),
+        tensors(VAE, as_in_2022),
+        tensors(TEXT, as_by_transformers_4),
+        tensors(TEXT, as_by_transformers_5),
         tensors(TEXT, lambda found: found.update({"text_model.embeddings.position_ids": torch.arange(24)[None]})),
     ],
 )

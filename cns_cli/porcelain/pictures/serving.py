@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from cns.errors import BaseModelError
+from cns.errors import BaseModelError, SettingsError
 from cns.files.bases import check_base, resolve_base
 from cns_cli.optionfield import Option
 from cns_cli.porcelain.models.base import LoadedBase
@@ -76,7 +76,10 @@ class PictureService:
         """
         options = GenerateOptions(**_checked(request))
         with self._turn:
-            (data,) = GenerateRun(options, self.plan, self.session, NullProgress()).files()
+            try:
+                (data,) = GenerateRun(options, self.plan, self.session, NullProgress()).files()
+            except SettingsError as error:  # steps that the scheduler cannot make
+                raise BadRequest(error.message) from error
         return data, options.seed
 
 
