@@ -121,7 +121,9 @@ def exit_code(error: Exception) -> ExitCode:
         return ExitCode.REGISTRY
     if _out_of_memory(error):
         return ExitCode.METHOD
-    if _missing_package(error):
+    if _missing_package(error) or (
+        isinstance(error, MlflowUnavailable) and isinstance(error.__cause__, ModuleNotFoundError)
+    ):
         return ExitCode.MISSING
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), ExitCode.BUG)
 

@@ -12,6 +12,12 @@ import re
 # of the word ends it. A file's address has no user: its path begins where the user would stand.
 _USER = re.compile(r"(?<=://)(?:[^\s/]*:\S*@|[^\s/'\"]+@)")
 _QUERY = re.compile(r"(/[^\s?'\"]*)\?[^\s#'\")]+")
+_BARE = re.compile(r"(localhost|[\w-]+(\.[\w-]+)+):\d{1,5}(/|$)")
+
+
+def names_no_protocol(text: str) -> bool:
+    """Whether an address is a host and its port alone, which would be taken for a folder."""
+    return bool(_BARE.match(text))
 
 
 def shown(text: str) -> str:

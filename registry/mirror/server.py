@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import config, fsio, trust
-from registry.addresses import shown
+from registry.addresses import names_no_protocol, shown
 from registry.errors import BadConfig, DiskFailed, LockBusy, MlflowUnavailable, RegistryError
 from registry.mirror import schema
 from registry.mirror.runs import Figures
@@ -118,7 +118,10 @@ class MlflowStore:
         return client_at(self.uri)
 
     def check_asked_for(self) -> None:
-        """Refuse what only a received registry names; see `connect`."""
+        """Refuse what only a received registry names, see `connect`, and an address that MLflow takes for a folder."""
+        if names_no_protocol(self.uri):
+            hint = f"export MLFLOW_TRACKING_URI={shlex.quote(f'http://{shown(self.uri)}')}"
+            raise MlflowUnavailable("its address names no protocol", self.shown, hint)
         if not self.is_asked_for and not trust.is_trusted(self.folder.parent):
             raise MlflowUnavailable(
                 f"only {URI_KEY} of config.toml names it, which may have come with the registry",

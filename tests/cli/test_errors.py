@@ -71,6 +71,12 @@ def test_exit_code_and_traceback(error: BaseException, code: int) -> None:
     assert ("Traceback" in result.stderr) is (code == 1)
 
 
+def test_a_package_that_mlflow_lacks_is_a_missing_package() -> None:
+    error = registry.errors.MlflowUnavailable("No module named 'psycopg'")
+    error.__cause__ = ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+    assert exit_code(error) is ExitCode.MISSING
+
+
 def test_every_error_of_the_libraries_is_known() -> None:
     kinds: list[type[Exception]] = [cns.errors.MethodError, registry.errors.RegistryError]
     for kind in kinds:  # it grows meanwhile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.addresses import has_secret, shown
+from registry.addresses import has_secret, names_no_protocol, shown
 from registry.errors import MlflowUnavailable
 from registry.sharing.remote import RemoteUnavailable
 
@@ -49,3 +49,14 @@ def test_what_opens_a_server_is_left_out(address: str, expected: str) -> None:
 def test_what_names_a_place_alone_stays(address: str) -> None:
     assert shown(address) == address
     assert not has_secret(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:5000", "localhost:5000", "mlflow.studio.example:5000/x"])
+def test_a_host_alone_is_told_from_a_folder(address: str) -> None:
+    assert names_no_protocol(address)
+    assert not names_no_protocol(f"http://{address}")
+
+
+@pytest.mark.parametrize("address", ["sqlite:///x:1", "mlruns", "./mlruns", "/srv/ml", "C:5000", "databricks"])
+def test_a_folder_or_a_name_is_no_host(address: str) -> None:
+    assert not names_no_protocol(address)
