@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from cns.errors import BaseModelError, SettingsError
+from cns.files.pipelines import latent_side, why_unsupported
 from cns.templates import Kind, TemplateSet, template_sets
 
 
@@ -170,7 +171,7 @@ def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) ->
     """
     width = unet_config.get("cross_attention_dim")
     text_width = text_config.get("hidden_size")
-    reason = _why_unsupported(unet_config)
+    reason = why_unsupported(unet_config)
     if reason is None and width != text_width:
         reason = f"its cross-attention reads {width} values a token and its text encoder writes {text_width}"
     if reason is not None:
@@ -185,53 +186,6 @@ def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) ->
         return FAMILIES["emoji-64"]
     return FAMILIES["sd-2" if unet_config.get("use_linear_projection") else "sd-1"]
 
-
-def latent_side(unet_config: Mapping[str, Any]) -> int:
-    """Side of the latents that a denoiser was made for, by its config: one number, or two that are equal.
-
-    Raises:
-        BaseModelError: it is neither.
-    """
-    size = unet_config.get("sample_size")
-    sides: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size]
-    if {type(side) for side in sides} != {int} or len({*sides}) != 1 or min(sides) < 1:
-        raise BaseModelError(
-            f"this base is not supported: sample_size of its denoiser is {str(size)[:40]}, expected one number",
-            "set it in the base's unet/config.json to the side of its pictures, divided by 8",
-        )
-    return int(sides[0])
-
-
-def _why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
-    """The first property by which a denoiser is not a plain latent text-to-image UNet, or None."""
-    if unet_config.get("_class_name") != "UNet2DConditionModel":
-        return f"its denoiser is a {unet_config.get('_class_name')}, not a UNet2DConditionModel"
-    for name, does in UNSUPPORTED.items():
-        value = unet_config.get(name)
-        if any(value) if isinstance(value, list) else value not in (None, False, "default"):
-            return f"its denoiser {does} ({name} is {str(value)[:40]})"
-    if unet_config.get("in_channels") != unet_config.get("out_channels"):
-        return (
-            f"its denoiser reads {unet_config.get('in_channels')} channels and writes "
-            f"{unet_config.get('out_channels')}, as inpainting and upscaling models do"
-        )
-    if not isinstance(unet_config.get("cross_attention_dim"), int):
-        return f"its cross-attention width is {unet_config.get('cross_attention_dim')}, not one number"
-    return None
-
-
-UNSUPPORTED = {
-    "addition_embed_type": "takes extra conditions, as SDXL does",
-    "num_class_embeds": "takes class labels",
-    "class_embed_type": "takes class labels",
-    "encoder_hid_dim": "projects the text features before reading them",
-    "encoder_hid_dim_type": "projects the text features before reading them",
-    "time_cond_proj_dim": "takes the guidance as an input, as latent consistency models do",
-    "only_cross_attention": "reads the text where others read the picture",
-    "dual_cross_attention": "reads two texts",
-    "attention_type": "reads where things are, as GLIGEN does",
-}
-"""What a denoiser's config may not ask for, and what it would be."""
 
 EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
 

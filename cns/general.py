@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, draw_batch, recomputing
-from cns.families import latent_side
+from cns.files.pipelines import latent_side
 from cns.finite import require_finite
 from cns.report import Report
 from cns.scores import needs_batches

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cns.errors import NotFiniteError
-from cns.families import latent_side
+from cns.files.pipelines import latent_side
 from cns.finite import HINT, is_finite
 from cns.quiet import quiet_libraries
 from cns.steps import check_steps

@@ -221,12 +221,9 @@ class LockBusy(RegistryError):
     """Another process holds the lock for longer than we wait."""
 
     def __init__(self, path: Path, waited_s: float, holder: str = "") -> None:
-        self.path = path
-        self.waited_s = waited_s
-        self.holder = holder
+        self.path, self.waited_s, self.holder = path, waited_s, holder
         super().__init__(
-            f"{holder or 'another cns process'} holds '{path}': waited {waited_s:g} s for it to end; the lock goes "
-            "with that process",
+            f"{holder or 'another process'} holds '{path}': waited {waited_s:g} s; the lock goes with that process",
             "run the command again",
         )
 

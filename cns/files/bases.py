@@ -22,9 +22,9 @@ from typing import Any
 
 from cns import grid
 from cns.errors import BaseModelError
-from cns.families import family_of, latent_side
+from cns.families import family_of
 from cns.files.models import component_files, file_sha256, read_json, weight_files
-from cns.files.pipelines import unsupported
+from cns.files.pipelines import latent_side, unsupported
 from cns.files.plain import typed_path
 from cns.files.tensors import first_not_finite, read_header, read_tensor
 

@@ -7,7 +7,9 @@ works is tried by `cns.steps`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cns.errors import BaseModelError
 from cns.files.models import read_json
@@ -34,6 +36,18 @@ SCHEDULERS = (
 )
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
 PREDICTIONS = ("epsilon", "v_prediction")
+UNSUPPORTED = {
+    "addition_embed_type": "takes extra conditions, as SDXL does",
+    "num_class_embeds": "takes class labels",
+    "class_embed_type": "takes class labels",
+    "encoder_hid_dim": "projects the text features before reading them",
+    "encoder_hid_dim_type": "projects the text features before reading them",
+    "time_cond_proj_dim": "takes the guidance as an input, as latent consistency models do",
+    "only_cross_attention": "reads the text where others read the picture",
+    "dual_cross_attention": "reads two texts",
+    "attention_type": "reads where things are, as GLIGEN does",
+}
+"""What a denoiser's config may not ask for, and what it would be."""
 
 
 def check_index(folder: Path) -> str:
@@ -80,6 +94,40 @@ def _check_schedule(folder: Path) -> None:
             "first step makes NaN",
             f"put right what is wrong of the two in {path}: prediction_type or rescale_betas_zero_snr",
         )
+
+
+def latent_side(unet_config: Mapping[str, Any]) -> int:
+    """Side of the latents that a denoiser was made for, by its config: one number, or two that are equal.
+
+    Raises:
+        BaseModelError: it is neither.
+    """
+    size = unet_config.get("sample_size")
+    sides: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size]
+    if {type(side) for side in sides} != {int} or len({*sides}) != 1 or min(sides) < 1:
+        raise BaseModelError(
+            f"this base is not supported: sample_size of its denoiser is {str(size)[:40]}, expected one number",
+            "set it in the base's unet/config.json to the side of its pictures, divided by 8",
+        )
+    return int(sides[0])
+
+
+def why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
+    """The first property by which a denoiser is not a plain latent text-to-image UNet, or None."""
+    if unet_config.get("_class_name") != "UNet2DConditionModel":
+        return f"its denoiser is a {unet_config.get('_class_name')}, not a UNet2DConditionModel"
+    for name, does in UNSUPPORTED.items():
+        value = unet_config.get(name)
+        if any(value) if isinstance(value, list) else value not in (None, False, "default"):
+            return f"its denoiser {does} ({name} is {str(value)[:40]})"
+    if unet_config.get("in_channels") != unet_config.get("out_channels"):
+        return (
+            f"its denoiser reads {unet_config.get('in_channels')} channels and writes "
+            f"{unet_config.get('out_channels')}, as inpainting and upscaling models do"
+        )
+    if not isinstance(unet_config.get("cross_attention_dim"), int):
+        return f"its cross-attention width is {unet_config.get('cross_attention_dim')}, not one number"
+    return None
 
 
 def unsupported(folder: Path, reason: str, hint: str = "in a new folder: cns init --base emoji-64") -> BaseModelError:
