@@ -305,6 +305,8 @@ def _count(case: Case) -> int:
     pair = () if case.before is None else (case.before, case.after)
     sides = (*pair, case.class_base, case.class_now)
     moved = 0 if case.zero_shot is None else 2 * case.zero_shot.size
+    pairs = case.measured.get("pair", "")
+    moved += 0 if isinstance(pairs, str) else sum(side.size for side in pairs)
     return sum(side.clip_t.size for side in sides if side is not None) + moved
 
 
