@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time as clock
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,13 +172,18 @@ class _Collection:
         waiting = set(refs.names(EVALUATIONS))
         while True:
             alive = self.marks.seen | self.marks.baselines()
-            kept = {name for name in waiting if name.split("/")[2] in alive or self._is_young(refs.path(name))}
+            kept = {name for name in waiting if self._is_kept(name, alive)}
             if not kept:
                 break
             values = (refs.get(name) for name in sorted(kept))
             self.marks.extend(value for value in values if value is not None)
             waiting -= kept
         self.doomed_refs = sorted(waiting)
+
+    def _is_kept(self, name: str, alive: Container[str]) -> bool:
+        """Whether the scores behind a ref stay, where some trees are alive."""
+        tree = name.split("/")[2]
+        return tree in alive or self._is_young(self.repository.refs.path(name)) or self.marks.can_be_seen(tree)
 
     def _is_young(self, path: Path) -> bool:
         try:

@@ -2,8 +2,9 @@
 
 Roots are refs of every namespace, HEAD, the ends of every move in the reflogs, and ids in the files of what is in
 progress (a bisect, an interrupted add). From there everything that an object needs is reachable too. The scores of a
-model are kept while that model is: of a tree that something reaches, of what prompts see of it, or of the baseline of
-a concept that something reaches. This module reads; it removes nothing, and it does not say what damage means.
+model are kept while that model is: of a tree that something reaches, of the baseline of a concept that something
+reaches, or of what prompts see that name such concepts. This module reads; it removes nothing, and it does not say what
+damage means.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from registry.errors import DiskFailed, RegistryError
 from registry.objects import Concept, Tree
 from registry.refs import COMMITS, Refs
 from registry.store import ObjectStore
-from registry.trees import bare, birth, seen
+from registry.trees import birth
 
 # What a `.cns` holds that names no object which would otherwise be free: all else there is a state of something.
 _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs", "logs", "mlartifacts", "cache"}
@@ -64,7 +65,6 @@ class Marks:
         self.tolerant = tolerant
         self._waiting: list[str] = []
         self._concepts: list[str] = []
-        self._named: list[Tree] = []
 
     def extend(self, starts: Iterable[str]) -> None:
         """Mark starts and all that they need.
@@ -87,15 +87,15 @@ class Marks:
             self._waiting += needed
 
     def baselines(self) -> set[str]:
-        """Return the ids of the trees that scores of the marked ones are about, and that nothing else may hold.
+        """Return the ids of the trees that the marked concepts are compared with: trained_on and the concept itself."""
+        return {birth(self.store, concept).id for concept in self._concepts}
 
-        The baseline of a concept: the tree that it was trained on and itself. Where prompts see what they name: what
-        those see that name one concept, or none.
-        """
-        found = {birth(self.store, concept).id for concept in self._concepts}
-        for tree in self._named:
-            found |= {bare(tree).id, *(seen(tree, [name]).id for name in tree.concepts)}
-        return found
+    def can_be_seen(self, tree_id: str) -> bool:
+        """Whether a tree is what prompts may see that name some marked concepts, or none; no commit need have it."""
+        tree = self.store.load(tree_id) if self.store.has(tree_id) else None
+        if not isinstance(tree, Tree) or (tree.compose == "all" and tree.concepts):
+            return False
+        return self.seen.issuperset(tree.links())
 
     def _needed(self, current: str) -> list[str]:
         if self.store.kind_of(current) == "blob":
@@ -103,8 +103,6 @@ class Marks:
         obj = self.store.load(current)
         if isinstance(obj, Concept):
             self._concepts.append(current)
-        if isinstance(obj, Tree) and obj.compose == "named":
-            self._named.append(obj)
         needed = obj.needs()
         self.seen |= {need.object_id for need in needed if need.kinds == ("blob",)}
         return [need.object_id for need in needed if need.object_id not in self.seen]

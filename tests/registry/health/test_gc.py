@@ -246,10 +246,9 @@ class TestEvaluations:
         assert new in ids(lineage)
         assert whole(lineage)
 
-    def test_scores_of_what_prompts_see_stay_while_a_tree_is_reachable_of_which_they_see_it(
-        self, lineage: Repository
-    ) -> None:
+    def test_scores_of_what_prompts_see_stay_while_the_concepts_are_reachable(self, lineage: Repository) -> None:
         compose(lineage, "named")
+        add(lineage, "zoe")
         scores = score_what_is_seen(lineage)
         age_all(lineage)
         run(lineage, 0)
