@@ -49,14 +49,14 @@ class Sampling(TypedDict, total=False):
         steps: Sampler steps.
         guidance: Classifier-free guidance scale; 1 turns it off.
         negative: Negative prompt for all images.
-        size: Height and width in pixels; the model's own when None.
+        size: Height and width in pixels, one number where both are the same; the model's own when None.
         batch_size: Images at a time; memory grows with it. None takes `default_batch`.
     """
 
     steps: Required[int]
     guidance: Required[float]
     negative: str | None
-    size: int | None
+    size: int | tuple[int, int] | None
     batch_size: int | None
 
 
@@ -80,9 +80,9 @@ def batches(
     """
     check_steps(pipeline.scheduler, how["steps"])
     size, negative = how.get("size"), how.get("negative")
-    at_once = how.get("batch_size") or default_batch(
-        size or latent_side(pipeline.unet.config) * pipeline.vae_scale_factor
-    )
+    height, width = size if isinstance(size, tuple) else (size, size)
+    own = latent_side(pipeline.unet.config) * pipeline.vae_scale_factor
+    at_once = how.get("batch_size") or default_batch(max(height or own, width or own))
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
@@ -92,8 +92,8 @@ def batches(
                 num_inference_steps=how["steps"],
                 guidance_scale=how["guidance"],
                 negative_prompt=[negative] * len(part) if negative else None,
-                height=size,
-                width=size,
+                height=height,
+                width=width,
                 generator=generators,
                 output_type="latent",
             ).images

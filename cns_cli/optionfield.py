@@ -66,6 +66,13 @@ def seed_number(value: int) -> int:
     return value
 
 
+def eighths(value: int | None) -> int | None:
+    """Accept a side of a picture: a multiple of 8, which the autoencoder and the denoiser halve without a rest."""
+    if value is not None and value % 8:
+        raise ValueError(f"{value} is no multiple of 8; expected {value // 8 * 8 or 8} or {value // 8 * 8 + 8}")
+    return value
+
+
 def share(text: str) -> float:
     """Parse a share: `5.8%` or `0.058`, above 0 and at most 1."""
     bare = text.strip()

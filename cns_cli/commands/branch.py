@@ -44,6 +44,8 @@ def list_make_or_delete(kind: RefKind, name: str | None, rev: str, delete: str |
 
     if delete is None:
         result = refs(Path.cwd(), kind, name, rev)
+        for warning in result.warnings:
+            out.warn(warning)
         out.answer(result.to_json(), refs_lines(result))
         if kind == "branch" and result.made is not None:
             out.hint(f"cns checkout {result.made}")

@@ -39,6 +39,8 @@ def checkout(
 
 def answer(result: CheckoutResult, out: Output) -> None:
     """Say where HEAD is now, and how to come back."""
+    for warning in result.warnings:
+        out.warn(warning)
     out.answer(result.to_json(), [checkout_line(result)])
     if result.left_behind:
         lost = figures.plural(len(result.left_behind), "commit")

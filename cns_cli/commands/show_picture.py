@@ -33,6 +33,7 @@ def picture_lines(result: PictureResult) -> Iterator[Line]:
         ("base", figures.short_id(record.base)),
         ("prompts see", figures.COMPOSED[record.compose] if record.compose else ""),
         ("concepts", ", ".join(f"{name} {figures.short_id(one)}" for name, one in record.concepts.items())),
+        ("made by", f"a model, by IPTC's {word}" if (word := (result.source_type or "").rpartition("/")[2]) else ""),
         ("cns", record.version),
     ]
     yield from facts((label, value[:LONGEST]) for label, value in rows if value)

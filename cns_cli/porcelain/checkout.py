@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cns_cli.porcelain.refs import unreached
+from cns_cli.porcelain.refs import shadowing, unreached
 from cns_cli.porcelain.result import Result
 from registry.repository import Repository
 
@@ -18,6 +18,7 @@ class CheckoutResult(Result):
         branch: The branch that HEAD follows now, None when it is detached.
         before: The commit that HEAD was at; `before_branch` the branch that it followed.
         concepts: Names that the model holds now.
+        warnings: What the user should know of a branch that was made.
         left_behind: Commits below `before` that no branch, tag or HEAD reaches any more, the newest first.
     """
 
@@ -27,6 +28,7 @@ class CheckoutResult(Result):
     before_branch: str | None
     concepts: tuple[str, ...]
     left_behind: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def checkout(start: Path, rev: str, *, create: str | None = None) -> CheckoutResult:
@@ -52,4 +54,5 @@ def checkout(start: Path, rev: str, *, create: str | None = None) -> CheckoutRes
         before_branch=before.branch,
         concepts=tuple(sorted(repo.tree_of(now.commit).concepts)),
         left_behind=unreached(repo, before.commit) if before.branch is None else (),
+        warnings=shadowing(repo, "branch", create),
     )

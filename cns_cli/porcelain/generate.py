@@ -1,13 +1,23 @@
-"""Images of a prompt, by the model of any revision: files, one sheet, or a sheet of a whole range of history."""
+"""Images of prompts, by the model of any revision: files, one sheet, or a sheet of a whole range of history.
+
+Of many prompts, each is a request of its own; all are made by one model that is loaded once.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.answers import GenerateResult
 from cns_cli.porcelain.options import GenerateOptions
-from cns_cli.porcelain.pictures.plan import plan_of
+from cns_cli.porcelain.pictures.plan import Plan, plan_of
 from cns_cli.progress import Progress
+from registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from cns_cli.porcelain.models.session import Session
 
 
 def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
@@ -22,14 +32,47 @@ def generate(options: GenerateOptions, progress: Progress) -> GenerateResult:
         RegionError: A box holds no cell at the model's resolution.
         Interrupted: A signal came; single images made before it are written.
     """
-    began = time.monotonic()
-    plan = plan_of(options)
-    progress.stage("load libraries")
-    from cns_cli.porcelain.models.session import Session
+    (result,) = generate_all([options], progress)
+    return result
+
+
+def generate_many(options: GenerateOptions, progress: Progress) -> Iterator[GenerateResult]:
+    """Make the images of each prompt of the file `options.prompts`, one prompt after another.
+
+    Raises:
+        BadPromptFile: nothing was made.
+        As `generate`; what cannot be meant by any prompt is refused before the first image.
+    """
+    from cns_cli.porcelain.pictures.prompts import requests_in
+
+    assert options.prompts is not None
+    requests = requests_in(options.prompts, options)
+    paths = [path for request in requests for path in plan_of(request).paths]
+    if options.out is not None and (twice := [path for path, count in Counter(paths).items() if count > 1]):
+        reason = f"{paths.count(twice[0])} pictures would be '{twice[0]}'; expected a name of its own for each"
+        raise RegistryError(reason, "cns generate … -o '{prompt}-{seed}.png'")
+    yield from generate_all(requests, progress)
+
+
+def generate_all(requests: Iterable[GenerateOptions], progress: Progress) -> Iterator[GenerateResult]:
+    """Make the images of each request as it comes; all stand on one registry and one device. Raises as `generate`."""
+    session: Session | None = None
+    for options in requests:
+        began = time.monotonic()
+        plan = plan_of(options)
+        if session is None:
+            progress.stage("load libraries")
+            from cns_cli.porcelain.models.session import Session
+
+            progress.stage("load the model")
+            session = Session.open(plan.repo, options.device)
+        yield _made(options, plan, session, progress, began)
+
+
+def _made(options: GenerateOptions, plan: Plan, session: Session, progress: Progress, began: float) -> GenerateResult:
     from cns_cli.porcelain.pictures.run import GenerateRun
 
-    progress.stage("load the model")
-    run = GenerateRun(options, plan, Session.open(plan.repo, options.device), progress)
+    run = GenerateRun(options, plan, session, progress)
     trees = {stop.commit.tree for stop in plan.stops}
     progress.stage("generate", options.n * len(trees))
     run.write_sheet() if options.grid or plan.is_range else run.write_files()

@@ -25,6 +25,7 @@ from cns_cli.optionfield import (
     Argument,
     Option,
     age,
+    eighths,
     file_to_write,
     finite,
     positive,
@@ -173,12 +174,19 @@ class GenerateOptions(Request):
         compose: What prompts see of the tree in place of what it says itself.
         seed: Seed of the first image; image i takes seed + i.
         out: File to write; None names files after the prompt, in `start`. With n > 1 a number goes before the suffix.
+        prompts: A file of many prompts, which takes the place of `prompt`; see `pictures.prompts`.
+        width, height: In pixels; None: the side of the base's own images.
+        mark: Say inside each file that a model made the picture, by IPTC's word for it.
+        force: Let `out` replace what is no picture of ours.
         regions: What is to be seen where, as typed: `rex@0,0.3,0.5,1`, or a prompt in the place of the name.
         grid: One sheet of all images instead of a file for each.
         batch: Images at a time; None: as many as fit their size.
     """
 
-    prompt: Annotated[str, Argument("What to show; special tokens name concepts.", "PROMPT")]
+    prompt: Annotated[
+        str,
+        Argument("What to show; special tokens name concepts. Without it, asks on a terminal.", "PROMPT", absent=None),
+    ]
     n: Annotated[int, Option("How many images.", "N", flags="-n", min=1, max=1000)] = 1
     seed: Annotated[int, SEED] = 0
     steps: Annotated[int | None, Option("Denoising steps.", "N", min=1, max=1000)] = None
@@ -191,7 +199,7 @@ class GenerateOptions(Request):
     out: Annotated[
         Path | None,
         Option(
-            "Replaced if there; numbered for -n > 1. Else named after the prompt, never replacing.",
+            "Numbered for -n > 1; {prompt} and {seed} in it are filled in. Else named after the prompt.",
             "FILE",
             flags="-o --out",
             check=file_to_write,
@@ -210,6 +218,20 @@ class GenerateOptions(Request):
     ] = ()
     grid: Annotated[bool, Option("Write one sheet of all images instead of files.")] = False
     batch: Annotated[int | None, Option("Images at a time; memory grows.", "N", min=1, max=256)] = None
+    prompts: Annotated[
+        Path | None,
+        Option(
+            "Prompts, one a line; --n --w --h --d --l --s in a line, as kohya.", "FILE", exists=True, dir_okay=False
+        ),
+    ] = None
+    width: Annotated[
+        int | None, Option("Width in pixels; --size WxH is both sides.", "PX", min=8, max=4096, check=eighths)
+    ] = None
+    height: Annotated[int | None, Option("Height in pixels.", "PX", min=8, max=4096, check=eighths)] = None
+    mark: Annotated[
+        bool, Option("Leave out of the files that a model made them.", flags="--no-mark", absent=False, check=not_)
+    ] = True
+    force: Annotated[bool, Option("Let -o replace a file that is no picture of cns.", flags="--force -f")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

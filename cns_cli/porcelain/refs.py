@@ -24,12 +24,14 @@ class RefsResult(Result):
         current: The branch that HEAD follows, None when it is detached (always None for tags).
         refs: {name: commit id}, sorted by name.
         made: The name that was made by this call, if any.
+        warnings: What the user should know of that name.
     """
 
     kind: RefKind
     current: str | None
     refs: Mapping[str, str]
     made: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,17 @@ def refs(start: Path, kind: RefKind, name: str | None = None, rev: str = "HEAD")
             repo.create_tag(name, commit)
     listed = repo.branches() if kind == "branch" else repo.tags()
     current = repo.head().branch if kind == "branch" else None
-    return RefsResult(kind=kind, current=current, refs=dict(sorted(listed.items())), made=name)
+    said = shadowing(repo, kind, name)
+    return RefsResult(kind=kind, current=current, refs=dict(sorted(listed.items())), made=name, warnings=said)
+
+
+def shadowing(repo: Repository, kind: RefKind, name: str | None) -> tuple[str, ...]:
+    """Say that a new name is a concept's, too: as a revision it has meant that concept, and now means the ref."""
+    if name is None or name not in repo.tree_of("HEAD").concepts:
+        return ()
+    return (
+        f"{name} is a concept, too: as a revision, {name} means the {kind} from now on; concept:{name} the concept",
+    )
 
 
 def delete_ref(request: Request, kind: RefKind, name: str) -> DeletedRef:

@@ -8,6 +8,7 @@ there.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from cns_cli.files import write_output
 from cns_cli.porcelain.options import ReportOptions
 from cns_cli.porcelain.reporting.collect import Collector, known_family
-from cns_cli.porcelain.reporting.data import CellVerdict, ReportData
+from cns_cli.porcelain.reporting.data import CellVerdict, MetricTable, ReportData
 from cns_cli.porcelain.reporting.page import page
 from cns_cli.porcelain.reporting.pictures import Sheets
 from cns_cli.porcelain.reporting.words import missing_cells, places, verdict
@@ -35,6 +36,9 @@ class ReportResult(Result):
         verdict: Its headline.
         measured, missing: Scores of the matrix that are stored, and those that are not.
         pictures: On the contact sheets.
+        commits: Rows of the matrix, the oldest first: id, subject and names of each.
+        concepts: Its columns, in the order in which they came: name, id and outcome of each.
+        scores: The matrix of each metric that was measured, the main score first.
         left_out: What the bounds of the page cut off.
     """
 
@@ -47,6 +51,9 @@ class ReportResult(Result):
     missing: int
     pictures: int
     elapsed_s: float
+    commits: tuple[Mapping[str, object], ...] = ()
+    concepts: tuple[Mapping[str, object], ...] = ()
+    scores: tuple[MetricTable, ...] = ()
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -88,6 +95,12 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
         missing=missing,
         pictures=sum(len(row.tiles) for sheet in data.sheets for row in (sheet.references, *sheet.rows)),
         elapsed_s=time.monotonic() - began,
+        commits=tuple({"id": row.id, "subject": row.subject, "refs": row.refs} for row in data.rows),
+        concepts=tuple(
+            {"name": one.name, "id": one.id, "outcome": outcome}
+            for one, outcome in zip(data.columns, data.outcomes, strict=True)
+        ),
+        scores=data.tables,
         left_out=data.left_out,
         warnings=data.warnings,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cns_cli.porcelain.combining.context import ContextView, context_view
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.concepts import concept_views
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import UnknownConcept
-from registry.objects import Record
+from registry.objects import Record, Tree
 from registry.repository import Repository
 from registry.trees import without_concept
 
@@ -33,6 +35,45 @@ class RmResult(ContextView):
     before: str
     concepts: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmPreview(Result):
+    """What the removal of one concept would do.
+
+    Attributes:
+        beside: Concepts that stay and were trained with it in the model.
+    """
+
+    name: str
+    tokens: tuple[str, ...]
+    class_noun: str
+    beside: tuple[str, ...]
+
+
+def preview(request: Request, names: Sequence[str]) -> list[RmPreview]:
+    """Say what a removal would take out; nothing is written.
+
+    Raises:
+        NotARegistry.
+        UnknownConcept: HEAD has no concept of one of the names.
+    """
+    repo = Repository.discover(request.start)
+    tree = repo.tree_of("HEAD")
+    for name in names:
+        if name not in tree.concepts:
+            raise UnknownConcept(name, tuple(tree.concepts))
+    concepts = repo.concepts(tree)
+    company = {name: repo.objects.get(one.trained_on, Tree).concepts.values() for name, one in concepts.items()}
+    return [
+        RmPreview(
+            name=name,
+            tokens=concepts[name].tokens,
+            class_noun=concepts[name].class_noun,
+            beside=tuple(one for one in company if one not in names and tree.concepts[name] in company[one]),
+        )
+        for name in dict.fromkeys(names)
+    ]
 
 
 def rm(request: Request, name: str, progress: Progress, message: str | None = None, *, drift: bool = True) -> RmResult:

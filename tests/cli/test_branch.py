@@ -66,3 +66,17 @@ def test_a_deleted_branch_says_what_nothing_reaches_any_more(lineage: Any, cns: 
     assert cns("gc").exit_code == 0
     cns("branch", "side", lost[:10])
     assert lineage.repo.branches()["side"] == lost
+
+
+@pytest.mark.parametrize(
+    "words", [("branch", "rex"), ("tag", "rex"), ("checkout", "-b", "rex"), ("switch", "-c", "rex")], ids=" ".join
+)
+def test_a_name_that_is_a_concept_s_too_is_warned_of(lineage: Any, cns: Any, words: tuple[str, ...]) -> None:
+    lineage.add("rex")
+    lineage.add("tom")
+    result = cns(*words)
+    assert result.exit_code == 0
+    what = "tag" if words[0] == "tag" else "branch"
+    assert f"as a revision, rex means the {what} from now on; concept:rex the concept" in result.stderr
+    assert lineage.repo.resolve("rex") == lineage.repo.head().commit != lineage.repo.resolve("concept:rex")
+    assert "warning" not in cns("branch", "winter").stderr

@@ -28,6 +28,9 @@ def test_json_is_the_whole_answer(lineage: Lineage, cns: Any, tmp_path: Path) ->
     assert answer["path"] == "r.html"
     assert answer["commit"] == made.id
     assert (answer["outcome"], answer["measured"], answer["missing"], answer["pictures"]) == ("unmeasured", 0, 1, 0)
+    assert [row["subject"] for row in answer["commits"]][-1] == "add rex"
+    assert answer["concepts"] == [{"name": "rex", "id": answer["concepts"][0]["id"], "outcome": "unmeasured"}]
+    assert answer["scores"] == []
     assert answer["bytes_written"] == (tmp_path / "r.html").stat().st_size
 
 

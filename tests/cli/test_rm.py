@@ -91,3 +91,33 @@ def test_an_interruption_while_it_is_recorded_says_what_stands(lineage: Any) -> 
     assert stop.value.number == signal.SIGTERM
     assert stop.value.message == f"rex is removed in {made[:10]}; MLflow may lack it"
     assert stop.value.hint == "cns mlflow sync"
+
+
+def test_several_go_each_by_a_commit_or_none_does(lineage: Any, cns: Any) -> None:
+    for name in ("rex", "tom", "kim"):
+        lineage.add(name)
+    before = lineage.repo.head().commit
+    refused = cns("rm", "rex", "nobody", "--no-drift")
+    assert refused.exit_code == 4
+    assert lineage.repo.head().commit == before
+    done = cns("rm", "rex", "tom", "--no-drift", "--json")
+    assert [one["name"] for one in json.loads(done.stdout)] == ["rex", "tom"]
+    assert list(lineage.repo.tree_of("HEAD").concepts) == ["kim"]
+    assert lineage.repo.resolve("HEAD~2") == before
+    assert "the model that still holds rex, tom" in done.stderr
+
+
+def test_a_dry_run_says_who_was_trained_beside_it_and_writes_nothing(lineage: Any, cns: Any) -> None:
+    lineage.add("rex")
+    lineage.add("tom", noun="cat")
+    before = lineage.repo.head().commit
+    result = cns("rm", "rex", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "would remove rex (<rex>, a dog)",
+        "  trained beside it, and without it afterwards: tom",
+        "Nothing was written.",
+    ]
+    assert lineage.repo.head().commit == before
+    assert json.loads(cns("rm", "rex", "tom", "--dry-run", "--json").stdout)[0]["beside"] == []
+    assert cns("rm", "nobody", "--dry-run").exit_code == 4

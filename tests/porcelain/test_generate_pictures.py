@@ -105,7 +105,7 @@ def test_a_png_holds_the_lines_that_other_readers_show(learned: Path, tmp_path: 
     make(learned, tmp_path / "x.png", negative="a red car")
     with Image.open(tmp_path / "x.png") as image:
         text = dict(image.info)
-    assert set(text) == {"cns", "parameters"}
+    assert set(text) == {"cns", "parameters", "xmp", "XML:com.adobe.xmp"}
     assert text["parameters"].startswith(f"{PROMPT}\nNegative prompt: a red car\nSteps: 2, Sampler: ")
 
 

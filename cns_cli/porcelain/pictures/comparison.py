@@ -11,6 +11,7 @@ from cns.templates import fill_template, phrase_of
 from cns_cli.figures import short_id
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import kind_of
+from cns_cli.porcelain.pictures.files import marked
 from cns_cli.porcelain.pictures.plan import Stop
 from cns_cli.porcelain.pictures.run import LARGE_TILE, small_copies
 from cns_cli.porcelain.pictures.words import without_concepts
@@ -53,7 +54,8 @@ def comparison(session: Session, sides: Sequence[Stop], *, n: int, seed: int, pr
     heads = [f"{letter}  {short_id(side.commit_id)}" for letter, side in zip("AB", sides, strict=True)]
     title = f"A: {sides[0].commit.subject}   B: {sides[1].commit.subject}"
     buffer = BytesIO()
-    contact_sheet(rows, title=title, heads=heads, tile=tile).save(buffer, format="PNG", optimize=True)
+    sheet = contact_sheet(rows, title=title, heads=heads, tile=tile)
+    sheet.save(buffer, format="PNG", pnginfo=marked(), optimize=True)
     return buffer.getvalue()
 
 

@@ -3,12 +3,14 @@
 PNG has text chunks: `cns` holds the record as JSON, `parameters` the lines that many readers of generated pictures
 show. JPEG, WebP and AVIF have EXIF: the record is its `ImageDescription`, the lines its `UserComment`. Other formats
 that Pillow writes take no record, and the caller is told. No time is written: the same picture is the same bytes.
+Beside it stands, in XMP, that a model made the picture, in the words of IPTC that other programs look for.
 
 Reading decodes no pixel, and bounds what it reads: a picture may come from anybody.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,6 +32,18 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 MAX_FILE_BYTES = 100_000_000
 KEY = "cns"
 _DESCRIPTION, _EXIF, _COMMENT = 0x010E, 0x8769, 0x9286  # EXIF 2.32: ImageDescription, the Exif IFD, UserComment
+_XMP_OF_PNG = "XML:com.adobe.xmp"
+MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's digital source type of what a trained model made: https://cv.iptc.org/newscodes/digitalsourcetype/."""
+
+MARK = f"""\
+<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
+<Iptc4xmpExt:DigitalSourceType>{MADE_BY_MODEL}</Iptc4xmpExt:DigitalSourceType>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+_SOURCE_TYPE = re.compile(r"DigitalSourceType(?:\s*=\s*[\"']|>)\s*([!-;=?-~]{1,200})")
 _UNICODE = b"UNICODE\0"  # the character code that stands before a UserComment in UTF-16
 
 
@@ -40,12 +54,14 @@ class PictureResult(Result):
     Attributes:
         command: Makes the same pixels again; of several pictures of one command, all of them.
         alone: Makes this one of several alone; None where `command` does.
+        source_type: IPTC's word for how the picture came about, as its XMP says; None where it says nothing.
         commit_here: The registry of the current folder has the commit; None where there is no registry.
     """
 
     record: PictureRecord
     command: str
     alone: str | None
+    source_type: str | None
     commit_here: bool | None
 
 
@@ -67,11 +83,18 @@ def holds_record(path: Path) -> bool:
     return picture_format(path) in READ
 
 
-def encode_picture(image: Image.Image, path: Path, record: PictureRecord) -> bytes:
-    """The bytes of a picture, in the format of its file name, with its record where the format has room for one."""
+def encode_picture(image: Image.Image, path: Path, record: PictureRecord, *, mark: bool = True) -> bytes:
+    """The bytes of a picture, in the format of its file name, with its record where the format has room for one.
+
+    Args:
+        image: The picture.
+        path: Its name.
+        record: How it was made.
+        mark: Say that a model made it.
+    """
     buffer, kind = BytesIO(), picture_format(path)
     if kind == "PNG":
-        chunks = PngInfo()
+        chunks = marked() if mark else PngInfo()
         chunks.add_text(KEY, record.to_text())
         chunks.add_text("parameters", _encodable(record.parameters()))
         image.save(buffer, format=kind, pnginfo=chunks, optimize=record.grid)  # a sheet is large and made once
@@ -79,10 +102,17 @@ def encode_picture(image: Image.Image, path: Path, record: PictureRecord) -> byt
         exif = Image.Exif()
         exif[_DESCRIPTION] = record.to_text()
         exif.get_ifd(_EXIF)[_COMMENT] = _UNICODE + _encodable(record.parameters()).encode("utf-16-be")
-        image.save(buffer, format=kind, exif=exif)
+        image.save(buffer, format=kind, exif=exif, **({"xmp": MARK.encode()} if mark else {}))
     else:
         image.save(buffer, format=kind)
     return buffer.getvalue()
+
+
+def marked() -> PngInfo:
+    """Chunks of a PNG that say that a model made it."""
+    chunks = PngInfo()
+    chunks.add_itxt(_XMP_OF_PNG, MARK)
+    return chunks
 
 
 def read_picture(path: Path) -> PictureRecord:
@@ -91,14 +121,18 @@ def read_picture(path: Path) -> PictureRecord:
     Raises:
         NoRecord: It is no picture of a known format, is damaged, or says nothing that can be believed.
     """
+    return _read(path)[0]
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file may be replaced by a picture: it says how it was made, is empty, or is no plain file."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
     try:
-        data = read_regular_file(path, MAX_FILE_BYTES)
-        text = _text_in(data)
-    except DECODE_ERRORS as error:
-        raise NoRecord(path.name, f"cannot be read as a picture: {reason_of(error)}") from None
-    if text is None:
-        raise NoRecord(path.name, "does not say how it was made")
-    return read_record(text, path.name)
+        read_picture(path)
+    except NoRecord:
+        return False
+    return True
 
 
 def is_picture(text: str) -> bool:
@@ -116,26 +150,41 @@ def show_picture(path: Path, start: Path) -> PictureResult:
     Raises:
         NoRecord: It does not say how it was made.
     """
-    record = read_picture(path)
+    record, source_type = _read(path)
     several = record.n > 1 and not record.grid
     return PictureResult(
         record=record,
         command=record.command(),
         alone=record.alone() if several else None,
+        source_type=source_type,
         commit_here=_has(start, record.commit),
     )
 
 
-def _text_in(data: bytes) -> str | None:
-    """The record's text in a picture's header; no pixel is decoded."""
+def _read(path: Path) -> tuple[PictureRecord, str | None]:
+    """The record of a picture, and its digital source type."""
+    try:
+        text, source_type = _texts_in(read_regular_file(path, MAX_FILE_BYTES))
+    except DECODE_ERRORS as error:
+        raise NoRecord(path.name, f"cannot be read as a picture: {reason_of(error)}") from None
+    if text is None:
+        raise NoRecord(path.name, "does not say how it was made")
+    return read_record(text, path.name), source_type
+
+
+def _texts_in(data: bytes) -> tuple[str | None, str | None]:
+    """The record's text and the digital source type in a picture's header; no pixel is decoded."""
     check_chunks(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of bombs, but only the header is read; and of odd EXIF
         with Image.open(BytesIO(data), formats=READ) as image:
             found = image.info.get(KEY) if image.format == "PNG" else image.getexif().get(_DESCRIPTION)
+            said = image.info.get(_XMP_OF_PNG if image.format == "PNG" else "xmp", "")
+    xmp = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    match = _SOURCE_TYPE.search(xmp[:MAX_CHARACTERS])
     if not isinstance(found, str) or len(found) > MAX_CHARACTERS or f'"{FORMAT}"' not in found:
-        return None
-    return str(found)
+        return None, None
+    return str(found), match[1] if match else None
 
 
 def _encodable(text: str) -> str:

@@ -7,13 +7,14 @@ the oldest first. A range that is longer than `MAX_STOPS` is thinned out evenly,
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cns.boxes import Box, is_prompt, split_region
 from cns_cli.porcelain.options import GenerateOptions
-from cns_cli.porcelain.pictures.files import picture_format
+from cns_cli.porcelain.pictures.files import is_ours, picture_format
 from registry.errors import RegistryError, UnknownConcept, UnknownRevision
 from registry.objects import Commit, Compose, Tree
 from registry.repository import Repository
@@ -24,6 +25,15 @@ MAX_STOPS = 24
 
 MAX_COLUMNS = 16
 """Images of each commit of a range."""
+
+
+class NotOurPicture(RegistryError):
+    """A file that is to be written is there, and no picture that cns made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        said = "is there and is no picture that cns made: expected another name, or --force to replace it"
+        super().__init__(f"'{path}' {said}", "ls -l " + shlex.quote(str(path)))
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ def plan_of(options: GenerateOptions) -> Plan:
         UnknownConcept: A region names none of the trees' concepts.
         RegionError: A region is malformed.
         RegistryError: The file cannot be written where it was asked for, or as what its name says.
+        NotOurPicture: It would replace something else.
     """
     repo = Repository.discover(options.start)
     is_range = ".." in options.at
@@ -96,13 +107,18 @@ def plan_of(options: GenerateOptions) -> Plan:
         if not is_prompt(what) and what not in plan.concepts:
             raise UnknownConcept(what, list(plan.concepts))
     picture_format(paths[0])
+    if options.out is not None and not options.force:
+        for path in paths:
+            if not is_ours(path):
+                raise NotOurPicture(path)
     return plan
 
 
 def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
     """Where each image goes: `-o FILE` (numbered when there are several), else a name made from the prompt.
 
-    A file named by `-o` is replaced; a name made from the prompt is free now, and is taken when it is written.
+    A picture of ours that `-o` names is replaced; a name made from the prompt is free now, and is taken when it is
+    written. `{prompt}` and `{seed}` in the name that `-o` gives become words of the prompt, and the seed.
 
     Args:
         options: The request.
@@ -112,17 +128,19 @@ def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
         RegistryError: The folder of the file does not exist.
     """
     count = 1 if one else options.n
-    if options.out is not None:
-        target = options.out if options.out.suffix else options.out.with_suffix(".png")
-        if not target.parent.is_dir():
-            raise RegistryError(f"folder '{target.parent}' does not exist", f"mkdir -p {target.parent}")
-        if count == 1:
-            return [target]
-        return [target.with_name(f"{target.stem}-{k + 1}{target.suffix}") for k in range(count)]
     stem = re.sub(r"[^a-z0-9]+", "-", options.prompt.lower()).strip("-")[:60] or "image"
-    candidates = (options.start / f"{stem}-{k}.png" for k in range(1, 1_000_000))
-    free = (path for path in candidates if not path.exists())
-    return [next(free) for _ in range(count)]
+    if options.out is None:
+        candidates = (options.start / f"{stem}-{k}.png" for k in range(1, 1_000_000))
+        free = (path for path in candidates if not path.exists())
+        return [next(free) for _ in range(count)]
+    target = options.out if options.out.suffix else options.out.with_suffix(".png")
+    if not target.parent.is_dir():
+        raise RegistryError(f"folder '{target.parent}' does not exist", f"mkdir -p {target.parent}")
+    named = target.stem.replace("{prompt}", stem)
+    stems = [named.replace("{seed}", str(options.seed + k)) for k in range(count)]
+    if count > 1 and "{seed}" not in named:
+        stems = [f"{named}-{k + 1}" for k in range(count)]
+    return [target.with_name(f"{one}{target.suffix}") for one in stems]
 
 
 def _stop(repo: Repository, commit_id: str, compose: Compose | None) -> Stop:

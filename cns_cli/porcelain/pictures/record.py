@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from cns.boxes import split_region
 from cns.errors import RegionError
@@ -27,6 +28,8 @@ MAX_CHARACTERS = 100_000
 """Of a record in a file. The longest that is written, with 64 regions and a long prompt, has a fifth of it."""
 
 MAX_WHOLE = 2**64
+
+_KEPT = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in ',:;"%')
 
 
 class NoRecord(RegistryError):
@@ -53,6 +56,7 @@ class PictureRecord(Result):
         concepts: Concepts whose tokens the prompt names: name -> id.
         compose: What prompts saw: "all" concepts, or those that they "named"; None in pictures from before the choice.
         grid: The picture is a sheet of all `n`.
+        sized: The size was asked for, and is not the base's own.
         version: Of cns.
     """
 
@@ -75,6 +79,7 @@ class PictureRecord(Result):
     concepts: Mapping[str, str] = field(default_factory=dict)
     compose: Compose | None = None
     grid: bool = False
+    sized: bool = False
     version: str
 
     def to_text(self) -> str:
@@ -97,7 +102,7 @@ class PictureRecord(Result):
             "Version": f"cns {self.version}",
         }  # fmt: skip
         if self.regions:
-            parts["Regions"] = json.dumps("; ".join(self.regions))
+            parts["Regions"] = "; ".join(map(_plain, self.regions))
         negative = [f"Negative prompt: {self.negative}"] if self.negative else []
         return "\n".join([self.prompt, *negative, ", ".join(f"{key}: {value}" for key, value in parts.items())])
 
@@ -107,6 +112,7 @@ class PictureRecord(Result):
         words += ["--steps", str(self.steps), "--guidance", repr(self.guidance)]
         words += ["--negative", self.negative] if self.negative else []
         words += ["--compose", self.compose] if self.compose else []
+        words += ["--width", str(self.width), "--height", str(self.height)] if self.sized else []
         for region in self.regions:
             words += ["--region", region]
         words += ["--grid"] if grid and ".." not in self.at else []
@@ -136,6 +142,12 @@ def read_record(text: str, name: str) -> PictureRecord:
     return PictureRecord(**{**found, "regions": tuple(found["regions"]), "guidance": float(found["guidance"])})
 
 
+def _plain(region: str) -> str:
+    """A region without what ends a value in such lines: commas of a box are blanks, other marks are %-encoded."""
+    what, box = region.rpartition("@")[::2]
+    return f"{quote(what, safe=_KEPT)}@{box.replace(',', ' ')}"
+
+
 def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < MAX_WHOLE
 
@@ -160,6 +172,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "negative": lambda value: value is None or isinstance(value, str),
     "compose": lambda value: value is None or value in COMPOSES,
     "grid": lambda value: isinstance(value, bool),
+    "sized": lambda value: value is None or isinstance(value, bool),
     "guidance": _is_scale,
     "concepts": lambda value: isinstance(value, dict) and all(map(is_id, value.values())),
     "regions": lambda value: isinstance(value, list) and all(map(_is_region, value)),

@@ -27,7 +27,7 @@ from cns_cli.porcelain.pictures.files import encode_picture, holds_record
 from cns_cli.porcelain.pictures.plan import Plan, Stop
 from cns_cli.porcelain.pictures.record import PictureRecord
 from cns_cli.porcelain.pictures.together import about_pairs
-from cns_cli.porcelain.pictures.words import read_without, tokens_in, unknown_tokens, without_concepts
+from cns_cli.porcelain.pictures.words import other_syntax, read_without, tokens_in, unknown_tokens, without_concepts
 from cns_cli.progress import Progress
 from cns_cli.sheets import TILE, Row, contact_sheet
 from cns_cli.signals import Interrupted, explained, number_of
@@ -49,15 +49,17 @@ class GenerateRun:
     made: int = 0
 
     def __post_init__(self) -> None:
-        defaults, size = self.session.base.family.defaults, self.session.base.resolution
+        defaults, own = self.session.base.family.defaults, self.session.base.resolution
         options = self.options
+        self.width, self.height = options.width or own, options.height or own
+        self.sized = (self.width, self.height) != (own, own)
+        self.size = max(self.width, self.height)
         self.steps = options.steps or defaults.sampler_steps
         asked = float(defaults.guidance if options.guidance is None else options.guidance)
         self.guidance = max(1.0, asked)  # what is less is off, as 1 is
         self.negative = (options.negative or "").strip() if self.guidance > 1 else ""
         self.idle = tuple(_without_effect(options, asked))
-        self.batch = min(options.batch or default_batch(size), options.n)
-        self.size = size
+        self.batch = min(options.batch or default_batch(self.size), options.n)
         self.paths = list(self.plan.paths)
         self.seeds = [options.seed + k for k in range(options.n)]
         get = self.plan.repo.objects.get
@@ -101,7 +103,7 @@ class GenerateRun:
         (stop,) = self.plan.stops
         images = (image for batch in self._images(stop) for image in batch)
         for image, seed, path in zip(images, self.seeds, self.plan.paths, strict=True):
-            yield encode_picture(Image.fromarray(image), path, self._record(stop, seed))
+            yield encode_picture(Image.fromarray(image), path, self._record(stop, seed), mark=self.options.mark)
 
     def write_sheet(self) -> None:
         """Write all images as one sheet: of one commit in rows as they come, of a range a row for each commit."""
@@ -117,7 +119,7 @@ class GenerateRun:
             rows = _grid_rows(shown[stops[0].tree.id], self.seeds)
         sheet = contact_sheet(rows, title=self.options.prompt, tile=tile)
         record = self._record(stops[-1], self.seeds[0])
-        self._write(0, encode_picture(sheet, self.paths[0], record))
+        self._write(0, encode_picture(sheet, self.paths[0], record, mark=self.options.mark))
 
     def _write(self, index: int, data: bytes) -> None:
         """Write a file: a name that was made from the prompt replaces nothing, also of what came meanwhile."""
@@ -130,9 +132,10 @@ class GenerateRun:
         """What the user should know about prompt and file."""
         stops, pipeline = self.plan.stops, self.session.base.model.pipeline
         known = [token for concept in self.concepts.values() for token in concept.tokens]
-        known += pipeline.tokenizer.get_added_vocab()  # a base may have tokens of its own
         yield from self.idle
-        yield from unknown_tokens(self.all_texts, known)
+        # A base may have tokens of its own.
+        yield from unknown_tokens(self.all_texts, known, pipeline.tokenizer.get_added_vocab())
+        yield from other_syntax(self.all_texts, self.concepts)
         for what, texts in self.texts.items():
             for text in texts:
                 if tokens := cut_off(pipeline, text):
@@ -157,7 +160,7 @@ class GenerateRun:
         with regional(pipeline, self._regions(missing)):
             for images in batches(
                 pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
-                negative=negative, size=self.size, batch_size=self.batch,
+                negative=negative, size=(self.height, self.width), batch_size=self.batch,
             ):  # fmt: skip
                 yield images
                 self.made += len(images)
@@ -177,7 +180,8 @@ class GenerateRun:
         return PictureRecord(
             prompt=options.prompt, negative=self.negative or None, seed=seed, first_seed=self.seeds[0], n=options.n,
             batch=self.batch, steps=self.steps, guidance=self.guidance,
-            sampler=type(self.session.base.model.pipeline.scheduler).__name__, width=self.size, height=self.size,
+            sampler=type(self.session.base.model.pipeline.scheduler).__name__, width=self.width, height=self.height,
+            sized=self.sized,
             regions=options.regions, at=self.plan.at, commit=stop.commit_id, tree=stop.commit.tree,
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             compose=stop.tree.compose,

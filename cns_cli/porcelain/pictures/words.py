@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 
 from cns.templates import fill_template, mention, whole_token
@@ -40,12 +41,68 @@ def read_without(concept: Concept) -> str:
     return "left out" if kind_of(concept) == "style" else f"read as {concept.class_noun!r}"
 
 
-def unknown_tokens(texts: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each `<token>` of some texts that belongs to nobody."""
+def unknown_tokens(texts: Iterable[str], known: Iterable[str], of_base: Iterable[str] = ()) -> tuple[str, ...]:
+    """A warning for each `<token>` of some texts that belongs to nobody.
+
+    Args:
+        texts: What is drawn.
+        known: Tokens of concepts.
+        of_base: Tokens that the base's own tokenizer was given.
+    """
     tokens = sorted(known)
-    unknown = sorted({token for text in texts for token in re.findall(r"<[^<>\s]+>", text)} - set(tokens))
+    typed = {token for text in texts for token in re.findall(r"<[^<>\s]+>", text) if not _LORA.fullmatch(token)}
     there = f"this revision has {', '.join(tokens)}" if tokens else "this revision has no concept yet"
-    return tuple(f"the prompt names {token}, which is no concept's token: {there}" for token in unknown)
+    warnings = []
+    for token in sorted(typed - {*tokens, *of_base}):
+        near = next((one for one in tokens if one.casefold() == token.casefold()), "")
+        near = near or next(iter(get_close_matches(token, tokens, n=1, cutoff=0.75)), "")
+        meant = f"did you mean {near}?" if near else there
+        warnings.append(f"the prompt names {token}, which is no concept's token: {meant}")
+    return tuple(warnings)
+
+
+def other_syntax(texts: Iterable[str], concepts: Mapping[str, Concept]) -> tuple[str, ...]:
+    """A warning for what other programs read as an order and cns draws as text, with what works in its place.
+
+    Args:
+        texts: What is drawn.
+        concepts: Those that there are, by name.
+    """
+    texts, warnings = list(texts), []
+    token = next((concept.tokens[0] for concept in concepts.values()), "<name>")
+    for pattern, instead in _ELSEWHERE:
+        if match := next(filter(None, map(pattern.search, texts)), None):
+            warnings.append(f"{match[0]!r} is drawn as text: {instead.format(token=token)}")
+    nouns = {concept.class_noun.casefold() for concept in concepts.values()}
+    for name, concept in concepts.items():
+        bare = re.compile(rf"(?<![\w<]){re.escape(name)}(?![\w>])", re.IGNORECASE)
+        for text in texts if name.casefold() not in nouns else ():
+            if (match := bare.search(text)) and not tokens_in([text], {name: concept}):
+                warnings.append(f"{match[0]!r} is drawn as a word: the concept is named by {concept.tokens[0]}")
+                break
+    return tuple(warnings)
+
+
+_LORA = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
+_ELSEWHERE = (
+    (_LORA, "a concept of this registry is named by its token alone, such as {token}"),
+    (
+        re.compile(r"\([^()]*[^\d\s()]\s*:\s*-?\d(?:\.\d+)?\s*\)"),
+        "words have no weights here; write it without (…:1.4)",
+    ),
+    (re.compile(r"\({2,}[^()]+\){2,}|\[{2,}[^\[\]]+\]{2,}"), "words have no weights here; write it without brackets"),
+    (re.compile(r"\bBREAK\b"), "what is to be seen where is said by --region"),
+    (
+        re.compile(r"\[(?:trigger|name|token|concept|subject)\]", re.IGNORECASE),
+        "write the token itself, such as {token}",
+    ),
+    (
+        re.compile(r"\{(?:name|token|trigger|prompt)?\}"),
+        "that is for captions; write the token itself, such as {token}",
+    ),
+    (re.compile(r"\{[^{}]*\|[^{}]*\}"), "a prompt has no choices; write each into a line of --prompts FILE"),
+)
+"""Orders of other programs, and what to write here."""
 
 
 def _worded(match: re.Match[str], noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cns_cli.porcelain.options import ReportOptions
+from cns_cli.porcelain.report import report
 from cns_cli.porcelain.reporting import collect as module
 from cns_cli.porcelain.reporting.collect import Collector
 from cns_cli.porcelain.reporting.data import ReportData
@@ -84,6 +87,20 @@ def test_the_protocol_that_covers_most_is_shown_and_the_others_are_counted(repo)
     data = collect(repo)
     assert (data.protocol_digest, data.protocol["seed"], data.other_protocols) == ("d7", 7, 1)
     assert data.tables[0].cells[1][0].value == pytest.approx(0.9)
+
+
+def test_the_answer_in_json_holds_the_matrix(repo, tmp_path):
+    two(repo)
+    for rev, name, mean in (("HEAD~1", "rex", 0.9), ("HEAD", "rex", 0.8)):
+        score(repo, rev, name, mean)
+    options = ReportOptions(start=repo.root, out=tmp_path / "r.html", pictures=False)
+    answer = json.loads(json.dumps(report(options).to_json()))
+    assert [row["id"] for row in answer["commits"]] == [repo.resolve("HEAD~1"), repo.resolve("HEAD")]
+    assert [(one["name"], one["outcome"]) for one in answer["concepts"]] == [("rex", "forgot"), ("tom", "unmeasured")]
+    identity = answer["scores"][0]
+    assert identity["metric"] == "identity"
+    assert identity["cells"][1][0]["value"] == pytest.approx(0.8)
+    assert identity["cells"][1][1] is None
 
 
 def test_more_images_of_one_protocol_replace_fewer(repo):
