@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cns_cli.figures import plural
+from cns_cli.porcelain.models.mirroring import SYNC
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from registry.errors import NotARegistry
+from registry.errors import MlflowUnavailable, NotARegistry
 from registry.repository import Repository
 
 
@@ -75,7 +76,13 @@ def sync(request: Request) -> SyncResult:
     from registry.mirror.server import workspace
 
     mirror = MlflowMirror(Repository.discover(request.start), request.mlflow_uri)
-    return SyncResult.of(mirror.sync(), tracking_uri=mirror.tracking_uri, workspace=workspace())
+    try:
+        report = mirror.sync()
+    except MlflowUnavailable as error:
+        if error.hint == SYNC:  # which has just failed
+            error.hint = "start that server, or name another: export MLFLOW_TRACKING_URI=http://HOST:PORT"
+        raise
+    return SyncResult.of(report, tracking_uri=mirror.tracking_uri, workspace=workspace())
 
 
 def restore(request: Request, name: str | None = None) -> RestoreResult:

@@ -77,6 +77,16 @@ def test_a_server_that_is_away(lineage: Any, cns: Any, monkeypatch: pytest.Monke
     assert result.exit_code == 8
     assert result.stdout == ""
     assert "127.0.0.1:9" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("  hint: start that server, or name another"), "not the same again"
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:5000", "team.example.org:5000/prefix"])
+def test_an_address_without_its_scheme(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = cns("mlflow", "sync")
+    assert result.exit_code == 8
+    assert "its address has no scheme" in result.stderr
+    assert f"export MLFLOW_TRACKING_URI=http://{uri}; then: cns mlflow sync" in result.stderr
 
 
 PASSWORD = "s3cretpw"

@@ -59,10 +59,10 @@ def test_what_is_not_typed_is_as_by_default(kind: type) -> None:
     commands: dict[str, Any] = {parameter.name: parameter for parameter in Verbs()[verb_of(kind)].params}
     defaults = {field.name: field.default for field in fields(kind)}
     for name in typed_fields(kind):
-        # name and images are required unless --resume is typed; a list is empty; --no-images turns its field around
+        # name and images are required unless --resume is typed; a list is empty
         if (name in ("name", "images") and kind is options.AddOptions) or defaults[name] in ((), MISSING):
             assert commands[name].default is None
-        elif name == "pictures":
+        elif name in ("pictures", "mark"):  # --no-… turns its field around
             assert commands[name].default is not defaults[name]
         else:
             assert commands[name].default == defaults[name], name
