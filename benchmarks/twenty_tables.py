@@ -39,12 +39,13 @@ def twenty_report(paper: Paper) -> Report:
         f"The first {TRIAL} concepts of the same order, and pairs and triples of neighbours among them; the same "
         "concepts, seeds and warm-ups in every row, and the base's tie b = 1."
     )
-    heads = ["setting", *COLUMNS, "bare", "KiB", *GROUPS]
+    heads: list[str] = ["setting", *COLUMNS, "bare", "KiB", *GROUPS]
     several = len(COLUMNS) + 3  # from here on pairs and triples
-    shorter = [[*row[: len(COLUMNS) + 1], *row[several : several + 2]] for row in (heads, *tried)]
+    shorter = [[*row[: len(COLUMNS) + 1], *row[several : several + 2]] for row in tried]
+    shorter_heads = [*heads[: len(COLUMNS) + 1], *heads[several : several + 2]]
     tables = [
         Table("The frontier at twenty concepts", heads, whole, note),
-        Table(f"Settings on {TRIAL} concepts", [str(head) for head in shorter[0]], shorter[1:], few),
+        Table(f"Settings on {TRIAL} concepts", shorter_heads, shorter, few),
     ]
     return Report("twenty", tables, [], {})
 

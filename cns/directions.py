@@ -29,8 +29,6 @@ from cns.tokens import encode_prompts, token_ids
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
 
-    from cns.task import Settings
-
 RIDGE = 0.01
 """rho as a share of the mean diagonal of the moments beside it."""
 
@@ -92,7 +90,9 @@ def of_concept(
     token: str,
     calibration: Moments,
     past: Sequence[Moments],
-    settings: Settings,
+    rank: int,
+    kind: str,
+    seed: int,
 ) -> Tensor:
     """The directions along which a concept is learned, U of shape (I, r), float32, CPU.
 
@@ -102,12 +102,14 @@ def of_concept(
         token: Its first one.
         calibration: Moments of general prompts.
         past: Moments of earlier concepts' prompts.
-        settings: Rank, kind of directions, seed.
+        rank: How many.
+        kind: How they are found, one of `BASES`.
+        seed: Of random ones.
     """
     new = new_moment(pipeline, prompts, pipeline.tokenizer.convert_tokens_to_ids(token))
     of_class = [" ".join(prompt.replace(token, "").split()) for prompt in prompts]
     others = others_moment(pipeline, of_class, calibration, past)
-    return fixed(BASES[settings.basis](new, others, settings.directions, settings.seed), new)
+    return fixed(BASES[kind](new, others, rank, seed), new)
 
 
 def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_id: int) -> Tensor:

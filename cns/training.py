@@ -216,10 +216,11 @@ class _Run:
             self.basis = basis_of(saved)
             return
         prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
-        past = [one.moments for one in constraints.past]
+        past, settings = [one.moments for one in constraints.past], self.settings
         self.basis = directions.of_concept(
-            self.denoiser.pipeline, prompts, self.task.token, constraints.calibration, past, self.settings
-        )
+            self.denoiser.pipeline, prompts, self.task.token, constraints.calibration, past,
+            settings.directions, settings.basis, settings.seed,
+        )  # fmt: skip
 
     def finetune(self, history: History) -> Delta:
         """Train what may move and the token's row; return the change on the grid."""

@@ -94,10 +94,9 @@ def about_option(word: str, options: Collection[str]) -> str:
         options: Every option of the command.
     """
     if word == "--epochs" and "--steps" in options:
-        from cns.families import FAMILIES
+        from cns_cli.porcelain.models.defaults import images_a_step
 
-        sizes = (f"{family.defaults.batch_size} of {name}" for name, family in FAMILIES.items())
-        return f"a training is counted in steps: expected --steps, EPOCHS * IMAGES / images a step ({', '.join(sizes)})"
+        return f"a training is counted in steps: expected --steps, EPOCHS * IMAGES / images a step ({images_a_step()})"
     meant = OPTION_OF.get(word.replace("_", "-"), "")
     return f"there is no option {word}: expected {meant}" if meant in options else ""
 

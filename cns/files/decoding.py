@@ -61,6 +61,25 @@ DECODE_ERRORS = (
 
 
 @dataclass(frozen=True)
+class TrainingImage:
+    """One image as the training sees it.
+
+    Attributes:
+        name: File name.
+        caption: Its caption, placeholders not filled; None if there is none.
+        sha256: Hex digest of the file's bytes.
+        size: Width and height of the whole picture in pixels, as it is stored.
+        profile_used: False where its colours are a guess, see `Decoded`.
+    """
+
+    name: str
+    caption: str | None
+    sha256: str
+    size: tuple[int, int] = (1, 1)
+    profile_used: bool = True
+
+
+@dataclass(frozen=True)
 class Decoded:
     """An image file as the training sees it.
 

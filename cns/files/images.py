@@ -24,7 +24,7 @@ from PIL import UnidentifiedImageError
 
 from cns.errors import ImageError
 from cns.files.captionfiles import read_captions
-from cns.files.decoding import DECODE_ERRORS, FORMATS, NEEDS_HEIC, OTHER_COST, decode, heic_readable
+from cns.files.decoding import DECODE_ERRORS, FORMATS, NEEDS_HEIC, OTHER_COST, TrainingImage, decode, heic_readable
 from cns.files.plain import read_regular_file, reason_of
 from cns.files.shortcomings import shortcomings
 
@@ -38,25 +38,6 @@ MAX_FOLDER_BYTES = 300_000_000
 # In pixels of JPEG, of which a slow machine decodes some 60 million a second: 100 million pixels of another format.
 MAX_FOLDER_COST = 300_000_000
 MAX_SET_BYTES = 192 * 2**20  # of the decoded squares: they are kept in memory, and as one object of the registry
-
-
-@dataclass(frozen=True)
-class TrainingImage:
-    """One image as the training sees it.
-
-    Attributes:
-        name: File name.
-        caption: Its caption, placeholders not filled; None if there is none.
-        sha256: Hex digest of the file's bytes.
-        size: Width and height of the whole picture in pixels, as it is stored.
-        profile_used: False where its colours are a guess, see `cns.files.decoding.Decoded`.
-    """
-
-    name: str
-    caption: str | None
-    sha256: str
-    size: tuple[int, int] = (1, 1)
-    profile_used: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from cns.files.images import TrainingImage
+    from cns.files.decoding import TrainingImage
 
 MAX_CUT_AWAY = 0.4
 """Share of a picture beside its central square from which on it is said: a 3:2 photograph loses a third (chosen)."""

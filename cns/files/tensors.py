@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from cns.errors import BaseModelError
 from cns.files.plain import open_plain, reason_of
+
+if TYPE_CHECKING:  # help pages name families, which look at the table of a base's files and at no number
+    import numpy as np
+    from numpy.typing import NDArray
 
 # safetensors' own limit is a hundred times as much; the table of an SDXL has 0.2 MB, and JSON grows in memory by 20.
 MAX_HEADER_BYTES = 8 * 2**20
@@ -28,10 +29,10 @@ ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16"
 
 SCANNED_BYTES = 2**20  # a whole number of every type
 EXPONENTS = {
-    "F64": ("<u8", np.uint64(0x7FF0_0000_0000_0000)),
-    "F32": ("<u4", np.uint32(0x7F80_0000)),
-    "F16": ("<u2", np.uint16(0x7C00)),
-    "BF16": ("<u2", np.uint16(0x7F80)),
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
 }
 """Floating types: how their bits are read, and those of the exponent."""
 
@@ -74,6 +75,8 @@ def first_not_finite(path: Path) -> str | None:
 
 
 def _is_finite(file: BufferedReader, facts: Mapping[str, Any]) -> bool:
+    import numpy as np
+
     kind, exponent = EXPONENTS[facts["dtype"]]
     file.seek(facts["start"])
     left = facts["end"] - facts["start"]
@@ -127,6 +130,8 @@ def read_tensor(path: Path, facts: Mapping[str, Any]) -> NDArray[np.float32]:
     Raises:
         BaseModelError: its dtype is not F32, F16 or BF16.
     """
+    import numpy as np
+
     with open_plain(path) as file:
         file.seek(facts["start"])
         data = file.read(facts["end"] - facts["start"])

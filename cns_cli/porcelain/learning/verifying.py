@@ -12,7 +12,8 @@ import torch
 
 from cns import codec
 from cns.errors import MethodError
-from cns.files.images import ImageSet, TrainingImage
+from cns.files.decoding import TrainingImage
+from cns.files.images import ImageSet
 from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
