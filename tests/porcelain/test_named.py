@@ -31,6 +31,7 @@ from tests.porcelain.conftest import NOON, add, new_registry
 from tests.porcelain.learning.test_resume import interrupt, resume
 from tests.porcelain.test_check_light import HEAVY, shell
 from tests.porcelain.test_check_mlflow import metrics_by_commit
+from tests.porcelain.test_promote import gate_tags
 
 DECIDES_NOTHING = 2.0  # a drop of a cosine, at most
 
@@ -42,6 +43,8 @@ def parts(folder: Path) -> dict[str, tuple[str, str, str]]:
 
 
 def test_a_check_of_three_concepts_is_answered_by_their_weights_without_an_image_and_without_torch(named: Path) -> None:
+    check(CheckOptions(start=named))  # which tells MLflow
+    assert gate_tags(Repository(named), Repository(named).head().commit) == {"passed"}
     code, said, loaded = shell(named, "check", "--json")
     assert code == 0, said
     assert not loaded & HEAVY

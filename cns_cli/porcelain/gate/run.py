@@ -16,6 +16,7 @@ from cns.imagescores import Array, Scores
 from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult, Verdict
 from cns_cli.porcelain.gate.pairs import Sides, joined, pair_sides
 from cns_cli.porcelain.gate.setup import Setup, settle
+from cns_cli.porcelain.gate.telling import is_told, tell
 from cns_cli.porcelain.gate.undecided import lacking, way_out
 from cns_cli.porcelain.gate.verdicts import Judged, judge, next_look, word, worst
 from cns_cli.porcelain.metrics import METRICS, Case
@@ -268,23 +269,22 @@ class CheckRun:
 
     def _mirror(self, outcome: Verdict, rows: Sequence[CheckRow]) -> tuple[str, ...]:
         """Record new evaluations in MLflow, and the verdict; the answer stands whatever comes of it."""
-        if self.evaluator is None or not self.evaluator.stored:
+        gate = _gate(outcome, rows) if self.options.by_the_registry else None
+        stored = self.evaluator.stored if self.evaluator else []
+        if not stored and (gate is None or is_told(self.repo, self.commit, gate)):
             return ()
         if unstored := self.evaluations.store.unstored:
             return (f"the scores are not stored, and are made again by the next check: {unstored}",)
         self.progress.stage("record in MLflow")
         with self.stages.measure("record"):
-            from cns_cli.porcelain.models.mirroring import mirror_evaluations
-
-            places = [
+            places = (
                 self.tree,
                 bare(self.tree),
                 *self.now.values(),
                 *self.baselines.values(),
-            ]  # and what `cns add` stored
-            trees = {*self.evaluator.stored, *(place.id for place in places)}
-            gate = _gate(outcome, rows) if self.options.by_the_registry else None
-            return mirror_evaluations(self.repo, self.commit, trees, self.options.mlflow_uri, gate)
+            )  # what `add` stored, too
+            trees = {*stored, *(place.id for place in places)}
+            return tell(self.repo, self.commit, trees, self.options.mlflow_uri, gate)
 
 
 def _chosen(tree: Tree, names: tuple[str, ...]) -> dict[str, str]:
