@@ -157,6 +157,16 @@ def touch(path: Path) -> bool:
     return True
 
 
+def require_writable(folder: Path) -> None:
+    """Refuse to begin long work whose result could not be written.
+
+    Raises:
+        DiskFailed: the folder is on a disk that may only be read, or belongs to somebody else.
+    """
+    if not os.access(folder, os.W_OK):
+        raise DiskFailed("write into", folder, OSError(errno.EACCES, "nothing may be written there"))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, durably; no error where it exists.
 

@@ -26,6 +26,7 @@ from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.scoring.names import check_names
 from cns_cli.progress import Progress
+from registry import fsio
 from registry.canonical import check_text
 from registry.errors import DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
 from registry.names import check_name
@@ -79,6 +80,8 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
         check_text(text or "", what)
     check_names(options.score, options.reg)
     repo = _registry(options.start)
+    if repo is not None and not options.dry_run:
+        fsio.require_writable(repo.folder)
     base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
     photos = load_images(options.images, options.resolution or resolution_of(base))
     if repo is None and not options.dry_run:
