@@ -29,6 +29,12 @@ def on_common_orders(rows: Mapping[str, Mapping[int, Value]]) -> dict[str, dict[
     return {name: {order: row[order] for order in sorted(common & set(row))} for name, row in rows.items()}
 
 
+def finished(rows: Mapping[str, Mapping[int, Value]], orders: int) -> dict[str, Mapping[int, Value]]:
+    """The rows as they are, those that lack an order emptied where another row has all of them."""
+    whole = any(len(row) == orders for row in rows.values())
+    return {name: {} if whole and len(row) < orders else row for name, row in rows.items()}
+
+
 def figures_of(cells: Cells, figure: Callable[[Any], Value]) -> dict[str, dict[int, Value]]:
     """One figure, or several, of every cell."""
     return {name: {order: figure(cell) for order, cell in row.items()} for name, row in cells.items()}

@@ -14,7 +14,17 @@ from benchmarks.compared_methods import ABLATIONS, OURS, PEERS, ROWS, TUNED
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
 from benchmarks.paper import Paper
-from benchmarks.paper_stats import Cells, best_and_below, figures_of, marked, on_common_orders, plain, shown, table_rows
+from benchmarks.paper_stats import (
+    Cells,
+    best_and_below,
+    figures_of,
+    finished,
+    marked,
+    on_common_orders,
+    plain,
+    shown,
+    table_rows,
+)
 from benchmarks.report import Cell, Report, Table
 from benchmarks.stream_tables import IMAGE_NAMES, TOGETHER_NAMES, intervals, stream_report
 from benchmarks.tuning import MARGIN
@@ -143,12 +153,11 @@ def _by_class(paper: Paper, cells: Cells) -> list[Table]:
 def multi_report(paper: Paper) -> Report:
     """Several concepts in one picture."""
     streams = {name: paper.cells(name, stream.job) for name in ROWS}
-    cells: Cells = on_common_orders(
-        {
-            name: {order: cell["together"] for order, cell in row.items() if "together" in cell}
-            for name, row in streams.items()
-        }
-    )
+    together = {
+        name: {order: cell["together"] for order, cell in row.items() if "together" in cell}
+        for name, row in streams.items()
+    }
+    cells: Cells = on_common_orders(finished(together, paper.setup.size.orders))
     tables = []
     below: Counter[str] = Counter()
     below_union: Counter[str] = Counter()
@@ -158,7 +167,7 @@ def multi_report(paper: Paper) -> Report:
             column = figures_of(cells, partial(_of_group, kind, score))
             columns[label] = marked(column)
             found = best_and_below(column)
-            if found is not None:
+            if found is not None and cells["CNS"]:
                 below[label] += "CNS" in found[1]
             pair = {name: column[name] for name in ("CNS", "CNS union")}
             if (found := best_and_below(pair)) is not None and all(pair.values()):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import figure3, paper_plots, stream
+from benchmarks.begun_tables import TOKEN_ALONE, begun_table
 from benchmarks.compared_methods import ABLATIONS, OURS, ROWS
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import (
@@ -26,6 +27,7 @@ from benchmarks.paper_stats import (
     MISSING,
     Cells,
     figures_of,
+    finished,
     marked,
     means,
     on_common_orders,
@@ -42,7 +44,6 @@ ENERGY = "energy_left"
 ENERGY_PLACES = (2, 3, 5, 10, 15, 20)
 """The first concept has nothing to be kept from."""
 
-TOKEN_ALONE = "textual inversion"
 PLACES = {
     "1st": (1, 1),
     "2nd to 4th": (2, 4),
@@ -73,15 +74,17 @@ def intervals(cells: Cells, paper: Paper) -> str:
 
 def stream_report(paper: Paper) -> Report:
     """Forgetting over the stream, and what a commit costs."""
-    cells = on_common_orders({name: paper.cells(name, stream.job) for name in ROWS})
+    every = {name: paper.cells(name, stream.job) for name in ROWS}
+    cells = on_common_orders(finished(every, paper.setup.size.orders))
+    begun = {name: row for name, row in every.items() if row and not cells[name]}
     summaries = figures_of(cells, lineage_figures)
     figures: dict[str, Cell] = {
         f"{name}: {key}": float(np.mean([row[key] for row in values.values()]))
-        for name, values in summaries.items()
+        for name, values in {**summaries, **figures_of(begun, lineage_figures)}.items()
         for key in ("gain identity", "final identity", "bwt identity", "bwt clip_i", "retention identity", "zero-shot")
         if values and all(key in row for row in values.values())
     }
-    figures |= _of_every_order(cells)
+    figures |= _of_every_order({**cells, **begun})
     note = (
         f"{paper.setup.size.stream} concepts. {intervals(cells, paper)} *Gain*: when learned, less the noun alone on "
         "the base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but the last, and as "
@@ -94,6 +97,7 @@ def stream_report(paper: Paper) -> Report:
         rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
     tables += [_rest(paper, cells, summaries), _places_table(cells), _over_token_table(cells), _cost_table(cells)]
+    tables += [begun_table(every, begun)] if begun else []
     energy = energy_table(cells)
     return Report("stream", [*tables, energy] if energy else tables, [], figures)
 
@@ -148,6 +152,7 @@ def _of_every_order(cells: Cells) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for name, row in cells.items():
         if row:
+            found[f"{name}: orders"] = len(row)
             found[f"{name}: largest drop"] = max(largest_drops(cell, "identity")[0] for cell in row.values())
             found[f"{name}: KiB a concept"] = float(np.mean([cell["size_bytes"] for cell in row.values()])) / 1024
         for place, values in _over_token(cells, name).items():

@@ -43,8 +43,8 @@ PEER = "identity gained, against training all K/V weights for the same steps"
 DROP = "first concept's drop after two more, upper bound"
 NONE = "the same with `--reg none` (cat, dog, car: chosen because it forgets much)"
 CUSTOM = "identity gained by a single concept, against Custom Diffusion"
-FORGOTTEN = "backward transfer of identity over twenty concepts, three orders"
-GAINED = "identity gained over twenty concepts, three orders"
+FORGOTTEN = "backward transfer of identity over twenty concepts"
+GAINED = "identity gained over twenty concepts"
 LEFT = "identity left after the twentieth, likewise"
 LARGEST = "largest drop of identity of any concept in any order"
 ZERO_SHOT = "pictures of other things after twenty concepts: how far from the base's"
@@ -106,8 +106,14 @@ def _doubts() -> str:
     return (
         f"The shares of {CHECKS} checks, of one concept and one commit each, have 95 % intervals of "
         f"{' and '.join(f'{max(0.0, low):.0%} to {high:.0%}' for low, high in spans)}. The harm is a drop of identity "
-        f"of {found['small harm: true drop of id']:.3f}. Times are of single runs, or medians of a few."
+        f"of {found['small harm: true drop of id']:.3f}. Times are of single runs, or medians of a few. {_orders()}"
     )
+
+
+def _orders() -> str:
+    """Of how many orders the figures of twenty concepts are."""
+    orders = load_figures(STREAM).get("CNS: orders")
+    return f"Figures of twenty concepts are means over {orders} of three orders." if orders else ""
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
