@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,25 @@ images = 2
 COUNTING = """
 import pathlib, subprocess, sys
 with open({log!r}, "a") as log: log.write("one\\n")
-sys.exit(subprocess.call([sys.executable, "-m", "cns_cli", "check", "--bisect"]))
+sys.exit(subprocess.call([sys.executable, "-c", {program!r}, "check", "--bisect"]))
 """
+
+MOST = 8
+"""Images of each prompt at which a check of these tests ends, an eighth of what a user's may take."""
+
+CHECKING = f"""
+from cns_cli.porcelain.gate import verdicts
+verdicts.MOST = {MOST}
+from cns_cli.main import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_checks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cns_cli.porcelain.gate.verdicts.MOST", MOST)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +179,7 @@ def harmful(folder: Path) -> str:
 
 def test_bisect_run_with_the_check_finds_it(bisected, tmp_path):
     log, program = tmp_path / "runs", tmp_path / "counting.py"
-    program.write_text(COUNTING.format(log=str(log)))
+    program.write_text(COUNTING.format(log=str(log), program=CHECKING))
     assert cns(bisected, "bisect", "start", "main", "main~6").exit_code == 0
     result = cns(bisected, "bisect", "run", "--json", sys.executable, str(program))
     assert result.exit_code == 0, result.output
