@@ -21,7 +21,7 @@ def test_json_says_where_head_was(lineage: Any, cns: Any) -> None:
     moved = json.loads(cns("checkout", "rex", "--json").stdout)
     assert moved == {
         "commit": first, "branch": None, "before": second, "before_branch": "main", "concepts": ["rex"],
-        "left_behind": [],
+        "left_behind": [], "warnings": [],
     }  # fmt: skip
 
 

@@ -184,7 +184,9 @@ class TestMlflow:
 
     def test_a_server_is_not_asked(self, healthy: Repository, cns: Any) -> None:
         healthy.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
-        assert "http://127.0.0.1:9, which is not asked" in worst(cns, "MLflow")["found"]
+        found = worst(cns, "MLflow")["found"]
+        assert "http://127.0.0.1:9" in found
+        assert "cns mlflow sync says" in found
 
     def test_a_write_ahead_log_is_a_warning(self, healthy: Repository, cns: Any) -> None:
         with sqlite3.connect(healthy.folder / "index.db") as connection:

@@ -114,7 +114,7 @@ def test_words_are_answered_without_anything_heavy(words: list[str], tmp_path: P
     ("verb", "said"),
     [
         ("add", "Finetuning steps. Else 250 (emoji-64), 500 (sd-1, sd-2)."),
-        ("add", "Else 0.003 (emoji-64), 0.0001 (sd-1, sd-2)."),
+        ("add", "Else 0.01, in a mask 0.003 (emoji-64), 0.0003, in a mask 0.0001 (sd-1, sd-2)."),
         ("add", "Else 5.8% of K/V (emoji-64), 0.13% of the denoiser (sd-1, sd-2)."),
         ("generate", "Denoising steps. Else 15 (emoji-64)"),
     ],

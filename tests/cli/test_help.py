@@ -67,6 +67,7 @@ def test_every_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     for folder in ("photos/rex", "photos/more-of-rex"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "many.txt").touch()
     words = list(dropwhile(lambda word: "=" in word, shlex.split(line)))  # a variable before the command
     assert words[0] == "cns"
     root = typer.main.get_command(app)
