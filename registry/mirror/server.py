@@ -36,7 +36,6 @@ NAME_KEY = "mlflow.name"
 URI_KEY = "mlflow.tracking_uri"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # it is also a folder below mlartifacts
 _CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\"()]+)")
-_WITHOUT_SCHEME = re.compile(r"[A-Za-z0-9.-]+:[0-9]+(/[^@]*)?")
 SOURCE_KEY = "base.source"
 SOURCE_TAG = "cns.base_source"  # where the base lay: no part of any object, and all that a clone must be told
 REMOTE_TAG = "cns.remote"  # of a registered model that is a shared lineage: its value is the format
@@ -113,9 +112,6 @@ class MlflowStore:
                 that, and it would be sent the training images of every commit.
         """
         self.check_asked_for()
-        if _WITHOUT_SCHEME.fullmatch(self.uri):  # MLflow would take it for a folder
-            reason, meant = "its address has no scheme", shlex.quote(f"http://{self.uri}")
-            raise MlflowUnavailable(reason, self.shown, f"export MLFLOW_TRACKING_URI={meant}; then: cns mlflow sync")
         prepare()
         if self.is_default and not (self.file.exists() and self.file.stat().st_size):
             self._make_database()

@@ -85,8 +85,8 @@ def test_an_address_without_its_scheme(lineage: Any, cns: Any, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     result = cns("mlflow", "sync")
     assert result.exit_code == 8
-    assert "its address has no scheme" in result.stderr
-    assert f"export MLFLOW_TRACKING_URI=http://{uri}; then: cns mlflow sync" in result.stderr
+    assert "its address names no protocol" in result.stderr
+    assert f"export MLFLOW_TRACKING_URI=http://{uri}\n" in result.stderr
 
 
 PASSWORD = "s3cretpw"
