@@ -59,7 +59,7 @@ def _row(paper: Paper, trial: Trial) -> list[Cell]:
     bare = f"{fmean(row['identity'] for row in cell['bare']):.3f}" if "bare" in cell else ""
     groups = [
         f"{cell['together'][kind]['identity']:.3f}; {cell['together'][kind]['clip_t']:.3f}"
-        if kind in cell["together"]
+        if kind in cell.get("together", {})
         else ""
         for kind in GROUPS
     ]

@@ -21,7 +21,7 @@ from registry.trees import with_concept, without_concept
 from tests.registry import making
 
 PLAN: dict[str, Any] = {"prompts": "p", "seed": 0, "steps": 15}
-SPREAD = np.linspace(-0.02, 0.02, 10)[:, None] + np.zeros((1, 2))
+SPREAD = np.linspace(-0.02, 0.02, 10)[:, None] + np.array([[-0.001, 0.001]])
 
 
 @pytest.fixture
