@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(Repository, "discover", counted("discover", Repository.discover))
     monkeypatch.setattr(Repository, "resolve", counted("resolve", Repository.resolve))
-    monkeypatch.setattr(images, "decode_square", counted("decode", images.decode_square))
+    monkeypatch.setattr(images, "decode", counted("decode", images.decode))
     return counts
 
 
