@@ -103,6 +103,20 @@ def seen(tree: Tree, names: Iterable[str]) -> Tree:
     return replace(tree, concepts=named) if named else bare(tree)
 
 
+def can_be_seen(store: ObjectStore, object_id: str, holds: Callable[[str], bool]) -> bool:
+    """Tell whether an object is a tree that no commit need have: what prompts see that name held concepts, or none.
+
+    Args:
+        store: Where it may be.
+        object_id: Its id.
+        holds: Whether an object is kept, or sent: of a tree that counts, its base and its concepts are.
+    """
+    tree = store.load(object_id) if store.has(object_id) else None
+    if not isinstance(tree, Tree) or (tree.compose == "all" and tree.concepts):
+        return False
+    return all(map(holds, tree.links()))
+
+
 def seen_of(tree: Tree, concept: str) -> Tree:
     """Return the tree of what prompts see that name one concept of a tree, by its id, and no other."""
     return seen(tree, [name for name, held in tree.concepts.items() if held == concept])

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from registry import fsio
 from registry.errors import DiskFailed, RegistryError
-from registry.objects import Concept, Tree
+from registry.objects import Concept
 from registry.refs import COMMITS, Refs
 from registry.store import ObjectStore
-from registry.trees import birth
+from registry.trees import birth, can_be_seen
 
 # What a `.cns` holds that names no object which would otherwise be free: all else there is a state of something.
 _OWN = {"format", "HEAD", "config.toml", "lock", "mlflow.lock", "objects", "refs", "logs", "mlartifacts", "cache"}
@@ -92,10 +92,7 @@ class Marks:
 
     def can_be_seen(self, tree_id: str) -> bool:
         """Whether a tree is what prompts may see that name some marked concepts, or none; no commit need have it."""
-        tree = self.store.load(tree_id) if self.store.has(tree_id) else None
-        if not isinstance(tree, Tree) or (tree.compose == "all" and tree.concepts):
-            return False
-        return self.seen.issuperset(tree.links())
+        return can_be_seen(self.store, tree_id, self.seen.__contains__)
 
     def _needed(self, current: str) -> list[str]:
         if self.store.kind_of(current) == "blob":

@@ -12,12 +12,13 @@ from collections.abc import Container, Iterable, Iterator
 from registry import fsio
 from registry.dag import needed_first
 from registry.errors import DiskFailed
-from registry.objects import Evaluation, Tree
+from registry.objects import Evaluation
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from registry.sharing.pack import LARGEST_INDEX, Entry, Index, PackCorrupt, parse_index
 from registry.sharing.remote import Remote
 from registry.store import DiskStore
+from registry.trees import can_be_seen
 
 
 class Inventory:
@@ -79,22 +80,18 @@ def to_send(repo: Repository, tips: Iterable[str], held: Container[str]) -> list
     store = repo.objects
     order = list(needed_first(sorted(tips, reverse=True), lambda one: needs_of(store, one), held.__contains__))
     sent = set(order)
+
+    def holds(object_id: str) -> bool:
+        return object_id in sent or object_id in held
+
     for name in repo.refs.names(EVALUATIONS):
         found = name.rpartition("/")[2]
         if found not in held and store.has(found):
-            missing = [link for link in store.get(found, Evaluation).links() if not (link in sent or link in held)]
-            if all(_is_seen(store, link, sent, held) for link in missing):
+            missing = [link for link in store.get(found, Evaluation).links() if not holds(link)]
+            if all(can_be_seen(store, link, holds) for link in missing):
                 order += [*missing, found]
                 sent.update(missing)
     return [Entry(one, store.kind_of(one), store.path(one).stat().st_size) for one in order]
-
-
-def _is_seen(store: DiskStore, wanted: str, sent: Container[str], held: Container[str]) -> bool:
-    """Whether an object is a tree that no commit need have: what prompts see that name concepts sent, or none."""
-    tree = store.load(wanted) if store.has(wanted) else None
-    if not isinstance(tree, Tree) or (tree.compose == "all" and tree.concepts):
-        return False
-    return all(link in sent or link in held for link in tree.links())
 
 
 def needs_of(store: DiskStore, wanted: str) -> tuple[str, ...]:

@@ -277,12 +277,8 @@ class CheckRun:
             return (f"the scores are not stored, and are made again by the next check: {unstored}",)
         self.progress.stage("record in MLflow")
         with self.stages.measure("record"):
-            places = (
-                self.tree,
-                bare(self.tree),
-                *self.now.values(),
-                *self.baselines.values(),
-            )  # what `add` stored, too
+            # With what `cns add` stored.
+            places = (self.tree, bare(self.tree), *self.now.values(), *self.baselines.values())
             trees = {*stored, *(place.id for place in places)}
             return tell(self.repo, self.commit, trees, self.options.mlflow_uri, gate)
 
