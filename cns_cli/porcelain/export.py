@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pkgutil
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -76,20 +76,11 @@ def export(
     progress.stage("write the model")
     session = Session.open(repo, "cpu")
     session.set_tree(tree)
+    tokens = {name: next(iter(concept.rows)) for name, concept in session.concepts(tree).items()}
+    record = {"commit": commit, "compose": whole.compose, "concepts": tree.concepts, "tokens": tokens, "dtype": dtype}
     with new_folder(folder) as building:
         FORMATS[kind].write(session, building, dtype)
-        tokens = {name: next(iter(concept.rows)) for name, concept in session.concepts(tree).items()}
-        record = {
-            "commit": commit,
-            "compose": whole.compose,
-            "concepts": tree.concepts,
-            "tokens": tokens,
-            "dtype": dtype,
-        }
         fsio.replace(building / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
-    warnings = [] if dtype == "fp32" else [f"{dtype} rounds the concepts' changes; fp32 is exact"]
-    if whole.compose == "named" and tree.concepts:
-        warnings.append("there every prompt sees all of these, the negative one too; cns generate tells prompts apart")
     return ExportResult(
         folder=folder,
         format=kind,
@@ -98,8 +89,16 @@ def export(
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens=tokens,
         load=FORMATS[kind].loading_lines(folder, dtype),
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(whole, tree, dtype)),
     )
+
+
+def _warnings(whole: Tree, tree: Tree, dtype: str) -> Iterator[str]:
+    """In what the export is not what `cns generate` draws."""
+    if dtype != "fp32":
+        yield f"{dtype} rounds the concepts' changes; fp32 is exact"
+    if whole.compose == "named" and tree.concepts:
+        yield "there every prompt sees all of these, the negative one too; cns generate tells prompts apart"
 
 
 class ConceptsUnsaid(RegistryError):
