@@ -46,7 +46,7 @@ def test_without_the_extra_its_name_is_said(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
     with pytest.raises(ImageError) as caught:
         load_images(tmp_path, R)
-    assert caught.value.hint.startswith("pip install 'cns-cli[heic]'")
+    assert caught.value.hint.startswith("pip install 'cns-cli[heic]'   (reads IMG_1.HEIC;")
     picture().save(tmp_path / "a.png")
     assert any("IMG_1.HEIC" in one and "cns-cli[heic]" in one for one in load_images(tmp_path, R).warnings)
     (tmp_path / "b.jpg").write_bytes(HEIC)

@@ -167,10 +167,10 @@ def test_hint_points_one_level_down_or_at_a_format_to_convert(tmp_path: Path) ->
     with pytest.raises(ImageError) as caught:
         scan_folder(tmp_path)
     assert "10_sks dog" in caught.value.hint
-    (tmp_path / "photo.heic").write_bytes(b"x")
+    (tmp_path / "scan.tif").write_bytes(b"x")
     with pytest.raises(ImageError) as caught:
         scan_folder(tmp_path)
-    assert "photo.heic" in caught.value.hint
+    assert "scan.tif" in caught.value.hint
 
 
 def test_one_image_warns_and_so_do_copies(tmp_path: Path) -> None:
