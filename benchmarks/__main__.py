@@ -26,7 +26,7 @@ BENCHMARKS = {
 }
 ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "merge")  # half an hour to hours
 # Parts of the paper's tables, of `benchmarks/paper.py`: on request, hours, in several processes if asked.
-PAPER = ("paper", "figure3", "tuning", "frontier", "twenty", "singles", "stream", "multi")
+PAPER = ("paper", "figure3", "tuning", "frontier", "twenty", "choosing", "singles", "stream", "multi")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import figure3, singles, stream, tuning, twenty
+from benchmarks import choosing, figure3, singles, stream, tuning, twenty
 from benchmarks.cells import Cells
 from benchmarks.compared_methods import BY_NAME, OURS, PEERS, ROWS, TunableMethod, is_available, row_method
 from benchmarks.experiment_setup import Setup, Size
@@ -26,7 +26,11 @@ PARTS = {
     "stream": (tuning.EXPERIMENT, stream.EXPERIMENT),
     "multi": (tuning.EXPERIMENT, stream.EXPERIMENT),
     "twenty": (twenty.EXPERIMENT,),
-    "paper": (figure3.EXPERIMENT, tuning.EXPERIMENT, twenty.EXPERIMENT, singles.EXPERIMENT, stream.EXPERIMENT),
+    "choosing": (choosing.EXPERIMENT,),
+    "paper": (
+        *(figure3.EXPERIMENT, tuning.EXPERIMENT, twenty.EXPERIMENT),
+        *(singles.EXPERIMENT, stream.EXPERIMENT, choosing.EXPERIMENT),
+    ),
 }
 """Name on the command line -> experiments whose cells it needs."""
 
@@ -98,6 +102,7 @@ class Paper:
         for number in range(size.orders):
             yield from _each(stream.EXPERIMENT, self._rows(number, self.rows, stream.job))
             yield from _each(singles.EXPERIMENT, self._rows(number, alone, singles.job))
+        yield from _each(choosing.EXPERIMENT, [choosing.job(self.setup, choice) for choice in choosing.CHOICES])
         for order in range(1, size.tuning_orders):
             yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(order), *sweeps.plan(order, self._swept(OURS))])
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import figure3, paper_plots, singles, stream
+from benchmarks.choosing_tables import choosing_report
 from benchmarks.compared_methods import ABLATIONS, OURS, PEERS, ROWS, TUNED
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import lineage_figures
@@ -220,6 +221,7 @@ REPORTS: dict[str, Callable[[Paper], Report]] = {
     "figure3": figure3_report,
     "frontier": frontier_report,
     "twenty": twenty_report,
+    "choosing": choosing_report,
     "singles": singles_report,
     "stream": stream_report,
     "multi": multi_report,

@@ -54,13 +54,13 @@ def job(setup: Setup, trial: Trial) -> Job:
 
 
 def _learn(setup: Setup, trial: Trial, count: int) -> Cell:
-    judge, order, whole = _judge(setup, trial.order, count, trial.mixed), trial.order, trial.count == WHOLE
+    judge, order, whole = judge_of(setup, trial.order, count, trial.mixed), trial.order, trial.count == WHOLE
     concepts, several = judge.stream.order(order, count), bool(judge.stream.triples)
     return learn_stream(setup.trainer, judge, trial.method, concepts, order, groups=several, regions=whole, bare=whole)
 
 
 @cache
-def _judge(setup: Setup, order: int, count: int, mixed: bool) -> Judge:
+def judge_of(setup: Setup, order: int, count: int, mixed: bool) -> Judge:
     """The judge of a stream of which only the first concepts are learned."""
     return Judge(setup.trainer, begun(setup.stream(STREAM), order, count), None, mixed=mixed)
 
