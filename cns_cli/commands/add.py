@@ -189,6 +189,8 @@ def _gains(result: AddResult) -> list[tuple[str, str]]:
         ceiling = result.identity_ceiling
         of = "" if ceiling is None else f"   (the images among themselves {figures.cosine(ceiling)})"
         rows.append(("identity", _rise(result.identity_before, result.identity_after) + of))
+        if result.identity_alone is not None:
+            rows.append(("", f"{figures.cosine(result.identity_alone)} without a background"))
     if result.clip_i_after is not None:
         rows.append(("CLIP-I", _rise(result.clip_i_before, result.clip_i_after)))
     if result.clip_t_after is not None:

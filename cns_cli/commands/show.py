@@ -47,6 +47,7 @@ _METRICS = {
     "identity_before": ("identity before", figures.cosine),
     "identity_after": ("identity after", figures.cosine),
     "identity_ceiling": ("identity ceiling", figures.cosine),
+    "identity_alone": ("identity, no background", figures.cosine),
     "clip_i_before": ("CLIP-I before", figures.cosine),
     "clip_i_after": ("CLIP-I after", figures.cosine),
     "clip_i_ceiling": ("CLIP-I ceiling", figures.cosine),

@@ -51,6 +51,7 @@ class AddResult(Result):
         bytes_stored: Mask, integers and embedding as stored; `bits_per_weight` is over the changed weights.
         identity_before: Mean cosine with the references by the identity encoder, class noun alone; None without one.
         identity_ceiling: The references against each other.
+        identity_alone: As `identity_after`, of the phrase alone as a prompt; None for a style.
         drift: Relative squared drift of the K/V outputs on each old concept's prompts.
         images_check: Rows of `cns check` when `--check` was asked for, else None.
         photos_kept: The training crops are stored in the registry.
@@ -99,6 +100,7 @@ class AddResult(Result):
     rank: int = 0
     kind: ConceptKind = "object"
     longer: str = ""
+    identity_alone: float | None = None
     clip_t_before: float | None = None
     captions: str = ""
     noticed: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from cns_cli.porcelain.learning.learn import learn
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import NullProgress
+from cns_cli.sheets import TILE
 from registry.errors import BadName, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
 from registry.repository import Repository
@@ -63,6 +64,7 @@ def test_the_record_says_how_it_came(learned):
     assert len(data["series"]["loss"]) == 2
     assert set(data["drift"]) == {"rex"} == set(data["overlap"])
     assert data["drift"]["rex"] >= 0
+    assert 0 < data["metrics"]["identity_alone"] != data["metrics"]["identity_after"]
     assert len(data["image_digests"]) == 3
     assert {"torch", "diffusers", "transformers", "python"} <= set(data["versions"])
     assert json.dumps(data)
@@ -76,6 +78,7 @@ def test_add_says_what_was_learned(empty, photos):
     assert result.preview.is_file()
     with Image.open(result.preview) as sheet:
         assert sheet.size[0] > 300
+        assert sheet.size[1] > 4 * TILE  # training images, the noun before, the concept after, and alone
     assert result.photos_kept
     assert result.class_confidence is None
     assert result.longer == f"cns add rex {photos['rex']} --class dog --steps 4 --score wanda --replace"

@@ -25,7 +25,7 @@ from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template, with_article
 from cns_cli.porcelain.answers import AddResult
-from cns_cli.porcelain.learning.doubts import less_followed
+from cns_cli.porcelain.learning.doubts import less_followed, weaker_alone
 from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
@@ -63,6 +63,7 @@ class Addition:
         references: Features of the training images, by encoder.
         before: The class noun alone on the parent.
         after: The concept on its own tree.
+        alone: Likewise its phrase alone, as the whole prompt; None for a style.
         drift: K/V drift of each old concept since its birth (relative, squared).
         others: Name -> id of each old concept that it was learned beside.
         compose: What prompts see of the model that it joins.
@@ -76,6 +77,7 @@ class Addition:
     references: Features
     before: Judged
     after: Judged
+    alone: Judged | None
     drift: Mapping[str, float]
     others: Mapping[str, str]
     compose: Compose = "all"
@@ -115,6 +117,7 @@ class Addition:
             identity_before=figures.get("identity_before"),
             identity_after=figures.get("identity_after"),
             identity_ceiling=figures.get("identity_ceiling"),
+            identity_alone=figures.get("identity_alone"),
             clip_i_before=figures["clip_i_before"],
             clip_i_after=figures["clip_i_after"],
             clip_t_before=figures["clip_t_before"],
@@ -146,6 +149,7 @@ class Addition:
             "are general, or held by earlier concepts that vote"
         )
         less = less_followed(self.before.scores, self.after.scores)
+        less += weaker_alone(self.subject.phrase, self.after.scores, self.alone.scores) if self.alone else ()
         return [*self.subject.warnings, *([short] if selection.lacking else []), *self._idle(), *less]
 
     def _idle(self) -> Iterator[str]:
@@ -187,6 +191,7 @@ class Addition:
             "identity_before": _mean(before.identity),
             "identity_after": _mean(after.identity),
             "identity_ceiling": self._ceiling("identity"),
+            "identity_alone": _mean(self.alone.scores.identity) if self.alone else None,
             "clip_i_before": _mean(before.clip_i),
             "clip_i_after": _mean(after.clip_i),
             "clip_i_ceiling": self._ceiling("clip"),
@@ -209,7 +214,7 @@ class Addition:
 
     @cached_property
     def preview(self) -> Path | None:
-        """A contact sheet: training images, the class noun before, the concept after; written into the registry.
+        """A contact sheet: training images, the noun before, the concept after and alone; written into the registry.
 
         None where it cannot be written: the commit that it shows stands, and its record holds the sheet too.
         """
@@ -229,6 +234,8 @@ class Addition:
             f"{fill_template('a {}', subject.class_noun)} …, before": _spread(self.before.pictures),
             f"a {subject.phrase} …, after": _spread(self.after.pictures),
         }
+        if self.alone:
+            rows[f"a {subject.phrase}, alone"] = self.alone.pictures
         buffer = BytesIO()
         sheet = contact_sheet([(title, [*map(Image.fromarray, pictures)]) for title, pictures in rows.items()])
         sheet.save(buffer, format="PNG", optimize=True)

@@ -16,6 +16,9 @@ MAX_FALL = 0.15
 """Fall of CLIP-T from the class noun to the concept from which on it is said. Of 120 trainings of the repository's
 streams half fell by less than 0.08, one in four by more than 0.13 and one in ten by more than 0.25."""
 
+MAX_LOSS = 0.1
+"""Of the main score, from prompts with a background to the phrase alone; chosen: three times what is aimed at."""
+
 
 def not_drawn(base: LoadedBase, images: Pixels) -> tuple[str, ...]:
     """Warn of pictures that the base cannot draw, however well they are learned; see `cns.reconstruction`.
@@ -30,6 +33,24 @@ def not_drawn(base: LoadedBase, images: Pixels) -> tuple[str, ...]:
     warning = (
         f"these images are not of the kind that the base draws: its autoencoder changes them by {lost:.1f} of 255 "
         f"levels, drawings by at most {most:g}; from photographs it learns smudges, however high identity becomes"
+    )
+    return (warning,)
+
+
+def weaker_alone(phrase: str, after: Scores, alone: Scores) -> tuple[str, ...]:
+    """Warn where a concept's phrase alone shows less of it than prompts that name a background: beyond `MAX_LOSS`.
+
+    Args:
+        phrase: How prompts call it.
+        after: Of the judge's prompts.
+        alone: Of the phrase alone.
+    """
+    with_background, bare = after.main.mean(), alone.main.mean()
+    if with_background - bare <= MAX_LOSS:
+        return ()
+    warning = (
+        f'"a {phrase}" alone shows less of it than prompts that name a background ({bare:.3f} against '
+        f"{with_background:.3f}): say where it is"
     )
     return (warning,)
 

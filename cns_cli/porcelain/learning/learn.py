@@ -30,7 +30,7 @@ from cns_cli.porcelain.learning.subject import (
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import Features, judge_images, protocol_of, score_images
+from cns_cli.porcelain.scoring.judging import ALONE, Features, judge_images, protocol_of, score_images
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress
@@ -41,6 +41,8 @@ from registry.trees import trained_in
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
+ALONE_IMAGES = 8
+"""Images of the phrase alone: a row of the preview."""
 
 
 def learn(
@@ -93,12 +95,13 @@ def learn(
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
     after = _judged(base, subject, subject.phrase, references, options.seed)
+    alone = _alone(base, subject, references, options.seed)
     evaluations = Evaluations(EvaluationStore(repo), protocol_of(base, options.seed))
     key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
     evaluations.add(key, subject.name, after.scores.to_json())
     drift = drift_since_birth(session, others, now)
     return Addition(
-        options, session, subject, learned, concept_id, references, before, after, drift, others, tree.compose
+        options, session, subject, learned, concept_id, references, before, after, alone, drift, others, tree.compose
     )
 
 
@@ -106,6 +109,14 @@ def _judged(base: LoadedBase, subject: Subject, words: str, references: Features
     """Images of the judge's prompts with these words, by the live model, and their scores."""
     pictures = judge_images(base, words, 0, JUDGED_IMAGES, seed, subject.kind)
     return Judged(pictures, score_images(base, pictures, subject.class_noun, references, subject.kind))
+
+
+def _alone(base: LoadedBase, subject: Subject, references: Features, seed: int) -> Judged | None:
+    """Images of an object's phrase alone, by the live model, and their scores; None for a style, which is no thing."""
+    if subject.kind == "style":
+        return None
+    pictures = judge_images(base, subject.phrase, 0, ALONE_IMAGES, seed, templates=ALONE)
+    return Judged(pictures, score_images(base, pictures, subject.class_noun, references, templates=ALONE))
 
 
 def settings_for(base: LoadedBase, options: AddOptions, compose: Compose) -> Settings:

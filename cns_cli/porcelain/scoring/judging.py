@@ -9,6 +9,8 @@ This is what `cns add` needs of it; a whole check makes its images in `evaluator
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,15 +31,36 @@ def protocol_of(base: LoadedBase, seed: int) -> Protocol:
     return Protocol(base.folder, base.family, seed, base.device.type, base.family.objects.judge, base.encoder)
 
 
-def judge_images(base: LoadedBase, phrase: str, first: int, last: int, seed: int, kind: Kind = "object") -> Pixels:
-    """Images number first..last-1 of every judge prompt, prompt by prompt, shape (P * n, R, R, 3), uint8."""
-    prompts = fill_templates(base.family.templates(kind).judge, phrase)
+ALONE = ("a {}",)
+"""The prompt that people type first, without a background: no judge template is it. Judged beside them, never among."""
+
+
+def judge_images(
+    base: LoadedBase,
+    phrase: str,
+    first: int,
+    last: int,
+    seed: int,
+    kind: Kind = "object",
+    templates: Sequence[str] = (),
+) -> Pixels:
+    """Images number first..last-1 of every judge prompt, or of other templates, prompt by prompt.
+
+    Returns:
+        Shape (P * n, R, R, 3), uint8.
+    """
+    prompts = fill_templates(templates or base.family.templates(kind).judge, phrase)
     pairs = [(prompt, image_seed(seed, row, k)) for row, prompt in enumerate(prompts) for k in range(first, last)]
     return base.images([prompt for prompt, _ in pairs], [one for _, one in pairs])
 
 
 def score_images(
-    base: LoadedBase, images: Pixels, class_noun: str, references: Features, kind: Kind = "object"
+    base: LoadedBase,
+    images: Pixels,
+    class_noun: str,
+    references: Features,
+    kind: Kind = "object",
+    templates: Sequence[str] = (),
 ) -> Scores:
     """Score images that `judge_images` made.
 
@@ -47,8 +70,9 @@ def score_images(
         class_noun: Stands in the prompts for CLIP-T.
         references: Features of the training images, by encoder.
         kind: What the concept is.
+        templates: What the images were made of; none = the judge prompts.
     """
-    texts = fill_templates(base.family.templates(kind).judge, class_noun)
+    texts = fill_templates(templates or base.family.templates(kind).judge, class_noun)
     features = {name: encoder.image_features(images) for name, encoder in base.encoders.items()}
     shaped = {name: found.reshape(len(texts), -1, found.shape[1]) for name, found in features.items()}
     return score_features(shaped, references, base.clip.text_features(texts))

@@ -1,4 +1,4 @@
-"""Figures that look good and are not: pictures that the base cannot draw, prompts that are followed less."""
+"""Figures that look good and are not: pictures that the base cannot draw, prompts less followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
 from cns.imagescores import Scores
 from cns.sampling import Pixels
-from cns_cli.porcelain.learning.doubts import MAX_FALL, less_followed, not_drawn
+from cns_cli.porcelain.learning.doubts import MAX_FALL, MAX_LOSS, less_followed, not_drawn, weaker_alone
 from cns_cli.porcelain.models.base import LoadedBase
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "concepts"
@@ -30,6 +30,17 @@ def test_a_fall_of_clip_t_is_said_where_it_is_large_and_no_noise() -> None:
     assert less_followed(scores(0.9, spread=0), scores(0.9 - MAX_FALL + 0.02)) == ()
     assert less_followed(scores(0.9, spread=0), scores(0.7, spread=40)) == ()
     assert less_followed(scores(0.7), scores(0.9)) == ()
+
+
+def test_a_phrase_that_shows_less_without_a_background_is_said() -> None:
+    def main(identity: float) -> Scores:
+        return Scores(identity + NOISE, None, NOISE)
+
+    (said,) = weaker_alone("<rex> dog", main(0.85), main(0.625))
+    assert '"a <rex> dog" alone' in said
+    assert "say where it is" in said
+    assert weaker_alone("<rex> dog", main(0.85), main(0.85 - MAX_LOSS + 0.02)) == ()
+    assert weaker_alone("<rex> dog", main(0.85), main(0.9)) == ()
 
 
 @pytest.mark.embedded
