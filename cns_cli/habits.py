@@ -25,6 +25,7 @@ _VERBS = {
     "switch NAME": "use go",
     "branch": "branches",
     "tag": "tags",
+    "mv OLD NEW": "rename move",
     "rm NAME": "remove delete del forget unlearn",
     "merge REV": "combine join blend",
     "cherry-pick REV": "cherrypick pick",

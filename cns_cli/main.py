@@ -44,6 +44,7 @@ VERBS = (
     "branch",
     "tag",
     "rm",
+    "mv",
     "merge",
     "cherry-pick",
     "revert",

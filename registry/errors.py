@@ -158,12 +158,12 @@ class BranchInUse(RegistryError):
 class NameTaken(RegistryError):
     """A name that the tree, or the refs, already use; or a concept that is there under another name."""
 
-    def __init__(self, name: str, what: str = "concept", holder: str | None = None) -> None:
+    def __init__(self, name: str, what: str = "concept", holder: str | None = None, hint: str = "") -> None:
         self.name = name
         self.what = what
         self.holder = holder
         if holder is None:
-            again = f"cns add {name} IMAGES/ --replace" if what == "concept" else "cns status"
+            again = hint or (f"cns add {name} IMAGES/ --replace" if what == "concept" else "cns status")
             super().__init__(f"the {what} name '{name}' is taken: expected a new name", again)
         else:
             super().__init__(f"'{name}' is the same {what} as '{holder}': expected one name a {what}", "cns status")
@@ -172,13 +172,13 @@ class NameTaken(RegistryError):
 class TokenTaken(RegistryError):
     """Two concepts of one tree would share a special token."""
 
-    def __init__(self, token: str, name: str, holder: str) -> None:
+    def __init__(self, token: str, name: str, holder: str, hint: str = "") -> None:
         self.token = token
         self.name = name
         self.holder = holder
         super().__init__(
             f"the token '{token}' of '{name}' belongs to '{holder}': expected a token of its own",
-            f"cns add {name} … --token OTHER",
+            hint or f"cns add {name} … --token OTHER",
         )
 
 

@@ -24,7 +24,7 @@ MAX_TOKENS = 64  # of one concept; each is a row of the text encoder's embedding
 LONGEST_TOKEN = 64
 EXPONENTS = (-1100, 1100)  # of a grid step: what a float64 can hold
 LONGEST_SIDE = 2**31
-COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import", "compose")
+COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import", "compose", "rename")
 Compose = Literal["all", "named"]
 """What a prompt sees of a tree: all of its concepts, or those that the prompt names."""
 COMPOSES: tuple[str, ...] = get_args(Compose)

@@ -25,6 +25,7 @@ Cns = Callable[..., Result]
         ("LIST", "cns status"),
         ("remove rex", "cns rm rex"),
         ("remove", "cns rm NAME"),
+        ("rename rex bello", "cns mv rex bello"),
         ("train rex photos/rex", "cns add rex photos/rex"),
         ("sample 'a <rex> dog' -n 4", "cns generate 'a <rex> dog' -n 4"),
         ("import", "cns add NAME IMAGES/"),

@@ -20,6 +20,7 @@ WORDS = {
     "branch": ("side",),
     "tag": ("v1",),
     "rm": ("rex",),
+    "mv": ("rex", "bello"),
     "diff": ("HEAD",),
     "blame": ("rex",),
     "switch": ("main",),

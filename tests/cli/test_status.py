@@ -79,10 +79,10 @@ def test_concepts_of_two_lineages_are_strangers(lineage: Any, cns: Any) -> None:
 def test_context_knows_a_replaced_concept() -> None:
     old, new, tom = (letter * 64 for letter in "abc")
     tree, trained_on = Tree("d" * 64, {"rex": new, "tom": tom}), {"tom": {"rex": old}, "rex": {"tom": tom}}
-    assert training_context("tom", tree, trained_on) == (["rex"], [])
-    assert training_context("rex", tree, trained_on) == ([], [])
-    assert training_context("rex", composing(tree, "named"), trained_on) == (["tom"], [])
-    assert training_context("tom", composing(tree, "named"), {"tom": {}, "rex": {}}) == ([], [])
+    assert training_context("tom", tree, trained_on, str) == (["rex"], [])
+    assert training_context("rex", tree, trained_on, str) == ([], [])
+    assert training_context("rex", composing(tree, "named"), trained_on, str) == (["tom"], [])
+    assert training_context("tom", composing(tree, "named"), {"tom": {}, "rex": {}}, str) == ([], [])
 
 
 def test_concepts_stand_in_the_order_in_which_they_came(lineage: Any, cns: Any) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 
 from cns.errors import MethodError
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.concepts import training_context
+from cns_cli.porcelain.views.concepts import training_context, weights_of
 from cns_cli.progress import Progress
 from registry.errors import RegistryError
 from registry.objects import Base, Compose, Tree
@@ -117,4 +117,5 @@ def _contexts(repo: Repository, tree: Tree) -> dict[str, tuple[list[str], list[s
     """Return what each concept of a tree misses, and which strangers it has, by its id."""
     concepts = repo.concepts(tree)
     trained_on = {name: repo.objects.get(concept.trained_on, Tree).concepts for name, concept in concepts.items()}
-    return {one: training_context(name, tree, trained_on) for name, one in tree.concepts.items()}
+    weights = weights_of(repo)
+    return {one: training_context(name, tree, trained_on, weights) for name, one in tree.concepts.items()}

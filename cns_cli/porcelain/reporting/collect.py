@@ -20,7 +20,7 @@ from cns_cli.porcelain.reporting.data import NAMES, CommitLine, ConceptFacts, Re
 from cns_cli.porcelain.reporting.matrix import Axes, metric_tables, outcomes, worst_steps
 from cns_cli.porcelain.reporting.scores import LineageScores, overlaps, read_scores
 from cns_cli.porcelain.views.commits import numbers, record_data, refs_by_commit
-from cns_cli.porcelain.views.concepts import concept_figures, training_context
+from cns_cli.porcelain.views.concepts import concept_figures, training_context, weights_of
 from registry.errors import RegistryError
 from registry.objects import Base, Commit, Concept, References, Tree
 from registry.repository import Repository
@@ -186,9 +186,9 @@ class Collector:
         try:
             stored = {name: self.repo.objects.get(one, Concept) for name, one in tree.concepts.items()}
             trained_on = {name: _concepts(self._tree(one.trained_on)) for name, one in stored.items()}
+            missing, strangers = training_context(concept.name, tree, trained_on, weights_of(self.repo))
         except RegistryError:
             return ""
-        missing, strangers = training_context(concept.name, tree, trained_on)
         parts = [f"without {', '.join(missing)}"] * bool(missing) + [f"beside {', '.join(strangers)}"] * bool(strangers)
         return f"runs outside its training context: {' and '.join(parts)}" if parts else ""
 

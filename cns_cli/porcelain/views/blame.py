@@ -11,7 +11,7 @@ from cns.capacity import shared_weights
 from cns_cli.porcelain.models.deltas import delta_of
 from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.result import Result
-from cns_cli.porcelain.views.concepts import introductions, training_context
+from cns_cli.porcelain.views.concepts import introductions, training_context, weights_of
 from cns_cli.porcelain.views.overlaps import MatrixOverlap, OverlapView, overlap_views
 from registry.dag import is_ancestor
 from registry.objects import Base, Commit, Compose, Tree
@@ -87,7 +87,7 @@ def blame_of(repo: Repository, commit: str, name: str) -> BlameResult:
     born = introductions(repo, commit, tree)
     concepts = repo.concepts(tree)
     trained_on = {other: repo.objects.get(one.trained_on, Tree).concepts for other, one in concepts.items()}
-    missing, strangers = training_context(name, tree, trained_on)
+    missing, strangers = training_context(name, tree, trained_on, weights_of(repo))
     deltas = {other: delta_of(repo.objects, one) for other, one in concepts.items()}
     mine = deltas.pop(name)
     others = []

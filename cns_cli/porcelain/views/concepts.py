@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from cns_cli.porcelain.models.stored import kv_weights
@@ -58,7 +59,9 @@ def concept_views(repo: Repository, commit_id: str) -> list[ConceptView]:
     concepts = repo.concepts(tree)
     born = introductions(repo, commit_id, tree)
     trained_on = {name: repo.objects.get(concept.trained_on, Tree).concepts for name, concept in concepts.items()}
-    views = [_concept_view(repo, name, tree, concepts[name], trained_on, born.get(name)) for name in concepts]
+    weights = weights_of(repo)
+    contexts = {name: training_context(name, tree, trained_on, weights) for name in concepts}
+    views = [_concept_view(repo, name, tree, concepts[name], contexts[name], born.get(name)) for name in concepts]
     order = {name: place for place, name in enumerate(born)}  # `introductions` finds the youngest first
     return sorted(views, key=lambda view: -order.get(view.name, len(order)))
 
@@ -77,7 +80,14 @@ def introductions(repo: Repository, commit_id: str, tree: Tree) -> dict[str, tup
     return found
 
 
-def training_context(name: str, tree: Tree, trained_on: Mapping[str, Mapping[str, str]]) -> tuple[list[str], list[str]]:
+def weights_of(repo: Repository) -> Callable[[str], str]:
+    """Return what tells the weights of a concept, by its id: the same whatever it is called."""
+    return cache(lambda concept: repo.objects.get(concept, Concept).delta)
+
+
+def training_context(
+    name: str, tree: Tree, trained_on: Mapping[str, Mapping[str, str]], weights: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
     """Compare the company that a concept keeps in a tree with the one that it was trained in.
 
     A concept is in its context when every concept that it was trained on top of is still there, and every other one
@@ -88,18 +98,19 @@ def training_context(name: str, tree: Tree, trained_on: Mapping[str, Mapping[str
         name: The concept.
         tree: The tree.
         trained_on: For each concept of the tree, {name: concept id} of the tree that it was trained in.
+        weights: What tells a concept's weights, by its id: company that was renamed is the same company.
 
     Returns:
         (missing, strangers), sorted names; both empty when it runs in its training context.
     """
     company = seen(tree, [name]).concepts
-    mine, ids = company[name], set(company.values())
-    missing = [other for other, concept in trained_on[name].items() if concept not in ids and other != name]
-    known = set(trained_on[name].values())
+    mine, here = weights(company[name]), {weights(concept) for concept in company.values()}
+    known = {other: {weights(concept) for concept in trained_on[other].values()} for other in company}
+    missing = [other for other, concept in trained_on[name].items() if other != name and weights(concept) not in here]
     strangers = [
         other
         for other, concept in company.items()
-        if other != name and concept not in known and mine not in trained_on[other].values()
+        if other != name and weights(concept) not in known[name] and mine not in known[other]
     ]
     return sorted(missing), sorted(strangers)
 
@@ -129,11 +140,11 @@ def concept_figures(repo: Repository, concept_id: str, commit: Commit | None) ->
 
 
 def _concept_view(
-    repo: Repository, name: str, tree: Tree, concept: Concept, trained_on: Mapping[str, Mapping[str, str]],
+    repo: Repository, name: str, tree: Tree, concept: Concept, context: tuple[list[str], list[str]],
     born: tuple[str, Commit] | None,
 ) -> ConceptView:  # fmt: skip
     metrics = concept_figures(repo, tree.concepts[name], born[1] if born else None)
-    missing, strangers = training_context(name, tree, trained_on)
+    missing, strangers = context
     return ConceptView.of(
         concept,
         name=name,
