@@ -18,7 +18,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
 # Not uv: it does not read pip's configuration, so it would fetch a CUDA build where pip is set up for a CPU wheel.
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "docs", "site"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PACKAGES = ["cns", "registry", "cns_cli"]
@@ -55,7 +55,7 @@ def project(session: nox.Session) -> None:
         session.log("The environment is up to date.")
         return
     stamp.unlink(missing_ok=True)
-    session.install("-c", "constraints.txt", "-e", ".", *_groups("test", "types", "docs", "base", "peers"))
+    session.install("-c", "constraints.txt", "-e", ".", *_groups("test", "types", "docs", "site", "base", "peers"))
     stamp.write_text(digest)
 
 
@@ -90,6 +90,12 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Fail when generated text in README.md or docs/ is stale; `-- --write` regenerates it."""
     _run(session, "python", "-m", "docs.generate", *(session.posargs or ["--check"]))
+
+
+@nox.session(venv_backend="none", requires=["project"])
+def site(session: nox.Session) -> None:
+    """Build the documentation as a site, build/site/index.html; fails on a link or an anchor that leads nowhere."""
+    _run(session, "python", "-m", "docs.site")
 
 
 @nox.session(venv_backend="none", requires=["project"])

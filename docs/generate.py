@@ -1,8 +1,8 @@
 """Regenerate, or check, everything in README.md and docs/ that a program can say: `nox -s docs [-- --write]`.
 
 Two checks: text between cog's markers equals what its code prints now (the README's tour runs the real commands), and
-every relative link leads to a file. `--check` changes nothing and fails with a diff; `--write` brings the text up to
-date. Files may be named to do only those.
+every relative link leads to a file and to a heading in it. `--check` changes nothing and fails with a diff; `--write`
+brings the text up to date. Files may be named to do only those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from cogapp import Cog
 from docs import tour
 
 ROOT = Path(__file__).resolve().parent.parent
-_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
@@ -26,9 +28,23 @@ def pages() -> list[Path]:
 
 
 def broken_links(page: Path) -> list[str]:
-    """Return the relative link targets of a page that do not exist."""
-    targets = _LINK.findall(page.read_text(encoding="utf-8"))
-    return [target for target in targets if not (page.parent / target).exists()]
+    """Return the relative link targets of a page that do not exist: files, and headings of Markdown pages."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [
+        f"{name}#{anchor}" if anchor else name
+        for name, anchor in _LINK.findall(text)
+        if not (target := page.parent / name if name else page).exists() or (anchor and anchor not in anchors(target))
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names of a page's headings in links, as GitHub makes them."""
+    found: set[str] = set()
+    for heading in _HEADING.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        words = re.sub(r"\]\([^)]*\)", "]", heading).lower()
+        name = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found.add(next(one for one in [name, *(f"{name}-{n}" for n in range(1, 1000))] if one not in found))
+    return found
 
 
 def run_cog(flags: list[str], chosen: list[Path]) -> int:
