@@ -190,8 +190,9 @@ class DeltaTaken(RegistryError):
         self.name = name
         self.holder = holder
         super().__init__(
-            f"'{name}' has the delta {delta[:SHORT]} of '{holder}': expected a delta of its own",
-            f"cns show concept:{holder}",
+            f"'{name}' has the delta {delta[:SHORT]} of '{holder}': expected a delta of its own (the same images and "
+            "settings come to the same one)",
+            f"cns mv {holder} {name}",
         )
 
 

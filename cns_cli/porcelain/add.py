@@ -25,10 +25,12 @@ from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.scoring.names import check_names
+from cns_cli.porcelain.views.commits import record_data
+from cns_cli.porcelain.views.concepts import introductions
 from cns_cli.progress import Progress
 from registry import fsio
 from registry.canonical import check_text
-from registry.errors import DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
+from registry.errors import DeltaTaken, DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
 from registry.names import check_name
 from registry.pending import Pending, State
 from registry.repository import Committed, Repository
@@ -97,7 +99,17 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
                     f"a training of {view.name} was interrupted at step {view.done} of {view.total}; this one starts "
                     f"anew, and that one is kept until {view.name} is committed; to go on with it: {view.command}"
                 )
+        photos = replace(photos, warnings=(*photos.warnings, *_learned_before(repo, options.name, photos)))
     return photos, repo
+
+
+def _learned_before(repo: Repository, name: str, photos: ImageSet) -> Iterator[str]:
+    """Say which concepts have these very images: with the same settings the same would come out, or it is a rename."""
+    head, mine = repo.head().commit, {image.sha256 for image in photos.images}
+    for other, (_, commit) in introductions(repo, head, repo.tree_of(head)).items():
+        digests = record_data(repo, commit).get("image_digests")
+        if other != name and isinstance(digests, dict) and set(digests.values()) == mine:
+            yield f"these are the images of {other}, too; to call that otherwise: cns mv {other} {name}"
 
 
 def _registry(start: Path) -> Repository | None:
@@ -164,6 +176,9 @@ def _commit(outcome: Addition, seen: str) -> Committed:
     except (TipMoved, NothingToDo):
         pending.remove(name)
         raise
+    except DeltaTaken as same:  # the same images and settings; to go on with it would come to the same
+        pending.remove(name)
+        raise DeltaTaken(same.delta, name, same.holder if same.name == name else same.name) from None
     with contextlib.suppress(DiskFailed):  # the commit stands, and a state of a committed training is never offered
         pending.remove(name)
     return done

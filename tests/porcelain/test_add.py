@@ -24,7 +24,7 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import NullProgress
 from cns_cli.sheets import TILE
-from registry.errors import BadName, NameTaken, TipMoved, TokenTaken
+from registry.errors import BadName, DeltaTaken, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
 from registry.repository import Repository
 from registry.trees import without_concept
@@ -334,3 +334,19 @@ def test_sessions_refuse_to_open_without_their_base(learned, tmp_path):
     repo.set_config("base.source", str(tmp_path / "gone"))
     with pytest.raises(BaseModelError):
         Session.open(repo, "cpu")
+
+
+def test_the_same_images_once_more_are_said_at_the_start_and_the_same_delta_is_a_rename(
+    tmp_path, tiny_base, photos, mlflow_tables
+):
+    folder = new_registry(tmp_path / "r", tiny_base, mlflow_tables, compose="named")
+    how = {"seed": 1}
+    assert not any("cns mv" in said for said in add(folder, "rex", photos["rex"], **how).warnings)
+    tip = Repository(folder).head().commit
+    with pytest.raises(DeltaTaken) as same:
+        add(folder, "bello", photos["rex"], **how)
+    assert (same.value.name, same.value.holder, same.value.hint) == ("bello", "rex", "cns mv rex bello")
+    assert Repository(folder).head().commit == tip
+    assert not list((folder / ".cns" / "resume").rglob("*")), "to go on with it would come to the same"
+    other = add(folder, "bello", photos["rex"], **{**how, "seed": 2})
+    assert "these are the images of rex, too; to call that otherwise: cns mv rex bello" in other.warnings
