@@ -103,5 +103,8 @@ def about_option(word: str, options: Collection[str]) -> str:
 
 
 def _close(word: str, verbs: Collection[str]) -> str:
+    begun = [verb for verb in verbs if verb.startswith(word)]
+    if len(begun) == 1:
+        return begun[0]
     near = get_close_matches(word, [*verbs, *VERB_OF], n=1, cutoff=0.7)
     return VERB_OF.get(near[0], near[0]) if near else ""

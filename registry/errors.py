@@ -290,11 +290,17 @@ class MlflowUnavailable(RegistryError):
         reason: Why. tracking_uri: Where MLflow is. Both without passwords and tokens, as message and hint are.
     """
 
-    def __init__(self, reason: str, tracking_uri: str = "", hint: str = "cns mlflow sync") -> None:
+    def __init__(
+        self,
+        reason: str,
+        tracking_uri: str = "",
+        hint: str = "cns mlflow sync",
+        expected: str = "a store that takes this commit",
+    ) -> None:
         self.reason = without_secrets(reason)
         self.tracking_uri = without_secrets(tracking_uri)
         where = f" at {self.tracking_uri}" if tracking_uri else ""
         super().__init__(
-            f"MLflow{where} is not usable: {self.reason}; expected a store that takes this commit",
+            f"MLflow{where} is not usable: {self.reason}; expected {expected}",
             without_secrets(hint),
         )

@@ -32,14 +32,22 @@ EXAMPLES = (
 
 
 class Command(QuickCommand):
-    """`--size 512x768` means `--width 512 --height 768`, as people type it; `--size 512` both sides."""
+    """`--size 512x768` means `--width 512 --height 768`, as people type it; `--size 512` both sides.
+
+    Words behind the prompt are taken for the rest of one that lacks its quotes.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line."""
         words = "\0".join(args).replace("--size\0", "--size=").split("\0") if args else []
         sizes = [(word, re.fullmatch(r"--size=(\d+)(?:[xX](\d+))?", word, re.ASCII)) for word in words]
         both = (("--width", size[1], "--height", size[2] or size[1]) if size else (word,) for word, size in sizes)
-        return super().parse_args(ctx, [word for words in both for word in words])
+        try:
+            return super().parse_args(ctx, [word for words in both for word in words])
+        except typer.TyperException as error:
+            if "extra argument" in error.format_message():
+                error.hint = 'put the prompt in quotes: cns generate "a <rex> dog"'  # type: ignore[attr-defined]
+            raise
 
 
 @takes(GenerateOptions, out="batch", device="out", width="prompts", height="width", force="device", mark="force")

@@ -38,6 +38,9 @@ from registry.trees import birth
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+EXPECTED = "a store that holds the registry to restore"
+NAME_IT = "say which server holds it: export MLFLOW_TRACKING_URI=http://HOST:PORT"
+
 
 @dataclass
 class RestoreReport:
@@ -61,7 +64,8 @@ def restore(folder: Path, tracking_uri: str | None = None, name: str | None = No
     target = Path(folder).resolve() / layout.FOLDER
     store = MlflowStore(target, tracking_uri)
     if store.is_default and not store.file.exists():
-        raise MlflowUnavailable(f"'{store.file}' is missing, so there is nothing to restore from", store.shown, "")
+        reason = f"'{store.file}' is missing, so there is nothing to restore from"
+        raise MlflowUnavailable(reason, store.shown, NAME_IT, EXPECTED)
     fresh = not target.exists()
     if not fresh:
         trust.check(target)
@@ -94,7 +98,7 @@ class _Restoring:
             )
         experiment = self.client.get_experiment_by_name(name) if NAME.fullmatch(name) else None
         if experiment is None:
-            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.shown, "cns mlflow restore")
+            raise MlflowUnavailable(f"it has no registry '{name}'", self.store.shown, "cns mlflow restore", EXPECTED)
         self._make_skeleton(name)
         scores = self.client.get_experiment_by_name(experiment_of(name))
         found: dict[str, str | None] = {}
@@ -132,7 +136,7 @@ class _Restoring:
         if missing:
             found = report.damaged[0] if report.damaged else "no file of MLflow's holds it"
             lacking = f"{len(missing)} needed objects, first {min(missing)[:10]}: {found}; no ref was moved"
-            raise MlflowUnavailable(f"it lacks {lacking}", self.store.shown, "cns fsck")
+            raise MlflowUnavailable(f"it lacks {lacking}", self.store.shown, "cns fsck", "a store with all of them")
 
     def _set_scores(self, evaluations: Collection[str], report: RestoreReport, found: Collection[str]) -> None:
         """Set the refs of the evaluations that are whole, and note those, here before too, that are not."""
@@ -169,9 +173,9 @@ class _Restoring:
         known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
         models = [name for name in known if NAME.fullmatch(name)]
         if len(models) != 1:
-            hint = f"cns mlflow restore --name {min(models)}" if models else ""
+            hint = f"cns mlflow restore --name {min(models)}" if models else "where the registry is: cns mlflow sync"
             held = f"several registries: {', '.join(sorted(models))}" if models else "no registry"
-            raise MlflowUnavailable(f"it holds {held}", self.store.shown, hint)
+            raise MlflowUnavailable(f"it holds {held}", self.store.shown, hint, EXPECTED)
         return str(models[0])
 
     def _make_skeleton(self, name: str) -> None:

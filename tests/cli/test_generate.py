@@ -27,6 +27,12 @@ def test_a_malformed_region_says_what_was_expected(lineage: Any, cns: Any, regio
     assert said in result.stderr
 
 
+def test_a_prompt_without_quotes_is_told_to_take_them(lineage: Any, cns: Any) -> None:
+    result = cns("generate", "a", "<rex>", "dog")
+    assert result.exit_code == 2
+    assert 'hint: put the prompt in quotes: cns generate "a <rex> dog"' in result.stderr
+
+
 def test_a_region_of_an_unknown_concept_lists_those_that_there_are(lineage: Any, cns: Any) -> None:
     lineage.add("rex")
     lineage.add("tom", noun="cat")

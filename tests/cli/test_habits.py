@@ -34,6 +34,8 @@ Cns = Callable[..., Result]
         ("restore", "cns mlflow restore"),
         ("lgo", "cns log"),
         ("genrate", "cns generate"),
+        ("stat", "cns status"),
+        ("gen", "cns generate"),
         ("qqq", "cns --help"),
     ],
 )

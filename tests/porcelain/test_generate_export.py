@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from cns.quiet import quiet_libraries
+from cns_cli.porcelain.exchange.diffusers import _name_tensors
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.generate import generate
 from cns_cli.porcelain.options import GenerateOptions
@@ -99,6 +103,32 @@ def test_plain_diffusers_on_the_export_makes_the_same_images(learned, tmp_path):
         apart = np.abs(mine.astype(int) - np.asarray(other).astype(int))
         assert apart.max() <= 1
         assert (apart > 0).mean() < 0.001
+
+
+def test_an_export_holds_what_transformers_4_reads_and_no_path_of_this_machine(learned, tmp_path, tiny_base, session):
+    place = tmp_path / "exported"
+    export("HEAD", "diffusers", place, "fp32", learned)
+    words, added = (
+        json.loads((place / "tokenizer" / f"{name}.json").read_text()) for name in ("vocab", "added_tokens")
+    )
+    session.set_tree(session.repo.tree_of("HEAD"))
+    assert words | added == session.base.model.pipeline.tokenizer.get_vocab()
+    assert added.keys() == {"<rex>", "<tom>"}
+    files = (str(place / "tokenizer" / name) for name in ("vocab.json", "merges.txt"))
+    pieces = BPE.from_file(*files, end_of_word_suffix="</w>")
+    whole = Tokenizer.from_file(str(place / "tokenizer" / "tokenizer.json")).model
+    assert [one.value for one in pieces.tokenize("dog")] == [one.value for one in whole.tokenize("dog")]
+    encoder = load_file(place / "text_encoder" / "model.safetensors")
+    assert all(name.startswith("text_model.") for name in encoder)
+    texts = {file: file.read_text() for file in place.rglob("*.json")}
+    assert not [file for file, text in texts.items() if "_name_or_path" in text or str(tiny_base) in text]
+
+
+def test_tensors_of_a_text_encoder_are_named_as_transformers_4_names_them(tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_file({"embeddings.position_ids": torch.ones(2), "text_model.final": torch.ones(3)}, file)
+    _name_tensors(file)
+    assert load_file(file).keys() == {"text_model.embeddings.position_ids", "text_model.final"}
 
 
 def test_every_exported_tensor_outside_the_masks_equals_the_base(learned, tmp_path, tiny_base, session):

@@ -1,9 +1,14 @@
-"""A pipeline folder, with which plain diffusers makes the same images as `cns generate`."""
+"""A pipeline folder, with which plain diffusers makes the same images as `cns generate`.
+
+Libraries write what they read themselves. Programs on transformers 4 find neither the vocabulary, which version 5 keeps
+in `tokenizer.json` alone, nor the text encoder's tensors where their names lack `text_model.`; so both are put right.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it loads torch
     from cns_cli.porcelain.models.session import Session
@@ -26,6 +31,40 @@ def write(session: Session, folder: Path, dtype: str) -> None:
         if dtype != "fp32":
             pipeline.to(dtype=getattr(torch, _DTYPES[dtype]))
         pipeline.save_pretrained(folder, safe_serialization=True)
+    _write_vocabulary(folder / "tokenizer")
+    _name_tensors(folder / "text_encoder" / "model.safetensors")
+    for config in folder.glob("*/config.json"):
+        _write_json(config, {key: value for key, value in _read_json(config).items() if key != "_name_or_path"})
+
+
+def _write_vocabulary(place: Path) -> None:
+    """Write the three files that transformers 4 reads, out of the one of transformers 5."""
+    whole = _read_json(place / "tokenizer.json")
+    words, merges = whole["model"]["vocab"], whole["model"]["merges"]
+    pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in merges)
+    (place / "merges.txt").write_text("\n".join(("#version: 0.2", *pairs, "")), encoding="utf-8")
+    _write_json(place / "vocab.json", words)
+    added = {one["content"]: one["id"] for one in whole["added_tokens"] if one["content"] not in words}
+    _write_json(place / "added_tokens.json", added)
+
+
+def _name_tensors(file: Path) -> None:
+    """Call the text encoder's tensors as transformers 4 does, which draws those at random that it does not find."""
+    from safetensors.torch import load_file, save_file
+
+    prefix, tensors = "text_model.", load_file(file)
+    if any(not name.startswith(prefix) for name in tensors):
+        named = {prefix + name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        save_file(named, file, metadata={"format": "pt"})
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _write_json(file: Path, data: dict[str, Any]) -> None:
+    file.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def loading_lines(folder: Path, dtype: str) -> tuple[str, ...]:

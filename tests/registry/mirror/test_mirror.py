@@ -454,7 +454,7 @@ class TestRestore:
         moved.objects.read(wanted)
 
     def test_nothing_to_restore_from_is_said(self, repository: Repository, tmp_path: Path) -> None:
-        with pytest.raises(MlflowUnavailable, match="nothing to restore from"):
+        with pytest.raises(MlflowUnavailable, match="nothing to restore from; expected a store that holds"):
             MlflowMirror.restore(repository.root)
         assert not (repository.folder / "mlflow.db").exists()
 
