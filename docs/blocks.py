@@ -197,6 +197,16 @@ def measured(name: str) -> str:
     return "\n".join(parts)
 
 
+def bars(*chosen: str) -> str:
+    """Return these rows of docs/benchmarks/summary.json, and every one whose bar was missed."""
+    report = json.loads((ROOT / "docs" / "benchmarks" / "summary.json").read_text(encoding="utf-8"))
+    found = report["tables"][0]
+    if unknown := set(chosen) - {row[0] for row in found["rows"]}:
+        raise SystemExit(f"docs/benchmarks/summary.json has no row {', '.join(sorted(unknown))}")
+    shown = table(found["columns"], [row for row in found["rows"] if row[0] in chosen or "missed" in row[-1]])
+    return f"{shown}\n<sub>Measured on {report['machine']}, {report['date']}.</sub>\n"
+
+
 def torture() -> str:
     """Return what the last runs of `nox -s torture` tried and lost, one row a goal."""
     goals = json.loads((ROOT / "docs" / "benchmarks" / "torture.json").read_text(encoding="utf-8"))

@@ -2,7 +2,8 @@
 
 Two checks: text between cog's markers equals what its code prints now (the README's tour runs the real commands), and
 every relative link leads to a file and to a heading in it. `--check` changes nothing and fails with a diff; `--write`
-brings the text up to date. Files may be named to do only those.
+brings the text up to date. Files may be named to do only those. Tutorials (docs/newcomer.py) are run by `--write`, and
+checked by the tests, in few steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from cogapp import Cog
 
-from docs import tour
+from docs import newcomer, tour
 
 ROOT = Path(__file__).resolve().parent.parent
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -68,6 +69,8 @@ def main() -> int:
     if changed := [page for page, text in toured.items() if page.read_text(encoding="utf-8") != text]:
         tour.begin_anew()
         code = run_cog(flags, changed) or code
+    for page in set(newcomer.pages()) & set(chosen) if options.write else ():
+        newcomer.rewrite(page)
     broken = [f"{page.relative_to(ROOT)}: no file at {target}" for page in chosen for target in broken_links(page)]
     print("\n".join(broken), end="\n" if broken else "")
     if code and not options.write:

@@ -8,6 +8,7 @@ on a link or an anchor that leads nowhere. Nothing is fetched: not now, and not 
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -23,12 +24,13 @@ ELSEWHERE = {ROOT / "CONTRIBUTING.md": Path("contributing.md"), ROOT / "CHANGELO
 
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _COG = re.compile(r"<!-- \[\[\[(?:cog.*?\]\]\]|end\]\]\]) -->\n?", re.DOTALL)
+_BAR = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")  # code in a table with `\|`, of which only GitHub makes a bar
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def places() -> dict[Path, Path]:
-    """Return where the site has each file: pages, pictures, its style sheet."""
-    kinds = (".md", ".png", ".svg", ".css")
+    """Return where the site has each file: pages, pictures, style sheet, script."""
+    kinds = (".md", ".png", ".svg", ".css", ".js")
     ours = {path: path.relative_to(DOCS) for path in sorted(DOCS.rglob("*")) if path.suffix in kinds}
     return ours | ELSEWHERE
 
@@ -60,8 +62,14 @@ def laid_out(text: str, source: Path, where: dict[Path, Path]) -> tuple[str, dic
         seen = _relative(place, page)
         return f"[![A drawing of what is said below]({seen})]({seen})"
 
+    def bar(code: re.Match[str]) -> str:
+        return f"<code>{html.escape(code[1])}</code>".replace("\\|", "&#124;")
+
+    def prose(part: str) -> str:
+        return _BAR.sub(bar, _LINK.sub(link, part))
+
     parts = _FENCE.split(_COG.sub("", text))
-    return "".join(fence(part) if k % 2 else _LINK.sub(link, part) for k, part in enumerate(parts)), drawings
+    return "".join(fence(part) if k % 2 else prose(part) for k, part in enumerate(parts)), drawings
 
 
 def drawn(mermaid: str) -> str:

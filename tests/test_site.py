@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,14 @@ def test_a_page_is_laid_out_for_the_site(tmp_path: Path) -> None:
     where = {page: Path("sub/a.md"), other: Path("changelog.md")}
     text = (
         "<!-- [[[cog\nprint()\n]]] -->\n[new](../../CHANGELOG.md#one), [`code`](../../cns/x.py), [out](https://x.org)\n"
+        "`a<b> \\| c`\n"
         "<!-- [[[end]]] -->\n```text\n[kept](../../cns/x.py)\n```\n```mermaid\nflowchart TD\n a-->b\n```\n"
     )
     pytest.importorskip("mmdr")
     made, drawings = laid_out(text, page, where)
     assert made == (
-        "[new](../changelog.md#one), `code`, [out](https://x.org)\n```text\n[kept](../../cns/x.py)\n```\n"
+        "[new](../changelog.md#one), `code`, [out](https://x.org)\n<code>a&lt;b&gt; &#124; c</code>\n"
+        "```text\n[kept](../../cns/x.py)\n```\n"
         "[![A drawing of what is said below](../images/drawing_a_1.svg)](../images/drawing_a_1.svg)\n"
     )
     assert [(place.as_posix(), svg.startswith("<svg")) for place, svg in drawings.items()] == [
@@ -56,7 +59,7 @@ def test_broken_links_and_anchors_are_found(tmp_path: Path) -> None:
 def test_no_word_is_taken_for_html(page: Path) -> None:
     """`<rex>` outside of code is a tag that no browser shows."""
     text = _CODE.sub("", page.read_text(encoding="utf-8"))
-    assert re.findall(r"<(?!sub>|/sub>|br>|https?:)[a-zA-Z/][^>\n]*>", text) == []
+    assert re.findall(r"(?<!\\)<(?!sub>|/sub>|br>|https?:)[a-zA-Z/][^>\n]*>", text) == []
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,7 @@ def site() -> Path:
     return ROOT / "build" / "site"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
 def test_every_page_fits_a_phone_and_fetches_nothing(site: Path) -> None:
     wrong = []
@@ -81,3 +85,19 @@ def test_every_page_fits_a_phone_and_fetches_nothing(site: Path) -> None:
             if broken := page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length"):
                 wrong.append(f"{path.name} lacks {broken} pictures")
     assert wrong == []
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
+def test_the_site_is_searched_from_a_folder_without_a_server(site: Path) -> None:
+    with Browser(find_chromium() or "") as browser:
+        page = browser.open(site / "quickstart.html", DESK)
+        page.evaluate("document.querySelector('button.md-search__button').click()")
+        page.evaluate("document.execCommand('insertText', false, 'cherry-pick')")
+        found = (
+            "[...document.querySelectorAll('*')].some(e => e.shadowRoot?.querySelector('a[href*=\"history.html\"]'))"
+        )
+        deadline = time.monotonic() + 20
+        while not page.evaluate(found):
+            assert time.monotonic() < deadline, page.messages
+            time.sleep(0.05)
+        assert [url for url in page.requests if not url.startswith("file:")] == []
