@@ -18,9 +18,10 @@ from typing import Any
 import typer
 
 from cns.errors import EncoderMissingError, MethodError
-from cns_cli import signals
+from cns_cli import output, signals
 from cns_cli.output import complain, write_raw
 from cns_cli.settings import SettingsError
+from registry.addresses import shown
 from registry.errors import LockBusy, MlflowUnavailable, RegistryError
 from registry.sharing.remote import RemoteError
 
@@ -134,8 +135,9 @@ def _stopped(stop: KeyboardInterrupt) -> ExitCode:
     became = getattr(stop, "message", "") or "nothing half-made is left behind"
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[?25h")  # a bar may have been about to hide the cursor
-    complain(f"{'terminated' if terminated else 'interrupted'}; {became}", getattr(stop, "hint", "") or "cns status")
-    return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    _say(code, f"{code.name.lower()}; {became}", getattr(stop, "hint", "") or "cns status")
+    return code
 
 
 def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
@@ -145,39 +147,57 @@ def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
         import traceback
 
         write_raw(sys.stderr, "".join(traceback.format_exception(error)))
-        complain(
+        said = (
             f"a bug in cns: {type(error).__name__}. Please report it with the lines above and what `cns --version` says"
         )
+        _say(code, said)
     elif isinstance(error, typer.TyperException):
-        _explain_usage(error, command)
+        _explain_usage(error, command, code)
     elif package:
-        complain(f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
+        _say(code, f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
     elif _out_of_memory(error):
-        complain(
+        _say(
+            code,
             "; ".join(("the memory is not enough for this", *getattr(error, "__notes__", ()))),
             "a smaller --batch or --resolution where the command has it, or --device cpu",
         )
     elif isinstance(error, OSError) and error.errno == errno.ENOENT and _nowhere():
-        complain("the current folder is not there any more", "go to a folder that is: cd ..")
+        _say(code, "the current folder is not there any more", "go to a folder that is: cd ..")
     elif isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else ""
         became = "; ".join(getattr(error, "__notes__", ("what was committed before is intact",)))
-        complain(f"the system refused{where}: {error.strerror}; {became}", "cns status")
+        _say(code, f"the system refused{where}: {error.strerror}; {became}", "cns status")
     else:
         facts: Any = error
         message = getattr(facts, "message", str(error))
         hint = getattr(facts, "hint", "")
         again = hint.split() == [command, *(word for word in typed if word != "--json")]
-        complain("; ".join((message, *getattr(error, "__notes__", ()))), "cns doctor" if again else hint)
+        _say(code, "; ".join((message, *getattr(error, "__notes__", ()))), "cns doctor" if again else hint)
     return code
 
 
-def _explain_usage(error: typer.TyperException, command: str) -> None:
+def _say(code: ExitCode, message: str, hint: str = "") -> None:
+    """Put an error on stderr for people, and on stdout where JSON was asked for; addresses without what opens them."""
+    complain(message, hint)
+    _say_in_json(code, message, hint)
+
+
+def _say_in_json(code: ExitCode, message: str, hint: str) -> None:
+    if output.is_json_owed():
+        from cns_cli.porcelain.answers import ErrorResult
+
+        kind = code.name.lower()
+        result = ErrorResult(error=shown(message), hint=shown(hint), exit_code=code, kind=kind)
+        output.Output(as_json=True).answer(result.to_json(), ())
+
+
+def _explain_usage(error: typer.TyperException, command: str, code: ExitCode) -> None:
     """Print what was typed wrongly. Typer's own usage errors carry the context whose help page answers."""
     context: Any = getattr(error, "ctx", None)
     page = context.command_path if context is not None else command
     if type(error).__name__ == "NoArgsIsHelpError":
         write_raw(sys.stderr, error.format_message() + "\n")
+        _say_in_json(code, "a command is missing", f"{page} --help")
         return
     text = error.format_message().replace("Value error, ", "")
     if context is not None and (option := getattr(error, "option_name", "")):
@@ -185,7 +205,7 @@ def _explain_usage(error: typer.TyperException, command: str) -> None:
 
         known = [name for parameter in context.command.params for name in parameter.opts]
         text = about_option(option, known) or text
-    complain(text[:1].lower() + text[1:], getattr(error, "hint", "") or f"{page} --help")
+    _say(code, text[:1].lower() + text[1:], getattr(error, "hint", "") or f"{page} --help")
 
 
 def _missing_package(error: Exception) -> str:

@@ -67,6 +67,8 @@ VERBS = (
     "purge",
     "doctor",
     "config",
+    "schema",
+    "completion",
 )
 
 
@@ -118,6 +120,7 @@ class BoundaryGroup(typer.core.TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before the verb."""
+        output.answer_in_json("--json" in args[: args.index("--") if "--" in args else None])
         with boundary("cns"):
             return super().parse_args(ctx, args)
 
@@ -133,8 +136,9 @@ class BoundaryGroup(typer.core.TyperGroup):
             words = list(typed)
             if words[:1] == ["help"]:
                 words = [*words[1:], "--help"]
-            if ctx.params["as_json"]:
+            if ctx.params["as_json"] and words:
                 end = words.index("--") if "--" in words else len(words)
+                end = 2 if words[:2] == ["bisect", "run"] else end  # what follows is a program's
                 words.insert(end, "--json")
             ctx._protected_args, ctx.args = words[:1], words[1:]
             super().invoke(ctx)

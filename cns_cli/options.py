@@ -19,7 +19,7 @@ from cns_cli.optionfield import DEVICE, REV, Argument, Option
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-JsonFlag = Annotated[bool, Option("Print the answer as JSON on stdout.", flags="--json")]
+JsonFlag = Annotated[bool, Option("Print the answer as JSON on stdout.", flags="--json", check=output.answer_in_json)]
 NoPagerFlag = Annotated[bool, Option("Show a long answer without a pager.", flags="--no-pager")]
 DeviceOption = Annotated[str, DEVICE]
 Revision = Annotated[str, REV]

@@ -41,12 +41,23 @@ class Styled:
     style: str
 
 
-_talk_is = {"quiet": False, "verbose": False}
+_talk_is = {"quiet": False, "verbose": False, "json": False}
 
 
 def speak(*, quiet: bool = False, verbose: bool = False) -> None:
     """Say how much this call of the program talks: with `quiet` warnings and errors alone, with `verbose` all."""
     _talk_is.update(quiet=quiet, verbose=verbose)
+
+
+def answer_in_json(wanted: bool) -> bool:
+    """Say whether a JSON document is owed on stdout: until there is an answer, an error becomes one."""
+    _talk_is["json"] = wanted
+    return wanted
+
+
+def is_json_owed() -> bool:
+    """Whether a JSON document was asked for and is not written yet."""
+    return _talk_is["json"]
 
 
 def is_quiet() -> bool:
@@ -124,7 +135,9 @@ class Output:
     def answer(self, data: Mapping[str, Any] | Sequence[Any], lines: Iterable[Line]) -> None:
         """Print the answer on stdout: `data` with `--json`, else `lines` (a generator of them is run only then)."""
         if self.as_json:
-            sys.stdout.write(json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+            text = json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False)
+            answer_in_json(False)
+            sys.stdout.write(text + "\n")
             return
         colour = settings.colour_wanted(sys.stdout)
         written = (_render(line, colour) + "\n" for line in lines)

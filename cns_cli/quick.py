@@ -74,6 +74,8 @@ class QuickReader:
         wanted = described.annotation
         if value is None:
             return () if param.multiple or param.nargs == -1 else None
+        if wanted == list[str] and described.parameter_info.parser is None:
+            return list(value)
         if described.parameter_info.parser is None and isinstance(wanted, type):
             if wanted in (str, bool, int, float) and type(value) is wanted:
                 return value

@@ -10,6 +10,7 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `CNS_TRUST` | folders whose `.cns` may belong to others, lead out of itself by links, or name a server; `*`: all |
 | `CNS_BASE` | where a machine that serves a promoted model has its base model: a folder, or a hub id that is here |
 | `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
+| `SHELL`, `XDG_DATA_HOME`, `XDG_CONFIG_HOME`, `ZDOTDIR` | whose completion, and where `cns completion` puts it |
 | `NO_COLOR` | no colour |
 | `CNS_PAGER`, `PAGER` | what shows long answers on a terminal, else `less -FRX`; empty or `cat`: nothing does |
 | `LESS` | options of `less`; where it is not set, a pager finds `FRX` there |
@@ -76,6 +77,22 @@ def trusted_folders() -> list[str]:
 def served_base() -> str | None:
     """Return where this machine has the base of the model that it serves, or None: where the registry said."""
     return os.environ.get("CNS_BASE") or None
+
+
+def shell() -> str:
+    """Return the program of the user's shell; empty where none is named."""
+    return os.environ.get("SHELL", "")
+
+
+def user_folders() -> tuple[Path, Path]:
+    """Return where programs of this user find data, and settings."""
+    data, config = os.environ.get("XDG_DATA_HOME"), os.environ.get("XDG_CONFIG_HOME")
+    return Path(data or Path.home() / ".local" / "share"), Path(config or Path.home() / ".config")
+
+
+def zsh_folder() -> Path:
+    """Return the folder of `.zshrc`."""
+    return Path(os.environ.get("ZDOTDIR") or Path.home())
 
 
 def author(config: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cns_cli.shapes import attribute_docs
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Why each run-time dependency is there; a dependency of pyproject.toml without a line here fails the docs session.
@@ -131,7 +133,7 @@ def attributes(*dotted: str) -> str:
     parts = []
     for name in dotted:
         kind = find(name)
-        said = _attribute_docs(kind)
+        said = attribute_docs(kind)
         rows = [
             (f"`{field.name}`", f"`{_type(field)}`", _default(field), said.get(field.name, ""))
             for field in dataclasses.fields(kind)
@@ -178,6 +180,20 @@ def commands() -> str:
         text = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
         parts.append(f"## {' '.join(['cns', *words])}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def answers() -> str:
+    """Return the table of what commands answer with: command, schema, and the first sentence of each answer."""
+    from cns_cli.porcelain import schema
+
+    rows = []
+    for command, name in schema.names().items():
+        found = schema.schema(command.split())
+        shapes = [one.get("items", one) for one in found.get("anyOf", [found])]
+        named = [found.get("$defs", {}).get(one.get("$ref", "").rpartition("/")[2], one) for one in shapes]
+        said = dict.fromkeys(one.get("description", "").partition(". ")[0].rstrip(".:") for one in named)
+        rows.append((f"`{command}`", f"`{name}`", "; ".join(word for word in said if word)))
+    return table(["command", "schema", "answer"], rows)
 
 
 def measured(name: str) -> str:
@@ -265,18 +281,3 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default is not dataclasses.MISSING:
         return f"`{field.default!r}`" if not isinstance(field.default, Path) else f"`{str(field.default)!r}`"
     return "required" if field.default_factory is dataclasses.MISSING else "empty"
-
-
-def _attribute_docs(kind: type) -> dict[str, str]:
-    """Read the `Attributes:` section of a dataclass's docstring and of its bases'."""
-    said: dict[str, str] = {}
-    for cls in reversed(kind.__mro__):
-        section = (inspect.cleandoc(cls.__doc__ or "")).partition("Attributes:\n")[2]
-        name = None
-        for line in section.splitlines():
-            if match := re.match(r" {4}(\w+): (.*)", line):
-                name = match[1]
-                said[name] = match[2]
-            elif name and line.startswith("     "):
-                said[name] += " " + line.strip()
-    return said

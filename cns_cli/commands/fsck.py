@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("cns fsck", "cns fsck --read-data", "cns fsck --rebuild", "cns fsck --json")
 
-SCHEMA = "cns-fsck/1"
 SHOWN = 3
 _STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
@@ -38,7 +37,7 @@ def fsck(as_json: JsonFlag = False, **given: Any) -> None:
     options = FsckOptions(**given, **request_settings(config={}))
     with open_progress() if options.read_data or options.rebuild else NullProgress() as progress:  # the rest is a blink
         result = check(options, progress)
-    out.answer({"schema": SCHEMA, **result.to_json()}, fsck_lines(result, in_full=is_verbose()))
+    out.answer(result.to_json(), fsck_lines(result, in_full=is_verbose()))
     if result.damaged:
         raise typer.Exit(ExitCode.REGISTRY)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cns.templates import Kind as ConceptKind
 from cns_cli.porcelain.result import Result
@@ -16,8 +16,29 @@ from registry.objects import Compose
 
 Verdict = Literal["kept", "forgot", "inconclusive"]
 
-CHECK_SCHEMA = "cns-check/1"
-"""Version of the JSON of `CheckResult`: a field that is renamed or removed makes a new one, one more does not."""
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorResult(Result):
+    """A command failed before it had an answer.
+
+    Attributes:
+        error: What is wrong, as on stderr.
+        hint: The next command to type, or what to do; empty where nobody knows.
+        exit_code: What the command ended with.
+        kind: What that code stands for: usage, registry, method, ...
+    """
+
+    also = ("schema",)
+
+    error: str
+    hint: str
+    exit_code: int
+    kind: str
+
+    @property
+    def schema(self) -> Literal["cns-error/1"]:
+        """Version of this document; no answer has the same word here."""
+        return "cns-error/1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +261,8 @@ class CheckResult(Result):
         stages: Seconds of loading, generating, encoding and deciding.
     """
 
+    also = ("schema",)
+
     commit: str
     tree: str
     since: str | None
@@ -254,9 +277,10 @@ class CheckResult(Result):
     stages: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields under the version of their schema."""
-        return {"schema": CHECK_SCHEMA, **super().to_json()}
+    @property
+    def schema(self) -> Literal["cns-check/1"]:
+        """Version of this document: a field that is renamed or removed makes a new one, one more does not."""
+        return "cns-check/1"
 
 
 @dataclass(frozen=True, kw_only=True)

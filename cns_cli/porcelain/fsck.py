@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cns_cli.porcelain.mlflow import sync
 from cns_cli.porcelain.options import FsckOptions
@@ -35,6 +36,8 @@ class FsckResult(Result):
         rebuilt: What was made again, in words.
     """
 
+    also = ("schema",)
+
     folder: Path
     objects: Mapping[str, int]
     bytes_read: int
@@ -45,6 +48,11 @@ class FsckResult(Result):
     findings: tuple[Finding, ...]
     rebuilt: tuple[str, ...]
     elapsed_s: float
+
+    @property
+    def schema(self) -> Literal["cns-fsck/1"]:
+        """Version of this document: a field that is renamed or removed makes a new one, one more does not."""
+        return "cns-fsck/1"
 
 
 def fsck(options: FsckOptions, progress: Progress | None = None) -> FsckResult:

@@ -6,16 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
 class Result:
-    """Base of every answer: `to_json()` turns dataclasses, paths and mappings into plain JSON values."""
+    """Base of every answer: `to_json()` turns dataclasses, paths and mappings into plain JSON values.
+
+    Attributes:
+        also: Properties that are printed behind the fields.
+    """
+
+    also: ClassVar[tuple[str, ...]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as JSON values; keys are the field names and stay stable."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        names = (*(field.name for field in fields(self)), *self.also)
+        return {name: _plain(getattr(self, name)) for name in names}
 
     @classmethod
     def of(cls, source: object, **more: Any) -> Self:

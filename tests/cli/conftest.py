@@ -16,6 +16,7 @@ from cns_cli.main import app
 from registry.objects import Base, Blob, Compose, Concept, Record, References, Tree
 from registry.repository import Committed, Repository
 from registry.trees import composing, trained_in, with_concept, without_concept
+from tests.cli.documents import asks_for_json, follow_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = 1_780_000_000  # 2026-05-28 20:26:40 UTC
@@ -23,8 +24,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(*words: str) -> Result:
-    """Run one command line in the current folder, as a user would."""
-    return CliRunner().invoke(app, list(words), prog_name="cns")
+    """Run one command line in the current folder, as a user would; a JSON document must follow its schema."""
+    result = CliRunner().invoke(app, list(words), prog_name="cns")
+    if asks_for_json(words):
+        follow_schema(words, result)
+    return result
 
 
 def modules_after(words: list[str], folder: Path, code: int = 0) -> set[str]:

@@ -38,7 +38,8 @@ WORDS = {
     "export": ("out",),
 }
 GROUPS = {"mlflow": ("sync", "restore"), "bundle": ("create",)}
-ELSEWHERE = {"clone"}  # what works in another folder than the registry's; as `bundle verify` and `bundle clone` do
+# What works in another folder than the registry's, as `bundle verify` and `bundle clone` do, or in none.
+ELSEWHERE = {"clone", "schema", "completion"}
 
 
 def commands() -> Iterator[list[str]]:

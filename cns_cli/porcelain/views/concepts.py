@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from cns_cli.porcelain.models.stored import kv_weights
 from cns_cli.porcelain.result import Result
@@ -27,6 +26,8 @@ class ConceptView(Result):
         strangers: Concepts of this tree that were trained without it, and it without them.
     """
 
+    also = ("outside_context",)
+
     name: str
     id: str
     class_noun: str
@@ -43,10 +44,6 @@ class ConceptView(Result):
     def outside_context(self) -> bool:
         """Whether it keeps other company than it was trained in: its weights are exact, its effect may have shifted."""
         return bool(self.missing or self.strangers)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields and `outside_context`."""
-        return {**super().to_json(), "outside_context": self.outside_context}
 
 
 def concept_views(repo: Repository, commit_id: str) -> list[ConceptView]:
