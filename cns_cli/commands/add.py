@@ -51,12 +51,18 @@ def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None
             out.warn(warning)
     if isinstance(result, DryRun):
         out.answer(result.to_json(), dry_run_lines(result))
-        from cns_cli.porcelain.learning.interrupted import command_of
-
-        out.hint(command_of(options), "when that suits you")
+        out.hint(_command_for(options, result), "when that suits you")
     else:
         out.answer(result.to_json(), add_lines(result))
         _advise(out, result)
+
+
+def _command_for(options: AddOptions, result: DryRun) -> str:
+    """Return what does what a dry run was about: where it would be refused for its class noun, with the likeliest."""
+    from cns_cli.porcelain.learning.interrupted import command_of
+
+    unclear = len(result.class_nouns) > 1
+    return command_of(replace(options, class_noun=result.class_nouns[0][0]) if unclear else options)
 
 
 def _added(options: AddOptions, out: Output) -> AddResult | DryRun:

@@ -78,13 +78,18 @@ def restore(
 
 def sync_lines(result: SyncResult) -> Iterator[Line]:
     """Shape what was recorded."""
-    yield f"recorded {result.told}" if result.told else "everything was recorded already"
+    if result.mended:
+        yield f"files of {figures.plural(len(result.mended), 'run')} were gone there, and are written again"
+    elif not result.told:
+        yield "everything was recorded already"
+    if result.told:
+        yield f"recorded {result.told}"
     yield ["MLflow is at ", Styled(result.tracking_uri, "bold"), in_workspace(result)]
 
 
 def restore_lines(result: RestoreResult, *, in_full: bool = False) -> Iterator[Line]:
     """Shape what came back; refs of scores are counted, unless all are wanted."""
-    whole = figures.plural(result.objects - len(result.damaged), "whole object")
+    whole = figures.plural(result.objects, "whole object")
     yield f"MLflow held {whole}{in_workspace(result)}; they are in {result.folder / '.cns'} now"
     named = [ref for ref in result.refs if in_full or not ref.startswith(SCORES)]
     yield from (f"set {ref}" for ref in named)

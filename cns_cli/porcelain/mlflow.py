@@ -27,6 +27,7 @@ class SyncResult(Result):
         workspace: The one in which MLflow works there, by MLFLOW_WORKSPACE; None where none is set.
         commits, evaluations: Ids of what was missing there before this call.
         refs: Names of the refs whose moves were logged.
+        mended: Ids of commits and evaluations of whose files some were gone there.
         rebuilt: The folder had moved, so the registry's own MLflow file was made anew.
     """
 
@@ -35,6 +36,7 @@ class SyncResult(Result):
     commits: tuple[str, ...]
     evaluations: tuple[str, ...]
     refs: tuple[str, ...]
+    mended: tuple[str, ...]
     rebuilt: bool
 
     @property
@@ -50,7 +52,7 @@ class RestoreResult(Result):
 
     Attributes:
         workspace: As for `SyncResult`.
-        objects: How many objects MLflow had.
+        objects: How many whole objects MLflow had.
         damaged: Those that could not be used, with the reason.
         refs: {ref: value} that were set; kept: refs that were intact here and say otherwise than MLflow.
         lacking: {ref of a score: the id of an object that it needs}, which MLflow does not hold.

@@ -47,7 +47,7 @@ class RestoreReport:
     """What `restore` did.
 
     Attributes:
-        objects: Number of objects that MLflow had; damaged: what of them could not be used, with the reason.
+        objects: Number of whole objects that MLflow had; damaged: what of others could not be used, with the reason.
         refs: {ref: value} that were set. kept: Refs that were intact and say otherwise than MLflow.
         lacking: {ref of a score: the id of an object that it needs}, which MLflow does not hold.
     """
@@ -201,7 +201,7 @@ class _Restoring:
             # Of a local store also where the folder has moved since.
             here = self.store.local_files(run) or Path(self.client.download_artifacts(run.info.run_id, "", scratch))
             try:
-                found = runs.read_files(here, self.objects)
+                found = runs.read_files(here, self.objects, report.damaged)
             except RegistryError as error:
                 report.damaged.append(error.message)
                 return {}

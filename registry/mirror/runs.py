@@ -143,31 +143,57 @@ def own_objects(store: ObjectStore, commit_id: str) -> dict[str, str]:
     return {found: kind for found, kind in closure(store, [commit_id]).items() if found not in before}
 
 
-def commit_files(store: ObjectStore, commit_id: str) -> dict[str, bytes]:
-    """Return {file name: content} of a commit's run: payloads of the objects that it brought, and the manifest."""
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run: payloads of objects, and a manifest.
+
+    Attributes:
+        objects: {id: (kind, file name)}.
+    """
+
+    objects: dict[str, tuple[str, str]]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all files, for which no object is read."""
+        return {MANIFEST, *(path for _, path in self.objects.values())}
+
+    def read(self, store: ObjectStore) -> dict[str, bytes]:
+        """Return {file name: content}."""
+        listed = {wanted: {"kind": kind, "path": path} for wanted, (kind, path) in self.objects.items()}
+        files = {path: store.read(wanted)[1] for wanted, (_, path) in self.objects.items()}
+        return {**files, MANIFEST: canonical.encode({"format": FORMAT, "objects": listed})}
+
+
+def commit_files(store: ObjectStore, commit_id: str) -> RunFiles:
+    """Return the files of a commit's run: payloads of the objects that it brought."""
     own = own_objects(store, commit_id)
     brought = _brought(store, commit_id)
     for concept_id in brought.values():  # also where an ancestor had it: a run can be read alone
         parts = store.get(concept_id, Concept).links()[:4]
         own |= {part: store.kind_of(part) for part in (concept_id, *parts)}
-    return _with_manifest(store, own, _readable_names(store, commit_id, brought))
+    return _run_files(own, _readable_names(store, commit_id, brought))
 
 
-def evaluation_files(store: ObjectStore, evaluation_id: str) -> dict[str, bytes]:
-    """Return {file name: content} of the run of an evaluation: itself, and its tree, which may be no commit's.
+def evaluation_files(store: ObjectStore, evaluation_id: str) -> RunFiles:
+    """Return the files of the run of an evaluation: itself, and its tree, which may be no commit's.
 
     A concept is compared with the tree of its birth; where two were added at once, no commit has that one.
     """
     tree = store.get(evaluation_id, Evaluation).tree
     own = {evaluation_id: "evaluation", tree: "tree"}
-    return _with_manifest(store, own, {evaluation_id: "evaluation.json", tree: "tree.json"})
+    return _run_files(own, {evaluation_id: "evaluation.json", tree: "tree.json"})
 
 
-def read_files(folder: Path, store: ObjectStore) -> list[str]:
+def read_files(folder: Path, store: ObjectStore, damaged: list[str]) -> list[str]:
     """Put the objects of a run's files in a store and return their ids.
 
+    Args:
+        folder: Of the files.
+        store: Where the objects go.
+        damaged: Is told of each file that is missing, or is not what the manifest says; the others are taken.
+
     Raises:
-        ObjectCorrupt: a file is missing, or is not what the manifest says.
         BadValue: the manifest is broken.
         UnknownFormat: a newer version wrote the manifest.
     """
@@ -179,20 +205,31 @@ def read_files(folder: Path, store: ObjectStore) -> list[str]:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise UnknownFormat(f"the manifest {folder / MANIFEST}", found, FORMAT)
     objects = dict(_table(manifest.get("objects")))
+    whole = []
     for wanted, entry in objects.items():
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("kind", "path")):
             raise BadValue(f"entry {wanted[:10]} of {folder / MANIFEST}", entry, "a kind and a path")
-        place = (folder / entry["path"]).resolve()
-        payload = fsio.read(place, MAX_BLOB_BYTES) if place.is_relative_to(folder.resolve()) else None
-        if payload is None:
-            raise ObjectCorrupt(wanted, f"its file {entry['path']} is missing in MLflow")
         try:
-            found = store.write(entry["kind"], payload)
-        except (BadValue, NameTaken) as error:
-            raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow: {error.message}") from error
-        if found != wanted:
-            raise ObjectCorrupt(wanted, f"its file {entry['path']} in MLflow has another hash")
-    return list(objects)
+            _take(folder, wanted, entry["kind"], entry["path"], store)
+        except ObjectCorrupt as error:
+            damaged.append(error.message)
+        else:
+            whole.append(wanted)
+    return whole
+
+
+def _take(folder: Path, wanted: str, kind: str, path: str, store: ObjectStore) -> None:
+    """Put the object of one file in a store; raises ObjectCorrupt where it is not the one that is wanted."""
+    place = (folder / path).resolve()
+    payload = fsio.read(place, MAX_BLOB_BYTES) if place.is_relative_to(folder.resolve()) else None
+    if payload is None:
+        raise ObjectCorrupt(wanted, f"its file {path} is missing in MLflow")
+    try:
+        found = store.write(kind, payload)
+    except (BadValue, NameTaken) as error:
+        raise ObjectCorrupt(wanted, f"its file {path} in MLflow: {error.message}") from error
+    if found != wanted:
+        raise ObjectCorrupt(wanted, f"its file {path} in MLflow has another hash")
 
 
 def figures_of(store: ObjectStore, commit: Commit) -> Figures:
@@ -242,15 +279,8 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _with_manifest(store: ObjectStore, own: dict[str, str], names: dict[str, str]) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    listed: dict[str, dict[str, str]] = {}
-    for wanted, kind in own.items():
-        path = names.get(wanted) or f"objects/{wanted}.{kind}"
-        files[path] = store.read(wanted)[1]
-        listed[wanted] = {"kind": kind, "path": path}
-    files[MANIFEST] = canonical.encode({"format": FORMAT, "objects": listed})
-    return files
+def _run_files(own: dict[str, str], names: dict[str, str]) -> RunFiles:
+    return RunFiles({one: (kind, names.get(one) or f"objects/{one}.{kind}") for one, kind in own.items()})
 
 
 def _brought(store: ObjectStore, commit_id: str) -> dict[str, str]:

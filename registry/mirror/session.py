@@ -9,21 +9,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import tempfile
 import time as clock
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from registry import signals
 from registry.dag import needed_first
-from registry.mirror import place, proxy, runs, scores, served
+from registry.errors import ObjectCorrupt, ObjectMissing
+from registry.mirror import artifacts, place, proxy, runs, scores, served
 from registry.mirror.busy import persistently
 from registry.mirror.runs import EVALUATION_TAG, Figures, MoveLog
 from registry.mirror.server import MlflowStore, newest_versions, search_runs, write_figures, write_points
 from registry.objects import Commit, Evaluation, Tree
 from registry.refs import ALIASES, COMMITS, EVALUATIONS
 from registry.repository import Repository
+from registry.store import ObjectStore
 
 
 @dataclass
@@ -34,12 +34,14 @@ class SyncReport:
         commits: Ids of the commits that were missing in MLflow and are there now.
         evaluations: Ids of the evaluations, likewise.
         refs: Names of the refs whose moves were logged.
+        mended: Ids of commits and evaluations of whose files some were gone.
         rebuilt: The folder had moved, so that MLflow's absolute paths dangled: the mirror was made anew.
     """
 
     commits: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
     refs: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     rebuilt: bool = False
 
 
@@ -85,6 +87,8 @@ class MirrorSession:
                 for run in search_runs(self.client, experiment, "attributes.status = 'RUNNING'"):
                     self.client.set_terminated(run.info.run_id, "KILLED")
         self.runs = self._finished("cns.commit")
+        self._mend(self.runs, runs.commit_files)
+        self._mend(self._finished(EVALUATION_TAG), runs.evaluation_files)
         self._write_commits(self._tips())
         log = MoveLog().extended(newest_versions(self.client, self.name, 0))
         unversioned = [commit_id for commit_id in self.runs if commit_id not in log.versions]
@@ -92,6 +96,15 @@ class MirrorSession:
         self._write_evaluations()
         self._write_scores(self.runs)
         return self.report
+
+    def _mend(self, there: Mapping[str, str], files_of: Callable[[ObjectStore, str], runs.RunFiles]) -> None:
+        """Write files of runs again that are gone from where MLflow had them; there: {commit or evaluation: run id}."""
+        for one, run_id in there.items():
+            with contextlib.suppress(ObjectMissing, ObjectCorrupt):  # what the registry lacks, only fsck can tell
+                files = files_of(self.objects, one)
+                if files.names - set(artifacts.names(self.client, run_id)):
+                    artifacts.write(self.client, run_id, files.read(self.objects))
+                    self.report.mended.append(one)
 
     def record_scores(self, commit_id: str, trees: Collection[str], gate: str | None) -> SyncReport:
         """Write scores of trees to the runs of a commit and its ancestors of which they are, and the verdict."""
@@ -186,7 +199,7 @@ class MirrorSession:
         commit = self.repository.commit_of(commit_id)
         tags = runs.tags_of(self.objects, commit_id)
         figures = runs.figures_of(self.objects, commit)
-        files = runs.commit_files(self.objects, commit_id)
+        files = runs.commit_files(self.objects, commit_id).read(self.objects)
         title = f"{commit.kind}-{commit_id[:10]}"
         with self._run(self.experiment, title, commit.time, tags, files) as run_id:
             params = {key: value[: runs.LONGEST_MODEL_PARAM] for key, value in figures.params.items()}
@@ -209,12 +222,7 @@ class MirrorSession:
             with signals.held(patience=1):
                 run = self.client.create_run(experiment, start_time=time * 1000, tags=tags, run_name=title)
                 run_id = run.info.run_id
-            with tempfile.TemporaryDirectory(prefix="cns-mlflow-") as folder:
-                for name, data in files.items():
-                    file = Path(folder) / name
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(data)
-                self.client.log_artifacts(run_id, folder)
+            artifacts.write(self.client, run_id, files)
             if not self.proven:
                 proxy.check_comes_back(self.client, run_id, runs.MANIFEST, files[runs.MANIFEST])
                 self.proven = True
@@ -322,7 +330,7 @@ class MirrorSession:
             "cns.concept": evaluation.concept,
             "cns.protocol": evaluation.protocol_digest,
         }
-        files = runs.evaluation_files(self.objects, evaluation_id)
+        files = runs.evaluation_files(self.objects, evaluation_id).read(self.objects)
         now = int(clock.time())
         with self._run(self.of_scores, f"evaluation-{evaluation.concept_name}", now, tags, files) as run_id:
             figures = Figures(metrics=scores.scores_of(evaluation))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cns_cli.commands.add import _advise, add_lines, dry_run_lines
+from cns_cli.commands.add import _advise, _command_for, add_lines, dry_run_lines
 from cns_cli.output import Output
 from cns_cli.porcelain.answers import AddResult, CheckRow, DryRun, MetricResult
+from cns_cli.porcelain.options import AddOptions
 from registry.pending import Pending
 from tests.cli.conftest import modules_after
 
@@ -138,6 +139,15 @@ def test_what_to_type_next(capsys: pytest.CaptureFixture[str]) -> None:
     talk = capsys.readouterr().err
     assert "warning: rex was hardly learned" in talk
     assert f"  next: {longer}   (more steps" in talk
+
+
+def test_a_dry_run_never_advises_what_would_be_refused() -> None:
+    options = AddOptions(name="rex", images=Path("photos"), dry_run=True)
+    facts = {"images": 6, "steps": 9, "seconds": 1.0, "memory_bytes": 1, "disk_bytes": 1, "device": "cpu"}
+    clear = DryRun(name="rex", class_nouns=(("dog", 0.93),), **facts)
+    assert _command_for(options, clear) == "cns add rex photos"
+    unclear = DryRun(name="rex", class_nouns=(("birthday cake", 0.4), ("dog", 0.3)), **facts)
+    assert _command_for(options, unclear) == "cns add rex photos --class 'birthday cake'"
 
 
 def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -> None:

@@ -398,13 +398,13 @@ def revision_bombs() -> Iterator[bytes]:
 def parse_manifest(data: bytes) -> None:
     folder = scratch() / "run"
     _placed("run/objects.json", data)
-    runs.read_files(folder, MemoryStore())
+    runs.read_files(folder, MemoryStore(), [])
     runs.MoveLog.cached(_placed("moves.json", data), "key")
 
 
 def manifests() -> list[bytes]:
     repository = lineage()
-    files = runs.commit_files(repository.objects, repository.head().commit)
+    files = runs.commit_files(repository.objects, repository.head().commit).read(repository.objects)
     for name, content in files.items():
         _placed(f"run/{name}", content)
     moves = {"format": 1, "key": "key", "last": 3, "refs": {"HEAD": "ref: refs/heads/main"}, "versions": {DIGEST: "3"}}

@@ -339,13 +339,9 @@ class TestRestore:
     ) -> None:
         """As 0.1 wrote it before: scores among the commits, without their trees."""
         monkeypatch.setattr(scores, "experiment_of", lambda name: name)
-        with_tree = runs.evaluation_files
 
-        def without_tree(store: Any, evaluation_id: str) -> dict[str, bytes]:
-            files = with_tree(store, evaluation_id)
-            manifest = canonical.decode(files["objects.json"])
-            manifest["objects"] = {evaluation_id: manifest["objects"][evaluation_id]}
-            return {"evaluation.json": files["evaluation.json"], "objects.json": canonical.encode(manifest)}
+        def without_tree(_store: Any, evaluation_id: str) -> runs.RunFiles:
+            return runs.RunFiles({evaluation_id: ("evaluation", "evaluation.json")})
 
         monkeypatch.setattr(runs, "evaluation_files", without_tree)
         added_at_once(dogs)
@@ -409,6 +405,31 @@ class TestRestore:
         report = MlflowMirror.restore(lineage.root)
         assert len(report.damaged) == 1
         assert "mask.safetensors" in report.damaged[0]
+
+    @pytest.mark.parametrize("lost", ["mask.safetensors", "objects.json"])
+    def test_a_sync_writes_files_again_that_are_gone(self, lineage: Repository, lost: str) -> None:
+        run = client_of(lineage).get_model_version_by_alias(name_of(lineage), "branch-Dev_2fx").run_id
+        place = lineage.folder / "mlartifacts" / name_of(lineage) / run / "artifacts"
+        content = (place / lost).read_bytes()
+        (place / lost).unlink()
+        report = MlflowMirror(lineage).sync()
+        if lost != "objects.json":  # without it a run of a file counts as none, and is written anew
+            assert len(report.mended) == 1
+            assert (place / lost).read_bytes() == content
+        again = MlflowMirror(lineage).sync()
+        assert (again.mended, again.commits, again.refs) == ([], [], [])
+        restored(lineage)
+
+    def test_of_a_damaged_run_the_whole_files_come_back(self, lineage: Repository) -> None:
+        run = client_of(lineage).get_model_version_by_alias(name_of(lineage), "branch-Dev_2fx").run_id
+        place = lineage.folder / "mlartifacts" / name_of(lineage) / run / "artifacts"
+        (place / "mask.safetensors").unlink()
+        objects = canonical.decode((place / "objects.json").read_bytes())["objects"]
+        shutil.rmtree(lineage.folder / "objects")
+        with pytest.raises(MlflowUnavailable):
+            MlflowMirror.restore(lineage.root)
+        lost = {one for one, entry in objects.items() if entry["path"] == "mask.safetensors"}
+        assert {one for one in objects if not lineage.objects.has(one)} == lost
 
     def test_where_an_object_is_missing_no_ref_moves(self, lineage: Repository) -> None:
         """Not even those that are whole: HEAD must not end at nothing, and half a registry looks like a whole one."""

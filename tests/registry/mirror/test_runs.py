@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import canonical
-from registry.errors import ObjectCorrupt, RegistryError, UnknownFormat
+from registry.errors import RegistryError, UnknownFormat
 from registry.mirror import runs
 from registry.mirror.runs import Figures, MoveLog
 from registry.objects import Blob, Commit, Concept, Record, Tree
@@ -23,7 +23,7 @@ from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, add, put_c
 
 def test_one_concept_has_readable_files(repository: Repository) -> None:
     done = add(repository, "rex")
-    files = runs.commit_files(repository.objects, done.id)
+    files = runs.commit_files(repository.objects, done.id).read(repository.objects)
     concept = repository.concepts(repository.tree_of(done.id))["rex"]
     assert files["commit.json"] == done.commit.payload()
     assert files["concept.json"] == concept.payload()
@@ -41,7 +41,7 @@ def test_several_concepts_have_a_folder_each(repository: Repository) -> None:
     both = {name: put_concept(repository.objects, name, tree) for name in ("rex", "tom")}
     new = repository.objects.put(Tree(repository.tree_of("HEAD").base, both))
     commit = Commit(new, (repository.head().commit,), None, "import", "", AUTHOR, 5)
-    files = runs.commit_files(repository.objects, repository.objects.put(commit))
+    files = runs.commit_files(repository.objects, repository.objects.put(commit)).read(repository.objects)
     assert {"concepts/rex/mask.safetensors", "concepts/tom/mask.safetensors"} <= set(files)
     assert "record.json" not in files
 
@@ -51,8 +51,10 @@ def test_commits_together_hold_everything(repository: Repository, tmp_path: Path
         add(repository, name)
     other = MemoryStore()
     for number, (commit_id, _) in enumerate(repository.log()):
-        folder = write(tmp_path / str(number), runs.commit_files(repository.objects, commit_id))
-        assert commit_id in runs.read_files(folder, other)
+        folder = write(
+            tmp_path / str(number), runs.commit_files(repository.objects, commit_id).read(repository.objects)
+        )
+        assert commit_id in runs.read_files(folder, other, [])
     assert list(other.ids()) == list(repository.objects.ids())
     assert all(other.read(known) == repository.objects.read(known) for known in other.ids())
 
@@ -72,7 +74,7 @@ def test_previews_may_be_named_anyhow(repository: Repository) -> None:
     record = repository.objects.put(Record({"previews": nested}))
     tree = repository.commit_of(repository.head().commit).tree
     commit = Commit(tree, (repository.head().commit,), record, "import", "", AUTHOR, 5)
-    files = runs.commit_files(repository.objects, repository.objects.put(commit))
+    files = runs.commit_files(repository.objects, repository.objects.put(commit)).read(repository.objects)
     shown = {name for name in files if name.startswith("previews/")}
     assert shown == {"previews/___x__.jpg", "previews/deep-0.webp", "previews/deep-1-a.bin"}
 
@@ -82,7 +84,7 @@ def test_two_objects_never_share_a_file(repository: Repository) -> None:
     record = repository.objects.put(Record({"previews": {"a b": blobs[0], "a_b": blobs[1]}}))
     tree = repository.commit_of(repository.head().commit).tree
     commit = Commit(tree, (repository.head().commit,), record, "import", "", AUTHOR, 5)
-    files = runs.commit_files(repository.objects, repository.objects.put(commit))
+    files = runs.commit_files(repository.objects, repository.objects.put(commit)).read(repository.objects)
     listed = canonical.decode(files["objects.json"])["objects"]
     assert len({entry["path"] for entry in listed.values()}) == len(listed) == len(files) - 1
     assert listed[blobs[1]]["path"] == f"objects/{blobs[1]}.blob"
@@ -90,20 +92,25 @@ def test_two_objects_never_share_a_file(repository: Repository) -> None:
 
 def test_damaged_file_is_named_and_not_believed(repository: Repository, tmp_path: Path) -> None:
     done = add(repository, "rex")
-    files = runs.commit_files(repository.objects, done.id)
+    files = runs.commit_files(repository.objects, done.id).read(repository.objects)
     for number, (name, data) in enumerate(
         [("mask.safetensors", b"x"), ("tree.json", b"{}"), ("mask.safetensors", None)]
     ):
         changed = {**files, name: data} if data is not None else {k: v for k, v in files.items() if k != name}
-        with pytest.raises(ObjectCorrupt, match=name):
-            runs.read_files(write(tmp_path / str(number), changed), MemoryStore())
+        damaged: list[str] = []
+        store = MemoryStore()
+        whole = runs.read_files(write(tmp_path / str(number), changed), store, damaged)
+        assert len(damaged) == 1
+        assert name in damaged[0]
+        assert len(whole) == len(files) - 2, "all others are taken"
+        assert set(whole) <= set(store.ids())
 
 
 @pytest.mark.parametrize("manifest", [{"format": 2}, {}, [], {"format": None}])
 def test_newer_manifest_is_refused(tmp_path: Path, manifest: Any) -> None:
     folder = write(tmp_path, {"objects.json": canonical.encode(manifest)})
     with pytest.raises(UnknownFormat):
-        runs.read_files(folder, MemoryStore())
+        runs.read_files(folder, MemoryStore(), [])
 
 
 @pytest.mark.parametrize(
@@ -120,13 +127,17 @@ def test_broken_manifest_is_corrupt(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     folder = write(tmp_path / "a" / "b", {"objects.json": content, "file": b"x"})
     store = MemoryStore()
-    with pytest.raises(RegistryError):
-        runs.read_files(folder, store)
+    damaged: list[str] = []
+    try:
+        runs.read_files(folder, store, damaged)
+    except RegistryError as error:
+        damaged.append(error.message)
+    assert len(damaged) == 1
     assert list(store.ids()) == []
 
 
 def test_folder_without_manifest_holds_nothing(tmp_path: Path) -> None:
-    assert runs.read_files(tmp_path, MemoryStore()) == []
+    assert runs.read_files(tmp_path, MemoryStore(), []) == []
 
 
 def test_figures_are_what_mlflow_takes() -> None:
