@@ -125,14 +125,17 @@ def _decode_masks(
 
 def _encode_factors(delta: Mapping[str, FactorDelta]) -> tuple[bytes, bytes]:
     """U as signed bytes, once; O of each matrix as byte planes."""
-    basis = next(iter(delta.values())).basis
+    basis = np.ascontiguousarray(next(iter(delta.values())).basis)  # safetensors writes memory as it lies
     if any(not np.array_equal(one.basis, basis) for one in delta.values()):
         raise CodecError("the matrices of a change have different directions", hint="cns fsck")
     shapes = {name: list(one.shape) for name, one in delta.items()}
     exponents = {name: one.exponent for name, one in delta.items()}
     values = {name: _encode_steps(one.outputs.reshape(-1)) for name, one in delta.items()}
     return (
-        save({"basis": basis.view(np.uint8)}, metadata({"format": FACTORS_FORMAT, "shapes": shapes})),
+        save(
+            {"basis": basis.view(np.uint8)},
+            metadata({"format": FACTORS_FORMAT, "shapes": shapes}),
+        ),
         save(values, metadata({"format": FACTORS_FORMAT, "exponents": exponents})),
     )
 

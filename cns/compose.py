@@ -32,7 +32,7 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ConceptWeights:
-    """What a concept adds to a base model.
+    """What a concept adds to a base model; without tokens, what every prompt sees of it (`cns.erasing`).
 
     Attributes:
         name: The concept's name.
@@ -117,7 +117,7 @@ class Model:
         """Have each prompt see the base and those of these concepts that it names, until other weights are written.
 
         Args:
-            concepts: Their tokens are installed; the live weights become the base's.
+            concepts: Their tokens are installed; the live weights become the base's, with what has no token.
             reach: Where in a prompt an object acts; a style acts in the whole prompt.
 
         Raises:
@@ -125,14 +125,17 @@ class Model:
         """
         for concept in concepts:
             self._check(concept)
-        self.write(self.base)
+        always = [concept for concept in concepts if not concept.rows]
+        self.write(self.compose(always))
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
-        by_name = {concept.name: concept for concept in concepts}
+        by_name = {concept.name: concept for concept in concepts if concept.rows}
         tokens = {name: tuple(concept.rows) for name, concept in by_name.items()}
         styles = [concept.name for concept in concepts if concept.kind == "style"]
-        self._named = NamedWeights(
-            self.pipeline, tokens, lambda names: self.compose([by_name[name] for name in names]), reach, styles
-        )
+
+        def weights_of(names: frozenset[str]) -> Weights:
+            return self.compose([*always, *(by_name[name] for name in names)])
+
+        self._named = NamedWeights(self.pipeline, tokens, weights_of, reach, styles)
 
     def set_tokens(self, rows: Mapping[str, Tensor]) -> None:
         """Install the tokens of the concepts that the model holds.

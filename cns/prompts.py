@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def prompts_digest(prompts: Sequence[str]) -> str:
     """SHA-256 hex of an ordered list of prompts or templates: equal exactly when the lists are equal."""
     text = json.dumps(list(prompts), ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def names(prompt: str, nouns: Collection[str], known: Collection[str] = ()) -> bool:
+    """Whether a prompt names one of some nouns, or several of it; a teddy bear is no bear where it is known."""
+    for longer in (one for one in known if one not in nouns):
+        prompt = re.sub(rf"\b{re.escape(longer)}s?\b", "", prompt, flags=re.IGNORECASE)
+    return any(re.search(rf"\b{re.escape(noun)}s?\b", prompt, re.IGNORECASE) for noun in nouns)
 
 
 def _read_list(name: str, base_folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cns import extensions
-from cns.compose import ConceptWeights
+from cns.compose import ConceptWeights, Weights
 from cns.directions import BASES
 from cns.drift import Moments
 from cns.errors import SettingsError
@@ -138,12 +138,14 @@ class TrainingConstraints:
         calibration: Moments of the calibration prompts, for the anchor to the base.
         general: General neurons of this base under this score (see `cns.general.find_general_neurons`).
         masks: Masks of earlier concepts, for `Settings.past_vote`; they need not be in `past`.
+        base: What the anchor ties to, where that is not the bare base: the base with what it erases.
     """
 
     past: Sequence[PastConcept]
     calibration: Moments
     general: Mapping[str, Tensor]
     masks: Sequence[Mapping[str, Tensor]] = ()
+    base: Weights | None = None
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def learn_concept(
             run.warm_up()
             selection = run.select(constraints)
             device = model.pipeline.device
-            history = History(model.base, parent, selection.masks, constraints.past, constraints.calibration, device)
+            base = constraints.base or model.base
+            history = History(base, parent, selection.masks, constraints.past, constraints.calibration, device)
             run.aim(constraints)
             delta = run.finetune(history)
     finally:

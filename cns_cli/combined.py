@@ -141,6 +141,8 @@ def _changes(result: CombineResult) -> Iterator[Line]:
     named = {"added": result.added, "replaced": result.replaced, "removed": result.removed}
     found = [f"{word} {', '.join(names)}" for word, names in named.items() if names]
     yield f"{'; '.join(found) or 'no concept changed'}; {figures.plural(len(result.concepts), 'concept')} now"
+    if result.erased != result.erased_before:
+        yield f"erased now: {figures.erased(result.erased)}; before: {figures.erased(result.erased_before)}"
 
 
 def _closest(result: CombineResult) -> Iterator[Line]:

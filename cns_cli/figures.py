@@ -19,6 +19,11 @@ COMPOSED = {"all": "all concepts", "named": "the concepts that they name"}
 """What prompts see of a tree, by how it composes."""
 
 
+def erased(nouns: Mapping[str, str]) -> str:
+    """Return what a model erases: `dog, car (now bus)`; `nothing` of nothing."""
+    return ", ".join(f"{noun} (now {other})" if other else noun for noun, other in nouns.items()) or "nothing"
+
+
 def short_id(object_id: str) -> str:
     """Return the prefix of an id that is shown and that can be typed back."""
     return object_id[:SHORT_ID]

@@ -31,6 +31,7 @@ VERBS = (
     "init",
     "clone",
     "add",
+    "erase",
     "generate",
     "check",
     "report",

@@ -1,12 +1,14 @@
-"""Merging trees: three-way, per name, against a merge base. Merge, cherry-pick and revert are all this one function.
+"""Merging trees: three-way, per name, against a merge base. Merge, cherry-pick and revert are all one function.
 
 Integers add up in any order, so that there is nothing to fuse: a merge decides which concepts a model holds, and never
-how they are put together. This module knows trees; it does not read objects and does not move refs.
+how they are put together. What is erased is merged per noun; where that is neither side's set, it must be solved anew.
+This module knows trees; it does not read objects and does not move refs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.errors import BaseDiffers, RegistryError
@@ -26,6 +28,38 @@ class ComposeDiffers(RegistryError):
             "expected the same on both",
             f"cns config compose {theirs}",
         )
+
+
+class ErasuresDiffer(RegistryError):
+    """Two sides that should be joined draw different things in the place of an erased noun."""
+
+    def __init__(self, noun: str, ours: str | None, theirs: str | None) -> None:
+        self.noun = noun
+        said = [("does not erase it" if one is None else f"draws {one or 'nothing'}") for one in (ours, theirs)]
+        to = f" --to {shlex.quote(theirs)}" if theirs else ""
+        super().__init__(
+            f"the two sides disagree about {noun!r}: HEAD {said[0]}, the other side {said[1]}; expected the same",
+            "cns log" if theirs is None else f"cns erase {shlex.quote(noun)}{to}",
+        )
+
+
+def merged_nouns(
+    bases: Sequence[Mapping[str, str]], ours: Mapping[str, str], theirs: Mapping[str, str]
+) -> dict[str, str]:
+    """Merge what two trees erase, {noun: what stands in its place}, as `three_way` merges names.
+
+    Raises:
+        ErasuresDiffer: both changed a noun, and not alike.
+    """
+    merged: dict[str, str] = {}
+    for noun in sorted({noun for side in (*bases, ours, theirs) for noun in side}):
+        mine, yours, before = ours.get(noun), theirs.get(noun), {side.get(noun) for side in bases} or {None}
+        if mine != yours and before not in ({mine}, {yours}):
+            raise ErasuresDiffer(noun, mine, yours)
+        kept = yours if before == {mine} else mine
+        if kept is not None:
+            merged[noun] = kept
+    return merged
 
 
 @dataclass(frozen=True)

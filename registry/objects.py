@@ -24,7 +24,9 @@ MAX_TOKENS = 64  # of one concept; each is a row of the text encoder's embedding
 LONGEST_TOKEN = 64
 EXPONENTS = (-1100, 1100)  # of a grid step: what a float64 can hold
 LONGEST_SIDE = 2**31
-COMMIT_KINDS = ("init", "add", "remove", "revert", "merge", "cherry-pick", "import", "compose", "rename")
+COMMIT_KINDS = (
+    "init", "add", "remove", "revert", "merge", "cherry-pick", "import", "compose", "rename", "erase",
+)  # fmt: skip
 Compose = Literal["all", "named"]
 """What a prompt sees of a tree: all of its concepts, or those that the prompt names."""
 COMPOSES: tuple[str, ...] = get_args(Compose)
@@ -236,6 +238,36 @@ class Concept(JsonObject):
 
 
 @dataclass(frozen=True)
+class Erasure(JsonObject):
+    """What a model forgets of its base: nouns, and one change of the weights, for all of them together.
+
+    Attributes:
+        base: Id of the base.
+        nouns: {noun: what stands in its place}; nothing, or another noun.
+        mask, delta: Blobs of the change, as of a concept.
+    """
+
+    object_kind: ClassVar[str] = "erasure"
+    base: str
+    nouns: dict[str, str]
+    mask: str
+    delta: str
+
+    def __post_init__(self) -> None:
+        for field in ("base", "mask", "delta"):
+            _id(getattr(self, field), f"erasure.{field}")
+        if not _table(self.nouns, "erasure.nouns"):
+            raise BadValue("erasure.nouns", self.nouns, "at least one noun")
+        for noun, other in self.nouns.items():
+            _text(other, f"erasure.nouns.{noun}")
+
+    def needs(self) -> tuple[Need, ...]:
+        """Return the base and its blobs."""
+        blobs = (Need(getattr(self, part), ("blob",), part) for part in ("mask", "delta"))
+        return (Need(self.base, ("base",), "base"), *blobs)
+
+
+@dataclass(frozen=True)
 class Tree(JsonObject):
     """The model: a base and a set of named concepts. One concept is there under one name only. It can be a key.
 
@@ -244,16 +276,19 @@ class Tree(JsonObject):
         concepts: {name: id of a concept}.
         compose: What a prompt sees. "all": the base plus every concept; "named": the base plus those concepts one of
             whose tokens stands in it, so that a prompt without a token, the empty one too, sees the base bit for bit.
+        erasure: Id of what it forgets of its base, which every prompt sees; None: nothing.
     """
 
     object_kind: ClassVar[str] = "tree"
-    later: ClassVar[Mapping[str, Any]] = {"compose": "all"}
+    later: ClassVar[Mapping[str, Any]] = {"compose": "all", "erasure": None}
     base: str
     concepts: dict[str, str]
     compose: Compose = "all"
+    erasure: str | None = None
 
     def __post_init__(self) -> None:
         _id(self.base, "tree.base")
+        _optional_id(self.erasure, "tree.erasure")
         if self.compose not in COMPOSES:
             raise BadValue("tree.compose", self.compose, " or ".join(COMPOSES))
         holders: dict[str, str] = {}
@@ -273,9 +308,10 @@ class Tree(JsonObject):
         return hash(self.id)
 
     def needs(self) -> tuple[Need, ...]:
-        """Return the base and the concepts, by name."""
+        """Return the base, the concepts, by name, and the erasure."""
         concepts = (Need(self.concepts[name], ("concept",), f"concept {name}") for name in sorted(self.concepts))
-        return (Need(self.base, ("base",), "base"), *concepts)
+        erasure = () if self.erasure is None else (Need(self.erasure, ("erasure",), "erasure"),)
+        return (Need(self.base, ("base",), "base"), *concepts, *erasure)
 
 
 @dataclass(frozen=True)
@@ -364,7 +400,7 @@ class Evaluation(JsonObject):
 
 AnyObject = Blob | JsonObject
 KINDS: dict[str, type[Blob | JsonObject]] = {
-    cls.object_kind: cls for cls in (Blob, Base, References, Concept, Tree, Record, Commit, Evaluation)
+    cls.object_kind: cls for cls in (Blob, Base, References, Concept, Erasure, Tree, Record, Commit, Evaluation)
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from registry.errors import BaseDiffers, DeltaTaken, NameTaken, NothingToDo, TokenTaken, UnknownConcept
 from registry.names import check_name
-from registry.objects import Compose, Concept, Record, References, Tree
+from registry.objects import Compose, Concept, Erasure, Record, References, Tree
 from registry.store import ObjectStore
 
 Change = Callable[[Tree], Tree]
@@ -95,12 +95,12 @@ def seen(tree: Tree, names: Iterable[str]) -> Tree:
     """Return the tree of what prompts see that name these concepts of a tree and no other; the rest is not there.
 
     Where all concepts are composed, prompts see the tree itself, whatever they name. Where those that are named are,
-    it is a tree of these alone; of none, the bare base, which has no two ways to be composed.
+    it is a tree of these alone; of none, the base, which has no two ways to be composed. An erasure is seen by all.
     """
     if tree.compose == "all":
         return tree
     named = {name: tree.concepts[name] for name in names if name in tree.concepts}
-    return replace(tree, concepts=named) if named else bare(tree)
+    return replace(tree, concepts=named) if named else replace(bare(tree), erasure=tree.erasure)
 
 
 def can_be_seen(store: ObjectStore, object_id: str, holds: Callable[[str], bool]) -> bool:
@@ -123,7 +123,7 @@ def seen_of(tree: Tree, concept: str) -> Tree:
 
 
 def bare(tree: Tree) -> Tree:
-    """Return the tree of a tree's base alone."""
+    """Return the tree of a tree's base alone, with nothing learned and nothing erased."""
     return Tree(tree.base, {})
 
 
@@ -136,6 +136,16 @@ def trained_in(tree: Tree, name: str) -> Tree:
 def composing(tree: Tree, compose: Compose) -> Tree:
     """Return the tree with the same concepts, of which prompts see others."""
     return replace(tree, compose=compose)
+
+
+def erasing(tree: Tree, erasure: str | None) -> Tree:
+    """Return the tree with the same concepts on a base that forgets something else, or nothing."""
+    return replace(tree, erasure=erasure)
+
+
+def erased_in(tree: Tree, store: ObjectStore) -> dict[str, str]:
+    """Return {noun: what stands in its place} of what a tree erases."""
+    return dict(store.get(tree.erasure, Erasure).nouns) if tree.erasure else {}
 
 
 def concepts_of(tree: Tree, store: ObjectStore) -> dict[str, Concept]:
@@ -170,6 +180,8 @@ def check_tree(tree: Tree, store: ObjectStore) -> None:
         ObjectMissing: the base, a concept, or something that a concept needs is not in the store.
     """
     store.require(tree.base, "base")
+    for needed in store.get(tree.erasure, Erasure).links() if tree.erasure else ():
+        store.require(needed, "a part of the erasure, object")
     tokens: dict[str, str] = {}
     deltas: dict[str, str] = {}
     for name, concept in concepts_of(tree, store).items():

@@ -83,6 +83,8 @@ def diff_lines(result: DiffResult, *, matrices: bool) -> Iterator[Line]:
     if result.a.compose != result.b.compose:
         words = (figures.COMPOSED.get(side.compose or "", "what cannot be read") for side in (result.a, result.b))
         yield "prompts see {} in A, and {} in B".format(*words)
+    if result.a.erased != result.b.erased:
+        yield f"erased in A: {figures.erased(result.a.erased)}; in B: {figures.erased(result.b.erased)}"
     yield from _concepts(result)
     if result.kept:
         yield ""

@@ -143,4 +143,7 @@ def figure_line(commit: CommitView) -> str:
             parts.append(
                 f"{label} {figures.cosine(metrics.get(f'{key}_before'))} -> {figures.cosine(metrics[f'{key}_after'])}"
             )
+    if "share_after" in metrics:
+        before, after = (figures.percent(metrics.get(f"share_{when}")) for when in ("before", "after"))
+        parts.append(f"drawn {before} -> {after}")
     return ", ".join(parts)

@@ -13,7 +13,7 @@ from cns_cli.commands.log import header_lines, message_lines
 from cns_cli.commands.show_neurons import neurons_lines
 from cns_cli.commands.show_picture import picture_lines
 from cns_cli.commands.show_provenance import provenance_lines
-from cns_cli.commands.status import concept_lines
+from cns_cli.commands.status import concept_lines, erased_lines
 from cns_cli.optionfield import Argument, Option, file_to_write
 from cns_cli.options import JsonFlag, NoPagerFlag
 from cns_cli.output import Line, Output, Piece, Styled, table
@@ -53,6 +53,8 @@ _METRICS = {
     "clip_i_ceiling": ("CLIP-I ceiling", figures.cosine),
     "clip_t_before": ("CLIP-T before", figures.cosine),
     "clip_t_after": ("CLIP-T after", figures.cosine),
+    "share_before": ("drawn before", figures.percent),
+    "share_after": ("drawn after", figures.percent),
 }
 
 
@@ -161,6 +163,7 @@ def show_lines(result: ShowResult) -> Iterator[Line]:
     yield from _block("settings", _setting_rows(result.record))
     yield from _block("versions", _version_rows(result.record.get("versions")))
     yield ""
+    yield from erased_lines(result.commit.erased)
     yield from concept_lines(result.concepts)
 
 

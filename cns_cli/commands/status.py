@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
     source = f"{result.base_source}, family {result.family}" if result.base_source else f"family {result.family}"
     yield f"base {source}, id {figures.short_id(result.base)}"
     yield f"prompts see {figures.COMPOSED[result.compose]}"
+    yield from erased_lines(result.erased)
     yield ""
     yield from concept_lines(result.concepts)
     if result.capacity:
@@ -53,6 +54,12 @@ def status_lines(result: StatusResult) -> Iterator[Line]:
         yield ""
     for view in result.interrupted:
         yield ["the training of ", Styled(view.name, "bold"), f" was interrupted at step {view.done} of {view.total}"]
+
+
+def erased_lines(erased: Mapping[str, str]) -> Iterator[Line]:
+    """Say what a model erases of its base."""
+    if erased:
+        yield f"erased: {figures.erased(erased)}"
 
 
 def concept_lines(concepts: Sequence[ConceptView]) -> Iterator[Line]:

@@ -166,6 +166,28 @@ class AddOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EraseOptions(Request):
+    """Erase nouns from what the base draws.
+
+    Attributes:
+        nouns: At least one.
+        to: What prompts of them find instead; None: what the prompt says without the noun.
+        images: Pictures of each judge prompt, before and after, by which the share is told.
+    """
+
+    nouns: Annotated[tuple[str, ...], Argument("What shall go: nouns that the base draws.", "NOUN...", repeated=True)]
+    to: Annotated[str | None, Option("Draw this in its place; else what the prompt says without the noun.", "NOUN")] = (
+        None
+    )
+    images: Annotated[
+        int, Option("Pictures of each of the judge's prompts, before and after.", "N", min=0, max=100)
+    ] = 1
+    seed: Annotated[int, SEED] = 0
+    device: Annotated[str, DEVICE] = "auto"
+    message: Annotated[str | None, MESSAGE] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerateOptions(Request):
     """Make `n` images of one prompt with the model of one revision.
 

@@ -14,7 +14,7 @@ from cns_cli.porcelain.views.concepts import ConceptView, concept_views
 from registry import bisect_state
 from registry.objects import Base, Compose
 from registry.repository import Repository
-from registry.trees import birth
+from registry.trees import birth, erased_in
 
 CAPACITY = ("capacity_held", "general_share", "capacity_free")
 
@@ -33,6 +33,7 @@ class StatusResult(Result):
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; empty or
             without the last where they were not recorded for this set of concepts, and where none shares its weights
             with another, since prompts see what they name.
+        erased: Noun -> what stands in its place, of what the model erases.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class StatusResult(Result):
     interrupted: tuple[PendingView, ...] = ()
     bisecting: bool = False
     capacity: Mapping[str, float] = field(default_factory=dict)
+    erased: Mapping[str, str] = field(default_factory=dict)
 
 
 def status(start: Path) -> StatusResult:
@@ -74,6 +76,7 @@ def status(start: Path) -> StatusResult:
         interrupted=tuple(pending_views(repo)),
         bisecting=(repo.folder / bisect_state.FILE).exists(),
         capacity=_capacity(repo, head.commit, [one.commit for one in concepts if one.commit]),
+        erased=erased_in(tree, repo.objects),
     )
 
 

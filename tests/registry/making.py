@@ -8,7 +8,7 @@ from typing import Any
 
 from registry import envelope
 from registry.errors import ObjectMissing
-from registry.objects import Base, Blob, Commit, Compose, Concept, Evaluation, Record, References, Tree
+from registry.objects import Base, Blob, Commit, Compose, Concept, Erasure, Evaluation, Record, References, Tree
 from registry.refs import EVALUATIONS
 from registry.repository import Committed, Repository
 from registry.store import ObjectStore
@@ -142,11 +142,13 @@ def one_of_each(store: ObjectStore) -> list[Any]:
     empty = store.put(Tree(base_id, {}))
     concept_id = put_concept(store, "rex", empty)
     concept = store.get(concept_id, Concept)
-    tree = Tree(base_id, {"rex": concept_id})
+    erasure = Erasure(base_id, {"dog": ""}, concept.mask, concept.delta)
+    tree = Tree(base_id, {"rex": concept_id}, erasure=store.put(erasure))
     record = Record({"losses": [1.0, 0.5], "note": "ü", "previews": {"a": concept.mask}})
     commit = Commit(store.put(tree), (), store.put(record), "add", "add rex", AUTHOR, 5)
     score = Evaluation(store.put(tree), concept_id, "rex", {"n": 1}, "p", {"clip_i": [0.5]})
-    objects = [Blob(b""), Blob(b"bytes"), base(), store.get(concept.references, References), concept, tree, record]
+    references = store.get(concept.references, References)
+    objects = [Blob(b""), Blob(b"bytes"), base(), references, concept, erasure, tree, record]
     return [*objects, commit, score]
 
 

@@ -9,7 +9,20 @@ import pytest
 
 from registry import canonical
 from registry.errors import BadName, BadValue, NameTaken, UnknownFormat
-from registry.objects import KINDS, Base, Blob, Commit, Concept, Evaluation, Record, References, Tree, decode, object_id
+from registry.objects import (
+    KINDS,
+    Base,
+    Blob,
+    Commit,
+    Concept,
+    Erasure,
+    Evaluation,
+    Record,
+    References,
+    Tree,
+    decode,
+    object_id,
+)
 from tests.registry.making import AUTHOR, DIGEST, OTHER, MemoryStore, base, one_of_each
 
 # Ids are forever: if one of these changes, stored lineages no longer mean what they meant.
@@ -18,6 +31,7 @@ IDS = {
     "base": "cbf59ce1ac175de77c9ef97ee55345c6ecda8f339aeec53c3b7cf35761f453f1",
     "references": "7f43a4f81f6dd00521ca8b71bf3be32ce415d6d15150596b2fc7999fe8693c4a",
     "concept": "03f2a7f4316255ff0c5d8492e3993851a96394640fa5fdaf56b6a3e3979fa6ff",
+    "erasure": "ba54be877663c29044210cc7d612c2c12a56e572265b505efd8cdafaa8730728",
     "tree": "edbaed09a6e6a14f90d92a94232b4b3bb81bd2186e1ea8b553fd3c670160a5dd",
     "record": "3d7e781c732a7c6508ec818e6e1058e60784fff27319b85d480524e0fdaac455",
     "commit": "2aba06119d178d7c9cabb65994ba88c65dbc0de4b4cca92454ebfaa50ae9e2f6",
@@ -33,6 +47,7 @@ def golden() -> list[tuple[Any, str]]:
         (base(), "base"),
         (References(DIGEST, ("a <rex> dog", None), 2, 64, {OTHER: third}), "references"),
         (concept, "concept"),
+        (Erasure(DIGEST, {"dog": "", "car": "bus"}, OTHER, third), "erasure"),
         (Tree(DIGEST, {"rex": OTHER, "Tom": third}), "tree"),
         (Record({"metrics": {"clip_i": 0.5}, "note": "ü"}), "record"),
         (Commit(DIGEST, (OTHER,), third, "add", "add rex", AUTHOR, 1_700_000_000), "commit"),
@@ -54,6 +69,17 @@ def test_a_tree_says_what_it_composes_only_where_that_is_not_all() -> None:
     assert named.id == "5bb86803878eb249363f73348aeb62085d147e4e7235eccb36e8242a8cfee405"
     assert decode("tree", named.payload()) == named != decode("tree", tree.payload())
     assert dataclasses.replace(named, concepts={}).compose == "named"
+
+
+def test_a_tree_names_its_erasure_only_where_it_has_one() -> None:
+    tree = Tree(DIGEST, {"rex": OTHER, "Tom": "c" * 64})
+    erased = dataclasses.replace(tree, erasure=OTHER)
+    assert b"erasure" not in tree.payload()
+    assert erased.id == "9f87efc83baa4e51d6575e41f79180ff32edf4ef6a8dd5b14e1e08c1ea78aea6"
+    assert decode("tree", erased.payload()) == erased
+    assert erased.links() == (*tree.links(), OTHER)
+    with pytest.raises(BadValue):
+        Erasure(DIGEST, {}, OTHER, OTHER)
 
 
 @pytest.mark.parametrize("said", ["all", "none", 1, None])

@@ -97,7 +97,7 @@ def kv_drifts(repo: Repository, befores: Sequence[Tree], after: Tree, names: Seq
 
     session = Session(repo, LoadedBase.open(folder, base, "cpu"))
     session.set_tree(after)  # for the tokens
-    composed = cache(lambda tree: session.base.model.compose(list(session.concepts(tree).values())))
+    composed = cache(lambda tree: session.base.model.compose(session.parts(tree)))
     views = []
     for name in names:
         concept = after.concepts[name]

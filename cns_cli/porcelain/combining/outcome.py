@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time as clock
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from cns_cli.signals import explained
 from registry.errors import RefMoved, RegistryError
 from registry.objects import Commit, Record, Tree
 from registry.repository import Repository
-from registry.trees import changes
+from registry.trees import changes, erased_in, erasing
 
 Outcome = Literal["up to date", "fast-forward", "committed", "conflicts", "planned", "refused"]
 
@@ -40,6 +41,7 @@ class CombineResult(ContextView):
         bases: What both sides were compared with.
         commit: What was committed, or fast-forwarded to.
         added, removed, replaced: Names of concepts, against HEAD's tree.
+        erased: Noun -> what stands in its place, of what the outcome erases; `erased_before`: of what HEAD erased.
         interference: What concepts of the two sides have in common, which counts where prompts see all of them;
             `interference_unknown`: why that is not known.
         commands: What to type to settle the conflicts.
@@ -57,6 +59,8 @@ class CombineResult(ContextView):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    erased: Mapping[str, str] = field(default_factory=dict)
+    erased_before: Mapping[str, str] = field(default_factory=dict)
     interference: tuple[Meeting, ...] = ()
     interference_unknown: str = ""
     conflicts: tuple[ConflictView, ...] = ()
@@ -106,12 +110,22 @@ class Combination:
         Raises:
             BaseDiffers: They stand on different base models.
             ChoiceMeaningless, BadName: A choice cannot be followed.
+        ErasuresDiffer: Both erase a noun, and draw different things in its place.
         """
         found = settle(self.repo, self.sides, self.choices)
         if not found.disputes:
-            return found.tree
+            return self._solved(found.tree, found.unsolved) if found.unsolved else found.tree
         views = conflict_views(self.repo, self.sides, found)
         return self.answer("conflicts", conflicts=views, commands=commands(self.words, views, self.choices))
+
+    def _solved(self, tree: Tree, nouns: Mapping[str, str]) -> Tree:
+        """Erase from the base what both sides erase: all nouns are solved together."""
+        self.progress.stage("load libraries")
+        from cns_cli.porcelain.learning.erasure import erasure_of
+        from cns_cli.porcelain.models.session import Session
+
+        self.progress.stage("solve the erasures of both sides together")
+        return erasing(tree, erasure_of(Session.open(self.repo, "cpu"), tree, nouns))
 
     def answer(self, outcome: Outcome, tree: Tree | None = None, **more: Any) -> CombineResult:
         """Return an answer; with a tree, what that means for the concepts, which is computed now."""
@@ -130,6 +144,8 @@ class Combination:
             result,
             concepts=tuple(sorted(tree.concepts)),
             **vars(changes(ours.concepts, tree.concepts)),
+            erased=erased_in(tree, repo.objects),
+            erased_before=erased_in(ours, repo.objects),
             interference=found,
             interference_unknown=unknown,
             **vars(context_view(repo, (ours, theirs), tree, self.progress, drift=self.drift)),

@@ -13,11 +13,11 @@ from typing import Literal, cast
 from cns.templates import default_token, vector_tokens
 from cns_cli.porcelain.combining.sides import Sides
 from registry.errors import DeltaTaken, NameTaken, RegistryError, TokenTaken
-from registry.merging import Conflict, three_way
+from registry.merging import Conflict, merged_nouns, three_way
 from registry.names import check_name
 from registry.objects import Blob, Concept, Tree
 from registry.repository import Repository
-from registry.trees import check_tree
+from registry.trees import check_tree, erased_in
 
 Side = Literal["ours", "theirs"]
 
@@ -74,10 +74,15 @@ class Dispute:
 
 @dataclass(frozen=True)
 class Settled:
-    """The outcome; without disputes, `tree` is a model that can be committed."""
+    """The outcome; without disputes, `tree` is a model that can be committed.
+
+    Attributes:
+        unsolved: Nouns that no side erases together, with what stands in their place; the tree lacks their erasure.
+    """
 
     tree: Tree
     disputes: tuple[Dispute, ...]
+    unsolved: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChoiceMeaningless(RegistryError):
@@ -93,6 +98,7 @@ def settle(repo: Repository, sides: Sides, choices: Choices) -> Settled:
 
     Raises:
         BaseDiffers: they stand on different base models. ComposeDiffers: prompts see other concepts of either.
+        ErasuresDiffer: both erase a noun, and draw different things in its place.
         ChoiceMeaningless, BadName: a choice cannot be followed.
     """
     settling = _Settling(repo, sides, choices)
@@ -105,7 +111,7 @@ def settle(repo: Repository, sides: Sides, choices: Choices) -> Settled:
     for name in settling.left:
         known = ", ".join(sorted(settling.names)) or "none"
         raise ChoiceMeaningless(sides, name, f"it is in no conflict; expected one of: {known}")
-    return Settled(settling.tree, tuple(settling.disputes))
+    return Settled(settling.tree, tuple(settling.disputes), settling.unsolved)
 
 
 def _why(conflict: Conflict) -> str:
@@ -124,6 +130,7 @@ class _Settling:
         self.ours, self.theirs = repo.tree_of(sides.ours), repo.tree_of(sides.theirs)
         self.merge = three_way([repo.tree_of(base) for base in sides.bases], self.ours, self.theirs)
         self.concepts = dict(self.merge.concepts)
+        self.erasure, self.unsolved = self._erasure()
         self.left: dict[str, tuple[str, str]] = {}
         self.names: set[str] = set()
         self.disputes: list[Dispute] = []
@@ -135,7 +142,15 @@ class _Settling:
     @property
     def tree(self) -> Tree:
         """What is settled so far, as a model."""
-        return Tree(self.ours.base, self.concepts, self.merge.compose)
+        return Tree(self.ours.base, self.concepts, self.merge.compose, self.erasure)
+
+    def _erasure(self) -> tuple[str | None, dict[str, str]]:
+        """The erasure of one of the sides or bases that erases what the sides come to; or that, where none does."""
+        trees = [self.ours, self.theirs, *map(self.repo.tree_of, self.sides.bases)]
+        sets = [erased_in(tree, self.repo.objects) for tree in trees]
+        nouns = merged_nouns(sets[2:], sets[0], sets[1])
+        known = [tree.erasure for tree, erased in zip(trees, sets, strict=True) if erased == nouns]
+        return (known[0], {}) if known else (None, nouns)
 
     def chosen(self, name: str, favour: Side | None = None) -> bool:
         """Settle a name as it was chosen, or by the side to favour; False where there is neither."""

@@ -111,8 +111,9 @@ class CheckRun:
         """
         if self.tree.compose == "all":
             return frozenset()
+        plain = {"class", "zero-shot"} if self.tree.erasure is None else set()
         kept = name != BASE_ROW and self.now[name] == self.baselines[name]
-        return frozenset({"class", "zero-shot", *(("concept", "drift") if kept else ())})
+        return frozenset({*plain, *(("concept", "drift") if kept else ())})
 
     def images(self, side: Sequence[EvaluationKey], asked: int) -> int:
         """Images of each prompt that a comparison rests on: all that both sides have stored, and not under `asked`."""

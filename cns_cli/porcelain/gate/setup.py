@@ -16,6 +16,7 @@ from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.protocol import Protocol, device_kind
 from registry.objects import Base, Tree
 from registry.repository import Repository
+from registry.trees import erased_in
 
 if TYPE_CHECKING:  # it loads torch
     from cns_cli.porcelain.models.session import Session
@@ -85,4 +86,5 @@ def _protocol(
         device=session.base.device.type if session else device_kind(device),
         templates=templates if prompts is None else read_templates(prompts, len(templates)),
         encoder=first(places, "encoder"),
+        erased=tuple(sorted(erased_in(tree, repo.objects))),
     )

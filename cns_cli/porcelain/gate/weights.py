@@ -56,9 +56,10 @@ def weight_gates(session: Session, tree: Tree, weights: Weights) -> dict[str, bo
         What is demanded -> whether it is so.
     """
     concepts = session.concepts(tree)
+    base = session.base.model.compose(session.erasure(tree))
     return {
-        OUTSIDE: outside_is_base(session.base.model.base, weights, concepts),
-        LIVE: live_is_composed(session, session.base.model.base if tree.compose == "named" else weights),
+        OUTSIDE: outside_is_base(base, weights, concepts),
+        LIVE: live_is_composed(session, base if tree.compose == "named" else weights),
         ROWS: rows_are_base(session, concepts),
     }
 

@@ -25,7 +25,7 @@ from cns.grid import MAX_CHANGE, MAX_TOTAL
 from cns_cli.porcelain.models.deltas import delta_of
 from registry.errors import RegistryError
 from registry.health.findings import Finding, Graph
-from registry.objects import Base, Blob, Concept, Evaluation, References, Tree
+from registry.objects import Base, Blob, Concept, Erasure, Evaluation, References, Tree
 from registry.store import DiskStore
 
 FIX = "cns rm NAME, or cns mlflow restore"
@@ -44,14 +44,14 @@ def check_data(folder: Path, graph: Graph, step: Callable[[int], None]) -> tuple
     """
     data = _Data(DiskStore(folder / "objects"))
     findings: list[Finding] = []
-    checks = {"concept": data.concept, "tree": data.tree, "evaluation": data.evaluation}
+    checks = {"concept": data.concept, "erasure": data.erasure, "tree": data.tree, "evaluation": data.evaluation}
     for kind, check in checks.items():
         chosen = sorted(known for known, found in graph.kinds.items() if found == kind)
         for done, known in enumerate(chosen, 1):
             findings += [_finding(graph, known, kind, fault) for fault in _faults(check, known)]
             if kind == "concept":
                 step(done)
-    return len(data.peaks), findings
+    return sum(graph.kinds[known] == "concept" for known in data.peaks), findings
 
 
 def _faults(check: Callable[[str], Iterator[str]], known: str) -> list[str]:
@@ -75,8 +75,8 @@ class _Data:
     """Decodes one object after another; of each concept it keeps one number a matrix.
 
     Attributes:
-        peaks: {concept id: (id of its base, largest |n| of each matrix of that base, in the order of their names)}, in
-            steps of the finest grid that a change may have.
+        peaks: {id of a concept or an erasure: (id of its base, largest |n| of each matrix of that base, in the order of
+            their names)}, in steps of the finest grid that a change may have.
     """
 
     def __init__(self, store: DiskStore) -> None:
@@ -87,9 +87,20 @@ class _Data:
     def concept(self, known: str) -> Iterator[str]:
         """Yield what is wrong with a concept."""
         stored = self.store.get(known, Concept)
-        base_id = self.store.get(stored.trained_on, Tree).base
+        yield from self._delta(known, delta_of(self.store, stored), self.store.get(stored.trained_on, Tree).base)
+        rows = codec.decode_rows(self._blob(stored.embedding))
+        if set(rows) != set(stored.tokens):
+            yield f"its embedding has rows for {sorted(rows)}: expected {sorted(stored.tokens)}"
+        yield from self._references(self.store.get(stored.references, References))
+
+    def erasure(self, known: str) -> Iterator[str]:
+        """Yield what is wrong with an erasure."""
+        stored = self.store.get(known, Erasure)
+        yield from self._delta(known, delta_of(self.store, stored), stored.base)
+
+    def _delta(self, known: str, delta: codec.Delta, base_id: str) -> Iterator[str]:
+        """Yield what is wrong with a change, and keep its largest integers."""
         matrices = self._base(base_id).matrices
-        delta = delta_of(self.store, stored)
         peaks = dict.fromkeys(sorted(matrices), 0)
         for name, sparse in delta.items():
             facts = matrices.get(name)
@@ -106,10 +117,6 @@ class _Data:
             if peaks[name] > MAX_CHANGE << FINER:
                 yield f"it changes a weight of {name} by {peaks[name] >> FINER} steps: expected at most {MAX_CHANGE}"
         self.peaks[known] = (base_id, np.array(list(peaks.values()), np.int64))
-        rows = codec.decode_rows(self._blob(stored.embedding))
-        if set(rows) != set(stored.tokens):
-            yield f"its embedding has rows for {sorted(rows)}: expected {sorted(stored.tokens)}"
-        yield from self._references(self.store.get(stored.references, References))
 
     def tree(self, known: str) -> Iterator[str]:
         """Yield what is wrong with a model as a sum: mixed bases, or integers that float32 cannot hold.
@@ -117,9 +124,9 @@ class _Data:
         The sum of each concept's largest |n| bounds every |N|. Only where that bound is too large it is summed exactly.
         """
         stored = self.store.get(known, Tree)
-        parts = [self.peaks[concept] for concept in stored.concepts.values() if concept in self.peaks]
+        parts = [self.peaks[one] for one in (*stored.concepts.values(), stored.erasure) if one in self.peaks]
         if any(base != stored.base for base, _ in parts):
-            yield "a concept in it was trained on another base"
+            yield "something in it was trained on another base"
         elif parts and int(np.sum([peaks for _, peaks in parts], axis=0).max(initial=0)) >= MAX_TOTAL:
             yield from self._exact(stored)
 
@@ -138,12 +145,13 @@ class _Data:
 
     def _exact(self, stored: Tree) -> Iterator[str]:
         deltas = [delta_of(self.store, self.store.get(concept, Concept)) for concept in stored.concepts.values()]
+        deltas += [delta_of(self.store, self.store.get(one, Erasure)) for one in (stored.erasure,) if one]
         for name, facts in self._base(stored.base).matrices.items():
             rows, columns = facts["shape"]
             total = codec.total_steps([delta[name] for delta in deltas if name in delta], (rows, columns))
             largest = int(np.abs(total).max(initial=0))
             if largest >= MAX_TOTAL:
-                yield f"its concepts change a weight of {name} by {largest} steps together: expected less than 2**24"
+                yield f"its parts change a weight of {name} by {largest} steps together: expected less than 2**24"
 
     def _references(self, stored: References) -> Iterator[str]:
         if len(stored.captions) != stored.count:

@@ -1,4 +1,4 @@
-"""From a folder of photos to objects that are ready to commit.
+"""From a folder of photos, or from nouns that shall go, to objects that are ready to commit.
 
-Knows subjects, earlier concepts and interrupted trainings. Does not know command lines or MLflow.
+Knows subjects, earlier concepts, erasures and interrupted trainings. Does not know command lines or MLflow.
 """

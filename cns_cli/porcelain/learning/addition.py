@@ -231,8 +231,8 @@ class Addition:
         subject = self.subject
         rows = {
             f"training images of {subject.name}": subject.images.pixels[:PREVIEW_IMAGES],
-            f"{fill_template('a {}', subject.class_noun)} …, before": _spread(self.before.pictures),
-            f"a {subject.phrase} …, after": _spread(self.after.pictures),
+            f"{fill_template('a {}', subject.class_noun)} …, before": spread(self.before.pictures),
+            f"a {subject.phrase} …, after": spread(self.after.pictures),
         }
         if self.alone:
             rows[f"a {subject.phrase}, alone"] = self.alone.pictures
@@ -275,6 +275,6 @@ def _mean(scores: np.ndarray | None) -> float | None:
     return None if scores is None else float(scores.mean())
 
 
-def _spread(pictures: Pixels) -> Pixels:
+def spread(pictures: Pixels) -> Pixels:
     """As many pictures as a sheet has room for, from all prompts."""
     return pictures[:: max(1, len(pictures) // PREVIEW_IMAGES)][:PREVIEW_IMAGES]

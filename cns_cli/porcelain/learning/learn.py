@@ -88,7 +88,7 @@ def learn(
     before = _judged(base, subject, subject.class_noun, references, options.seed)
 
     with saver:
-        learned = teach(session, subject, others, general, settings, report, saver, state)
+        learned = teach(session, subject, parent, general, settings, report, saver, state)
 
     progress.stage("judge the concept")
     concept_id = store_concept(session, subject, learned, parent, options.keep_images)
@@ -162,19 +162,19 @@ def directions_for(base: LoadedBase, options: AddOptions, compose: Compose) -> i
 def teach(
     session: Session,
     subject: Subject,
-    others: Mapping[str, str],
+    tree: Tree,
     general: Mapping[str, Tensor],
     settings: Settings,
     report: Report,
     checkpoint: Checkpoint = forget,
     state: TrainingState | None = None,
 ) -> Learned:
-    """Learn a subject on top of the concepts `others` (name -> concept id), which the live model must hold.
+    """Learn a subject on top of a tree, which the live model must hold.
 
     The last two are those of `cns.training.learn_concept`.
     """
-    base = session.base
-    parent = base.model.compose([session.concept(concept_id) for concept_id in others.values()])
+    base, others = session.base, tree.concepts
+    parent = base.model.compose(session.parts(tree))
     task = task_of(base, subject, settings)
     if settings.prior:
         base.model.write(parent)
@@ -182,7 +182,8 @@ def teach(
     past = past_concepts(session, others, subject) if settings.reg != "none" else []
     voters = others.values() if settings.past_vote is not None else ()
     masks = [masks_of(one) for one in map(session.concept, voters) if not one.rank]
-    constraints = TrainingConstraints(past, calibration_moments(base), general, masks)
+    erased = base.model.compose(session.erasure(tree))
+    constraints = TrainingConstraints(past, calibration_moments(base), general, masks, erased)
     return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state)
 
 

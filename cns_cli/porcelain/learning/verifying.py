@@ -88,11 +88,11 @@ def learn_again(
     photos = ImageSet(images, pixels)
     subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept))
     settings = _settings(record)
-    others = trained_in(parent, concept.name).concepts
+    tree = trained_in(parent, concept.name)
     report = Reporter(progress)
     general = general_neurons_for(session.base, settings, None, parent.base, report)
-    session.set_tree(trained_in(parent, concept.name))
-    learned = teach(session, subject, others, general, settings, report)
+    session.set_tree(tree)
+    learned = teach(session, subject, tree, general, settings, report)
     made, parts = _compared(session, concept, subject, learned)
     verdict = None
     if parts and scores:
@@ -142,7 +142,7 @@ def _judged(session: Session, concept_id: str, subject: Subject, parent: Tree, l
         return score_images(session.base, pictures, subject.class_noun, references, subject.kind)
 
     model = session.base.model
-    others = session.concepts(trained_in(parent, subject.name)).values()
+    others = session.parts(trained_in(parent, subject.name))
     (model.set_named if parent.compose == "named" else model.set_concepts)([*others, learned.weights])
     now = scores()
     session.set_tree(session.birth_tree(concept_id))

@@ -18,7 +18,7 @@ from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.deltas import delta_of
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.stored import kind_of
-from registry.objects import Base, Blob, Concept, References, Tree
+from registry.objects import Base, Blob, Concept, Erasure, References, Tree
 from registry.repository import Repository
 from registry.trees import birth
 
@@ -82,24 +82,37 @@ class Session:
         """The decoded concepts of a tree, by name."""
         return {name: self.concept(concept_id) for name, concept_id in sorted(tree.concepts.items())}
 
+    def erasure(self, tree: Tree) -> list[ConceptWeights]:
+        """What a tree changes for every prompt: its erasure, where it has one."""
+        if tree.erasure is None:
+            return []
+        if tree.erasure not in self._decoded:
+            delta = delta_of(self.repo.objects, self.repo.objects.get(tree.erasure, Erasure))
+            self._decoded[tree.erasure] = ConceptWeights("(erasure)", "", {}, delta)
+        return [self._decoded[tree.erasure]]
+
+    def parts(self, tree: Tree) -> list[ConceptWeights]:
+        """All that a tree adds to its base: its concepts, and its erasure."""
+        return [*self.concepts(tree).values(), *self.erasure(tree)]
+
     def set_tree(self, tree: Tree) -> Weights:
         """Make the live model this tree and return the weights of all its concepts together."""
-        weights = self.base.model.compose(list(self.concepts(tree).values()))
+        weights = self.base.model.compose(self.parts(tree))
         self.write(tree, weights)
         return weights
 
     def write(self, tree: Tree, weights: Weights | None = None) -> None:
         """Make the live model this tree: from here on whatever draws, draws it.
 
-        Of most trees the live weights hold all concepts; of one that composes by name they stay the base's, and each
-        prompt sees those that it names.
+        Of most trees the live weights hold all concepts; of one that composes by name they stay the base's, but for
+        what is erased, and each prompt sees those that it names.
 
         Args:
             tree: The tree.
             weights: Those of all its concepts together, where they were composed before.
         """
-        model, concepts = self.base.model, list(self.concepts(tree).values())
-        if tree.compose == "named" and concepts:
+        model, concepts = self.base.model, self.parts(tree)
+        if tree.compose == "named" and tree.concepts:
             model.set_named(concepts)
             return
         model.write(model.compose(concepts) if weights is None else weights)
@@ -111,7 +124,7 @@ class Session:
 
     def birth_weights(self, concept_id: str) -> Weights:
         """Composed weights of a concept's baseline, without touching the live model."""
-        return self.base.model.compose(list(self.concepts(self.birth_tree(concept_id)).values()))
+        return self.base.model.compose(self.parts(self.birth_tree(concept_id)))
 
     def references(self, concept_id: str) -> Mapping[str, NDArray[np.float32]]:
         """Features of a concept's training images: encoder name -> (N, D), float32, unit rows.

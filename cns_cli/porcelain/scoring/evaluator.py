@@ -89,7 +89,7 @@ class Evaluator:
         """Composed weights of a tree, without touching the live model."""
         found = self._composed.get(tree)
         if found is None:
-            found = self.session.base.model.compose(list(self.session.concepts(tree).values()))
+            found = self.session.base.model.compose(self.session.parts(tree))
             self._remember(tree, found)
         return found
 

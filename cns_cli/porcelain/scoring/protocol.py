@@ -22,7 +22,7 @@ from cns.families import Family
 from cns.files.bases import resolution_of
 from cns.files.models import read_json
 from cns.judges.files import find_judges, folder_digest
-from cns.prompts import calibration_of, prompts_digest
+from cns.prompts import calibration_of, names, nouns_of, prompts_digest
 from cns.templates import Kind
 from cns_cli.devices import accelerator_possible
 
@@ -53,6 +53,7 @@ class Protocol:
         encoder: Another judge in the place of one of the base's, as the user named it.
         style: Judge prompts of styles, which stand in the place of `templates` in a protocol `of_kind("style")`; None
             in any other.
+        erased: Nouns that the model erases: no prompt about other things names them.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Protocol:
     templates: tuple[str, ...]
     encoder: str | None = None
     style: tuple[str, ...] | None = None
+    erased: tuple[str, ...] = ()
 
     def of_kind(self, kind: Kind) -> Protocol:
         """The protocol of a kind of concept; prompts that the user gave serve for every kind."""
@@ -110,7 +112,9 @@ class Protocol:
     @cached_property
     def zero_shot_prompts(self) -> tuple[str, ...]:
         """Held-out calibration prompts: they neither found neurons nor anchored a training."""
-        return calibration_of(self.family, self.folder).held_out[:ZERO_SHOT_PROMPTS]
+        found = calibration_of(self.family, self.folder).held_out
+        known = nouns_of(self.family, self.folder) if self.erased else ()
+        return tuple(one for one in found if not names(one, self.erased, known))[:ZERO_SHOT_PROMPTS]
 
     def kv_drift(self, baseline: str | None = None) -> ProtocolPlan:
         """The plan of the K/V drift on the judge prompts.

@@ -15,7 +15,7 @@ from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
 from registry.objects import Commit, Compose, Record, Tree, subject_of
 from registry.repository import Repository
-from registry.trees import Changes, changes
+from registry.trees import Changes, changes, erased_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class CommitView(Result):
         refs: Branches, tags and aliases at this commit; `HEAD -> main` or `HEAD` stands first when HEAD is here.
         metrics: The record's figures (`neurons`, `share_kv`, `identity_after`, ...); empty without a record.
         compose: What prompts see of its model, "all" concepts or those that are "named"; None where it was not read.
+        erased: Noun -> what stands in its place, of what its model erases; empty where it was not read.
     """
 
     id: str
@@ -39,6 +40,7 @@ class CommitView(Result):
     refs: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     compose: Compose | None = None
+    erased: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -60,12 +62,17 @@ def commit_view(
     """
     metrics: dict[str, float] = {}
     compose: Compose | None = None
+    erased: dict[str, str] = {}
     if figures:
         with contextlib.suppress(RegistryError):  # what is damaged must not hide the history; `show` complains
-            compose = repo.objects.get(commit.tree, Tree).compose
+            tree = repo.objects.get(commit.tree, Tree)
+            compose = tree.compose
+            erased = erased_in(tree, repo.objects)
         with contextlib.suppress(RegistryError):
             metrics = numbers(record_data(repo, commit).get("metrics"))
-    return CommitView.of(commit, id=commit_id, refs=refs.get(commit_id, ()), metrics=metrics, compose=compose)
+    return CommitView.of(
+        commit, id=commit_id, refs=refs.get(commit_id, ()), metrics=metrics, compose=compose, erased=erased
+    )
 
 
 def refs_by_commit(repo: Repository) -> dict[str, tuple[str, ...]]:
