@@ -93,7 +93,7 @@ def test_what_is_erased_is_said(named: Path) -> None:
     ("words", "to", "kind", "said"),
     [
         (("dgo",), None, ClassNounError, "did you mean dog?"),
-        (("dog",), "ctas", ClassNounError, "did you mean cat?"),
+        (("dog",), "catt", ClassNounError, "did you mean cat?"),
         (("a dog.",), None, ClassNounError, "expected a word or two"),
         (("dog", "cat"), "cat", CannotErase, "it is erased itself"),
     ],

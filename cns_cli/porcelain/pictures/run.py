@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from cns.boxes import is_prompt
+from cns.prompts import names
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
 from cns_cli import __version__
@@ -32,6 +33,7 @@ from cns_cli.progress import Progress
 from cns_cli.sheets import TILE, Row, contact_sheet
 from cns_cli.signals import Interrupted, explained, number_of
 from registry.objects import Concept
+from registry.trees import erased_in
 
 LARGE_TILE = 256  # pixels, for images that are larger than a small tile
 WIDE = 8
@@ -140,6 +142,9 @@ class GenerateRun:
             for text in texts:
                 if tokens := cut_off(pipeline, text):
                     yield f"{what} is too long: its last {tokens} tokens were not read"
+        for noun in erased_in(stops[-1].tree, self.plan.repo.objects):
+            if any(names(text, [noun], self.session.base.nouns) for text in self.all_texts):
+                yield f"{noun} is erased in this model, so that it is not drawn: cns status"
         things = [name for name in self.side_by_side if kind_of(self.concepts[name]) == "object"]
         if len(things) > 1 and not self.plan.regions:
             yield about_pairs(self.plan.repo, stops[-1].tree, things)
