@@ -30,9 +30,22 @@ from registry.objects import Erasure
 from registry.purging import Wish, purge
 from registry.repository import Repository
 from registry.trees import birth, erased_in, seen
-from tests.porcelain.conftest import NOON, add
+from tests.porcelain.conftest import NOON, add, new_registry
+from tests.tiny import tiny_sd
 
 QUIET = NullProgress()
+
+
+@pytest.fixture(scope="module")
+def few_nouns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base that knows ten nouns."""
+    return tiny_sd(tmp_path_factory.mktemp("few") / "base", variant="emoji-64")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, few_nouns: Path, mlflow_tables: Path) -> Path:
+    """A registry on it, without a concept."""
+    return new_registry(tmp_path / "registry", few_nouns, mlflow_tables)
 
 
 def forget(folder: Path, *nouns: str, to: str | None = None, images: int = 0, **more: Any) -> EraseResult:
@@ -99,39 +112,38 @@ def test_what_is_erased_is_said(named: Path) -> None:
     ],
 )
 def test_bad_nouns_are_refused_and_nothing_is_written(
-    registry_of: Any, words: tuple[str, ...], to: str | None, kind: type[Exception], said: str
+    bare: Path, words: tuple[str, ...], to: str | None, kind: type[Exception], said: str
 ) -> None:
-    folder = registry_of("emoji-64")
-    head = Repository(folder).head()
+    head = Repository(bare).head()
     with pytest.raises(kind, match=said.replace("?", r"\?")):
-        forget(folder, *words, to=to)
-    assert Repository(folder).head() == head
+        forget(bare, *words, to=to)
+    assert Repository(bare).head() == head
 
 
-def test_all_nouns_are_solved_together_and_twice_is_said(empty: Path) -> None:
-    alone = forget(empty, "dog")
+def test_all_nouns_are_solved_together_and_twice_is_said(bare: Path) -> None:
+    alone = forget(bare, "dog")
     with pytest.raises(ErasedAlready, match="'dog' is erased already"):
-        forget(empty, "a dog")
-    both = forget(empty, "cat", to="car")
+        forget(bare, "a dog")
+    both = forget(bare, "cat", to="car")
     assert both.all == {"cat": "car", "dog": ""}
     assert both.rank == 2 * alone.rank
-    forget(empty, "dog", to="car")  # another thing in its place
-    assert nouns(empty) == {"cat": "car", "dog": "car"}
+    forget(bare, "dog", to="car")  # another thing in its place
+    assert nouns(bare) == {"cat": "car", "dog": "car"}
     with pytest.raises(CannotErase, match="'car' cannot stand in the place of 'cat'"):
-        forget(empty, "car")
+        forget(bare, "car")
 
 
-def test_a_revert_in_the_middle_solves_what_is_left_anew(empty: Path) -> None:
-    forget(empty, "dog")
-    repo = Repository(empty)
+def test_a_revert_in_the_middle_solves_what_is_left_anew(bare: Path) -> None:
+    forget(bare, "dog")
+    repo = Repository(bare)
     dog = repo.tree_of("HEAD").erasure
-    forget(empty, "cat")
-    take_back(empty, "HEAD~1")
-    assert nouns(empty) == {"cat": ""}
-    take_back(empty, "HEAD")
-    take_back(empty, "HEAD~2")
+    forget(bare, "cat")
+    take_back(bare, "HEAD~1")
+    assert nouns(bare) == {"cat": ""}
+    take_back(bare, "HEAD")
+    take_back(bare, "HEAD~2")
     assert repo.tree_of("HEAD").erasure == dog  # solved once, and the same bytes
-    assert errors(empty) == []
+    assert errors(bare) == []
 
 
 def test_two_branches_merge_what_they_erase_and_disagree_aloud(named: Path) -> None:
@@ -173,21 +185,21 @@ def test_a_concept_is_learned_checked_removed_and_purged_beside_an_erasure(
     assert errors(named) == []
 
 
-def test_an_export_holds_the_erasure(empty: Path, tmp_path: Path) -> None:
-    forget(empty, "dog")
-    export("HEAD", "diffusers", tmp_path / "out", "fp32", empty)
+def test_an_export_holds_the_erasure(bare: Path, tmp_path: Path) -> None:
+    forget(bare, "dog")
+    export("HEAD", "diffusers", tmp_path / "out", "fp32", bare)
     from safetensors.numpy import load_file
 
     (file,) = (tmp_path / "out" / "unet").glob("*.safetensors")
-    session = Session.open(Repository(empty), "cpu")
-    weights = session.base.model.compose(session.erasure(Repository(empty).tree_of("HEAD")))
+    session = Session.open(Repository(bare), "cpu")
+    weights = session.base.model.compose(session.erasure(Repository(bare).tree_of("HEAD")))
     written = load_file(file)
     assert all(np.array_equal(written[name], weight.numpy()) for name, weight in weights.items())
 
 
-def test_fsck_finds_an_erasure_that_cannot_be_read(empty: Path) -> None:
-    forget(empty, "dog")
-    repo = Repository(empty)
+def test_fsck_finds_an_erasure_that_cannot_be_read(bare: Path) -> None:
+    forget(bare, "dog")
+    repo = Repository(bare)
     stored = repo.objects.get(repo.tree_of("HEAD").erasure or "", Erasure)
     repo.objects.path(stored.delta).unlink()
-    assert any(stored.delta[:10] in one for one in errors(empty))
+    assert any(stored.delta[:10] in one for one in errors(bare))
