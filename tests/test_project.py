@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -92,3 +93,12 @@ def test_mask_hides_what_differs_between_machines() -> None:
 @pytest.mark.parametrize("changed", ["commit ID on other", "commit 3f2a9b1 at main", "forgot 3f2a9b1 on main"])
 def test_mask_keeps_every_word(changed: str) -> None:
     assert masked("commit 3f2a9b1 on main") != masked(changed)
+
+
+def test_the_first_screen_of_the_readme_says_what_the_embedded_base_draws() -> None:
+    first = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split("## ")[0].split())
+    nouns = json.loads((ROOT / "cns/bases/emoji-64-v1/nouns.json").read_text(encoding="utf-8"))["nouns"]
+    said = re.search(r"It draws (\d+) kinds of things \(\[(.*) …\]\(\S+\)\), and no photographs", first)
+    assert said is not None
+    assert int(said[1]) == len(nouns)
+    assert set(said[2].split(", ")) <= {one["noun"] for one in nouns}

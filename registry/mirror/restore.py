@@ -135,8 +135,9 @@ class _Restoring:
         missing = self._missing({commit for ref in log.refs if (commit := log.commit_of(ref))})
         if missing:
             found = report.damaged[0] if report.damaged else "no file of MLflow's holds it"
-            lacking = f"{len(missing)} needed objects, first {min(missing)[:10]}: {found}; no ref was moved"
-            raise MlflowUnavailable(f"it lacks {lacking}", self.store.shown, "cns fsck", "a store with all of them")
+            count = f"{len(missing)} needed objects, first" if len(missing) > 1 else "a needed object,"
+            lacks = f"it lacks {count} {min(missing)[:10]}: {found}; no ref was moved"
+            raise MlflowUnavailable(lacks, self.store.shown, "cns fsck", "a store with all of them")
 
     def _set_scores(self, evaluations: Collection[str], report: RestoreReport, found: Collection[str]) -> None:
         """Set the refs of the evaluations that are whole, and note those, here before too, that are not."""
