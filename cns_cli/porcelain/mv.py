@@ -78,6 +78,8 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
             raise TokenTaken(min(taken), new, other, hint="cns status")
     born = introductions(repo, head.commit, tree).get(old)
     learned = record_data(repo, born[1]) if born else {}
+    earlier = learned.get("renamed")
+    learned_in = earlier.get("commit") if isinstance(earlier, dict) else born[0] if born else None
 
     def change(tip: Tree) -> Tree:
         if tip.concepts.get(old) != was:
@@ -89,7 +91,7 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
         message=message or f"rename {old} to {new}",
         author=request.author,
         time=int(time.time()) if request.time is None else request.time,
-        record=Record({**learned, "renamed": {"name": old, "concept": was, "commit": born[0] if born else None}}),
+        record=Record({**learned, "renamed": {"name": old, "concept": was, "commit": learned_in}}),
         change=change,
         seen=head.commit,
         keep_as=new,

@@ -11,6 +11,7 @@ from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
 from registry.errors import UnknownConcept
+from registry.names import is_id
 from registry.objects import Concept, Record, References
 from registry.repository import Repository
 from registry.rewriting import CONTEXT
@@ -108,8 +109,10 @@ def _record(repo: Repository, commit_id: str) -> Mapping[str, Any]:
     commit = repo.commit_of(commit_id)
     data = {} if commit.record is None else repo.objects.get(commit.record, Record).data
     if commit.kind != "add" or not isinstance(data.get("params"), dict):
+        learned = data["renamed"].get("commit") if isinstance(data.get("renamed"), dict) else None
         raise MethodError(
-            f"commit {commit_id[:10]} ({commit.kind}) learned nothing: expected one that cns add made", "cns log"
+            f"commit {commit_id[:10]} ({commit.kind}) learned nothing: expected one that cns add made",
+            f"cns verify {str(learned)[:10]}" if is_id(learned) else "cns log",
         )
     if data.get(CONTEXT):
         raise MethodError(

@@ -54,6 +54,16 @@ def test_the_commit_says_who_when_why_and_what_it_was(lineage: Any, cns: Any, mo
     assert "identity after" in cns("show", "bello").stdout
 
 
+def test_what_learned_it_is_named_to_whoever_verifies_it(lineage: Any, cns: Any) -> None:
+    born = learn(lineage, "rex", {0: 3}).id
+    cns("mv", "rex", "bello")
+    cns("mv", "bello", "kim")
+    renamed = cns("verify", "HEAD~1")
+    assert renamed.exit_code == 5
+    assert f"try: cns verify {born[:10]}" in renamed.stderr
+    assert f"try: cns verify {born[:10]}" in cns("verify", "HEAD").stderr
+
+
 def test_a_token_that_somebody_chose_stays(lineage: Any, cns: Any) -> None:
     learn(lineage, "rex", {0: 3})
     old = held(lineage, "rex")
