@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPECTED = "a store that holds the registry to restore"
+FROM_THERE = "where the registry is whole: cns mlflow sync"
 NAME_IT = "say which server holds it: export MLFLOW_TRACKING_URI=http://HOST:PORT"
 
 
@@ -137,7 +138,7 @@ class _Restoring:
             found = report.damaged[0] if report.damaged else "no file of MLflow's holds it"
             count = f"{len(missing)} needed objects, first" if len(missing) > 1 else "a needed object,"
             lacks = f"it lacks {count} {min(missing)[:10]}: {found}; no ref was moved"
-            raise MlflowUnavailable(lacks, self.store.shown, "cns fsck", "a store with all of them")
+            raise MlflowUnavailable(lacks, self.store.shown, FROM_THERE, "a store with all of them")
 
     def _set_scores(self, evaluations: Collection[str], report: RestoreReport, found: Collection[str]) -> None:
         """Set the refs of the evaluations that are whole, and note those, here before too, that are not."""
@@ -174,7 +175,7 @@ class _Restoring:
         known = [model.name for model in self.client.search_registered_models() if "cns.registry" in model.tags]
         models = [name for name in known if NAME.fullmatch(name)]
         if len(models) != 1:
-            hint = f"cns mlflow restore --name {min(models)}" if models else "where the registry is: cns mlflow sync"
+            hint = f"cns mlflow restore --name {min(models)}" if models else FROM_THERE
             held = f"several registries: {', '.join(sorted(models))}" if models else "no registry"
             raise MlflowUnavailable(f"it holds {held}", self.store.shown, hint, EXPECTED)
         return str(models[0])
