@@ -110,7 +110,7 @@ def interference_lines(result: CombineResult) -> Iterator[Line]:
 
 def context_lines(context: ContextView) -> Iterator[Line]:
     """Shape which concepts left their training context, and how far their keys and values moved."""
-    if context.compose == "named":
+    if context.compose == "named" and context.erased == context.erased_before:
         yield "No other concept can have changed: a prompt sees the concepts that it names."
     if not context.outside_context:
         return

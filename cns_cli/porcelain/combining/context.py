@@ -7,8 +7,8 @@ It needs the base model, and so torch, which is imported only then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from cns.errors import MethodError
@@ -18,7 +18,7 @@ from cns_cli.progress import Progress
 from registry.errors import RegistryError
 from registry.objects import Base, Compose, Tree
 from registry.repository import Repository
-from registry.trees import seen_of
+from registry.trees import erased_in, seen_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,15 @@ class ContextView(Result):
         outside_context: Concepts that keep other company now than before, and not what they were trained in.
         drift: K/V drift of these; `drift_unknown`: why there is none.
         compose: What prompts see of the tree.
+        erased: Noun -> what stands in its place, of what the tree erases; `erased_before`: of what HEAD's erased.
     """
 
     outside_context: tuple[str, ...] = ()
     drift: tuple[DriftView, ...] = ()
     drift_unknown: str = ""
     compose: Compose = "all"
+    erased: Mapping[str, str] = field(default_factory=dict)
+    erased_before: Mapping[str, str] = field(default_factory=dict)
 
 
 def context_view(
@@ -58,7 +61,7 @@ def context_view(
 
     Args:
         repo: The registry.
-        befores: Trees that the concepts come from; the first that holds one counts.
+        befores: Trees that the concepts come from, HEAD's first; the first that holds one counts.
         after: The tree.
         progress: Told of stages.
         drift: Compute the drift, too: seconds, since the base model is loaded.
@@ -66,9 +69,10 @@ def context_view(
     was = {one: context for tree in reversed(befores) for one, context in _contexts(repo, tree).items()}
     now = _contexts(repo, after)
     outside = tuple(name for name, one in sorted(after.concepts.items()) if any(now[one]) and now[one] != was.get(one))
+    erased, before = (erased_in(tree, repo.objects) for tree in (after, befores[0]))
+    found = ContextView(outside_context=outside, compose=after.compose, erased=erased, erased_before=before)
     if not outside:
-        return ContextView(compose=after.compose)
-    found = ContextView(outside_context=outside, compose=after.compose)
+        return found
     if not drift:
         return replace(found, drift_unknown="--no-drift")
     progress.stage("compute the K/V drift")

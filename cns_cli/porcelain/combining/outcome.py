@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time as clock
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from cns_cli.signals import explained
 from registry.errors import RefMoved, RegistryError
 from registry.objects import Commit, Record, Tree
 from registry.repository import Repository
-from registry.trees import changes, erased_in, erasing
+from registry.trees import changes, erasing
 
 Outcome = Literal["up to date", "fast-forward", "committed", "conflicts", "planned", "refused"]
 
@@ -41,7 +41,6 @@ class CombineResult(ContextView):
         bases: What both sides were compared with.
         commit: What was committed, or fast-forwarded to.
         added, removed, replaced: Names of concepts, against HEAD's tree.
-        erased: Noun -> what stands in its place, of what the outcome erases; `erased_before`: of what HEAD erased.
         interference: What concepts of the two sides have in common, which counts where prompts see all of them;
             `interference_unknown`: why that is not known.
         commands: What to type to settle the conflicts.
@@ -59,8 +58,6 @@ class CombineResult(ContextView):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
-    erased: Mapping[str, str] = field(default_factory=dict)
-    erased_before: Mapping[str, str] = field(default_factory=dict)
     interference: tuple[Meeting, ...] = ()
     interference_unknown: str = ""
     conflicts: tuple[ConflictView, ...] = ()
@@ -144,8 +141,6 @@ class Combination:
             result,
             concepts=tuple(sorted(tree.concepts)),
             **vars(changes(ours.concepts, tree.concepts)),
-            erased=erased_in(tree, repo.objects),
-            erased_before=erased_in(ours, repo.objects),
             interference=found,
             interference_unknown=unknown,
             **vars(context_view(repo, (ours, theirs), tree, self.progress, drift=self.drift)),
