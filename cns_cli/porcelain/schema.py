@@ -44,6 +44,7 @@ ANSWERS = {
     "tag": REFS,
     "rm": "rm.RmResult | rm.RmResult[] | rm.RmPreview[]",
     "mv": "mv.MvResult",
+    "erase": "erase.EraseResult",
     "merge": COMBINED,
     "cherry-pick": COMBINED,
     "revert": COMBINED,

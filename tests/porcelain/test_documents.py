@@ -25,6 +25,7 @@ LINES = (
     "report",
     "export out",
     "verify mug",
+    "erase dog",
     "mlflow sync",
     "mlflow restore",
 )
