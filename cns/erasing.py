@@ -16,7 +16,7 @@ values alone. SPEED (Li et al., 2025) keeps to the null space of what is retaine
 prompts are retained as here, so that R weighs directions instead. Moments in the place of single embeddings, targets
 position by position, and the rank are ours.
 
-It suppresses a name. Other words, a picture or a learned token still bring about what it named: no safety device.
+It suppresses a name. Other words, a picture or a learned token can still bring about what it named: no safety device.
 """
 
 from __future__ import annotations

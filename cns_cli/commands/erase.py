@@ -28,8 +28,8 @@ def erase(as_json: JsonFlag = False, **given: Any) -> None:
 
     Prompts of a noun draw something else. It is solved in closed form, for the values of cross-attention alone, and for
     all nouns that the model erases together; concepts, other nouns and general prompts are held where they are. Every
-    prompt sees it. An erasure suppresses a name and is no safety device: other words, pictures or a learned token bring
-    back what it named.
+    prompt sees it. An erasure suppresses a name and is no safety device: other words, pictures or a learned token can
+    bring back what it named.
     """
     if not given["nouns"]:
         raise typer.BadParameter("missing argument NOUN...; expected cns erase NOUN")

@@ -24,7 +24,7 @@ from registry.trees import erased_in, erasing
 if TYPE_CHECKING:  # importing it loads torch
     from cns_cli.porcelain.learning.erasure import Forgotten
 
-NOT_SAFETY = "it suppresses a name and is no safety device: other words, pictures or a learned token bring it back"
+NOT_SAFETY = "it suppresses a name and is no safety device: other words, pictures or a learned token can bring it back"
 """What an erasure is not."""
 
 
