@@ -90,7 +90,7 @@ def test_every_page_fits_a_phone_and_fetches_nothing(site: Path) -> None:
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
 def test_the_site_is_searched_from_a_folder_without_a_server(site: Path) -> None:
     with Browser(find_chromium() or "") as browser:
-        page = browser.open(site / "quickstart.html", DESK)
+        page = browser.open(site / "tutorials" / "artist.html", DESK)
         page.evaluate("document.querySelector('button.md-search__button').click()")
         page.evaluate("document.execCommand('insertText', false, 'cherry-pick')")
         found = (
