@@ -184,23 +184,35 @@ def decode_rows(data: bytes, tokens: Iterable[str] | None = None) -> dict[str, N
     return rows
 
 
-def encode_images(images: NDArray[np.uint8]) -> bytes:
-    """Return the file of a concept's training images, shape (N, R, R, 3), uint8."""
-    return save({"images": np.ascontiguousarray(images)})
+def encode_images(images: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None) -> bytes:
+    """Return the file of a concept's training images, shape (N, R, R, 3), and their masks, (N, R, R), uint8."""
+    masked = {} if masks is None else {"masks": np.ascontiguousarray(masks)}
+    return save({"images": np.ascontiguousarray(images), **masked})
 
 
 def decode_images(data: bytes) -> NDArray[np.uint8]:
-    """Read back what `encode_images` wrote.
+    """Read back the images that `encode_images` wrote.
 
     Raises:
-        CodecError: It is damaged, or holds anything but N >= 1 square pictures.
+        CodecError: The file is damaged, or holds anything but N >= 1 square pictures, and perhaps a mask for each.
     """
-    images = one_tensor(data, "images")
+    return decode_masked_images(data)[0]
+
+
+def decode_masked_images(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Read back the images and masks that `encode_images` wrote; raises as `decode_images`."""
+    tensors = load_tensors(data)
+    masks = tensors.pop("masks", None)
+    if list(tensors) != ["images"]:
+        raise CodecError(f"a file of {len(tensors)} tensors; expected one, 'images'", hint="cns fsck")
+    images = tensors["images"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise CodecError(f"stored images of shape {images.shape} and type {images.dtype}", hint="cns fsck")
     if 0 in images.shape:
         raise CodecError("stored images that are none", hint="cns fsck")
-    return images
+    if masks is not None and (masks.dtype != np.uint8 or masks.shape != images.shape[:3]):
+        raise CodecError(f"masks of shape {masks.shape} for images of shape {images.shape}", hint="cns fsck")
+    return images, masks
 
 
 def encode_features(features: NDArray[np.float32]) -> bytes:

@@ -16,6 +16,7 @@ import torch
 from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from cns.compose import Model
 from cns.finite import require_finite
@@ -28,6 +29,10 @@ CHECKPOINTED_SIDE = 32
 """From this side of the latents on, activations are recomputed in the backward pass instead of kept (chosen): at
 64x64 latents they would take several times the memory of the weights."""
 
+UNMASKED_WEIGHT = 0.1
+"""What the loss weighs outside a mask, where inside it is 1, before both are scaled: OneTrainer's default of the same
+name. With 0 nothing would hold the rest of the picture, and what the concept is drawn in comes out as anything."""
+
 
 @dataclass(frozen=True)
 class NoisedBatch:
@@ -38,12 +43,14 @@ class NoisedBatch:
         noise: Standard normal, same shape.
         timesteps: Shape (B,), int64, 0 <= t < the schedule's length.
         prompts: B prompts.
+        weights: Of the loss at each latent pixel, shape (B, 1, h, w), float32, of mean 1 in each latent; None: all 1.
     """
 
     latents: Tensor
     noise: Tensor
     timesteps: Tensor
     prompts: tuple[str, ...]
+    weights: Tensor | None = None
 
 
 class Denoiser:
@@ -76,7 +83,7 @@ class Denoiser:
         return int(self._schedule.config.num_train_timesteps)
 
     def loss(self, batch: NoisedBatch, *, mixed_precision: bool = True) -> Tensor:
-        """Mean squared error of the network's prediction, a float32 scalar.
+        """Mean squared error of the network's prediction, weighted where the batch has weights; a float32 scalar.
 
         The target is what the base was trained to predict: the noise, or v = sqrt(a) noise - sqrt(1 - a) latents
         (Salimans & Ho, "Progressive Distillation", ICLR 2022, appendix D), by the scheduler's `prediction_type`.
@@ -95,7 +102,8 @@ class Denoiser:
             prediction = self.pipeline.unet(noisy, steps, self._features(batch.prompts)).sample.float()
         velocity = self._schedule.config.prediction_type == "v_prediction"
         target = signal * noise - sigma * latents if velocity else noise
-        return (prediction - target).square().mean()
+        errors = (prediction - target).square()
+        return errors.mean() if batch.weights is None else (batch.weights.to(device) * errors).mean()
 
     def _features(self, prompts: Sequence[str]) -> Tensor:
         unique = sorted(set(prompts))
@@ -157,8 +165,34 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], 
     return require_finite(torch.cat(parts), "VAE encoder", "latents of the images")
 
 
+def loss_weights(masks: NDArray[np.uint8], height: int, width: int) -> Tensor:
+    """What the loss weighs at each latent pixel, by masks of the images.
+
+    The weight is the share of the latent pixel that is masked, at least `UNMASKED_WEIGHT`, divided by its mean over
+    the image: so the loss keeps its scale, whatever a mask's size, and an image without a mask weighs as before.
+
+    Source: OneTrainer's masked training (`masked_losses`), its loss normalised by the masked area.
+
+    Args:
+        masks: Shape (N, H, W), uint8, 255 where the concept is.
+        height: Of the latents, in latent pixels.
+        width: Likewise.
+
+    Returns:
+        Shape (N, 1, h, w), float32, CPU.
+    """
+    areas = adaptive_avg_pool2d(torch.from_numpy(masks.astype(np.float32) / 255).unsqueeze(1), (height, width))
+    weights = areas.clamp_min(UNMASKED_WEIGHT)
+    return weights / weights.mean((2, 3), keepdim=True)
+
+
 def draw_batch(
-    latents: Tensor, prompts: Sequence[Sequence[str]], size: int, train_timesteps: int, generator: torch.Generator
+    latents: Tensor,
+    prompts: Sequence[Sequence[str]],
+    size: int,
+    train_timesteps: int,
+    generator: torch.Generator,
+    weights: Tensor | None = None,
 ) -> NoisedBatch:
     """Draw B latents with noise, a prompt each, and timesteps spread evenly over the schedule.
 
@@ -170,6 +204,7 @@ def draw_batch(
         size: B.
         train_timesteps: Length of the noise schedule.
         generator: A CPU generator.
+        weights: Of the loss, shape (N, 1, h, w); None: all 1.
     """
     rounds = -(-size // len(latents))
     index = torch.cat([torch.randperm(len(latents), generator=generator) for _ in range(rounds)])[:size]
@@ -181,4 +216,5 @@ def draw_batch(
         torch.randn((size, *latents.shape[1:]), generator=generator),
         (strata * train_timesteps).long().clamp_(max=train_timesteps - 1),  # float32 may round up to the end
         chosen,
+        None if weights is None else weights[index],
     )

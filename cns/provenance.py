@@ -123,6 +123,9 @@ CHOICES: dict[str, Choice] = {
     "captions": Choice(
         "captions beside the images", "ours", "decide more than any other setting", "captions"
     ),
+    "image_masks": Choice(
+        "masks of the images", "standard", "the loss weighs less outside, as in OneTrainer", "masks", "none"
+    ),
     "resolution": Choice(
         "side of the training images", "ours", "the base's own unless --resolution says otherwise", "families"
     ),
@@ -133,5 +136,5 @@ CHOICES: dict[str, Choice] = {
 }  # fmt: skip
 """By name: the fields of `cns.task.Settings`, and in between what is no setting."""
 
-OUTSIDE = ("trained", "neuron", "kind", "class_noun", "token", "captions", "resolution", "grid")
+OUTSIDE = ("trained", "neuron", "kind", "class_noun", "token", "captions", "image_masks", "resolution", "grid")
 """Rows that are no field of `cns.task.Settings`."""

@@ -117,6 +117,8 @@ class TrainingTask:
         prior: Images of the class noun as the base draws it, shape (P, R, R, 3), uint8, for `Settings.prior`; or None.
         prior_prompts: One for each of them.
         kind: An object or a style.
+        image_masks: Where the concept is in each image, shape (N, R, R), uint8, 255 there: the loss weighs less outside
+            (`cns.denoising.loss_weights`); or None.
     """
 
     name: str
@@ -127,6 +129,7 @@ class TrainingTask:
     prior: NDArray[np.uint8] | None = None
     prior_prompts: Sequence[str] = ()
     kind: Kind = "object"
+    image_masks: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ so there it ends in the last digits nearby. The module stores nothing and prints
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor
 from cns import directions
 from cns.codec import Delta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, recomputing
+from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, loss_weights, recomputing
 from cns.directions import Factors
 from cns.errors import CodecError
 from cns.flat import Flat, finite, learning_rate
@@ -107,7 +107,7 @@ class _Run:
     """One training: what warm-up, selection and finetuning share. Made, it has installed the token.
 
     Attributes:
-        latents: Of the concept's images.
+        latents: Of the concept's images; `weights` are those of their loss, see `TrainingTask.image_masks`.
         prior: Of the class noun's images, see `Settings.prior`; None without any.
         row: The token's row, shape (D,), or of several vectors (V, D), float32: what is trained.
         selection: The concept neurons; None during the warm-up.
@@ -131,6 +131,8 @@ class _Run:
         self.tokens = vector_tokens(task.token, settings.vectors)
         check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), self.tokens)
         self.latents = encode_images(pipeline, task.images)
+        masks = task.image_masks
+        self.weights = None if masks is None else loss_weights(masks, *self.latents.shape[-2:])
         self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
         self.row = row.to(pipeline.device).requires_grad_()
         self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
@@ -142,9 +144,10 @@ class _Run:
         if state is not None:
             self._set_generator(state)
 
-    def draw(self, latents: Tensor, prompts: Sequence[Sequence[str]]) -> NoisedBatch:
+    def draw(self) -> NoisedBatch:
+        """A batch of the concept's images."""
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        return draw_batch(latents, prompts, size, steps, self.generator)
+        return draw_batch(self.latents, self.task.prompts, size, steps, self.generator, self.weights)
 
     def rows(self) -> dict[str, Tensor]:
         """The row of each of the token's vectors, views of the one that is trained."""
@@ -154,7 +157,7 @@ class _Run:
         """The denoising loss of a batch, the token's rows in their places."""
         rows = self.rows().values() if len(self.tokens) > 1 else [self.row]
         with trainable_rows(self.text_encoder, dict(zip(self.ids, rows, strict=True))):
-            return self.denoiser.loss(self.draw(self.latents, self.task.prompts))
+            return self.denoiser.loss(self.draw())
 
     def prior_loss(self) -> Tensor:
         """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.
@@ -162,7 +165,9 @@ class _Run:
         Source: Ruiz et al., "DreamBooth" (CVPR 2023), eq. 2, lambda = 1.
         """
         assert self.prior is not None
-        return self.denoiser.loss(self.draw(self.prior, [[prompt] for prompt in self.task.prior_prompts]))
+        prompts = [[prompt] for prompt in self.task.prior_prompts]
+        size, steps = self.settings.batch_size, self.denoiser.train_timesteps
+        return self.denoiser.loss(draw_batch(self.prior, prompts, size, steps, self.generator))
 
     def guard(self) -> None:
         """Keep the rows' lengths within the band, where that was asked for."""
@@ -193,7 +198,7 @@ class _Run:
             return self.selection
         self.denoiser.model.add_tokens({token: row.detach() for token, row in self.rows().items()})
         prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
-        batches = [self.draw(self.latents, self.task.prompts) for _ in range(SCORE_BATCHES)]
+        batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
         if self.settings.directions:
             whole = {

@@ -5,7 +5,7 @@ looked at before it is read (regular, not too large), one file is decoded within
 files together have bounds too. What would spoil the training is an error that names each file; what makes a poor set
 of images is said (`shortcomings.py`).
 
-Captions beside the images are taken along (`captionfiles.py`).
+Captions and masks beside the images are taken along (`captionfiles.py`, `maskfiles.py`).
 
 The module knows Pillow and numpy, no torch: a bad folder is refused before anything heavy is imported.
 """
@@ -14,23 +14,33 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from cns.errors import ImageError
+from cns.files import jpegxl
 from cns.files.captionfiles import read_captions
-from cns.files.decoding import DECODE_ERRORS, FORMATS, NEEDS_HEIC, OTHER_COST, TrainingImage, decode, heic_readable
+from cns.files.decoding import DECODE_ERRORS, FORMATS, NEEDS_HEIC, OTHER_COST, decode, decode_mask, heic_readable
+from cns.files.maskfiles import LABEL, MaskFiles, find_masks
 from cns.files.plain import read_regular_file, reason_of
 from cns.files.shortcomings import shortcomings
+from cns.files.trainingimage import ALPHA, TrainingImage, training_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-OTHER_IMAGE_SUFFIXES = (*HEIC_SUFFIXES, ".gif", ".tif", ".tiff", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
+OTHER_IMAGE_SUFFIXES = (*HEIC_SUFFIXES, jpegxl.SUFFIX, ".gif", ".tif", ".tiff", ".svg", ".psd", ".dng", ".cr2", ".nef")
+
+_EXTRA = {
+    **dict.fromkeys(HEIC_SUFFIXES, (heic_readable, NEEDS_HEIC)),
+    jpegxl.SUFFIX: (jpegxl.readable, jpegxl.NEEDS_PLUGIN),
+}
+"""Suffixes that a further package reads: whether it is there, and what to say where it is not."""
 
 MAX_IMAGES = 1_000
 MAX_FILE_BYTES = 100_000_000
@@ -49,17 +59,33 @@ class ImageSet:
         pixels: All of them, shape (N, R, R, 3), uint8, sRGB.
         caption_sources: Where captions come from, such as "metadata.csv"; empty if there are none.
         warnings: What was left out, and what makes these images a poor set, a sentence each.
+        masks: Where the concept is in each, shape (N, R, R), uint8, 255 there, and all over where there is no mask;
+            None where none has one.
+        mask_sources: Where masks come from, such as "-masklabel.png files"; empty if there are none.
     """
 
     images: tuple[TrainingImage, ...]
     pixels: NDArray[np.uint8]
     caption_sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    masks: NDArray[np.uint8] | None = None
+    mask_sources: tuple[str, ...] = ()
 
     @property
     def captions(self) -> tuple[str | None, ...]:
         """Caption of each image, or None."""
         return tuple(image.caption for image in self.images)
+
+    @property
+    def mask_digests(self) -> dict[str, str]:
+        """Image name -> where its mask comes from, see `TrainingImage.mask`; of those that have one."""
+        return {image.name: image.mask for image in self.images if image.mask}
+
+    @property
+    def masks_taken(self) -> str:
+        """How many masks were taken from where, in a line: "5 of 5, from -masklabel.png files"; "" without any."""
+        count = len(self.mask_digests)
+        return f"{count} of {len(self.images)}, from {' and '.join(self.mask_sources)}" if count else ""
 
     def with_captions(self, captions: Sequence[str | None]) -> ImageSet:
         """The same images with these captions, one for each."""
@@ -99,15 +125,17 @@ def scan_folder(folder: Path) -> list[Path]:
     return paths
 
 
-def load_images(folder: Path, resolution: int) -> ImageSet:
+def load_images(folder: Path, resolution: int, *, masks: bool = True) -> ImageSet:
     """Read all images of a folder as squares of one size.
 
-    Each is turned by its EXIF orientation, laid over white where it is transparent, cut to its central square and
-    resized by Lanczos. Of an animation the first frame is taken.
+    Each is turned by its EXIF orientation, laid over white where it is transparent, cut to a square and resized by
+    Lanczos. The square is the central one, or the one that keeps most of a mask. Of an animation the first frame is
+    taken.
 
     Args:
         folder: Where the images are; not searched below its first level.
         resolution: Side R in pixels.
+        masks: Read masks where there are any: files (`maskfiles.py`), else the transparency of a picture.
 
     Raises:
         ImageError: no image, or one that cannot be read: `bad` names each, and nothing is left out silently.
@@ -115,56 +143,91 @@ def load_images(folder: Path, resolution: int) -> ImageSet:
     paths = scan_folder(folder)
     if len(paths) * 3 * resolution**2 > MAX_SET_BYTES:
         raise _too_much(folder, f"{len(paths)} images of {resolution}x{resolution} pixels are more than a set may have")
-    captions = read_captions(folder, paths)
-    budget = _Budget(folder)
+    captions, found = read_captions(folder, paths), find_masks(folder, paths) if masks else MaskFiles()
+    reading = _Reading(folder)
     pixels = np.empty((len(paths), resolution, resolution, 3), np.uint8)
-    images, bad = [], []
+    marked = np.full((len(paths), resolution, resolution), 255, np.uint8)
+    images = []
     for place, path in enumerate(paths):
-        try:
-            data = read_regular_file(path, MAX_FILE_BYTES)
-            budget.read(len(data))
-            seen = decode(data, resolution, budget.decode)
-        except UnidentifiedImageError:
-            bad.append((path.name, f"no image, or not one of {', '.join(FORMATS)}"))
-            continue
-        except DECODE_ERRORS as error:
-            bad.append((path.name, reason_of(error)))
-            continue
-        name = path.name.encode("utf-8", "backslashreplace").decode("utf-8")  # a record holds no broken UTF-8
-        digest = hashlib.sha256(data).hexdigest()
-        images.append(TrainingImage(name, captions.texts.get(path.name), digest, seen.size, seen.profile_used))
-        pixels[place] = seen.pixels
-    if bad:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in bad[:5])
-        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise ImageError(
-            f"{len(bad)} of {len(paths)} images in {folder} cannot be read: {listed}{more}",
-            "Replace these files or take them out of the folder, then type the command again",
-            folder=folder,
-            bad=bad,
-        )
-    warnings = (*_skipped(folder), *captions.left, *shortcomings(images, pixels))
-    return ImageSet(tuple(images), pixels, captions.sources, warnings)
+        with reading.noting(path.name):
+            data, mask = reading.file(path), reading.mask(found.files.get(path.name))
+            alpha = masks and path.name not in found.files
+            seen = decode(data, resolution, reading.spend, mask and mask[0], alpha=alpha)
+            pixels[place] = seen.pixels
+            if seen.mask is not None:
+                marked[place] = seen.mask
+            digest = mask[1] if mask else None
+            images.append(training_image(path, data, captions.texts.get(path.name), seen, digest))
+    reading.check(len(paths))
+    digests = {image.mask for image in images}
+    sources = (*found.sources, *(["transparency"] if ALPHA in digests else []))
+    warnings = (*_skipped(folder), *captions.left, *found.left, *reading.left, *shortcomings(images, pixels))
+    kept = marked if any(digests) else None
+    return ImageSet(tuple(images), pixels, captions.sources, warnings, kept, sources)
 
 
-class _Budget:
-    """What the files of one folder may cost together."""
+class _Reading:
+    """The files of one folder as they are read: what they may cost together, and what is wrong with them.
+
+    Attributes:
+        left: What was not used, a sentence each.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bytes = 0
-        self.cost = 0.0
+        self.left: list[str] = []
+        self._folder = folder
+        self._bad: list[tuple[str, str]] = []
+        self._bytes = 0
+        self._cost = 0.0
 
-    def read(self, size: int) -> None:
-        self.bytes += size
-        if self.bytes > MAX_FOLDER_BYTES:
-            raise _too_much(self.folder, f"its images have more than {MAX_FOLDER_BYTES:,} bytes in all")
+    def file(self, path: Path) -> bytes:
+        data = read_regular_file(path, MAX_FILE_BYTES)
+        self._bytes += len(data)
+        if self._bytes > MAX_FOLDER_BYTES:
+            raise _too_much(self._folder, f"its images have more than {MAX_FOLDER_BYTES:,} bytes in all")
+        return data
 
-    def decode(self, cost: float) -> None:
-        self.cost += cost
-        if self.cost > MAX_FOLDER_COST:
+    def mask(self, path: Path | None) -> tuple[Image.Image, str] | None:
+        """A mask and the digest of its file; None without one, or where it marks nothing."""
+        if path is None:
+            return None
+        name = path.name if path.parent == self._folder else f"{path.parent.name}/{path.name}"
+        with self.noting(name):
+            data = self.file(path)
+            if (mask := decode_mask(data, self.spend)) is not None:
+                return mask, hashlib.sha256(data).hexdigest()
+            self.left.append(f"masks: {name} is black all over, so that its picture is trained on as a whole")
+        return None
+
+    def spend(self, cost: float) -> None:
+        self._cost += cost
+        if self._cost > MAX_FOLDER_COST:
             most = f"{MAX_FOLDER_COST / 1e6:.0f} million in JPEG files, or {MAX_FOLDER_COST / OTHER_COST / 1e6:.0f}"
-            raise _too_much(self.folder, f"its images have too many pixels in all: expected at most {most} in others")
+            raise _too_much(self._folder, f"its images have too many pixels in all: expected at most {most} in others")
+
+    @contextmanager
+    def noting(self, name: str) -> Iterator[None]:
+        """Note why a file cannot be read, and go on."""
+        try:
+            yield
+        except UnidentifiedImageError:
+            self._bad.append((name, f"no image, or not one of {', '.join(FORMATS)}"))
+        except DECODE_ERRORS as error:
+            self._bad.append((name, reason_of(error)))
+
+    def check(self, total: int) -> None:
+        """Raise ImageError where a file could not be read."""
+        if not self._bad:
+            return
+        listed = "; ".join(f"{name}: {reason}" for name, reason in self._bad[:5])
+        more = f"; and {len(self._bad) - 5} more" if len(self._bad) > 5 else ""
+        hint = "Replace these files or take them out of the folder, then type the command again"
+        raise ImageError(
+            f"{len(self._bad)} of {total} images in {self._folder} cannot be read: {listed}{more}",
+            f"{hint}; or leave masks out: --no-masks" if "mask" in listed else hint,
+            folder=self._folder,
+            bad=self._bad,
+        )
 
 
 def _too_much(folder: Path, reason: str) -> ImageError:
@@ -178,11 +241,10 @@ def _too_much(folder: Path, reason: str) -> ImageError:
 def _is_candidate(path: Path) -> bool:
     """Whether a file name asks to be taken as a training image."""
     name = path.name.lower()
-    is_mask = name.endswith("-masklabel.png")
     return (
-        name.endswith((*SUFFIXES, *HEIC_SUFFIXES) if heic_readable() else SUFFIXES)
+        name.endswith((*SUFFIXES, *(suffix for suffix, reads in _EXTRA.items() if reads[0]())))
         and not name.startswith(".")
-        and not is_mask
+        and not name.endswith(LABEL)
         and (path.is_symlink() or not path.is_dir())
     )
 
@@ -200,10 +262,8 @@ def _skipped(folder: Path) -> list[str]:
         name = path.name.lower()
         if name.startswith("."):
             continue
-        if name.endswith("-masklabel.png"):
-            skipped.append(f"skipped {path.name}: a mask; masks are not used")
-        elif name.endswith(HEIC_SUFFIXES):
-            skipped += [] if heic_readable() else [f"skipped {path.name}: {NEEDS_HEIC}"]
+        if extra := next((reads for suffix, reads in _EXTRA.items() if name.endswith(suffix)), None):
+            skipped += [] if extra[0]() else [f"skipped {path.name}: {extra[1]}"]
         elif name.endswith(OTHER_IMAGE_SUFFIXES):
             skipped.append(f"skipped {path.name}: not one of {', '.join(FORMATS)}")
     return skipped
@@ -214,6 +274,8 @@ def _no_image_hint(folder: Path) -> str:
     others = [path.name for path in sorted(folder.iterdir()) if path.name.lower().endswith(OTHER_IMAGE_SUFFIXES)]
     if any(name.lower().endswith(HEIC_SUFFIXES) for name in others):
         return f"pip install 'cns-cli[heic]'   (reads {others[0]}; or convert it to JPEG)"
+    if any(name.lower().endswith(jpegxl.SUFFIX) for name in others):
+        return f"pip install pillow-jxl-plugin   (reads {others[0]}; or convert it to PNG)"
     if others:
         return f"Convert {others[0]} to JPEG or PNG first"
     for child in sorted(folder.iterdir()):

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from cns.files.decoding import TrainingImage
+    from cns.files.trainingimage import TrainingImage
 
 MAX_CUT_AWAY = 0.4
 """Share of a picture beside its central square from which on it is said: a 3:2 photograph loses a third (chosen)."""
+
+MAX_MASK_CUT = 0.1
+"""Share of what a mask marks outside the square from which on it is said (chosen)."""
 
 THUMBNAIL = 16
 MAX_DIFFERENCE = 5.0
@@ -35,7 +38,13 @@ def shortcomings(images: Sequence[TrainingImage], pixels: NDArray[np.uint8]) -> 
         images: At least one.
         pixels: Their squares, shape (N, R, R, 3), uint8.
     """
-    found = [_too_few(images), _cut(images), _small(images, pixels.shape[1]), _unread_profiles(images)]
+    found = [
+        _too_few(images),
+        _cut(images),
+        _masked_cut(images),
+        _small(images, pixels.shape[1]),
+        _unread_profiles(images),
+    ]
     return tuple(filter(None, [*found, _near_duplicates(images, pixels)]))
 
 
@@ -47,14 +56,26 @@ def _too_few(images: Sequence[TrainingImage]) -> str:
 
 
 def _cut(images: Sequence[TrainingImage]) -> str:
-    """Pictures of which the central square leaves out much."""
-    lost = sorted(((1 - min(one.size) / max(one.size), one.name) for one in images), reverse=True)
-    wide = [(share, name) for share, name in lost if share > MAX_CUT_AWAY]
+    """Pictures of which the central square leaves out much; where a mask aims the square, only that is asked for."""
+    lost = [(1 - min(one.size) / max(one.size), one.name) for one in images if one.mask is None]
+    wide = [f"{name} {share:.0%}" for share, name in sorted(lost, reverse=True) if share > MAX_CUT_AWAY]
     if not wide:
         return ""
     return (
         f"{len(wide)} of {len(images)} images lose more than {MAX_CUT_AWAY:.0%} by the central square that is trained "
-        f"on: {_named([f'{name} {share:.0%}' for share, name in wide])}; crop them around the concept"
+        f"on: {_named(wide)}; crop them around the concept"
+    )
+
+
+def _masked_cut(images: Sequence[TrainingImage]) -> str:
+    """Pictures whose square does not hold what their mask marks."""
+    lost = sorted(((1 - one.mask_kept, one.name) for one in images), reverse=True)
+    cut = [f"{name} {share:.0%}" for share, name in lost if share > MAX_MASK_CUT]
+    if not cut:
+        return ""
+    return (
+        f"what the masks of {len(cut)} of {len(images)} images mark does not fit into the square that is trained on, "
+        f"which loses of it: {_named(cut)}; pad them to a square"
     )
 
 

@@ -31,7 +31,7 @@ EXAMPLES = (
 )
 
 
-@takes(AddOptions, seed="prior", resolution="seed", warmup="init")
+@takes(AddOptions, seed="prior", resolution="seed", warmup="init", masks="resolution")
 def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None:
     """Teach the model a concept from a folder of images.
 
@@ -113,6 +113,7 @@ def add_lines(result: AddResult) -> Iterator[Line]:
         ("stored", _stored(result)),
         ("photos", _photos(result)),
         *([("captions", result.captions)] if result.captions else []),
+        *([("masks", result.masks)] if result.masks else []),
         *_gains(result),
     ]
     yield from facts(rows + ([("preview", figures.place(result.preview))] if result.preview else []))
@@ -144,6 +145,8 @@ def dry_run_lines(result: DryRun) -> Iterator[Line]:
         rows.append(("class noun", ", ".join(f"{noun} ({chance:.0%})" for noun, chance in result.class_nouns)))
     if result.captions:
         rows.append(("captions", result.captions))
+    if result.masks:
+        rows.append(("masks", result.masks))
     rows += [("prompts" if place == 0 else "", prompt) for place, prompt in enumerate(result.prompts)]
     yield from facts(rows)
     yield ""

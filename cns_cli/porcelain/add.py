@@ -85,7 +85,7 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
     if repo is not None and not options.dry_run:
         fsio.require_writable(repo.folder)
     base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
-    photos = load_images(options.images, options.resolution or resolution_of(base))
+    photos = load_images(options.images, options.resolution or resolution_of(base), masks=options.masks)
     if repo is None and not options.dry_run:
         made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
         progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")

@@ -85,6 +85,7 @@ class AddResult(Result):
         kind: What it is: an object or a style.
         longer: What teaches it anew with twice the steps.
         captions: What captions were taken from where, in one line.
+        masks: What masks were taken from where, in one line; empty without any.
         noticed: The warnings that were given before the training.
         compose: What prompts see of the model. Where it is "named", nothing is said of drift and capacity: prompts
             about the concepts `untouched` see the weights that they saw before.
@@ -127,6 +128,7 @@ class AddResult(Result):
     noticed: tuple[str, ...] = ()
     compose: Compose = "all"
     untouched: tuple[str, ...] = ()
+    masks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,7 @@ class DryRun(Result):
     Attributes:
         class_nouns: What it would take the images for, with its probability; where that is not clear, so that it would
             refuse, the candidates, best first; empty where the user says it.
-        captions: What captions it would take from where, in one line.
+        captions: What captions it would take from where, in one line; `masks` likewise, empty without any.
         prompts: The first few prompts as it would be trained with them, of different images.
     """
 
@@ -151,6 +153,7 @@ class DryRun(Result):
     captions: str = ""
     prompts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    masks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

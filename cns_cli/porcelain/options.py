@@ -98,6 +98,7 @@ class AddOptions(Request):
         prior: Images of the class noun by the base, to be trained on beside the concept's own.
         replace: Teach a name that is taken anew.
         check: Also generate images of every old concept and print how they kept.
+        masks: Read masks where there are any, see `cns.files.maskfiles`.
         keep_images: Store the training crops in the registry; otherwise only features of them.
         dry_run: Measure and estimate only; nothing is written.
         resume: Go on with an interrupted training. What is not given is taken from its saved state, name ("") and
@@ -139,6 +140,12 @@ class AddOptions(Request):
         int | None,
         Option("Side of the training images.", "PX", min=8, max=4096),
     ] = None
+    masks: Annotated[
+        bool,
+        Option(
+            "Learn less outside masks beside the images, or where these are transparent.", flags="--masks/--no-masks"
+        ),
+    ] = True
     anchor: Annotated[float | None, Option("Weight of the pull toward the base.", "X", min=0, check=finite)] = None
     warmup: Annotated[int | None, Option("Steps that train the token alone, before.", "N", min=0)] = None
     past_vote: Annotated[

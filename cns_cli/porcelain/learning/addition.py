@@ -136,6 +136,7 @@ class Addition:
             rank=self.learned.weights.rank,
             kind=self.subject.kind,
             captions=self.subject.captions,
+            masks=self.subject.images.masks_taken,
             noticed=self.subject.warnings,
             longer=command_of(replace(self.options, steps=2 * steps, replace=True)),
         )
@@ -262,6 +263,7 @@ class Addition:
             "neurons": {name: int(mask.sum()) for name, mask in learned.selection.masks.items()},
             "captions": list(self.subject.images.captions),
             "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
+            **({"mask_digests": masks} if (masks := self.subject.images.mask_digests) else {}),
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,
             "device": str(base.device),

@@ -65,6 +65,7 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
         device=str(base.device),
         class_nouns=nouns,
         captions=subject.captions,
+        masks=photos.masks_taken,
         prompts=tuple(choices[0] for choices in training_prompts(base, subject)[:SHOWN]),
         warnings=(*unclear, *subject.warnings),
     )

@@ -105,7 +105,7 @@ def command_of(options: AddOptions) -> str:
         value = getattr(options, option.name)
         if option.name not in NOT_TYPED and value != option.default:
             words += [flag_of(option.name, value)] if isinstance(value, bool) else [flag_of(option.name), str(value)]
-    return " ".join((add_command(options.name, options.images), *map(shlex.quote, words)))
+    return words
 
 
 def flag_of(name: str, value: object = None) -> str:

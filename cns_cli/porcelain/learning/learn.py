@@ -68,7 +68,8 @@ def learn(
     tree = repo.tree_of(repo.head().commit)
     own, known = own_token(session, tree, options), known_tokens(session, tree, options)
     subject = settle_subject(base, options, photos, own, known)
-    for line in (f"captions: {subject.captions}", *(f"warning: {warning}" for warning in subject.warnings)):
+    masks = [f"masks: {taken}"] if (taken := subject.images.masks_taken) else []
+    for line in (f"captions: {subject.captions}", *masks, *(f"warning: {warning}" for warning in subject.warnings)):
         progress.note(line)
     settings = settings_for(base, options, tree.compose)
     settings.check()
@@ -196,6 +197,7 @@ def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingT
         images=subject.images.pixels,
         prompts=training_prompts(base, subject),
         kind=subject.kind,
+        image_masks=subject.images.masks,
     )
     if settings.prior == 0:
         return task
@@ -211,7 +213,8 @@ def store_concept(session: Session, subject: Subject, learned: Learned, parent: 
     put = session.repo.objects.put
     mask, delta = codec.encode(learned.weights.delta)
     rows = {token: row.numpy() for token, row in learned.weights.rows.items()}
-    references = session.store_references(subject.images.pixels, subject.images.captions, keep_images)
+    images = subject.images
+    references = session.store_references(images.pixels, images.captions, keep_images, images.masks)
     return put(
         Concept(
             name=subject.name,

@@ -106,7 +106,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            said += differences(old, new, f"{key} " if key in ("images", "concepts", "versions") else "")
+            said += differences(old, new, f"{key} " if key in ("images", "masks", "concepts", "versions") else "")
         elif old != new:
             said.append(f"{prefix}{key.replace('_', ' ')} {_was(old, new)}")
     return said

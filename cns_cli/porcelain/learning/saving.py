@@ -139,6 +139,7 @@ def request_of(
         "token": subject.token,
         "images": {image.name: image.sha256 for image in images.images},
         "captions": list(images.captions),
+        **({"masks": images.mask_digests} if images.mask_digests else {}),
         "resolution": int(images.pixels.shape[1]),
         **subject.kind_of_style,
         "settings": settings.plain(),

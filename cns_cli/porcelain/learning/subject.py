@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -125,11 +126,13 @@ def training_prompts(base: LoadedBase, subject: Subject) -> list[list[str]]:
 
 
 def recipe(base: LoadedBase, subject: Subject) -> dict[str, str | None]:
-    """Digests of what the prompts of a concept are made of, and that it is a style; part of the concept's identity."""
+    """Digests of prompts and masks that a concept is learned from, and that it is a style; part of its identity."""
     captions = [caption or "" for caption in subject.images.captions]
+    masks = subject.images.masks
     return {
         "templates": prompts_digest(base.family.templates(subject.kind).training),
         "captions": prompts_digest(captions) if any(captions) else None,
+        **({} if masks is None else {"image_masks": hashlib.sha256(masks.tobytes()).hexdigest()}),
         **subject.kind_of_style,
     }
 

@@ -12,8 +12,8 @@ import torch
 
 from cns import codec
 from cns.errors import MethodError
-from cns.files.decoding import TrainingImage
 from cns.files.images import ImageSet
+from cns.files.trainingimage import TrainingImage
 from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
@@ -83,9 +83,9 @@ def learn_again(
     concept = get(concept_id, Concept)
     references, parent = get(concept.references, References), get(concept.trained_on, Tree)
     assert references.images is not None
-    pixels = codec.decode_images(get(references.images, Blob).data)
+    pixels, masks = codec.decode_masked_images(get(references.images, Blob).data)
     images = tuple(TrainingImage(str(number), caption, "") for number, caption in enumerate(references.captions))
-    photos = ImageSet(images, pixels)
+    photos = ImageSet(images, pixels, masks=masks)
     subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept))
     settings = _settings(record)
     tree = trained_in(parent, concept.name)

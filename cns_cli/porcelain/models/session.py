@@ -157,14 +157,20 @@ class Session:
                 )
         return found
 
-    def store_references(self, images: NDArray[np.uint8], captions: tuple[str | None, ...], keep: bool) -> References:
-        """Store the training images (or only their features) and return the object that names them, not yet put."""
+    def store_references(
+        self,
+        images: NDArray[np.uint8],
+        captions: tuple[str | None, ...],
+        keep: bool,
+        masks: NDArray[np.uint8] | None = None,
+    ) -> References:
+        """Store the training images and masks (or only features) and return what names them, not yet put."""
         features = {}
         if not keep:
             for encoder in self.base.encoders.values():
                 data = codec.encode_features(encoder.image_features(images))
                 features[encoder.digest] = self.repo.objects.put(Blob(data))
-        blob = self.repo.objects.put(Blob(codec.encode_images(images))) if keep else None
+        blob = self.repo.objects.put(Blob(codec.encode_images(images, masks))) if keep else None
         return References(blob, captions, len(images), int(images.shape[1]), features)
 
     def _blob(self, blob_id: str) -> bytes:

@@ -136,6 +136,11 @@ def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, 
     if key == "captions":
         value = f"{sum(one is not None for one in references.captions)} of {references.count} images"
         return value, value
+    if key == "image_masks":
+        found = record.get("mask_digests")
+        count = len(found) if isinstance(found, Mapping) else 0
+        value = f"{count} of {references.count} images" if count else str(CHOICES[key].absent)
+        return value, value
     if key == "resolution":  # the base's own is not in the registry, so that nobody's choice can be told from it
         return references.resolution, references.resolution
     absent = CHOICES[key].absent
