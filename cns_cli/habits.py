@@ -66,6 +66,7 @@ _OPTIONS = {
     "--message": "--msg",
     "--dry-run": "--dryrun --estimate",
     "--replace": "--overwrite",
+    "--repeats": "--num-repeats",
     "--masks": "--masked-loss --masked-training --alpha-mask --conditioning-data-dir --mask-path",
     "--metric": "--metrics",
     "--json": "--format=json --as-json",

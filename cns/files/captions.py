@@ -148,6 +148,11 @@ def kohya_folder(name: str) -> tuple[str, str]:
     return (found[1], found[2].strip()) if found else ("", "")
 
 
+def folder_repeats(name: str) -> int:
+    """The number of kohya's folders, `10_sks dog`; 0 of any other."""
+    return int(name.partition("_")[0][:9]) if kohya_folder(name) != ("", "") else 0
+
+
 def _own_mark(token: str) -> re.Pattern[str]:
     """What marks the place of a token: the placeholders, and the token itself in whatever case."""
     return re.compile(f"{PLACEHOLDER.pattern}|{whole_token(token)}", re.IGNORECASE)

@@ -107,7 +107,7 @@ def scan_folder(folder: Path) -> list[Path]:
             folder=folder,
         )
     try:
-        paths = sorted((path for path in folder.iterdir() if _is_candidate(path)), key=_natural_order)
+        paths = sorted((path for path in folder.iterdir() if _is_candidate(path)), key=natural_order)
     except OSError as error:
         raise ImageError(f"{folder} cannot be read: {reason_of(error)}", folder=folder) from error
     if len(paths) > MAX_IMAGES:
@@ -249,7 +249,7 @@ def _is_candidate(path: Path) -> bool:
     )
 
 
-def _natural_order(path: Path) -> list[tuple[int, str]]:
+def natural_order(path: Path) -> list[tuple[int, str]]:
     """Sort key that puts 2.png before 10.png."""
     parts = re.split(r"([0-9]+)", path.name)
     return [(int(part) if part.isdecimal() else -1, part) for part in parts]
@@ -258,7 +258,7 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 def _skipped(folder: Path) -> list[str]:
     """Files that a person may have meant as images, and why they were not taken."""
     skipped = []
-    for path in sorted(folder.iterdir(), key=_natural_order):
+    for path in sorted(folder.iterdir(), key=natural_order):
         name = path.name.lower()
         if name.startswith("."):
             continue

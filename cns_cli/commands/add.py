@@ -7,12 +7,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
+from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag, takes
 from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.porcelain.options import AddOptions
@@ -28,23 +29,37 @@ EXAMPLES = (
     "cns add rex photos/rex --dry-run",
     "cns add rex photos/more-of-rex --replace",
     "cns add --resume",
+    "cns add --each photos --dry-run",
 )
 
 
 @takes(AddOptions, seed="prior", resolution="seed", warmup="init", masks="resolution")
-def add(context: typer.Context, as_json: JsonFlag = False, **given: Any) -> None:
+def add(
+    context: typer.Context,
+    each: Annotated[
+        Path | None,
+        Option("Teach a concept from each folder in FOLDER, named after it.", "FOLDER", exists=True, file_okay=False),
+    ] = None,
+    as_json: JsonFlag = False,
+    **given: Any,
+) -> None:
     """Teach the model a concept from a folder of images.
 
     What it learned becomes a commit. Options that are not given take the defaults of the base model's family. Without a
     registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
     step and ends in the same concept, on a CPU bit for bit.
     """
-    _check_words(context, given)
+    _check_words(context, given, each)
     given |= {"name": given["name"] or "", "images": given["images"] or Path()}
     options = AddOptions(**given, typed=_typed(context), **request_settings())
+    out = Output(as_json=as_json)
+    if each is not None:
+        from cns_cli.commands.add_each import add_each
+
+        add_each(options, each, out)
+        return
     from cns_cli.porcelain.answers import DryRun
 
-    out = Output(as_json=as_json)
     result = _added(options, out)
     for warning in result.warnings:
         if isinstance(result, DryRun) or warning not in result.noticed:
@@ -89,8 +104,15 @@ def _typed(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def _check_words(context: typer.Context, given: Mapping[str, Any]) -> None:
-    """Refuse what is missing: only --resume knows the name and the images by itself."""
+def _check_words(context: typer.Context, given: Mapping[str, Any], each: Path | None) -> None:
+    """Refuse what is missing, or has no meaning: --resume and --each know the name and the images by themselves."""
+    if given["steps"] and given["repeats"]:
+        raise typer.BadParameter("--repeats is another way to say --steps; expected one of them", ctx=context)
+    if each is not None:
+        if of_one := [word for word in ("name", "token", "resume") if given[word]]:
+            what = "NAME" if of_one[0] == "name" else f"--{of_one[0]}"
+            raise typer.BadParameter(f"{what} is about one concept; expected cns add --each FOLDER", ctx=context)
+        return
     if given["resume"] and given["dry_run"]:
         raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
     if not given["resume"] and (given["name"] is None or given["images"] is None):

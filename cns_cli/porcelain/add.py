@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cns.errors import MethodError
 from cns.files.bases import resolution_of, resolve_base
+from cns.files.captions import folder_repeats
 from cns.files.images import ImageSet, load_images
 from cns.judges.classnoun import clean_noun
 from cns.templates import default_token, is_further_vector, vector_tokens
@@ -91,6 +92,11 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
         progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
         repo = Repository(made.folder)
     _check_meaning(repo, options)
+    if (repeats := folder_repeats(options.images.resolve().name)) and options.repeats is None:
+        progress.note(
+            f"{repeats}_ in the folder's name, kohya's repeats, weighs folders against each other, and has no meaning "
+            "for one: --repeats says how often each image is seen in all, --steps the same in steps"
+        )
     if repo is not None:
         _check_free(repo, options)
         for view in pending_views(repo) if interrupted is None and not options.dry_run else ():

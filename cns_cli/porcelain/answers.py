@@ -139,6 +139,7 @@ class DryRun(Result):
         class_nouns: What it would take the images for, with its probability; where that is not clear, so that it would
             refuse, the candidates, best first; empty where the user says it.
         captions: What captions it would take from where, in one line; `masks` likewise, empty without any.
+        class_noun: What it would be taught as; the first of `class_nouns` where there are any.
         prompts: The first few prompts as it would be trained with them, of different images.
     """
 
@@ -154,6 +155,46 @@ class DryRun(Result):
     prompts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     masks: str = ""
+    class_noun: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachRow(Result):
+    """What came of one folder of `cns add --each`, or would come of it.
+
+    Attributes:
+        outcome: "planned" in a dry run; "skipped" where the concept is there already; "failed" with `why`, `hint` and
+            the exit code that `cns add` of it alone has.
+        class_noun, confidence: As in `AddResult`.
+        seconds: What it would take; 0 but for a dry run.
+        identity: As `identity_before` and `identity_after` of `AddResult`.
+    """
+
+    name: str
+    folder: Path
+    outcome: Literal["planned", "added", "skipped", "failed"]
+    images: int = 0
+    class_noun: str = ""
+    confidence: float | None = None
+    captions: str = ""
+    masks: str = ""
+    seconds: float = 0.0
+    commit: str | None = None
+    identity: tuple[float | None, float | None] = (None, None)
+    why: str = ""
+    hint: str = ""
+    code: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachResult(Result):
+    """What came of a folder of folders, in their order; `command` does what is left."""
+
+    folder: Path
+    rows: tuple[EachRow, ...]
+    dry_run: bool
+    command: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,10 @@ class AddOptions(Request):
     ] = None
     token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
     steps: Annotated[int | None, Option("Finetuning steps.", "N", min=1)] = None
+    repeats: Annotated[
+        int | None,
+        Option("Instead of --steps: how often each image is seen; steps = N * images / images a step.", "N", min=1),
+    ] = None
     lr: Annotated[
         float | None, Option("Learning rate of the K/V weights.", "RATE", "--lr --learning-rate", check=positive)
     ] = None

@@ -28,7 +28,7 @@ REMOTES = "remote.RemotesResult"
 ANSWERS = {
     "init": "answers.InitResult",
     "clone": "clone.CloneResult",
-    "add": "answers.AddResult | answers.DryRun",
+    "add": "answers.AddResult | answers.DryRun | answers.EachResult",
     "generate": "answers.GenerateResult | answers.GenerateResult[]",
     "check": "check.schema.json",
     "report": "report.ReportResult",

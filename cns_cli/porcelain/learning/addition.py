@@ -101,7 +101,7 @@ class Addition:
     def summary(self, commit: str, branch: str | None, elapsed_s: float) -> AddResult:
         """What the user is told."""
         figures = self.figures
-        steps = self.options.steps or self.session.base.family.defaults.steps
+        steps = 2 * int(self.learned.settings["steps"])
         return AddResult(
             name=self.subject.name,
             class_noun=self.subject.class_noun,
@@ -138,7 +138,7 @@ class Addition:
             captions=self.subject.captions,
             masks=self.subject.images.masks_taken,
             noticed=self.subject.warnings,
-            longer=command_of(replace(self.options, steps=2 * steps, replace=True)),
+            longer=command_of(replace(self.options, steps=steps, repeats=None, replace=True)),
         )
 
     @property

@@ -42,7 +42,8 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     began = time.monotonic()
     progress.stage("load the model")
     session, base = _opened(options, repo)
-    settings = settings_for(base, options, DEFAULT_COMPOSE if session is None else _head(session).compose)
+    compose = DEFAULT_COMPOSE if session is None else _head(session).compose
+    settings = settings_for(base, options, compose, len(photos.images))
     settings.check()
     subject, nouns, unclear = _subject(base, options, photos, session)
     loaded = time.monotonic() - began
@@ -66,6 +67,7 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
         class_nouns=nouns,
         captions=subject.captions,
         masks=photos.masks_taken,
+        class_noun=subject.class_noun,
         prompts=tuple(choices[0] for choices in training_prompts(base, subject)[:SHOWN]),
         warnings=(*unclear, *subject.warnings),
     )

@@ -100,6 +100,11 @@ def add_command(name: str, images: Path) -> str:
 
 def command_of(options: AddOptions) -> str:
     """What to type for this very training, from its beginning: every option that was given, quoted for a shell."""
+    return " ".join((add_command(options.name, options.images), *map(shlex.quote, option_words(options))))
+
+
+def option_words(options: AddOptions) -> list[str]:
+    """The words of every option that was given."""
     words = []
     for option in fields(AddOptions):
         value = getattr(options, option.name)

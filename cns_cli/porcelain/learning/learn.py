@@ -71,7 +71,7 @@ def learn(
     masks = [f"masks: {taken}"] if (taken := subject.images.masks_taken) else []
     for line in (f"captions: {subject.captions}", *masks, *(f"warning: {warning}" for warning in subject.warnings)):
         progress.note(line)
-    settings = settings_for(base, options, tree.compose)
+    settings = settings_for(base, options, tree.compose, len(photos.images))
     settings.check()
     parent = trained_in(tree, options.name)
     others = parent.concepts
@@ -120,8 +120,8 @@ def _alone(base: LoadedBase, subject: Subject, references: Features, seed: int) 
     return Judged(pictures, score_images(base, pictures, subject.class_noun, references, templates=ALONE))
 
 
-def settings_for(base: LoadedBase, options: AddOptions, compose: Compose) -> Settings:
-    """The family's defaults, for what prompts see of the model, with what the user gave in their place."""
+def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images: int) -> Settings:
+    """The family's defaults, for what prompts see of the model and so many images, with what the user gave instead."""
     defaults: Defaults = base.family.defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
@@ -131,7 +131,7 @@ def settings_for(base: LoadedBase, options: AddOptions, compose: Compose) -> Set
         "reg": options.reg or None,
         "reg_strength": options.reg_strength,
         "anchor_strength": options.anchor,
-        "steps": options.steps or None,
+        "steps": options.steps or (options.repeats and -(-options.repeats * images // defaults.batch_size)),
         "warmup_steps": options.warmup,
         "lr": options.lr or (base.family.direction_lr if directions else None),
     }
