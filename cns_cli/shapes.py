@@ -100,7 +100,7 @@ def attribute_docs(kind: type) -> dict[str, str]:
 def _object(kind: type, found: dict[str, Schema]) -> Schema:
     """The fields of a dataclass, and the properties that its `to_json()` adds."""
     hints, said = get_type_hints(kind), attribute_docs(kind)
-    kinds = {field.name: hints[field.name] for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    kinds = {field.name: hints[field.name] for field in fields(kind)}
     for name in getattr(kind, "also", ()):
         made = getattr(kind, name).fget
         kinds[name] = get_type_hints(made)["return"]

@@ -47,16 +47,27 @@ def generate_many(options: GenerateOptions, progress: Progress) -> Iterator[Gene
 
     assert options.prompts is not None
     requests = requests_in(options.prompts, options)
-    paths = [path for request in requests for path in plan_of(request).paths]
+    plans = [plan_of(request) for request in requests]
+    paths = [path for plan in plans for path in plan.paths]
     if options.out is not None and (twice := [path for path, count in Counter(paths).items() if count > 1]):
         reason = f"{paths.count(twice[0])} pictures would be '{twice[0]}'; expected a name of its own for each"
         raise RegistryError(reason, "cns generate … -o '{prompt}-{seed}.png'")
-    yield from generate_all(requests, progress)
+    total = sum(request.n * _trees(plan) for request, plan in zip(requests, plans, strict=True))
+    yield from generate_all(requests, progress, total)
 
 
-def generate_all(requests: Iterable[GenerateOptions], progress: Progress) -> Iterator[GenerateResult]:
-    """Make the images of each request as it comes; all stand on one registry and one device. Raises as `generate`."""
+def generate_all(
+    requests: Iterable[GenerateOptions], progress: Progress, total: int | None = None
+) -> Iterator[GenerateResult]:
+    """Make the images of each request as it comes; all stand on one registry and one device. Raises as `generate`.
+
+    Args:
+        requests: What to make.
+        progress: Told of progress.
+        total: Images of all requests; None: nobody knows, and each is a stage of its own.
+    """
     session: Session | None = None
+    before = 0
     for options in requests:
         began = time.monotonic()
         plan = plan_of(options)
@@ -66,15 +77,26 @@ def generate_all(requests: Iterable[GenerateOptions], progress: Progress) -> Ite
 
             progress.stage("load the model")
             session = Session.open(plan.repo, options.device)
-        yield _made(options, plan, session, progress, began)
+            if total is not None:
+                progress.stage("generate", total)
+        if total is None:
+            progress.stage("generate", options.n * _trees(plan))
+        result = _made(options, plan, session, progress, began, before)
+        before += result.made if total is not None else 0
+        yield result
 
 
-def _made(options: GenerateOptions, plan: Plan, session: Session, progress: Progress, began: float) -> GenerateResult:
+def _trees(plan: Plan) -> int:
+    """How many models make the images; one that comes again is not asked again."""
+    return len({stop.commit.tree for stop in plan.stops})
+
+
+def _made(
+    options: GenerateOptions, plan: Plan, session: Session, progress: Progress, began: float, before: int
+) -> GenerateResult:
     from cns_cli.porcelain.pictures.run import GenerateRun
 
-    run = GenerateRun(options, plan, session, progress)
-    trees = {stop.commit.tree for stop in plan.stops}
-    progress.stage("generate", options.n * len(trees))
+    run = GenerateRun(options, plan, session, progress, before)
     run.write_sheet() if options.grid or plan.is_range else run.write_files()
     return GenerateResult.of(
         run,

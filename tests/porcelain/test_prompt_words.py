@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cns_cli.mark import MADE_BY_MODEL, PARTLY_BY_MODEL, XMP_OF_PNG
 from cns_cli.porcelain.generate import generate_many
 from cns_cli.porcelain.options import GenerateOptions
-from cns_cli.porcelain.pictures.files import MADE_BY_MODEL, READ, encode_picture, is_ours, picture_format, show_picture
+from cns_cli.porcelain.pictures.files import READ, encode_picture, is_ours, picture_format, show_picture
 from cns_cli.porcelain.pictures.plan import NotOurPicture, output_paths, plan_of
 from cns_cli.porcelain.pictures.prompts import BadPromptFile, requests_in
 from cns_cli.porcelain.pictures.words import other_syntax, unknown_tokens
@@ -91,6 +92,11 @@ def test_a_line_says_what_is_its_own(tmp_path: Path) -> None:
     assert second == replace(OPTIONS, prompt="a dog")
 
 
+def test_a_line_may_be_set_in_columns(tmp_path: Path) -> None:
+    (one,) = requests_in(lines(tmp_path, "a <rex> dog\t--w\t64   --n  --S 4\n"), OPTIONS)
+    assert (one.prompt, one.width, one.negative, one.steps) == ("a <rex> dog", 64, "", 4)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -129,11 +135,15 @@ def test_each_prompt_of_a_file_has_a_file(tmp_path: Path) -> None:
 def test_many_prompts_are_made_by_one_model(learned: Path, tmp_path: Path) -> None:
     path = lines(tmp_path, "a <rex> dog --w 48 --h 32 --d 5\n(a <tom> cat:1.2) --s 1\n")
     options = GenerateOptions(start=learned, prompt="", prompts=path, steps=2, out=tmp_path / "{prompt}-{seed}.png")
-    stages: list[str] = []
+    stages: list[tuple[str, int | None]] = []
+    steps: list[int] = []
 
     class Told(NullProgress):
-        def stage(self, name: str, *_: Any, **__: Any) -> None:
-            stages.append(name)
+        def stage(self, name: str, total: int | None = None, *_: Any) -> None:
+            stages.append((name, total))
+
+        def step(self, done: int, **_: float) -> None:
+            steps.append(done)
 
     first, second = generate_many(options, Told())
     assert [one.name for one in (*first.paths, *second.paths)] == ["a-rex-dog-5.png", "a-tom-cat-1-2-0.png"]
@@ -141,7 +151,8 @@ def test_many_prompts_are_made_by_one_model(learned: Path, tmp_path: Path) -> No
         assert picture.size == (48, 32)
     assert "--width 48 --height 32" in show_picture(first.paths[0], learned).command
     assert "--width" not in show_picture(second.paths[0], learned).command
-    assert stages.count("load the model") == 1
+    assert stages[-2:] == [("load the model", None), ("generate", 2)]
+    assert steps == [1, 2]
     assert not first.warnings
     assert "no weights here" in "".join(second.warnings)
     path.write_text("a dog\na dog\n")
@@ -190,6 +201,15 @@ def test_the_mark_is_left_out_only_where_that_is_typed(tmp_path: Path) -> None:
     assert show_picture(path, tmp_path).source_type is None
     assert MADE_BY_MODEL.encode() not in path.read_bytes()
     assert GenerateOptions(prompt="a dog").mark
+
+
+def test_a_preview_says_that_it_is_partly_a_model_s(learned: Path) -> None:
+    """It shows photographs beside what was made: IPTC has a word of its own for that."""
+    previews = list((learned / ".cns" / "previews").glob("*.png"))
+    assert len(previews) == 2
+    for path in previews:
+        with Image.open(path) as image:
+            assert f"DigitalSourceType>{PARTLY_BY_MODEL}<" in image.info[XMP_OF_PNG]
 
 
 def test_regions_survive_readers_that_split_at_commas(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from cns.overlap import overlap
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template, with_article
+from cns_cli.mark import PARTLY_BY_MODEL, marked
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.doubts import less_followed, weaker_alone
 from cns_cli.porcelain.learning.interrupted import command_of
@@ -239,7 +240,7 @@ class Addition:
             rows[f"a {subject.phrase}, alone"] = self.alone.pictures
         buffer = BytesIO()
         sheet = contact_sheet([(title, [*map(Image.fromarray, pictures)]) for title, pictures in rows.items()])
-        sheet.save(buffer, format="PNG", optimize=True)
+        sheet.save(buffer, format="PNG", pnginfo=marked(PARTLY_BY_MODEL), optimize=True)
         return buffer.getvalue()
 
     def _ceiling(self, encoder: str) -> float | None:

@@ -19,6 +19,7 @@ from cns.judges.classnoun import near_nouns
 from cns.prompts import names
 from cns.sampling import Pixels
 from cns.templates import fill_template, fill_templates, with_article
+from cns_cli.mark import marked
 from cns_cli.porcelain.learning.addition import spread
 from cns_cli.porcelain.learning.past import judged_moments, protected_prompts
 from cns_cli.porcelain.models.base import LoadedBase
@@ -196,5 +197,5 @@ def _sheet(nouns: Collection[str], pictures: Sequence[Sequence[Pixels]]) -> byte
         for when, drawn in zip(("before", "after"), both, strict=True)
     ]
     buffer = BytesIO()
-    contact_sheet(rows).save(buffer, format="PNG", optimize=True)
+    contact_sheet(rows).save(buffer, format="PNG", pnginfo=marked(), optimize=True)
     return buffer.getvalue()

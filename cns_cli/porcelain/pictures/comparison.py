@@ -9,9 +9,9 @@ from PIL import Image
 
 from cns.templates import fill_template, phrase_of
 from cns_cli.figures import short_id
+from cns_cli.mark import marked
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import kind_of
-from cns_cli.porcelain.pictures.files import marked
 from cns_cli.porcelain.pictures.plan import Stop
 from cns_cli.porcelain.pictures.run import LARGE_TILE, small_copies
 from cns_cli.porcelain.pictures.words import without_concepts

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cns.files.decoding import DECODE_ERRORS, check_chunks
 from cns.files.plain import read_regular_file, reason_of
+from cns_cli.mark import XMP_OF_PNG, marked, xmp
 from cns_cli.porcelain.pictures.record import FORMAT, MAX_CHARACTERS, NoRecord, PictureRecord, read_record
 from cns_cli.porcelain.result import Result
 from registry.errors import NotARegistry, RegistryError
@@ -32,17 +33,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 MAX_FILE_BYTES = 100_000_000
 KEY = "cns"
 _DESCRIPTION, _EXIF, _COMMENT = 0x010E, 0x8769, 0x9286  # EXIF 2.32: ImageDescription, the Exif IFD, UserComment
-_XMP_OF_PNG = "XML:com.adobe.xmp"
-MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC's digital source type of what a trained model made: https://cv.iptc.org/newscodes/digitalsourcetype/."""
-
-MARK = f"""\
-<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
-<Iptc4xmpExt:DigitalSourceType>{MADE_BY_MODEL}</Iptc4xmpExt:DigitalSourceType>
-</rdf:Description></rdf:RDF></x:xmpmeta>
-<?xpacket end="w"?>"""
 _SOURCE_TYPE = re.compile(r"DigitalSourceType(?:\s*=\s*[\"']|>)\s*([!-;=?-~]{1,200})")
 _UNICODE = b"UNICODE\0"  # the character code that stands before a UserComment in UTF-16
 
@@ -102,17 +92,10 @@ def encode_picture(image: Image.Image, path: Path, record: PictureRecord, *, mar
         exif = Image.Exif()
         exif[_DESCRIPTION] = record.to_text()
         exif.get_ifd(_EXIF)[_COMMENT] = _UNICODE + _encodable(record.parameters()).encode("utf-16-be")
-        image.save(buffer, format=kind, exif=exif, **({"xmp": MARK.encode()} if mark else {}))
+        image.save(buffer, format=kind, exif=exif, **({"xmp": xmp().encode()} if mark else {}))
     else:
         image.save(buffer, format=kind)
     return buffer.getvalue()
-
-
-def marked() -> PngInfo:
-    """Chunks of a PNG that say that a model made it."""
-    chunks = PngInfo()
-    chunks.add_itxt(_XMP_OF_PNG, MARK)
-    return chunks
 
 
 def read_picture(path: Path) -> PictureRecord:
@@ -179,9 +162,9 @@ def _texts_in(data: bytes) -> tuple[str | None, str | None]:
         warnings.simplefilter("ignore")  # Pillow warns of bombs, but only the header is read; and of odd EXIF
         with Image.open(BytesIO(data), formats=READ) as image:
             found = image.info.get(KEY) if image.format == "PNG" else image.getexif().get(_DESCRIPTION)
-            said = image.info.get(_XMP_OF_PNG if image.format == "PNG" else "xmp", "")
-    xmp = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    match = _SOURCE_TYPE.search(xmp[:MAX_CHARACTERS])
+            said = image.info.get(XMP_OF_PNG if image.format == "PNG" else "xmp", "")
+    packet = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    match = _SOURCE_TYPE.search(packet[:MAX_CHARACTERS])
     if not isinstance(found, str) or len(found) > MAX_CHARACTERS or f'"{FORMAT}"' not in found:
         return None, None
     return str(found), match[1] if match else None

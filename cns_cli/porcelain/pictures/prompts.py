@@ -75,7 +75,7 @@ def request_of(line: str, options: GenerateOptions, path: Path, number: int) -> 
     prompt, *parts = re.split(r"\s+--(?=[a-zA-Z])", line)
     said: dict[str, Any] = {}
     for part in parts:
-        letter, _, value = part.partition(" ")
+        letter, value = [*part.split(maxsplit=1), ""][:2]
         field, read = OF_LINE.get(letter.lower(), ("", str))
         if not field:
             known = ", ".join(f"--{one} {name}" for one, (name, _) in OF_LINE.items())

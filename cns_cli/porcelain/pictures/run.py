@@ -42,12 +42,18 @@ WIDE = 8
 
 @dataclass
 class GenerateRun:
-    """One request at work."""
+    """One request at work.
+
+    Attributes:
+        before: Images of the stage that other requests made.
+        made: Images so far.
+    """
 
     options: GenerateOptions
     plan: Plan
     session: Session
     progress: Progress
+    before: int = 0
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -169,7 +175,7 @@ class GenerateRun:
             ):  # fmt: skip
                 yield images
                 self.made += len(images)
-                self.progress.step(self.made)
+                self.progress.step(self.before + self.made)
 
     def _regions(self, missing: Sequence[Concept]) -> list[Region]:
         """What each box shows, for a model that lacks some of the range's concepts."""
