@@ -84,6 +84,7 @@ class _Bench:
         settings = Settings(
             **{**base.family.defaults.shared(), "warmup_steps": self.steps, "steps": 1, "lr": BASE_LR, "reg": "none"},
             budget=1,
+            seed=0,
             directions=1,
         )
         constraints = TrainingConstraints((), calibration_moments(base), {})
