@@ -139,8 +139,7 @@ def _shares(rows: Sequence[Sequence[Cell]]) -> Table:
 def _tokens(rows: Sequence[Sequence[Cell]], steps: int) -> Table:
     note = (
         f"A token alone, which starts as *{START}*, is trained for {steps} steps on pictures of the noun by the base; "
-        "prompts of it say no noun. None erased: what the same token learns in the base. So an erasure hides a name, "
-        "and what the name stood for is still there."
+        "prompts of it say no noun. None erased: what the same token learns in the base."
     )
     return Table(
         "What a learned token brings back", ("nouns erased", f"{NOUNS[0]}, by its name", "by the token"), rows, note
