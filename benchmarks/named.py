@@ -59,6 +59,7 @@ class Named:
         frozen: Whether the token stays what its warm-up made it.
         tied: What of prompts of two things is tied to the base, of `TIED`; "" = nothing.
         reach: Where in a prompt a concept acts, of `REACHES`.
+        company: Share of its change that acts beside others.
         changes: Settings other than the baseline's.
     """
 
@@ -72,14 +73,18 @@ class Named:
         frozen: bool = False,
         tied: str = "",
         reach: str = "whole prompt",
+        company: float = 1.0,
         **changes: Any,
     ) -> None:
         self.name, self.keeps_general, self.tied, self.reach = name, keeps_general, tied, reach
+        self.company = company
         self.changes = {**changes, **({"token_lr": FROZEN} if frozen else {})}
         self.learned: dict[str, Any] = {**self.changes, "keeps_general": keeps_general}
         if tied:
             self.learned["tied"] = tied
-        self.settings: Mapping[str, Any] = {**self.learned, "compose": "named", "reach": reach}
+        self.settings: Mapping[str, Any] = {
+            **self.learned, "compose": "named", "reach": reach, **({"company": company} if company != 1 else {})
+        }  # fmt: skip
 
     def learn(self, trainer: Trainer, state: Concepts | None, concept: Concept, seed: int) -> Concepts:
         """Learn on the bare base, or take what an earlier cell has learned so."""
@@ -103,7 +108,7 @@ class Named:
     def put(self, trainer: Trainer, state: Concepts, _names: Sequence[str]) -> None:
         """Let prompts see those of all concepts that they name."""
         trainer.reset()
-        trainer.model.set_named(list(state.values()), REACHES[self.reach])
+        trainer.model.set_named(list(state.values()), REACHES[self.reach], self.company)
 
     def footprint(self, state: Concepts) -> Footprint:
         """The newest concept."""

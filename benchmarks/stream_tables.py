@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import figure3, paper_plots, stream
-from benchmarks.begun_tables import TOKEN_ALONE, begun_table
 from benchmarks.compared_methods import ABLATIONS, OURS, ROWS
 from benchmarks.experiment_setup import DEFAULTS
 from benchmarks.lineage_figures import (
@@ -56,6 +55,7 @@ PLACES = {
 """Label -> first and last place, counted from 1."""
 
 KV_SIZE, DENOISER_SIZE = 442_368, 10_667_124  # of emoji-64-v1; a test compares them with the base
+TOKEN_ALONE = "textual inversion"
 OURS_NAMES = {"CNS", *ABLATIONS, *(tunable.name for tunable in OURS)}
 
 
@@ -74,17 +74,16 @@ def intervals(cells: Cells, paper: Paper) -> str:
 
 def stream_report(paper: Paper) -> Report:
     """Forgetting over the stream, and what a commit costs."""
-    every = {name: paper.cells(name, stream.job) for name in ROWS}
-    cells = on_common_orders(finished(every, paper.setup.size.orders))
-    begun = {name: row for name, row in every.items() if row and not cells[name]}
+    found = {name: paper.cells(name, stream.job) for name in ROWS}
+    cells = on_common_orders(finished(found, paper.setup.size.orders))
     summaries = figures_of(cells, lineage_figures)
     figures: dict[str, Cell] = {
         f"{name}: {key}": float(np.mean([row[key] for row in values.values()]))
-        for name, values in {**summaries, **figures_of(begun, lineage_figures)}.items()
+        for name, values in summaries.items()
         for key in ("gain identity", "final identity", "bwt identity", "bwt clip_i", "retention identity", "zero-shot")
         if values and all(key in row for row in values.values())
     }
-    figures |= _of_every_order({**cells, **begun})
+    figures |= _of_every_order(cells)
     note = (
         f"{paper.setup.size.stream} concepts. {intervals(cells, paper)} *Gain*: when learned, less the noun alone on "
         "the base. *Final*: after the last concept. *BWT*: final less when learned, mean over all but the last, and as "
@@ -97,7 +96,6 @@ def stream_report(paper: Paper) -> Report:
         rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
     tables += [_rest(paper, cells, summaries), _places_table(cells), _over_token_table(cells), _cost_table(cells)]
-    tables += [begun_table(every, begun)] if begun else []
     energy = energy_table(cells)
     return Report("stream", [*tables, energy] if energy else tables, [], figures)
 

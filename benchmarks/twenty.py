@@ -79,6 +79,7 @@ def begun(stream: Stream, order: int, count: int) -> Stream:
 TRIALS = (
     Trial(Ours("CNS union"), WHOLE, mixed=False),
     Trial(Named("CNS", **DEFAULT), WHOLE),
+    Trial(Named("CNS, whole beside others", **{**DEFAULT, "company": 1.0}), WHOLE),
     Trial(Named("named, mask")),
     Trial(Named("named, mask, until next", reach="until next")),
     *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
-from cns.named import NamedWeights, Reach, last_named
+from cns.named import COMPANY, NamedWeights, Reach, last_named
 from cns.templates import Kind, is_further_vector, phrase_of
 from cns.tokens import install_tokens
 
@@ -113,12 +113,15 @@ class Model:
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         return weights
 
-    def set_named(self, concepts: Sequence[ConceptWeights], reach: Reach = last_named) -> None:
+    def set_named(
+        self, concepts: Sequence[ConceptWeights], reach: Reach = last_named, company: float = COMPANY
+    ) -> None:
         """Have each prompt see the base and those of these concepts that it names, until other weights are written.
 
         Args:
             concepts: Their tokens are installed; the live weights become the base's, with what has no token.
             reach: Where in a prompt an object acts; a style acts in the whole prompt.
+            company: Share of the change that acts in a prompt of several objects, and in a box.
 
         Raises:
             GridError: A concept was made for other matrices or another grid than this base model's.
@@ -126,7 +129,7 @@ class Model:
         for concept in concepts:
             self._check(concept)
         always = [concept for concept in concepts if not concept.rows]
-        self.write(self.compose(always))
+        self.write(self.compose(always) if always else self.base)
         self.set_tokens({token: row for concept in concepts for token, row in concept.rows.items()})
         by_name = {concept.name: concept for concept in concepts if concept.rows}
         tokens = {name: tuple(concept.rows) for name, concept in by_name.items()}
@@ -135,7 +138,7 @@ class Model:
         def weights_of(names: frozenset[str]) -> Weights:
             return self.compose([*always, *(by_name[name] for name in names)])
 
-        self._named = NamedWeights(self.pipeline, tokens, weights_of, reach, styles)
+        self._named = NamedWeights(self.pipeline, tokens, weights_of, reach, styles, company)
 
     def set_tokens(self, rows: Mapping[str, Tensor]) -> None:
         """Install the tokens of the concepts that the model holds.

@@ -172,7 +172,7 @@ class _Text:
     def projected(self) -> Mapping[str, Tensor]:
         """Its keys and values, computed where they are first used: there it is known in which precision."""
         assert self.named is not None
-        return self.named.project(self.features.unsqueeze(0), [self.prompt])
+        return self.named.project(self.features.unsqueeze(0), [self.prompt], beside=True)
 
     @contextmanager
     def read(self, rows: int, dtype: torch.dtype) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, kv_parameters
-from cns.named import BYTES_KEPT, Mention, Reach, last_named, named_weights, whole_prompt
+from cns.named import BYTES_KEPT, COMPANY, Mention, Reach, last_named, named_weights, whole_prompt
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens
@@ -57,12 +57,12 @@ def plain(model: Model, concepts: list[ConceptWeights], prompts: list[str], **ho
 
 
 def named_and_plain(model: Model, prompts: list[str], **how: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A batch composed by name, each concept in the whole prompt; and its pictures, each drawn with its own set."""
+    """A batch composed by name, concepts whole in whole prompts; and its pictures, each drawn with its own set."""
     known = rex_and_tom(model)
     sets = [tuple(name for name in known if f"<{name}>" in prompt) for prompt in prompts]
     drawn = {own: plain(model, [known[name] for name in own], prompts, **how) for own in set(sets)}
     expected = np.stack([drawn[own][k] for k, own in enumerate(sets)])
-    model.set_named(list(known.values()), whole_prompt)
+    model.set_named(list(known.values()), whole_prompt, company=1.0)
     return draw(model, prompts, **how), expected
 
 
@@ -149,11 +149,35 @@ def test_of_several_concepts_each_acts_where_it_was_named_last(model: Model) -> 
     assert not np.array_equal(drawn[whole_prompt][3], drawn[last_named][3])
 
 
+def test_beside_others_a_concept_acts_with_half_of_its_change(model: Model) -> None:
+    rex, tom = rex_and_tom(model).values()
+    both = "a <rex> dog and a <tom> cat"
+    found = {}
+    for tom_is in ("object", "style"):
+        for company in (0.0, COMPANY, 1.0):
+            model.set_named([rex, replace(tom, kind=tom_is)], whole_prompt, company)
+            weights = named_weights(model.pipeline)
+            assert weights is not None
+            features = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [REX, both])
+            found[tom_is, company] = weights.project(features, [REX, both])
+            boxed = weights.project(features, [REX, both], beside=True)
+            for matrix, values in boxed.items():
+                base, whole = (features @ one[matrix].T for one in (model.base, model.compose([rex])))
+                assert torch.allclose(values[0], torch.lerp(base[0], whole[0], company), atol=1e-6)
+    for matrix in model.base:
+        none, half, whole = (found["object", company][matrix] for company in (0.0, COMPANY, 1.0))
+        assert torch.equal(none[1], (features @ model.base[matrix].T)[1])
+        assert torch.allclose(half[1], (none[1] + whole[1]) / 2, atol=1e-6)
+        assert not torch.allclose(half[1], whole[1], atol=1e-6)
+        assert torch.equal(half[0], whole[0])  # of one concept: all of it
+        assert torch.equal(found["style", COMPANY][matrix], whole)  # a style is no company
+
+
 def test_a_style_acts_in_the_whole_prompt(model: Model) -> None:
     rex, tom = rex_and_tom(model).values()
     model.set_named([rex, replace(tom, kind="style")])
     drawn = draw(model, [BOTH, TOM, REX])
-    model.set_named([rex, tom], whole_prompt)
+    model.set_named([rex, tom], whole_prompt, company=1.0)
     assert np.array_equal(drawn, draw(model, [BOTH, TOM, REX]))
 
 
@@ -200,7 +224,7 @@ def test_keys_and_values_are_computed_once_a_prompt_and_weights_once_a_set(
     compose = model.compose
     monkeypatch.setattr(model, "compose", lambda some: sets.append(sorted(one.name for one in some)) or compose(some))
     monkeypatch.setattr("cns.named.linear", lambda *args: projections.append(linear(*args)) or projections[-1])
-    model.set_named(list(rex_and_tom(model).values()), whole_prompt)
+    model.set_named(list(rex_and_tom(model).values()), whole_prompt, company=1.0)
     for _ in range(2):
         draw(model, [REX, NONE, BOTH, REX], guidance=3.0, steps=4)
     assert sets == [["rex"], ["rex", "tom"]]
@@ -244,7 +268,7 @@ def test_where_in_a_prompt_a_concept_acts(reach: Reach, expected: list[str]) -> 
 @pytest.mark.parametrize("reach", [whole_prompt, last_named])
 def test_at_each_position_the_keys_are_those_of_the_set_that_acts_there(model: Model, reach: Reach) -> None:
     known = rex_and_tom(model)
-    model.set_named(list(known.values()), reach)
+    model.set_named(list(known.values()), reach, company=1.0)
     weights = named_weights(model.pipeline)
     assert weights is not None
     features = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [BOTH, NONE])

@@ -211,7 +211,7 @@ def test_under_composition_by_name_a_box_sees_what_its_own_prompt_names(model: M
         model.add_tokens({**rex.rows, **tom.rows})
         with torch.autocast(**precision):
             expected.append(attention_outputs(model, [Region(LEFT, ("a <tom> cat",))])[0])
-    model.set_named([rex, tom])
+    model.set_named([rex, tom], company=1.0)
     with torch.autocast(**precision):
         found = attention_outputs(model, [Region(LEFT, ("a <tom> cat",))])[0]
     side = int(found.shape[1] ** 0.5)
