@@ -17,6 +17,7 @@ BENCHMARKS = {
     "check": "check_time",
     "regions": "regions",
     "left_out": "left_out",
+    "shuffled": "shuffled",
     "gate_noise": "gate_noise",
     "gate_fast": "gate_fast",
     "sweep": "sweep",
