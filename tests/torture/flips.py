@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry.errors import RegistryError, UnknownFormat
 from registry.health.fsck import fsck
 from registry.health.scan import Scan
-from registry.objects import KINDS
+from registry.objects import KINDS, Erasure, Record
 from registry.repository import Repository
 from tests.registry.making import add, evaluation, new_repository
 from tests.torture.scratch import scratch_folder
@@ -59,6 +59,11 @@ def make(folder: Path) -> Repository:
     blobs = [repository.objects.write("blob", noise.randbytes(2000 + 100 * number)) for number in range(3)]
     add(repository, "rex", mask=blobs[0], delta=blobs[1], embedding=blobs[2])
     repository.add_evaluation(evaluation(repository, "rex", scores=[noise.random() for _ in range(200)]))
+    erased = repository.objects.put(Erasure(repository.tree_of("HEAD").base, {"dog": ""}, blobs[0], blobs[1]))
+    repository.commit(
+        kind="erase", message="erase dog", author="Ada", time=5, record=Record({}),
+        change=lambda tree: replace(tree, erasure=erased), seen=repository.head().commit, keep_as="dog",
+    )  # fmt: skip
     repository.create_tag("v1", time=5)
     repository.create_branch("Side/a", time=5)
     repository.checkout("Side/a", author="Ada", time=6)

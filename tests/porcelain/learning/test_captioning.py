@@ -76,7 +76,8 @@ def test_captions_are_stored_as_trained_and_what_was_taken_is_said_before_the_tr
     )
     assert result.class_noun == "dog"
     assert result.captions.startswith("2 of 3, from .txt files; 2 call it otherwise")
-    assert notes.said[0] == f"captions: {result.captions}"
+    assert notes.said[0].startswith("10_ in the folder's name, kohya's repeats, ")
+    assert notes.said[1] == f"captions: {result.captions}"
     assert "warning: captions: notes.txt belongs to no picture" in notes.said
     assert result.noticed == result.warnings[: len(result.noticed)]
 
