@@ -140,13 +140,14 @@ def _merged(options: AddOptions, state: State) -> AddOptions:
 def _moved(repo: Repository, state: State, options: AddOptions) -> list[str]:
     tree = repo.tree_of(repo.head().commit)
     parent = trained_in(tree, options.name)
-    now = {"concepts": parent.concepts, "replaces": tree.concepts.get(options.name), **compose_of(parent)}
-    return differences({name: state.facts["request"].get(name) for name in (*now, "compose")}, now)
+    now = {"concepts": parent.concepts, "replaces": tree.concepts.get(options.name), **model_of(parent)}
+    return differences({name: state.facts["request"].get(name) for name in {*now, "compose", "erasure"}}, now)
 
 
-def compose_of(parent: Tree) -> dict[str, str]:
-    """What prompts see, as a request says it: nothing where they see all, as before there was a choice."""
-    return {} if parent.compose == "all" else {"compose": parent.compose}
+def model_of(parent: Tree) -> dict[str, str]:
+    """What else of the model a request hangs on: what prompts see, if not all, and what is erased, if anything."""
+    said = {"compose": parent.compose if parent.compose != "all" else None, "erasure": parent.erasure}
+    return {name: value for name, value in said.items() if value}
 
 
 def _changed_images(state: State, folder: Path) -> list[str]:

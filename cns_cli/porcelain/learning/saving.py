@@ -16,7 +16,7 @@ from cns.errors import CodecError, MethodError
 from cns.resume import TrainingState, decode, encode
 from cns.task import Settings
 from cns_cli import __version__
-from cns_cli.porcelain.learning.resume import compose_of, differences, differs, facts_of, key_of
+from cns_cli.porcelain.learning.resume import differences, differs, facts_of, key_of, model_of
 from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
@@ -145,7 +145,7 @@ def request_of(
         "settings": settings.plain(),
         "base": parent.base,
         "concepts": dict(parent.concepts),
-        **compose_of(parent),
+        **model_of(parent),
         "replaces": replaces,
         "device": str(session.base.device),
         "versions": {

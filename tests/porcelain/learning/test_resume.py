@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
 from registry import fsio
 from registry.errors import BadValue, DiskFailed, LockBusy, RegistryError
+from registry.objects import Blob, Erasure, Record
 from registry.pending import Pending, StateCorrupt
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add, new_registry, write_photos
@@ -236,6 +238,19 @@ def test_a_model_that_changed_is_named(empty, photos):
         resume(empty)
     Repository(empty).checkout("HEAD~1")
     assert resume(empty).branch is None
+
+
+def test_a_noun_that_was_erased_meanwhile_is_named(empty, photos):
+    interrupt(empty, photos["rex"], "token warm-up", 3)
+    repo = Repository(empty)
+    part = repo.objects.put(Blob(b"no delta"))
+    erased = repo.objects.put(Erasure(repo.tree_of("HEAD").base, {"dog": ""}, part, part))
+    repo.commit(
+        kind="erase", message="erase dog", author="ann", time=NOON, record=Record({}),
+        change=lambda tree: replace(tree, erasure=erased), seen=repo.head().commit, keep_as="dog",
+    )  # fmt: skip
+    with pytest.raises(MethodError, match="erasure is new"):
+        resume(empty)
 
 
 def test_another_version_of_torch_is_named(empty, photos, monkeypatch):
