@@ -20,6 +20,7 @@ from benchmarks.trial_scores import LOWEST, RANDOM, RATIO
 from benchmarks.twenty import STREAM, judge_of
 from benchmarks.work import Job
 from cns.drift import kv_drift, prompt_moments
+from cns.scores import BUILT_IN
 from cns.tokens import class_noun_row
 
 EXPERIMENT = "choosing"
@@ -53,8 +54,8 @@ class Choice:
         if not self.share:
             return Named(self.what, directions=4, basis=self.what, lr=self.lr, frozen=self.frozen)
         budget: dict[str, Any] = {} if self.share == WHOLE else {"budget": round(self.share * kv_size)}
-        anywhere = self.what == RANDOM
-        return Named(self.what, score=self.what, keeps_general=anywhere, frozen=self.frozen, lr=self.lr, **budget)
+        tried = self.what not in BUILT_IN  # it cannot say which neurons are general, so that none is left out
+        return Named(self.what, score=self.what, keeps_general=tried, frozen=self.frozen, lr=self.lr, **budget)
 
 
 DEFAULT_RATE = 3e-3
