@@ -22,7 +22,6 @@ status
 log
 log --graph v1..main
 show
-show --curve
 reflog
 branch winter
 branch
@@ -35,7 +34,6 @@ diff HEAD~1
 blame rex
 config
 config user.name Ann
-config preset show
 doctor
 fsck
 gc --dry-run
