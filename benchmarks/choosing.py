@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.concept_stream import Concept, training_seed
-from benchmarks.experiment_setup import Setup
+from benchmarks.experiment_setup import BASELINE, Setup
 from benchmarks.judging import Judge
 from benchmarks.named import Named
 from benchmarks.trial_scores import LOWEST, RANDOM, RATIO
@@ -29,8 +29,8 @@ COUNT = 4
 ORDER = 0
 NO_CHANGE, NO_TOKEN = "without the change", "without the token"
 """What is taken away of a concept: its change of the weights, or what its token learned, which is its noun's then."""
-WHOLE = 0.058
-"""The share of the K/V weights that the defaults of a mask train."""
+WHOLE, DEFAULT_RATE = BASELINE["budget_share_kv"], BASELINE["lr"]
+"""The share of the K/V weights that the cells' baseline trains, and its learning rate."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ class Choice:
         return Named(self.what, score=self.what, keeps_general=tried, frozen=self.frozen, lr=self.lr, **budget)
 
 
-DEFAULT_RATE = 3e-3
 SCORES = ("gradient", RANDOM, RATIO, "wanda", "fisher", LOWEST)
 SPARSE = ((0.01, DEFAULT_RATE), (0.01, 1e-2), (0.002, 1e-2), (0.0005, 3e-2))
 """Shares and rates of small masks: fewer weights want larger steps."""

@@ -21,7 +21,7 @@ from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
 from benchmarks.trial_scores import RANDOM
-from cns.named import COMPANY
+from cns.families import COMPANY
 from cns.regularizers import REGULARIZERS
 
 Settings = Mapping[str, Any]

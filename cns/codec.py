@@ -132,10 +132,7 @@ def _encode_factors(delta: Mapping[str, FactorDelta]) -> tuple[bytes, bytes]:
     exponents = {name: one.exponent for name, one in delta.items()}
     values = {name: _encode_steps(one.outputs.reshape(-1)) for name, one in delta.items()}
     return (
-        save(
-            {"basis": basis.view(np.uint8)},
-            metadata({"format": FACTORS_FORMAT, "shapes": shapes}),
-        ),
+        save({"basis": basis.view(np.uint8)}, metadata({"format": FACTORS_FORMAT, "shapes": shapes})),
         save(values, metadata({"format": FACTORS_FORMAT, "exponents": exponents})),
     )
 

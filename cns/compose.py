@@ -18,7 +18,8 @@ from torch import Tensor
 
 from cns import codec, grid
 from cns.errors import GridError
-from cns.named import COMPANY, NamedWeights, Reach, last_named
+from cns.families import COMPANY
+from cns.named import NamedWeights, Reach, last_named
 from cns.templates import Kind, is_further_vector, phrase_of
 from cns.tokens import install_tokens
 

@@ -159,6 +159,10 @@ BASES: dict[str, Callable[[Tensor, Tensor, int, int], Tensor]] = {"best": best, 
 def fixed(basis: Tensor, new: Tensor) -> Tensor:
     """Columns of unit response to the concept, rounded to whole numbers times a power of two each; float32."""
     response = ((new @ basis) * basis).sum(0).clamp_min(1e-12).sqrt()
-    scaled = basis / response
-    unit = torch.exp2(torch.floor(torch.log2(UNIT / scaled.abs().max(0).values)))
-    return torch.round(scaled * unit) / unit
+    return whole(basis / response)
+
+
+def whole(basis: Tensor) -> Tensor:
+    """Directions, shape (I, r), rounded to what is stored: whole numbers to `UNIT`, a power of two a column."""
+    unit = torch.exp2(torch.floor(torch.log2(UNIT / basis.abs().max(0).values)))
+    return torch.round(basis * unit) / unit

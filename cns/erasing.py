@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from cns.compose import Model, Weights
+from cns.directions import whole
 from cns.drift import energy
-from cns.factors import MAX_RANK, UNIT, FactorDelta, factored
+from cns.factors import MAX_RANK, FactorDelta, factored
 from cns.prompts import names
 from cns.templates import fill_template
 from cns.tokens import encode_prompts
@@ -99,9 +100,7 @@ def _directions(mapped: Tensor, total: Tensor, rank: int) -> Tensor:
     """U, shape (I, r), of the P of that rank that is nearest on features of moment `total`; whole numbers / 2^k."""
     lower = torch.linalg.cholesky(total)
     _, _, rows = torch.linalg.svd(mapped @ lower)
-    basis = torch.linalg.solve_triangular(lower.T, rows[:rank].T, upper=True)
-    unit = torch.exp2(torch.floor(torch.log2(UNIT / basis.abs().max(0).values)))
-    return torch.round(basis * unit) / unit
+    return whole(torch.linalg.solve_triangular(lower.T, rows[:rank].T, upper=True))
 
 
 @torch.no_grad()

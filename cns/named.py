@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from cns.families import COMPANY
 from cns.tokens import token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -40,9 +41,6 @@ Mention = tuple[int, str]
 Reach = Callable[[Sequence[Mention], int], Sequence[frozenset[str]]]
 """Mentions in order, number of positions T -> for each position the concepts that act there."""
 
-COMPANY = 0.5
-"""How strongly a concept acts beside others: half of its change, since whole ones crowd each other out. Chosen on the
-tuning stream of the benchmarks: with boxes as alike as at full strength, and the prompt is followed more."""
 BYTES_KEPT = 2**29
 """Of composed weights (chosen): seven sets of Stable Diffusion 1.x in float32, so that few are composed twice."""
 

@@ -126,14 +126,7 @@ def _candidates(command: Any, name: str, typed: Typed, word: str, start: Path) -
         params = [param for param in command.params if option in param.opts]
         yield from ((f"{option}={one}", about) for p in params for one, about in _values(p, name, value, start) if one)
     elif word.startswith("-") and not typed.ended:
-        for param in command.params:
-            if (
-                param.param_type_name == "option"
-                and not param.hidden
-                and (param.multiple or param.name not in typed.used)
-            ):
-                longs = [one for one in (*param.opts, *param.secondary_opts) if one.startswith("--")]
-                yield from ((one, param.help or "") for one in longs or param.opts)
+        yield from _options(command, typed)
     elif hasattr(command, "commands"):
         yield from ((one, (below.help or "").split("\n")[0]) for one, below in command.commands.items())
     elif places := [param for param in command.params if param.param_type_name == "argument"]:

@@ -13,7 +13,8 @@ from torch.nn.functional import linear
 
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, kv_parameters
-from cns.named import BYTES_KEPT, COMPANY, Mention, Reach, last_named, named_weights, whole_prompt
+from cns.families import COMPANY
+from cns.named import BYTES_KEPT, Mention, Reach, last_named, named_weights, whole_prompt
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens

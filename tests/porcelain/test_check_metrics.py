@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from cns.families import COMPANY
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.metrics import METRIC_NAMES
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.scoring.judging import protocol_of
+from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
+from cns_cli.porcelain.scoring.scores import EvaluationStore
 from registry.objects import Tree
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add
@@ -115,6 +120,17 @@ def test_identity_in_pairs(judged):
     beside = in_pairs(session, now, "<rex> dog and a <tom> cat", "tom")  # the same pictures, and another judge of them
     other = in_pairs(session, now, "<mug> car and a <tom> cat", "tom")
     assert rows["tom"].metric("pair").now == pytest.approx(np.concatenate([other, beside]).mean(), abs=1e-4)
+
+
+def test_pairs_that_are_composed_by_name_are_scored_under_the_strength_they_act_with(judged):
+    session, _, _ = judged
+    tree = session.repo.tree_of("HEAD")
+    key = EvaluationKey("pair", tree, tree.concepts["rex"], "rex", 1, beside=tree.concepts["tom"])
+    named = replace(key, tree=replace(tree, compose="named"))
+    protocol = protocol_of(session.base, 0)
+    assert named.plan(protocol) == {**key.plan(protocol), "company": COMPANY}
+    scores = Evaluations(EvaluationStore(session.repo), protocol)
+    assert len({scores.digest(one) for one in (key, named, key)}) == 2
 
 
 def test_a_concept_alone_has_no_pair(judged):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cns.families import COMPANY
 from cns.imagescores import Array, Scores
 from cns.templates import Kind
 from cns_cli.porcelain.scoring.names import package_of
@@ -63,7 +64,8 @@ class EvaluationKey:
         if self.kind == "metric":  # another version of the package that brings it is another protocol
             return {**protocol.scores, "metric": {"name": self.metric, "package": package_of(self.metric)}}
         if self.kind == "pair":
-            return {**protocol.scores, "subject": "pair", "beside": self.beside}
+            company = {"company": COMPANY} if self.tree.compose == "named" else {}
+            return {**protocol.scores, "subject": "pair", "beside": self.beside, **company}
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
 
 
@@ -83,7 +85,7 @@ class Evaluations:
     def digest(self, key: EvaluationKey) -> str:
         """Digest of a key's plan."""
         baseline = key.baseline.id if key.since and key.baseline else None
-        what = (key.kind, baseline, key.metric, key.beside, key.of)
+        what = (key.kind, baseline, key.metric, key.beside, key.of, key.tree.compose)
         if what not in self._digests:
             self._digests[what] = digest_of(key.plan(self.protocol))
         return self._digests[what]
