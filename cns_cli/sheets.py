@@ -8,9 +8,11 @@ The module knows pictures and labels, nothing of concepts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
+from cns_cli.mark import MADE_BY_MODEL, marked
 from cns_cli.output import safe
 
 Row = tuple[str, Sequence[Image.Image]]
@@ -24,6 +26,13 @@ TITLE_HEIGHT = 46
 SMALL = 128  # up to this side a picture is enlarged by NEAREST in whole steps first
 PAPER, CARD, INK, FAINT = "#faf9f7", "#ffffff", "#26241f", "#8a857b"
 MAX_LABEL = 120
+
+
+def sheet_png(rows: Sequence[Row], source_type: str = MADE_BY_MODEL) -> bytes:
+    """Return a contact sheet as a PNG that says in XMP where its pictures come from; see `cns_cli.mark`."""
+    buffer = BytesIO()
+    contact_sheet(rows).save(buffer, format="PNG", pnginfo=marked(source_type), optimize=True)
+    return buffer.getvalue()
 
 
 def contact_sheet(rows: Sequence[Row], *, title: str = "", heads: Sequence[str] = (), tile: int = TILE) -> Image.Image:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from cns_cli.figures import erased
 from cns_cli.porcelain.models.mirroring import mirror_commit
+from cns_cli.porcelain.models.previews import write_preview
 from cns_cli.porcelain.options import EraseOptions
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
-from registry import fsio
-from registry.errors import DiskFailed, RegistryError
+from registry.errors import RegistryError
 from registry.objects import Blob, Erasure, Record, Tree
 from registry.repository import Repository
 from registry.trees import erased_in, erasing
@@ -132,7 +132,7 @@ def erase(options: EraseOptions, progress: Progress) -> EraseResult:
         all=repo.objects.get(done.erasure, Erasure).nouns,
         shares=tuple(Share(noun=noun, before=old, after=new) for noun, (old, new) in done.shares.items()),
         bytes_stored=_size(repo, done.erasure),
-        preview=_preview(repo, done),
+        preview=write_preview(repo.folder, f"erase-{done.erasure[:10]}", done.sheet) if done.sheet else None,
         warnings=(*_of_classes(repo, tree, nouns, done.drift), *warnings),
     )
 
@@ -192,19 +192,6 @@ def _size(repo: Repository, erasure: str) -> int:
     """Bytes on disk of an erasure's two blobs."""
     stored = repo.objects.get(erasure, Erasure)
     return sum(repo.objects.path(one).stat().st_size for one in (stored.mask, stored.delta))
-
-
-def _preview(repo: Repository, done: Forgotten) -> Path | None:
-    """Write the contact sheet into the registry; None where there is none, or it cannot be written."""
-    path = repo.folder / "previews" / f"erase-{done.erasure[:10]}.png"
-    if done.sheet is None:
-        return None
-    try:
-        fsio.make_folder(path.parent)
-        fsio.replace(path, done.sheet)
-    except DiskFailed:
-        return None
-    return path
 
 
 def _words(options: EraseOptions) -> str:

@@ -64,22 +64,8 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
     tree = repo.tree_of(head.commit)
     if old not in tree.concepts:
         raise UnknownConcept(old, tuple(tree.concepts))
-    if check_name(new) in tree.concepts:
-        raise NameTaken(new, hint="cns status")
-    concepts, was = repo.concepts(tree), tree.concepts[old]
-    concept = concepts[old]
-    if concept.tokens[:1] == (default_token(old),):
-        made = renamed(repo, was, new)
-    else:
-        made = repo.objects.put(replace(concept, name=new))
-    tokens = repo.objects.get(made, Concept).tokens
-    for other in concepts.keys() - {old}:
-        if taken := set(tokens).intersection(concepts[other].tokens):
-            raise TokenTaken(min(taken), new, other, hint="cns status")
-    born = introductions(repo, head.commit, tree).get(old)
-    learned = record_data(repo, born[1]) if born else {}
-    earlier = learned.get("renamed")
-    learned_in = earlier.get("commit") if isinstance(earlier, dict) else born[0] if born else None
+    was, made = tree.concepts[old], _called(repo, tree, old, new)
+    before, now = (repo.objects.get(one, Concept) for one in (was, made))
 
     def change(tip: Tree) -> Tree:
         if tip.concepts.get(old) != was:
@@ -91,7 +77,7 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
         message=message or f"rename {old} to {new}",
         author=request.author,
         time=int(time.time()) if request.time is None else request.time,
-        record=Record({**learned, "renamed": {"name": old, "concept": was, "commit": learned_in}}),
+        record=_record(repo, head.commit, tree, old),
         change=change,
         seen=head.commit,
         keep_as=new,
@@ -100,6 +86,32 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
         progress.stage("record in MLflow")
         warnings = mirror_commit(repo, done.id, request.mlflow_uri)
     return MvResult(
-        old=old, name=new, tokens=tokens, tokens_before=concept.tokens,
-        class_noun=concept.class_noun, commit=done.id, branch=head.branch, before=head.commit, warnings=warnings,
+        old=old, name=new, tokens=now.tokens, tokens_before=before.tokens,
+        class_noun=now.class_noun, commit=done.id, branch=head.branch, before=head.commit, warnings=warnings,
     )  # fmt: skip
+
+
+def _called(repo: Repository, tree: Tree, old: str, new: str) -> str:
+    """Store a concept under another name, with the token that is free for it; return its id."""
+    if check_name(new) in tree.concepts:
+        raise NameTaken(new, hint="cns status")
+    concepts, was = repo.concepts(tree), tree.concepts[old]
+    concept = concepts.pop(old)
+    if concept.tokens[:1] == (default_token(old),):
+        made = renamed(repo, was, new)
+    else:
+        made = repo.objects.put(replace(concept, name=new))
+    tokens = repo.objects.get(made, Concept).tokens
+    for other, one in concepts.items():
+        if taken := set(tokens).intersection(one.tokens):
+            raise TokenTaken(min(taken), new, other, hint="cns status")
+    return made
+
+
+def _record(repo: Repository, commit: str, tree: Tree, old: str) -> Record:
+    """The record of a concept's training, and what it was called; of a second renaming, still the training's commit."""
+    born = introductions(repo, commit, tree).get(old)
+    learned = record_data(repo, born[1]) if born else {}
+    earlier = learned.get("renamed")
+    learned_in = earlier.get("commit") if isinstance(earlier, dict) else born[0] if born else None
+    return Record({**learned, "renamed": {"name": old, "concept": tree.concepts[old], "commit": learned_in}})

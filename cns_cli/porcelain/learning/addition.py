@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,17 @@ from cns.overlap import overlap
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template, with_article
-from cns_cli.mark import PARTLY_BY_MODEL, marked
+from cns_cli.mark import PARTLY_BY_MODEL
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.doubts import less_followed, weaker_alone
 from cns_cli.porcelain.learning.interrupted import command_of
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
+from cns_cli.porcelain.models.previews import write_preview
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scoring.judging import Features
-from cns_cli.sheets import contact_sheet
-from registry import fsio
-from registry.errors import DiskFailed
+from cns_cli.sheets import sheet_png
 from registry.objects import Blob, Compose, Concept, Record
 from registry.repository import Committed
 from registry.trees import with_concept
@@ -220,13 +218,8 @@ class Addition:
 
         None where it cannot be written: the commit that it shows stands, and its record holds the sheet too.
         """
-        path = self.session.repo.folder / "previews" / f"{self.subject.name}-{self.concept_id[:10]}.png"
-        try:
-            fsio.make_folder(path.parent)
-            fsio.replace(path, self._sheet)
-        except DiskFailed:
-            return None
-        return path
+        name = f"{self.subject.name}-{self.concept_id[:10]}"
+        return write_preview(self.session.repo.folder, name, self._sheet)
 
     @cached_property
     def _sheet(self) -> bytes:
@@ -238,10 +231,7 @@ class Addition:
         }
         if self.alone:
             rows[f"a {subject.phrase}, alone"] = self.alone.pictures
-        buffer = BytesIO()
-        sheet = contact_sheet([(title, [*map(Image.fromarray, pictures)]) for title, pictures in rows.items()])
-        sheet.save(buffer, format="PNG", pnginfo=marked(PARTLY_BY_MODEL), optimize=True)
-        return buffer.getvalue()
+        return sheet_png([(title, [*map(Image.fromarray, one)]) for title, one in rows.items()], PARTLY_BY_MODEL)
 
     def _ceiling(self, encoder: str) -> float | None:
         features = self.references.get(encoder)

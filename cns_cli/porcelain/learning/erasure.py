@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -19,14 +18,13 @@ from cns.judges.classnoun import near_nouns
 from cns.prompts import names
 from cns.sampling import Pixels
 from cns.templates import fill_template, fill_templates, with_article
-from cns_cli.mark import marked
 from cns_cli.porcelain.learning.addition import spread
 from cns_cli.porcelain.learning.past import judged_moments, protected_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images
 from cns_cli.progress import Progress
-from cns_cli.sheets import contact_sheet
+from cns_cli.sheets import sheet_png
 from registry.objects import Blob, Erasure, Tree
 from registry.trees import erased_in, erasing, seen, seen_of
 
@@ -188,14 +186,10 @@ def called(base: LoadedBase, noun: str, pictures: Pixels) -> float:
 def _sheet(nouns: Collection[str], pictures: Sequence[Sequence[Pixels]]) -> bytes | None:
     if not pictures:
         return None
-    rows = [
-        (
-            f"{with_article(noun)} …, {when}",
-            [Image.fromarray(one) for one in spread(drawn)],
-        )
-        for noun, *both in zip(nouns, *pictures, strict=True)
-        for when, drawn in zip(("before", "after"), both, strict=True)
-    ]
-    buffer = BytesIO()
-    contact_sheet(rows).save(buffer, format="PNG", pnginfo=marked(), optimize=True)
-    return buffer.getvalue()
+    return sheet_png(
+        [
+            (f"{with_article(noun)} …, {when}", [*map(Image.fromarray, spread(drawn))])
+            for noun, *both in zip(nouns, *pictures, strict=True)
+            for when, drawn in zip(("before", "after"), both, strict=True)
+        ]
+    )
