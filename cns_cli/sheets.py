@@ -28,10 +28,10 @@ PAPER, CARD, INK, FAINT = "#faf9f7", "#ffffff", "#26241f", "#8a857b"
 MAX_LABEL = 120
 
 
-def sheet_png(rows: Sequence[Row], source_type: str = MADE_BY_MODEL) -> bytes:
-    """Return a contact sheet as a PNG that says in XMP where its pictures come from; see `cns_cli.mark`."""
+def as_png(sheet: Image.Image, source_type: str = MADE_BY_MODEL) -> bytes:
+    """Return a sheet as a PNG that says in XMP where its pictures come from; see `cns_cli.mark`."""
     buffer = BytesIO()
-    contact_sheet(rows).save(buffer, format="PNG", pnginfo=marked(source_type), optimize=True)
+    sheet.save(buffer, format="PNG", pnginfo=marked(source_type), optimize=True)
     return buffer.getvalue()
 
 

@@ -33,7 +33,7 @@ from cns_cli.porcelain.models.previews import write_preview
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scoring.judging import Features
-from cns_cli.sheets import sheet_png
+from cns_cli.sheets import as_png, contact_sheet
 from registry.objects import Blob, Compose, Concept, Record
 from registry.repository import Committed
 from registry.trees import with_concept
@@ -231,7 +231,8 @@ class Addition:
         }
         if self.alone:
             rows[f"a {subject.phrase}, alone"] = self.alone.pictures
-        return sheet_png([(title, [*map(Image.fromarray, one)]) for title, one in rows.items()], PARTLY_BY_MODEL)
+        sheet = contact_sheet([(title, [*map(Image.fromarray, one)]) for title, one in rows.items()])
+        return as_png(sheet, PARTLY_BY_MODEL)
 
     def _ceiling(self, encoder: str) -> float | None:
         features = self.references.get(encoder)

@@ -24,7 +24,7 @@ from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.judging import judge_images
 from cns_cli.progress import Progress
-from cns_cli.sheets import sheet_png
+from cns_cli.sheets import as_png, contact_sheet
 from registry.objects import Blob, Erasure, Tree
 from registry.trees import erased_in, erasing, seen, seen_of
 
@@ -186,10 +186,9 @@ def called(base: LoadedBase, noun: str, pictures: Pixels) -> float:
 def _sheet(nouns: Collection[str], pictures: Sequence[Sequence[Pixels]]) -> bytes | None:
     if not pictures:
         return None
-    return sheet_png(
-        [
-            (f"{with_article(noun)} …, {when}", [*map(Image.fromarray, spread(drawn))])
-            for noun, *both in zip(nouns, *pictures, strict=True)
-            for when, drawn in zip(("before", "after"), both, strict=True)
-        ]
-    )
+    rows = [
+        (f"{with_article(noun)} …, {when}", [*map(Image.fromarray, spread(drawn))])
+        for noun, *both in zip(nouns, *pictures, strict=True)
+        for when, drawn in zip(("before", "after"), both, strict=True)
+    ]
+    return as_png(contact_sheet(rows))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 
 from PIL import Image
 
 from cns.templates import fill_template, phrase_of
 from cns_cli.figures import short_id
-from cns_cli.mark import marked
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.pictures.plan import Stop
 from cns_cli.porcelain.pictures.run import LARGE_TILE, small_copies
 from cns_cli.porcelain.pictures.words import without_concepts
 from cns_cli.progress import Progress
-from cns_cli.sheets import TILE, contact_sheet
+from cns_cli.sheets import TILE, as_png, contact_sheet
 from cns_cli.signals import explained
 from registry.objects import Concept
 
@@ -53,10 +51,7 @@ def comparison(session: Session, sides: Sequence[Stop], *, n: int, seed: int, pr
     rows = [(_label(session, name, *known), shown[name]) for name in names]
     heads = [f"{letter}  {short_id(side.commit_id)}" for letter, side in zip("AB", sides, strict=True)]
     title = f"A: {sides[0].commit.subject}   B: {sides[1].commit.subject}"
-    buffer = BytesIO()
-    sheet = contact_sheet(rows, title=title, heads=heads, tile=tile)
-    sheet.save(buffer, format="PNG", pnginfo=marked(), optimize=True)
-    return buffer.getvalue()
+    return as_png(contact_sheet(rows, title=title, heads=heads, tile=tile))
 
 
 def _prompt(session: Session, name: str, here: Known, there: Known) -> str:
