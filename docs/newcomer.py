@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from docs.tour import PLAIN, ROOT, masked
+from docs.tour import ROOT, masked, surroundings
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"!\[[^\]]*\]\(\.\./images/([\w.]+)\)")
@@ -108,9 +108,8 @@ class Newcomer:
 def _started(command: Sequence[str], folder: Path, **env: str) -> tuple[int, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **PLAIN, "PATH": path, **env}, stdout=subprocess.PIPE, text=True,
-        check=False,
-    )  # fmt: skip
+        command, cwd=folder, env=surroundings(PATH=path, **env), stdout=subprocess.PIPE, text=True, check=False
+    )
     return done.returncode, done.stdout
 
 

@@ -29,6 +29,9 @@ PLAIN = {
     "CNS_AUTHOR": "you",
 }
 
+CI_SERVER = ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
+"""Variables by which a program sees that a CI server runs it: pytest then says more, `cns check` writes annotations."""
+
 # What may differ from run to run, most specific first: ids, dates, and every number with the space that aligns it.
 _MASKS = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,64}\b"), "ID"),
@@ -44,6 +47,11 @@ def masked(text: str) -> str:
     for pattern, stand_in in _MASKS:
         text = pattern.sub(stand_in, text)
     return "\n".join(line.strip() for line in text.splitlines())
+
+
+def surroundings(**env: str) -> dict[str, str]:
+    """Return the environment in which a page is followed: a reader's, whatever runs it."""
+    return {name: value for name, value in os.environ.items() if name not in CI_SERVER} | PLAIN | env
 
 
 class Tour:
@@ -73,9 +81,7 @@ class Tour:
             SystemExit: Another exit code; the message carries stdout and stderr.
         """
         command = [sys.executable, "-m", "cns_cli", *shlex.split(line)[1:]]
-        done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | PLAIN, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=self.folder, env=surroundings(), capture_output=True, text=True, check=False)
         if done.returncode != expect:
             raise SystemExit(f"tour: `{line}` ended with {done.returncode}, not {expect}\n{done.stdout}{done.stderr}")
         return done.stdout.replace(f"{self.folder.resolve()}/", "").replace(f"{self.folder}/", "").rstrip()

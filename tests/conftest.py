@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from docs.tour import CI_SERVER
 from tests.steps import take_few_steps
 
 TESTS = Path(__file__).resolve().parent
@@ -32,7 +33,7 @@ take_few_steps()
 
 
 # What a CI server or a user has set would change what commands say, and be written to.
-for variable in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CNS_TRUST", "MLFLOW_TRACKING_URI"):
+for variable in (*CI_SERVER, "CNS_TRUST", "MLFLOW_TRACKING_URI"):
     os.environ.pop(variable, None)
 
 

@@ -39,6 +39,14 @@ def test_a_line_that_fails_stops_the_page_unless_it_says_so(tmp_path: Path) -> N
         newcomer.follow("```console\n$ false\n```")
 
 
+def test_a_ci_server_is_no_part_of_a_readers_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert (
+        Newcomer(tmp_path).follow("```console\n$ printenv CI\n$ echo $?\n```")
+        == "```console\n$ printenv CI\n$ echo $?\n1\n```"
+    )
+
+
 def test_a_block_with_a_title_becomes_a_file(tmp_path: Path) -> None:
     page = '```toml title="a/b.toml"\nx = 1\n```\n```console\n$ cd a\n$ cat b.toml\nold\n```\n'
     assert Newcomer(tmp_path).follow(page) == page.replace("old", "x = 1")
