@@ -21,12 +21,13 @@ BENCHMARKS = {
     "gate_noise": "gate_noise",
     "gate_fast": "gate_fast",
     "sweep": "sweep",
+    "presets": "presets",
     "merge": "merging",
     "erase": "erase",
     "scale": "scale",
     "summary": "summary",
 }
-ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "merge", "erase")  # half an hour to hours
+ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "presets", "merge", "erase")  # half an hour to hours
 # Parts of the paper's tables, of `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "twenty", "choosing", "singles", "stream", "multi")
 

@@ -21,7 +21,7 @@ from cns.drift import Moments
 from cns_cli.porcelain.learning.subject import Subject
 
 STORED_LEVEL = 3  # of zstd, as the registry stores objects
-SERIES_OF_EVERY_TRAINING = ("warmup_loss", "loss", "penalty")
+SERIES_OF_EVERY_TRAINING = ("warmup_loss", "loss", "penalty", "validation_loss")
 
 
 class Ours:

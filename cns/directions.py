@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cns.codec import Delta
 from cns.drift import Moments, prompt_moments
 from cns.factors import UNIT, FactorDelta, factored
 from cns.tokens import encode_prompts, token_ids
@@ -72,6 +74,18 @@ class Factors:
         outputs = {name: part.detach().cpu().numpy() for name, part in self.outputs(self.values).items()}
         return factored(outputs, self.basis.cpu().numpy(), exponents)
 
+    def begin_at(self, delta: Delta) -> None:
+        """Set the live matrices to what they were plus a change, which has these directions but for their lengths."""
+        parts = []
+        for name in self.live:
+            change = delta[name]
+            assert isinstance(change, FactorDelta)
+            outputs = torch.from_numpy(change.outputs * 2.0**change.exponent).to(self.basis)
+            lengths = torch.from_numpy(change.basis.astype(np.float32)).to(self.basis).abs().max(0).values
+            parts.append((outputs * (lengths / self.basis.abs().max(0).values)).reshape(-1))
+        self.become(torch.cat(parts))
+        self.scatter()
+
     @torch.no_grad()
     def become(self, values: Tensor) -> None:
         """Take other values, in place: the optimizer knows the tensor."""
@@ -110,6 +124,26 @@ def of_concept(
     of_class = [" ".join(prompt.replace(token, "").split()) for prompt in prompts]
     others = others_moment(pipeline, of_class, calibration, past)
     return fixed(BASES[kind](new, others, rank, seed), new)
+
+
+def continued(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token: str, delta: Delta) -> Tensor:
+    """The directions of a concept that is learned already, U of shape (I, r), float32, CPU.
+
+    They are stored as whole numbers, without their lengths: a power of two brings each nearest to unit response, so
+    that the learning rate means what it meant.
+
+    Args:
+        pipeline: Its text encoder knows the concept's token.
+        prompts: Of the concept; they hold the token.
+        token: Its first one.
+        delta: Its change, along directions.
+    """
+    one = next(iter(delta.values()))
+    assert isinstance(one, FactorDelta)
+    whole = torch.from_numpy(one.basis.astype(np.float32))
+    new = new_moment(pipeline, prompts, pipeline.tokenizer.convert_tokens_to_ids(token))
+    response = ((new @ whole) * whole).sum(0).clamp_min(1e-12).sqrt()
+    return whole * torch.exp2(-torch.round(torch.log2(response)))
 
 
 def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_id: int) -> Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cns import grid
-from cns.codec import SparseDelta
+from cns.codec import Delta, SparseDelta
 from cns.errors import MethodError
 from cns.masks import positions_of
 
@@ -61,6 +62,12 @@ class Flat:
             steps = grid.quantise(change[positions].numpy(), exponents[name])
             found[name] = SparseDelta((rows, columns), positions.numpy(), steps, exponents[name])
         return found
+
+    def begin_at(self, delta: Delta) -> None:
+        """Set the live matrices to what they were plus a change, which has this mask."""
+        changes = [delta[name].steps * 2.0 ** delta[name].exponent for name in self.places if name in delta]
+        self.become(self.start + torch.from_numpy(np.concatenate(changes)).to(self.start))
+        self.scatter()
 
     @torch.no_grad()
     def become(self, values: Tensor) -> None:

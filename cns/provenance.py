@@ -114,6 +114,16 @@ CHOICES: dict[str, Choice] = {
         "directions", 0, values={"0": ("paper", "a mask in its place, of single weights")},
     ),
     "basis": Choice("how directions are found", "ours", "not in the paper", "directions", "best"),
+    "preset": Choice(
+        "row of settings", "ours", "of the family's defaults, by factors; a setting that was typed wins", "families",
+        "balanced",
+    ),
+    "continues": Choice(
+        "what it goes on from", "ours", "the concept as it was, its token, change and mask; else nothing", "families"
+    ),
+    "hold_out": Choice(
+        "images held out, for the validation loss", "ours", "none: five images are few to learn from", "families", 0
+    ),
     "seed": Choice("seed of everything random", "ours", "any", "families"),
     "kind": Choice("object or style", "ours", "the paper personalises objects", "styles-and-prior-images", "object"),
     "class_noun": Choice(
@@ -136,5 +146,8 @@ CHOICES: dict[str, Choice] = {
 }  # fmt: skip
 """By name: the fields of `cns.task.Settings`, and in between what is no setting."""
 
-OUTSIDE = ("trained", "neuron", "kind", "class_noun", "token", "captions", "image_masks", "resolution", "grid")
+OUTSIDE = (
+    "trained", "neuron", "preset", "continues", "kind", "class_noun", "token", "captions", "image_masks", "resolution",
+    "grid",
+)  # fmt: skip
 """Rows that are no field of `cns.task.Settings`."""

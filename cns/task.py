@@ -39,6 +39,8 @@ class Settings(TrainingSettings):
         prior: Images of the class noun that the base makes and that are trained on beside the concept's; 0 = none.
         directions: Rank r of the change under `cns.directions`; 0 = a mask.
         basis: How its directions are found, one of `cns.directions.BASES`.
+        hold_out: Images, the last of the task's, that are not trained on: the validation loss is theirs. Of 0 it is
+            that of all images.
     """
 
     budget: int
@@ -50,6 +52,7 @@ class Settings(TrainingSettings):
     prior: int = 0
     directions: int = 0
     basis: str = "best"
+    hold_out: int = 0
 
     def plain(self) -> dict[str, float | int | str]:
         """The settings as plain values; one that came later stands there only where it is not the default.
@@ -75,8 +78,8 @@ class Settings(TrainingSettings):
         rates = (self.lr, self.token_lr)
         if self.steps < 1 or self.batch_size < 1 or self.budget < 1 or not all(0 < rate < math.inf for rate in rates):
             raise SettingsError("steps, batch size, budget and learning rates must be positive", hint="cns add --help")
-        if self.warmup_steps < 0 or self.anchor_strength < 0 or self.reg_strength < 0 or self.prior < 0:
-            raise SettingsError("warm-up steps, strengths and prior images cannot be negative", hint="cns add --help")
+        if min(self.warmup_steps, self.anchor_strength, self.reg_strength, self.prior, self.hold_out) < 0:
+            raise SettingsError("warm-up steps, strengths and numbers of images cannot be negative", "cns add --help")
         if not 0 < self.general_ratio <= 1 or not 0 < self.general_vote <= 1:
             raise SettingsError(
                 f"general ratio {self.general_ratio:g}, vote {self.general_vote:g}: expected shares above 0, at most 1",
@@ -119,6 +122,8 @@ class TrainingTask:
         kind: An object or a style.
         image_masks: Where the concept is in each image, shape (N, R, R), uint8, 255 there: the loss weighs less outside
             (`cns.denoising.loss_weights`); or None.
+        start: The same concept as it was learned before, to go on from: its rows and its change are where the training
+            begins, and what may change stays its mask or its directions; None begins at the class noun and at nothing.
     """
 
     name: str
@@ -130,6 +135,7 @@ class TrainingTask:
     prior_prompts: Sequence[str] = ()
     kind: Kind = "object"
     image_masks: NDArray[np.uint8] | None = None
+    start: ConceptWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,8 @@ class Learned:
         weights: Token rows and the change on the grid.
         selection: Masks and shares.
         series: Per-step figures: `warmup_loss`, `loss` (denoising), `penalty` (regularization), and under a projection
-            `energy_left`, the share of each step's squared length that was applied.
+            `energy_left`, the share of each step's squared length that was applied; and `validation_loss`, after the
+            steps of `cns.validation.validation_steps`.
         settings: The settings, as plain values.
         plugins: Packages that gave the score or the regularizer, see `Settings.plugins`.
     """

@@ -26,15 +26,17 @@ from cns.codec import Delta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, loss_weights, recomputing
 from cns.directions import Factors
-from cns.errors import CodecError
+from cns.errors import CodecError, SettingsError
 from cns.flat import Flat, finite, learning_rate
+from cns.masks import mask_of
 from cns.regularizers import History, Projection, Ties, regularizer_named
-from cns.report import Report
+from cns.report import Report, Unwatched, Watch
 from cns.resume import BASIS, Checkpoint, Stage, TrainingState, basis_of, forget, put_back, take
 from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
 from cns.tokens import check_read, class_noun_row, keep_norm, norm_band, trainable_rows
+from cns.validation import DRAWS, fixed_batches, validation_steps
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
@@ -52,6 +54,7 @@ def learn_concept(
     report: Report,
     checkpoint: Checkpoint = forget,
     state: TrainingState | None = None,
+    watch: Watch = Unwatched(),  # noqa: B008 (it has no state)
 ) -> Learned:
     """Learn one concept on top of `parent`.
 
@@ -64,7 +67,8 @@ def learn_concept(
         settings: How.
         report: Told of progress.
         checkpoint: Told the state after every step.
-        state: Where to go on; every other argument must be what it was when this state was told.
+        state: Where to go on; every other argument but `watch` must be what it was when this state was told.
+        watch: Shown the concept between steps; what it does changes no bit of the outcome.
 
     Raises:
         SettingsError: A setting cannot work, or a prompt hides the token from the text encoder.
@@ -72,7 +76,7 @@ def learn_concept(
         CodecError: The state is not one of such a training.
     """
     settings.check()
-    run = _Run(model, task, settings, report, checkpoint, state)
+    run = _Run(model, task, settings, report, checkpoint, state, watch)
     model.freeze()
     try:
         with recomputing(model.pipeline, run.latents.shape[-1]):
@@ -86,9 +90,8 @@ def learn_concept(
     finally:
         model.write(parent)
         model.freeze()
-    rows = {token: one.detach().float().cpu() for token, one in run.rows().items()}
-    model.add_tokens(rows)
-    weights = ConceptWeights(task.name, task.class_noun, rows, delta, task.kind)
+    weights = run.outcome(delta)
+    model.add_tokens(weights.rows)
     return Learned(weights, selection, run.series, settings.plain(), settings.plugins)
 
 
@@ -97,6 +100,10 @@ def first_rows(model: Model, task: TrainingTask, settings: Settings) -> Tensor:
 
     Several vectors start alike: what they become differs by their places in the prompt.
     """
+    if task.start is not None:
+        model.add_tokens(task.start.rows)
+        rows = torch.stack([task.start.rows[token] for token in vector_tokens(task.token, settings.vectors)])
+        return rows[0] if settings.vectors == 1 else rows
     tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
     row = class_noun_row(tokenizer, text_encoder, settings.init or task.class_noun)
     model.add_tokens(dict.fromkeys(vector_tokens(task.token, settings.vectors), row))
@@ -122,17 +129,32 @@ class _Run:
         report: Report,
         checkpoint: Checkpoint,
         state: TrainingState | None,
+        watch: Watch,
     ) -> None:
         self.task, self.settings, self.report, self.checkpoint, self.state = task, settings, report, checkpoint, state
-        pipeline = model.pipeline
+        self.watch, pipeline = watch, model.pipeline
         self.denoiser = Denoiser(model, autocast_dtype(pipeline.device))
         self.text_encoder = pipeline.text_encoder
         row = first_rows(model, task, settings)
         self.tokens = vector_tokens(task.token, settings.vectors)
         check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), self.tokens)
-        self.latents = encode_images(pipeline, task.images)
+        latents = encode_images(pipeline, task.images)
+        kept = len(latents) - settings.hold_out
+        if kept < 1:
+            raise SettingsError(
+                f"{settings.hold_out} of {len(latents)} images held out: expected at least one to train on",
+                "cns add … with more images, or a smaller --hold-out",
+                name="hold_out",
+            )
         masks = task.image_masks
-        self.weights = None if masks is None else loss_weights(masks, *self.latents.shape[-2:])
+        weights = None if masks is None else loss_weights(masks, *latents.shape[-2:])
+        self.latents, self.prompts = latents[:kept], task.prompts[:kept]
+        self.loss_weights = None if weights is None else weights[:kept]
+        seen = slice(kept if settings.hold_out else 0, None)
+        size, length = settings.batch_size, self.denoiser.train_timesteps
+        self.fixed = list(
+            fixed_batches(latents[seen], task.prompts[seen], size, length, None if weights is None else weights[seen])
+        )
         self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
         self.row = row.to(pipeline.device).requires_grad_()
         self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
@@ -147,17 +169,30 @@ class _Run:
     def draw(self) -> NoisedBatch:
         """A batch of the concept's images."""
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        return draw_batch(self.latents, self.task.prompts, size, steps, self.generator, self.weights)
+        return draw_batch(self.latents, self.prompts, size, steps, self.generator, self.loss_weights)
 
     def rows(self) -> dict[str, Tensor]:
         """The row of each of the token's vectors, views of the one that is trained."""
         return dict(zip(self.tokens, self.row.reshape(len(self.tokens), -1).unbind(0), strict=True))
 
-    def loss(self) -> Tensor:
-        """The denoising loss of a batch, the token's rows in their places."""
+    def outcome(self, delta: Delta) -> ConceptWeights:
+        """What the training leaves, with this change and the rows as they are now."""
+        rows = {token: one.detach().float().cpu().clone() for token, one in self.rows().items()}
+        return ConceptWeights(self.task.name, self.task.class_noun, rows, delta, self.task.kind)
+
+    def loss(self, batch: NoisedBatch | None = None) -> Tensor:
+        """The denoising loss of a batch, drawn now where none is given, the token's rows in their places."""
         rows = self.rows().values() if len(self.tokens) > 1 else [self.row]
         with trainable_rows(self.text_encoder, dict(zip(self.ids, rows, strict=True))):
-            return self.denoiser.loss(self.draw())
+            return self.denoiser.loss(self.draw() if batch is None else batch)
+
+    @torch.no_grad()
+    def validate(self, step: int) -> None:
+        """Take the loss of the fixed batches after `step` steps, where it is time."""
+        if step not in validation_steps(self.settings.steps):
+            return
+        total = sum(finite(self.loss(batch)) * len(batch.prompts) for batch in self.fixed)
+        self.series.setdefault("validation_loss", []).append(total / DRAWS)
 
     def prior_loss(self) -> Tensor:
         """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.
@@ -196,8 +231,16 @@ class _Run:
         if saved := self._saved("finetuning"):
             self.selection = self._selected(saved, constraints.general)
             return self.selection
+        if (start := self.task.start) is not None:
+            shapes = {name: weight.shape for name, weight in self.denoiser.model.base.items()}
+            masks = {
+                name: mask_of(start.delta[name]) if name in start.delta else torch.zeros(shape, dtype=torch.bool)
+                for name, shape in shapes.items()
+            }
+            self.selection = Selection(masks, dict(constraints.general), 0.0, 0.0, self.settings.budget)
+            return self.selection
         self.denoiser.model.add_tokens({token: row.detach() for token, row in self.rows().items()})
-        prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
+        prompts = sorted({prompt for choices in self.prompts for prompt in choices})
         batches = [self.draw() for _ in range(SCORE_BATCHES)]
         self.report("selection", 0, 1)
         if self.settings.directions:
@@ -221,7 +264,10 @@ class _Run:
         if saved := self._saved("finetuning"):
             self.basis = basis_of(saved)
             return
-        prompts = sorted({prompt for choices in self.task.prompts for prompt in choices})
+        prompts = sorted({prompt for choices in self.prompts for prompt in choices})
+        if (start := self.task.start) is not None:
+            self.basis = directions.continued(self.denoiser.pipeline, prompts, self.task.token, start.delta)
+            return
         past, settings = [one.moments for one in constraints.past], self.settings
         self.basis = directions.of_concept(
             self.denoiser.pipeline, prompts, self.task.token, constraints.calibration, past,
@@ -242,6 +288,9 @@ class _Run:
         if self._saved("finetuning"):
             flat.scatter()
         else:
+            if self.task.start is not None:
+                flat.begin_at(self.task.start.delta)
+            self.validate(0)
             self._keep("finetuning", 0, trained, optimizer, due=True)
         for step in range(first, settings.steps):
             factor = learning_rate(step, settings.steps)
@@ -255,12 +304,24 @@ class _Run:
             flat.scatter()
             losses.append(finite(loss))
             penalties.append(float(extra.detach()))
+            self.validate(step + 1)
+            if self.watch.due(step + 1):
+                self._show(step + 1, flat, history.parent)
             self._keep("finetuning", step + 1, trained, optimizer, due=step + 1 == settings.steps)
             self.report("finetuning", step + 1, settings.steps, loss=losses[-1], penalty=penalties[-1])
         if ties.finish is not None:
             flat.become(flat.start + flat.pick(ties.finish(flat.dense(flat.values.detach() - flat.start))))
             flat.scatter()
         return flat.delta(self.denoiser.model.exponents, history.parent)
+
+    def _show(self, step: int, flat: Flat | Factors, parent: Weights) -> None:
+        """Let the watch see the concept as it is, and put the live model back."""
+        model = self.denoiser.model
+        try:
+            self.watch(step, self.outcome(flat.delta(model.exponents, parent)))
+        finally:
+            model.write(parent)
+            flat.scatter()
 
     def _step(self, optimizer: torch.optim.Optimizer, flat: Flat | Factors, project: Projection | None) -> None:
         """Take the optimizer's step, or what a projection leaves of it."""

@@ -27,6 +27,7 @@ EXAMPLES = (
     "cns add rex photos/rex",
     "cns add rex photos/rex --class dog --steps 400",
     "cns add rex photos/rex --dry-run",
+    "cns add rex photos/more-of-rex --continue",
     "cns add rex photos/more-of-rex --replace",
     "cns add --resume",
     "cns add --each photos --dry-run",
@@ -40,6 +41,7 @@ def add(
         Path | None,
         Option("Teach a concept from each folder in FOLDER, named after it.", "FOLDER", exists=True, file_okay=False),
     ] = None,
+    curve: Annotated[bool, Option("Afterwards draw the losses as a curve.")] = False,
     as_json: JsonFlag = False,
     **given: Any,
 ) -> None:
@@ -68,7 +70,7 @@ def add(
         out.answer(result.to_json(), dry_run_lines(result))
         out.hint(_command_for(options, result), "when that suits you")
     else:
-        out.answer(result.to_json(), add_lines(result))
+        out.answer(result.to_json(), add_lines(result, curve=curve))
         _advise(out, result)
 
 
@@ -115,13 +117,15 @@ def _check_words(context: typer.Context, given: Mapping[str, Any], each: Path | 
         return
     if given["resume"] and given["dry_run"]:
         raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
+    if given["replace"] and given["continues"]:
+        raise typer.BadParameter("--replace learns anew, --continue goes on: expected one of them", ctx=context)
     if not given["resume"] and (given["name"] is None or given["images"] is None):
         missing = "IMAGES/" if given["name"] is not None else "NAME"
         raise typer.BadParameter(f"missing argument {missing}; expected cns add NAME IMAGES/", ctx=context)
 
 
-def add_lines(result: AddResult) -> Iterator[Line]:
-    """Shape the summary of what was learned, for people."""
+def add_lines(result: AddResult, *, curve: bool = False) -> Iterator[Line]:
+    """Shape the summary of what was learned, for people; with the curve of the losses where that is wanted."""
     inferred = result.class_confidence
     how = "" if inferred is None else f" (inferred, {inferred:.0%} sure)"
     what = figures.a(result.class_noun) if result.kind == "object" else "a style of drawing things"
@@ -138,7 +142,13 @@ def add_lines(result: AddResult) -> Iterator[Line]:
         *([("masks", result.masks)] if result.masks else []),
         *_gains(result),
     ]
-    yield from facts(rows + ([("preview", figures.place(result.preview))] if result.preview else []))
+    sheets = {"preview": result.preview, "samples": result.samples}
+    yield from facts(rows + [(what, figures.place(path)) for what, path in sheets.items() if path])
+    if curve:
+        from cns_cli.curve import curve_lines
+
+        yield ""
+        yield from curve_lines(result.series, result.series_steps)
     if result.untouched:
         yield ""
         yield from textwrap.wrap(
@@ -236,11 +246,19 @@ def _rise(before: float | None, after: float | None) -> str:
 def _advise(out: Output, result: AddResult) -> None:
     """Say how long it took and what to type next."""
     out.note(f"took {figures.duration(result.elapsed_s)}")
-    if not result.learned:
+    if not result.learned and result.continued:
+        out.warn(f"{result.name} gained nothing over what it was that could be told from noise")
+        out.hint("cns undo", "what it was")
+    elif not result.learned:
         out.warn(f"{result.name} was hardly learned: its gain is under three standard errors, within noise")
         out.note(f"  captions first ({result.captions}): each says where it is and what is around it, as in")
         out.note(f'    "a {{name}} {result.class_noun} in the snow", in a file 1.txt beside 1.png')
         out.hint(result.longer, "more steps, or more and clearer images")
+    if result.better_step is not None:
+        losses = dict(zip(result.series_steps["validation_loss"], result.series["validation_loss"], strict=True))
+        best, last = losses[result.better_step], [*losses.values()][-1]
+        out.note(f"validation loss: lowest at step {result.better_step}, {best:.4f}; at the end {last:.4f}")
+        out.hint(f"cns undo && {result.shorter}" if result.continued else result.shorter, "fewer steps")
     forgotten = [row.concept for row in result.images_check or () if row.verdict == "forgot"]
     if forgotten:
         out.warn(f"forgotten, compared with the own baseline: {', '.join(forgotten)}")

@@ -10,7 +10,7 @@ import typer
 from cns_cli import figures
 from cns_cli.optionfield import Argument, Option
 from cns_cli.options import JsonFlag
-from cns_cli.output import Output, Styled
+from cns_cli.output import Output, Piece, Styled, table
 from cns_cli.settings import request_settings
 
 EXAMPLES = (
@@ -19,6 +19,7 @@ EXAMPLES = (
     "cns config check.max-drop.id 0.03",
     "cns config --unset mlflow.tracking_uri",
     "cns config compose named",
+    "cns config preset show",
 )
 
 
@@ -26,7 +27,7 @@ def config(
     key: Annotated[
         str | None,
         Argument(
-            "user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, check.SETTING, or compose.",
+            "user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, check.…, compose or preset.",
             "KEY",
         ),
     ] = None,
@@ -37,6 +38,7 @@ def config(
     """List the settings in .cns/config.toml, print one, or set one.
 
     `compose` is part of the model: what prompts see, all concepts or those that they name. To set it is a commit.
+    `preset` is chosen for each concept (cns add --preset); here its rows are listed.
     """
     from cns_cli.porcelain.config import change_setting, get_setting, list_settings
     from cns_cli.porcelain.options import Request
@@ -45,6 +47,9 @@ def config(
     out = Output(as_json=as_json)
     if unset and (key is None or value is not None):
         raise typer.BadParameter("--unset takes a KEY and no VALUE")
+    if key == "preset":
+        _list_presets(value, unset, out)
+        return
     if key is None:
         result = list_settings(Path.cwd())
     elif value is None and not unset:
@@ -61,3 +66,18 @@ def config(
         out.warn(warning)
     if result.commit is not None:
         out.hint("cns undo", f"take {figures.short_id(result.commit)} back")
+
+
+def _list_presets(value: str | None, unset: bool, out: Output) -> None:
+    """Answer what presets there are; which one is taken is said to `cns add`."""
+    from cns_cli.porcelain.config import list_presets
+
+    if unset or value not in (None, "show"):
+        raise typer.BadParameter("a preset is chosen for each concept: expected cns add … --preset NAME")
+    result = list_presets(Path.cwd())
+    rows: list[list[Piece]] = [
+        [Styled(one.name, "cyan"), f"{one.steps:,}", f"{one.warmup:,}"] for one in result.presets
+    ]
+    out.answer(result.to_json(), table(rows, header=("preset", "steps", "warm-up"), right=[1, 2]))
+    out.note(f"on {result.family}")
+    out.hint("cns add NAME IMAGES/ --preset fast")

@@ -19,7 +19,7 @@ from cns_cli.options import JsonFlag, NoPagerFlag
 from cns_cli.output import Line, Output, Piece, Styled, table
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.show import ShowResult
+    from cns_cli.porcelain.show import CurveResult, ShowResult
 
 EXAMPLES = (
     "cns show",
@@ -29,6 +29,7 @@ EXAMPLES = (
     "cns show dog.png",
     "cns show --neurons rex -o rex.png",
     "cns show --provenance rex",
+    "cns show rex --curve",
 )
 
 _METRICS = {
@@ -65,6 +66,7 @@ def show(
     ] = None,
     neurons: Annotated[bool, Option("Where the concept's neurons sit, and who shares them.")] = False,
     provenance: Annotated[bool, Option("Every choice behind the concept, and whose it is.")] = False,
+    curve: Annotated[bool, Option("The losses of its training, as a curve.")] = False,
     picture: Annotated[
         Path | None, Option("With --neurons: draw them here, a PNG.", "FILE", flags="-o --out", check=file_to_write)
     ] = None,
@@ -77,23 +79,25 @@ def show(
     generate made: how, and the command that makes it again.
     """
     out = Output(as_json=as_json, paged=not no_pager)
-    _check(neurons, provenance, picture, preview)
+    _check(neurons, provenance, curve, picture, preview)
     if neurons:
         _show_neurons(rev, picture, out)
     elif provenance:
         _show_provenance(rev, out)
+    elif curve:
+        _show_curve(rev, out)
     elif not (Path(rev).suffix and Path(rev).is_file() and _show_picture(rev, preview, out)):
         _show_commit(rev, preview, out)
 
 
-def _check(neurons: bool, provenance: bool, picture: Path | None, preview: Path | None) -> None:
+def _check(neurons: bool, provenance: bool, curve: bool, picture: Path | None, preview: Path | None) -> None:
     """Refuse options that do not go together.
 
     Raises:
         typer.BadParameter: they do not.
     """
-    if sum((neurons, provenance, preview is not None)) > 1:
-        raise typer.BadParameter("--neurons, --provenance and --preview are three questions; expected one of them")
+    if sum((neurons, provenance, curve, preview is not None)) > 1:
+        raise typer.BadParameter("--neurons, --provenance, --curve and --preview are four questions; expected one")
     if picture is not None and not (neurons and picture.suffix.lower() == ".png"):
         raise typer.BadParameter(f"-o {picture} goes with --neurons, and its name ends in .png")
 
@@ -151,6 +155,17 @@ def _show_provenance(rev: str, out: Output) -> None:
     out.answer(result.to_json(), provenance_lines(result))
 
 
+def _show_curve(rev: str, out: Output) -> None:
+    """Answer how the losses of a training fell."""
+    from cns_cli.curve import curve_lines
+    from cns_cli.porcelain import show as porcelain
+
+    result = porcelain.show(Path.cwd(), rev).losses
+    out.answer(result.to_json(), curve_lines(result.series, result.series_steps))
+    if not result.series:
+        out.warn(f"{figures.short_id(result.commit)} trained nothing: no loss was recorded")
+
+
 def show_lines(result: ShowResult) -> Iterator[Line]:
     """Shape a commit in blocks: header, message, changes, figures, settings, losses, concepts."""
     yield from header_lines(result.commit)
@@ -159,7 +174,7 @@ def show_lines(result: ShowResult) -> Iterator[Line]:
     yield from _block("figures", _metric_rows(result.commit.metrics))
     yield from _block("K/V drift of older concepts", [[name, figures.drift(v)] for name, v in result.drift.items()])
     yield from _block("neurons shared with", [[name, _overlap(value)] for name, value in result.overlap.items()])
-    yield from _block("losses", _series_rows(result.record.get("series")))
+    yield from _block("losses", _series_rows(result.losses))
     yield from _block("settings", _setting_rows(result.record))
     yield from _block("versions", _version_rows(result.record.get("versions")))
     yield ""
@@ -185,13 +200,13 @@ def _overlap(value: float) -> str:
     return figures.percent(value) if value <= 1 else f"{value:,.0f}"
 
 
-def _series_rows(series: Any) -> list[list[Piece]]:
-    """Shape each recorded series as its length, first and last value."""
+def _series_rows(losses: CurveResult) -> list[list[Piece]]:
+    """Shape each recorded series as its first and last value, and over how many steps it goes."""
     rows: list[list[Piece]] = []
-    for name, values in series.items() if isinstance(series, Mapping) else ():
-        if isinstance(values, Sequence) and values and all(isinstance(v, (int, float)) for v in values):
-            span = f"{figures.number(values[0])} -> {figures.number(values[-1])}"
-            rows.append([str(name), span, f"over {figures.plural(len(values), 'step')}"])
+    for name, values in losses.series.items():
+        span = f"{figures.number(values[0])} -> {figures.number(values[-1])}"
+        last = losses.series_steps.get(name, [len(values)])[-1]
+        rows.append([str(name), span, f"over {figures.plural(last, 'step')}"])
     return rows
 
 

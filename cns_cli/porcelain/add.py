@@ -21,6 +21,7 @@ from cns.judges.classnoun import clean_noun
 from cns.templates import default_token, is_further_vector, vector_tokens
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import init_registry
+from cns_cli.porcelain.learning.continuing import check_kept, side_of
 from cns_cli.porcelain.learning.interrupted import command_of, flag_of, pending_views, told
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.folder import base_folder
@@ -86,7 +87,7 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
     if repo is not None and not options.dry_run:
         fsio.require_writable(repo.folder)
     base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
-    photos = load_images(options.images, options.resolution or resolution_of(base), masks=options.masks)
+    photos = load_images(options.images, side_of(repo, options) or resolution_of(base), masks=options.masks)
     if repo is None and not options.dry_run:
         made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
         progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
@@ -215,11 +216,15 @@ def _check_meaning(repo: Repository | None, options: AddOptions) -> None:
 def _check_free(repo: Repository, options: AddOptions) -> None:
     """Refuse a name or a token that the tree has already, and a replacement of nothing."""
     taken = repo.concepts(repo.tree_of(repo.head().commit))
-    if options.name in taken and not options.replace:
+    if options.name in taken and not (options.replace or options.continues):
         raise NameTaken(options.name)
-    if options.replace and options.name not in taken:
-        command = command_of(replace(options, replace=False))
-        raise MethodError(f"there is no concept {options.name!r} to replace", command)
+    if (options.replace or options.continues) and options.name not in taken:
+        command = command_of(replace(options, replace=False, continues=False))
+        what = "replace" if options.replace else "go on from"
+        raise MethodError(f"there is no concept {options.name!r} to {what}", command)
+    if options.continues:
+        check_kept(options)
+        return
     tokens = vector_tokens(options.token or default_token(options.name), options.vectors)
     for name, concept in taken.items():
         shared = [token for token in tokens if token in concept.tokens or is_further_vector(token, concept.tokens)]

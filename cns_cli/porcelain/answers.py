@@ -77,7 +77,11 @@ class AddResult(Result):
         images_check: Rows of `cns check` when `--check` was asked for, else None.
         photos_kept: The training crops are stored in the registry.
         preview: Contact sheet that was written.
+        samples: Sheet of what it was every so many steps, where that was asked for.
+        series: Figures of each step, such as the loss; of those in `series_steps`, of these steps only.
+        better_step: Step whose validation loss was clearly lower than at the end; `shorter` teaches it anew so far.
         learned: The gain is at least three standard errors.
+        continued: It went on from the concept as it was, with which "before" is compared.
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; `reused`,
             the share of this concept's weights that earlier ones hold, too.
         energy_left: Share of the update's squared length that a projection left of it; None without one.
@@ -115,6 +119,7 @@ class AddResult(Result):
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     learned: bool = True
+    continued: bool = False
     images: int = 0
     registry: Path = Path()
     capacity: Mapping[str, float] = field(default_factory=dict)
@@ -129,6 +134,11 @@ class AddResult(Result):
     compose: Compose = "all"
     untouched: tuple[str, ...] = ()
     masks: str = ""
+    samples: Path | None = None
+    series: Mapping[str, list[float]] = field(default_factory=dict)
+    series_steps: Mapping[str, list[int]] = field(default_factory=dict)
+    better_step: int | None = None
+    shorter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cns.families import EMOJI_64, family_named
 from cns.files.plain import typed_path
+from cns.presets import PRESETS
 from cns_cli.porcelain.gate.limits import check_settings
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry import config
 from registry.addresses import has_secret, shown
-from registry.errors import BadConfig, BadValue, RegistryError
+from registry.errors import BadConfig, BadValue, NotARegistry, RegistryError
 from registry.mirror.server import NAME, NAME_KEY, SOURCE_KEY, URI_KEY
-from registry.objects import COMPOSES, Compose, Record, Tree
+from registry.objects import COMPOSES, Base, Compose, Record, Tree
 from registry.repository import Repository
 from registry.trees import composing
 
@@ -66,6 +68,35 @@ class ConfigResult(Result):
     settings: Mapping[str, Any]
     commit: str | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetView(Result):
+    """A row of settings for `cns add --preset`, for the base of a registry."""
+
+    name: str
+    steps: int
+    warmup: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetsResult(Result):
+    """The presets of a base's family."""
+
+    family: str
+    presets: tuple[PresetView, ...]
+
+
+def list_presets(start: Path) -> PresetsResult:
+    """Return the presets for the base of a registry; where there is none, for the base that a new one gets."""
+    try:
+        repo = Repository.discover(start)
+        family = family_named(repo.objects.get(repo.tree_of("HEAD").base, Base).family)
+    except NotARegistry:
+        family = EMOJI_64
+    rows = {name: preset.of(family).defaults for name, preset in PRESETS.items()}
+    views = (PresetView(name=name, steps=row.steps, warmup=row.warmup_steps) for name, row in rows.items())
+    return PresetsResult(family=family.name, presets=tuple(views))
 
 
 def list_settings(start: Path) -> ConfigResult:

@@ -14,6 +14,7 @@ from operator import not_
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cns.presets import BALANCED, PresetName
 from cns.provenance import CHOICES
 from cns.scores import BUILT_IN
 from cns_cli.optionfield import (
@@ -86,6 +87,7 @@ class AddOptions(Request):
         name: The concept's name; also its special token `<name>` unless `token` says otherwise.
         images: Folder with at least one image.
         class_noun: What kind of thing it is; None infers it from captions, the folder's name or by the base's CLIP.
+        preset: Row of `cns.presets.PRESETS` that the settings are of which are None here.
         budget: Share of the K/V weights that may change, 0 < budget <= 1.
         directions: Rank of the change of each matrix; 0 = a mask, as large as `budget` says. None is 0 where a
             budget, a score, votes or a projection is asked for, which are about masks.
@@ -95,8 +97,11 @@ class AddOptions(Request):
         vectors: Embedding rows of the token; `init` says in words where they start (None = the class noun), and
             `norm_guard` keeps them as long as the vocabulary's.
         kind: A thing, or a way of drawing things.
+        hold_out: Images, the last ones, that are not trained on; the validation loss is theirs.
+        samples: Steps between two drawings of the concept; changes no bit of the training.
         prior: Images of the class noun by the base, to be trained on beside the concept's own.
         replace: Teach a name that is taken anew.
+        continues: Go on from the concept of that name, with these images and those that it was shown.
         check: Also generate images of every old concept and print how they kept.
         masks: Read masks where there are any, see `cns.files.maskfiles`.
         keep_images: Store the training crops in the registry; otherwise only features of them.
@@ -117,6 +122,9 @@ class AddOptions(Request):
         str | None, Option("What kind of thing it is, e.g. dog. Inferred when not given.", "NOUN", flags="--class")
     ] = None
     token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
+    preset: Annotated[
+        PresetName, Option("Settings by name; others that are typed win. cns config preset lists them.")
+    ] = BALANCED
     steps: Annotated[int | None, Option("Finetuning steps.", "N", min=1)] = None
     repeats: Annotated[
         int | None,
@@ -160,9 +168,14 @@ class AddOptions(Request):
     norm_guard: Annotated[bool, Option("Keep the token's rows as long as the vocabulary's.")] = False
     kind: Annotated[ConceptKind, Option('An object ("a <rex> dog") or a style ("a <mona> style dog").')] = "object"
     prior: Annotated[int, Option("Also train on N images of the class noun.", "N", min=0, max=1000)] = 0
+    hold_out: Annotated[int, Option("Do not train on the last N images: their loss is watched.", "N", min=0)] = 0
+    samples: Annotated[int | None, Option("Draw the concept every N steps, on a sheet.", "N", min=1)] = None
     device: Annotated[str, DEVICE] = "auto"
     dry_run: Annotated[bool, Option("Say what it would take (time, memory, disk); write nothing.")] = False
     replace: Annotated[bool, Option("Teach a name anew that is already taken.")] = False
+    continues: Annotated[bool, Option("Go on from what NAME has learned, with more images.", flags="--continue")] = (
+        False
+    )
     check: Annotated[bool, Option("Afterwards compare images of every older concept.")] = False
     keep_images: Annotated[
         bool,

@@ -34,7 +34,7 @@ ANSWERS = {
     "report": "report.ReportResult",
     "log": "views.commits.CommitView[]",
     "show": "show.ShowResult | pictures.files.PictureResult | views.neurons.NeuronsResult"
-    " | views.provenance.ProvenanceResult",
+    " | views.provenance.ProvenanceResult | show.CurveResult",
     "diff": "views.difference.DiffResult",
     "blame": "views.blame.BlameResult",
     "status": "status.StatusResult",
@@ -78,7 +78,7 @@ ANSWERS = {
     "gc": "gc.GcResult",
     "purge": "purge.PurgeResult",
     "doctor": "doctor.DoctorResult",
-    "config": "config.ConfigResult",
+    "config": "config.ConfigResult | config.PresetsResult",
     "schema": "{}",
     "completion": "completion.CompletionResult",
     ERROR: "answers.ErrorResult",

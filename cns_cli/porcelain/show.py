@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,37 @@ class ShowResult(Result):
     drift: Mapping[str, float]
     overlap: Mapping[str, float]
     previews: Mapping[str, str]
+
+    @property
+    def losses(self) -> CurveResult:
+        """What is recorded of its training; a record may come from others, and what is no number is not there."""
+        series = {name: values for name, values in _lists(self.record.get("series")) if _are(values, (int, float))}
+        steps = {name: at for name, at in _lists(self.record.get("series_steps")) if _are(at, int)}
+        fitting = {name: at for name, at in steps.items() if len(at) == len(series.get(name, ()))}
+        return CurveResult(commit=self.commit.id, series=series, series_steps=fitting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveResult(Result):
+    """How the losses of a commit's training fell.
+
+    Attributes:
+        series: Figures of each step; of those in `series_steps`, of these steps only.
+    """
+
+    commit: str
+    series: Mapping[str, list[float]]
+    series_steps: Mapping[str, list[int]]
+
+
+def _lists(table: Any) -> Iterator[tuple[str, list[Any]]]:
+    for name, values in table.items() if isinstance(table, Mapping) else ():
+        if isinstance(values, (list, tuple)) and values:
+            yield str(name), list(values)
+
+
+def _are(values: list[Any], kind: Any) -> bool:
+    return all(isinstance(one, kind) and not isinstance(one, bool) for one in values)
 
 
 def show(start: Path, rev: str = "HEAD") -> ShowResult:

@@ -40,13 +40,13 @@ _PICTURES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}
 
 @dataclass
 class Figures:
-    """What MLflow draws: single values and curves, from the record's "params", "metrics" and "series"."""
+    """What MLflow draws: single values, and curves of (step, value), from the tables of a record."""
 
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    series: dict[str, list[float]] = field(default_factory=dict)
+    series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
-    def add(self, params: object, metrics: object, series: object) -> Figures:
+    def add(self, params: object, metrics: object, series: object, steps: object = None) -> Figures:
         """Return these figures and more; what has no number or no name that MLflow allows is left out or renamed."""
         for name, value in _table(params):
             text = value if isinstance(value, str) else canonical.encode(value).decode("utf-8")
@@ -56,7 +56,10 @@ class Figures:
                 self.metrics[metric_key(name)] = float(value)
         for name, values in _table(series):
             if isinstance(values, (list, tuple)):
-                self.series[metric_key(name)] = [float(value) for value in values if is_number(value)]
+                at = dict(_table(steps)).get(name)
+                places = at if isinstance(at, (list, tuple)) and len(at) == len(values) else range(len(values))
+                pairs = zip(places, values, strict=True)
+                self.series[metric_key(name)] = [(x, float(y)) for x, y in pairs if _is_step(x) and is_number(y)]
         return self
 
 
@@ -233,9 +236,9 @@ def _take(folder: Path, wanted: str, kind: str, path: str, store: ObjectStore) -
 
 
 def figures_of(store: ObjectStore, commit: Commit) -> Figures:
-    """Return what a commit's record says under "params", "metrics" and "series"."""
+    """Return what a commit's record says under "params", "metrics", "series" and "series_steps"."""
     data = {} if commit.record is None else store.get(commit.record, Record).data
-    return Figures().add(data.get("params"), data.get("metrics"), data.get("series"))
+    return Figures().add(data.get("params"), data.get("metrics"), data.get("series"), data.get("series_steps"))
 
 
 def tags_of(store: ObjectStore, commit_id: str) -> dict[str, str]:
@@ -277,6 +280,10 @@ def metric_key(name: str, longest: int = 250) -> str:
 def is_number(value: object) -> TypeGuard[int | float]:
     """True for what MLflow can draw."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_step(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _run_files(own: dict[str, str], names: dict[str, str]) -> RunFiles:

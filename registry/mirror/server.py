@@ -265,7 +265,7 @@ def write_figures(client: MlflowClient, run_id: str, model_id: str | None, time_
 
     points = [Metric(key, value, time_ms, 0, model_id=model_id) for key, value in figures.metrics.items()]
     for key, values in figures.series.items():
-        points += [Metric(key, value, time_ms, step) for step, value in enumerate(values)]
+        points += [Metric(key, value, time_ms, step) for step, value in values]
     params = [Param(key, value) for key, value in figures.params.items()]
     for start in range(0, len(params), PARAMS):
         client.log_batch(run_id, params=params[start : start + PARAMS])

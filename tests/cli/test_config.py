@@ -131,3 +131,21 @@ def test_another_way_to_compose_is_refused(lineage: Any, cns: Any, words: tuple[
     assert result.exit_code != 0
     assert "all or named" in result.stderr
     assert lineage.repo.head() == before
+
+
+def test_the_presets_are_listed_for_the_base_of_the_registry_and_chosen_elsewhere(lineage: Any, cns: Any) -> None:
+    lines = cns("config", "preset", "show").stdout.splitlines()
+    assert lines[0].split() == ["preset", "steps", "warm-up"]
+    assert lines[2].split() == ["balanced", "250", "60"]
+    assert cns("config", "preset").stdout.splitlines() == lines
+    listed = json.loads(cns("config", "preset", "--json").stdout)
+    assert [row["name"] for row in listed["presets"]] == ["fast", "balanced", "thorough"]
+    for words in (("preset", "fast"), ("preset", "--unset")):
+        refused = cns("config", *words)
+        assert refused.exit_code == 2
+        assert "--preset" in refused.stderr
+
+
+def test_presets_are_listed_without_a_registry(tmp_path: Path, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cns("config", "preset").stdout.splitlines()[2].split() == ["balanced", "250", "60"]

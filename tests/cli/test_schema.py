@@ -22,6 +22,7 @@ status
 log
 log --graph v1..main
 show
+show --curve
 reflog
 branch winter
 branch
@@ -34,6 +35,7 @@ diff HEAD~1
 blame rex
 config
 config user.name Ann
+config preset show
 doctor
 fsck
 gc --dry-run

@@ -49,11 +49,11 @@ def task(name: str = "rex") -> TrainingTask:
     return TrainingTask(name, "dog", f"<{name}>", images, [[f"a <{name}> dog"]] * 3)
 
 
-def learn(model, settings: Settings = SETTINGS, what: TrainingTask | None = None):
+def learn(model, settings: Settings = SETTINGS, what: TrainingTask | None = None, *more, **others):
     parent = model.set_concepts([])
     general = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in model.base.items()}
     constraints = TrainingConstraints([], prompt_moments(model.pipeline, ["a dog", "a cat", ""]), general)
-    return learn_concept(model, parent, what or task(), constraints, settings, silent)
+    return learn_concept(model, parent, what or task(), constraints, settings, silent, *more, **others)
 
 
 def stored(learned) -> tuple[bytes, bytes, bytes]:

@@ -15,11 +15,13 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions, Request
 from cns_cli.porcelain.rm import rm
 from cns_cli.porcelain.status import status
+from cns_cli.porcelain.views.provenance import show_provenance
 from cns_cli.progress import NullProgress
 from registry.errors import NothingToDo
 from registry.objects import Concept, Record
 from registry.repository import Repository
 from tests.porcelain.conftest import NOON, add
+from tests.steps import WARM_UP
 
 
 def head(folder):
@@ -54,6 +56,18 @@ def test_settings_reach_the_record_only_where_they_were_given(learned, photos):
         theirs = session.concept(repo.tree_of("HEAD").concepts[other]).delta
         assert not any(set(held[n].positions.tolist()) & set(theirs[n].positions.tolist()) for n in held)
     assert result.capacity["reused"] == 0.0
+
+
+def test_a_preset_gives_what_was_not_typed_and_stands_in_the_record(empty, photos):
+    add(empty, "rex", photos["rex"], preset="fast")
+    params, rows = head(empty)[1]["params"], {row.name: row for row in show_provenance(empty, "rex").rows}
+    assert params["preset"] == "fast"
+    assert (params["steps"], params["warmup_steps"]) == (2, WARM_UP // 2)  # the steps were typed
+    assert (rows["preset"].value, rows["preset"].whose, rows["preset"].default) == ("fast", "yours", "balanced")
+    assert (rows["warmup_steps"].whose, rows["lr"].whose, rows["steps"].whose) == ("ours", "ours", "yours")
+    add(empty, "tom", photos["tom"], class_noun="cat", time=NOON + 60)
+    assert "preset" not in head(empty)[1]["params"]
+    assert {row.name: row for row in show_provenance(empty, "tom").rows}["preset"].value == "balanced"
 
 
 def test_what_changes_nothing_is_said_and_not_recorded(empty, photos):

@@ -20,13 +20,17 @@ from cns.continual import is_learned
 from cns.imagescores import Scores
 from cns.metrics import ceiling
 from cns.overlap import overlap
+from cns.presets import BALANCED
 from cns.sampling import Pixels
 from cns.task import Learned
 from cns.templates import fill_template, with_article
+from cns.validation import better_step, validation_steps
+from cns_cli.figures import plural
 from cns_cli.mark import PARTLY_BY_MODEL
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.doubts import less_followed, weaker_alone
 from cns_cli.porcelain.learning.interrupted import command_of
+from cns_cli.porcelain.learning.samples import Samples
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.previews import write_preview
@@ -60,11 +64,12 @@ class Addition:
         learned: Weights, selection, losses.
         concept_id: Id of the stored concept.
         references: Features of the training images, by encoder.
-        before: The class noun alone on the parent.
+        before: The class noun alone on the parent; of a concept that goes on, the concept as it was.
         after: The concept on its own tree.
         alone: Likewise its phrase alone, as the whole prompt; None for a style.
         drift: K/V drift of each old concept since its birth (relative, squared).
         others: Name -> id of each old concept that it was learned beside.
+        samples: What was drawn of it between steps.
         compose: What prompts see of the model that it joins.
     """
 
@@ -79,20 +84,22 @@ class Addition:
     alone: Judged | None
     drift: Mapping[str, float]
     others: Mapping[str, str]
+    samples: Samples
     compose: Compose = "all"
 
     def commit(self, seen: str) -> Committed:
         """Commit the concept on top of `seen`, or of what HEAD's branch has become meanwhile."""
         options, subject = self.options, self.subject
-        verb = "replace" if options.replace else "add"
+        overwrite = options.replace or options.continues
+        images = plural(len(subject.images.images), "image")
         return self.session.repo.commit(
             kind="add",
             message=options.message
-            or f"{verb} {subject.name}, {with_article(subject.class_noun)}, from {len(subject.images.images)} images",
+            or f"{self._verb} {subject.name}, {with_article(subject.class_noun)}, from {images}",
             author=options.author,
             time=int(time.time()) if options.time is None else options.time,
             record=Record(self._record()),
-            change=lambda tree: with_concept(tree, options.name, self.concept_id, overwrite=options.replace),
+            change=lambda tree: with_concept(tree, options.name, self.concept_id, overwrite=overwrite),
             seen=seen,
             keep_as=options.name,
         )
@@ -100,7 +107,9 @@ class Addition:
     def summary(self, commit: str, branch: str | None, elapsed_s: float) -> AddResult:
         """What the user is told."""
         figures = self.figures
-        steps = 2 * int(self.learned.settings["steps"])
+        learned, steps = self.learned, int(self.learned.settings["steps"])
+        better = better_step(learned.series.get("validation_loss", ()), steps)
+        again = replace(self.options, replace=not self.options.continues, repeats=None)
         return AddResult(
             name=self.subject.name,
             class_noun=self.subject.class_noun,
@@ -125,6 +134,11 @@ class Addition:
             images_check=None,
             photos_kept=self.options.keep_images,
             preview=self.preview,
+            samples=self.samples.sheet,
+            series=learned.series,
+            series_steps=self._series_steps,
+            better_step=better,
+            shorter=command_of(replace(again, steps=better)) if better else "",
             elapsed_s=elapsed_s,
             learned=self.was_learned,
             images=len(self.subject.images.images),
@@ -132,13 +146,18 @@ class Addition:
             capacity=self.capacity,
             compose=self.compose,
             energy_left=figures.get("energy_left"),
-            rank=self.learned.weights.rank,
+            rank=learned.weights.rank,
             kind=self.subject.kind,
             captions=self.subject.captions,
             masks=self.subject.images.masks_taken,
             noticed=self.subject.warnings,
-            longer=command_of(replace(self.options, steps=steps, repeats=None, replace=True)),
+            longer=command_of(replace(again, steps=2 * steps)),
+            continued=self.options.continues,
         )
+
+    @property
+    def _verb(self) -> str:
+        return "continue" if self.options.continues else "replace" if self.options.replace else "add"
 
     @property
     def warnings(self) -> list[str]:
@@ -160,13 +179,15 @@ class Addition:
             yield f"{flag} has no effect with --directions {options.directions}: it is about masks"
         if options.past_vote is not None and not self.others and not options.directions:
             yield "--past-vote has no effect: there is no earlier concept"
+        if options.samples and options.samples > int(self.learned.settings["steps"]):
+            yield f"--samples {options.samples} has no effect: it was trained for fewer steps"
         for flag, value in (("--reg-strength", options.reg_strength), ("--anchor", options.anchor)):
             if value is not None and options.reg == "none":
                 yield f"{flag} has no effect with --reg none"
 
     @property
     def was_learned(self) -> bool:
-        """The gain over the class noun is at least three standard errors, over prompts."""
+        """The gain over the class noun, or over what it was, is at least three standard errors, over prompts."""
         return is_learned((self.after.scores.main - self.before.scores.main).mean(1))
 
     @cached_property
@@ -185,7 +206,7 @@ class Addition:
             "rank": float(self.learned.weights.rank) or None,
             "bytes": bytes_stored + stored.path(concept.embedding).stat().st_size,
             "bits_per_weight": 8 * bytes_stored / selection.count,
-            "general_overlap": None if self.learned.weights.rank else selection.general_overlap,
+            "general_overlap": None if self.learned.weights.rank or self.subject.start else selection.general_overlap,
             **self.capacity,
             "energy_left": _mean(np.asarray(left)) if (left := self.learned.series.get("energy_left")) else None,
             "identity_before": _mean(before.identity),
@@ -226,7 +247,7 @@ class Addition:
         subject = self.subject
         rows = {
             f"training images of {subject.name}": subject.images.pixels[:PREVIEW_IMAGES],
-            f"{fill_template('a {}', subject.class_noun)} …, before": spread(self.before.pictures),
+            f"{fill_template('a {}', subject.was)} …, before": spread(self.before.pictures),
             f"a {subject.phrase} …, after": spread(self.after.pictures),
         }
         if self.alone:
@@ -238,23 +259,33 @@ class Addition:
         features = self.references.get(encoder)
         return None if features is None or len(features) < 2 else ceiling(features)
 
+    @property
+    def _series_steps(self) -> dict[str, list[int]]:
+        """After which steps the figures of a series were taken, where not after each."""
+        steps = int(self.learned.settings["steps"])
+        return {"validation_loss": validation_steps(steps)} if "validation_loss" in self.learned.series else {}
+
     def _record(self) -> dict[str, Any]:
         base, learned = self.session.base, self.learned
+        pictures = {"sheet": self._sheet, **self.samples.steps()}
         return {
             "params": {
                 **learned.settings,
                 "class_noun": self.subject.class_noun,
                 "token": self.subject.token,
                 **self.subject.kind_of_style,
+                **({} if self.options.preset == BALANCED else {"preset": self.options.preset}),
+                **({"continues": self.subject.continues} if self.subject.continues else {}),
             },
             "metrics": self.figures,
             "series": learned.series,
-            "previews": {"sheet": self.session.repo.objects.put(Blob(self._sheet))},
+            "series_steps": self._series_steps,
+            "previews": {name: self.session.repo.objects.put(Blob(picture)) for name, picture in pictures.items()},
             "drift": dict(self.drift),
             "overlap": {name: overlap(learned.weights.delta, earlier).share for name, earlier in self._earlier.items()},
             "neurons": {name: int(mask.sum()) for name, mask in learned.selection.masks.items()},
             "captions": list(self.subject.images.captions),
-            "image_digests": {image.name: image.sha256 for image in self.subject.images.images},
+            "image_digests": {image.name: image.sha256 for image in self.subject.images.images if image.sha256},
             **({"mask_digests": masks} if (masks := self.subject.images.mask_digests) else {}),
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,

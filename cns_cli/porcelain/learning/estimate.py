@@ -15,10 +15,13 @@ from cns.general import LATENT_STEPS, TIMESTEPS
 from cns.scores import needs_batches
 from cns.task import Settings
 from cns.timing import time_steps
+from cns.validation import DRAWS, TIMES
 from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.learning.captioning import SHOWN
+from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_known
 from cns_cli.porcelain.learning.learn import JUDGED_IMAGES, settings_for
+from cns_cli.porcelain.learning.samples import PICTURES
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
@@ -42,27 +45,32 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     began = time.monotonic()
     progress.stage("load the model")
     session, base = _opened(options, repo)
-    compose = DEFAULT_COMPOSE if session is None else _head(session).compose
-    settings = settings_for(base, options, compose, len(photos.images))
-    settings.check()
+    tree = None if session is None else _head(session)
+    earlier = None if session is None or tree is None else Earlier.of(session, tree, options)
+    options = earlier.told(options) if earlier else options
     subject, nouns, unclear = _subject(base, options, photos, session)
+    subject = earlier.joined(subject) if earlier else subject
+    compose = DEFAULT_COMPOSE if tree is None else tree.compose
+    settings = settings_for(base, options, compose, len(subject.images.images))
+    settings = earlier.kept(settings) if earlier else settings
+    settings.check()
     loaded = time.monotonic() - began
     progress.stage("time a few steps")
-    per_step = time_steps(base.model, photos.pixels, subject.class_noun, settings)
+    per_step = time_steps(base.model, subject.images.pixels, subject.class_noun, settings)
     start = time.monotonic()
     base.images([f"a {subject.class_noun}"] * 4, range(4))
     per_image = (time.monotonic() - start) / 4
-    drawn = (2 * JUDGED_IMAGES * len(base.family.templates(options.kind).judge) + settings.prior) * per_image
+    drawn = _pictures(base, options, settings) * per_image
     if session is None or not general_neurons_known(base, settings, session.cache, _head(session).base):
         drawn += len(base.calibration.selection) * _vote_seconds(settings, per_step, per_image, base)
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
         name=options.name,
-        images=len(photos.images),
+        images=len(subject.images.images),
         steps=settings.steps + settings.warmup_steps,
-        seconds=loaded + loss_passes(settings) * per_step + drawn,
+        seconds=loaded + (loss_passes(settings) + _validated(settings)) * per_step + drawn,
         memory_bytes=_peak_memory_bytes(),
-        disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + (photos.pixels.nbytes if options.keep_images else 0),
+        disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + options.keep_images * subject.images.pixels.nbytes,
         device=str(base.device),
         class_nouns=nouns,
         captions=subject.captions,
@@ -106,6 +114,18 @@ def _subject(
 def loss_passes(settings: Settings) -> int:
     """How many losses a training differentiates: images of the class, if there are any, have one of their own."""
     return settings.warmup_steps + settings.steps * (2 if settings.prior else 1)
+
+
+def _validated(settings: Settings) -> float:
+    """About how many steps the validation losses take the time of: without a gradient, a third of a loss each."""
+    return (TIMES + 1) * DRAWS / settings.batch_size / 3
+
+
+def _pictures(base: LoadedBase, options: AddOptions, settings: Settings) -> int:
+    """How many pictures are drawn: by the judge's prompts before and after, of the class, and samples."""
+    judged = 2 * JUDGED_IMAGES * len(base.family.templates(options.kind).judge)
+    samples = settings.steps // options.samples * PICTURES if options.samples else 0
+    return judged + settings.prior + samples
 
 
 def _vote_seconds(settings: Settings, per_step: float, per_image: float, base: LoadedBase) -> float:

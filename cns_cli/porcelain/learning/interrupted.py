@@ -115,7 +115,7 @@ def option_words(options: AddOptions) -> list[str]:
 
 def flag_of(name: str, value: object = None) -> str:
     """How a field of `AddOptions` is typed."""
-    flag = "class" if name == "class_noun" else name.replace("_", "-")
+    flag = {"class_noun": "class", "continues": "continue"}.get(name) or name.replace("_", "-")
     return f"--no-{flag}" if value is False else f"--{flag}"
 
 

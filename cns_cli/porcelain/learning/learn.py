@@ -8,16 +8,18 @@ from dataclasses import replace
 from torch import Tensor
 
 from cns import codec
-from cns.families import Defaults
 from cns.files.images import ImageSet
-from cns.report import Report
+from cns.presets import PRESETS
+from cns.report import Report, Unwatched, Watch
 from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.training import first_rows, learn_concept
 from cns_cli.porcelain.learning.addition import Addition, Judged
+from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
+from cns_cli.porcelain.learning.samples import Samples
 from cns_cli.porcelain.learning.saving import Saver, request_of
 from cns_cli.porcelain.learning.subject import (
     Subject,
@@ -37,7 +39,7 @@ from cns_cli.progress import Progress
 from registry.objects import Blob, Compose, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
-from registry.trees import trained_in
+from registry.trees import trained_in, with_concept
 
 JUDGED_IMAGES = 2
 """Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
@@ -66,30 +68,26 @@ def learn(
     session = Session.open(repo, options.device)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
-    own, known = own_token(session, tree, options), known_tokens(session, tree, options)
-    subject = settle_subject(base, options, photos, own, known)
+    subject, settings = _settled(session, tree, options, photos)
     masks = [f"masks: {taken}"] if (taken := subject.images.masks_taken) else []
     for line in (f"captions: {subject.captions}", *masks, *(f"warning: {warning}" for warning in subject.warnings)):
         progress.note(line)
-    settings = settings_for(base, options, tree.compose, len(photos.images))
-    settings.check()
     parent = trained_in(tree, options.name)
     others = parent.concepts
-    if not others:  # whose votes it would count
-        settings = replace(settings, past_vote=None)
     report = Reporter(progress)
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
     state = saver.restore(interrupted) if interrupted else None
     general = general_neurons_for(base, settings, session.cache, tree.base, report)
-    session.set_tree(parent)
-
-    progress.stage("judge the class noun")
     references = {name: encoder.image_features(subject.images.pixels) for name, encoder in base.encoders.items()}
-    before = _judged(base, subject, subject.class_noun, references, options.seed)
+    progress.stage("judge what it is now" if subject.start else "judge the class noun")
+    session.set_tree(with_concept(parent, subject.name, subject.continues) if subject.continues else parent)
+    before = _judged(base, subject, subject.was, references, options.seed)
 
+    session.set_tree(parent)
+    samples = Samples(session, subject, parent, options, state is not None, progress)
     with saver:
-        learned = teach(session, subject, parent, general, settings, report, saver, state)
+        learned = teach(session, subject, parent, general, settings, report, saver, state, samples)
 
     progress.stage("judge the concept")
     concept_id = store_concept(session, subject, learned, parent, options.keep_images)
@@ -102,8 +100,24 @@ def learn(
     evaluations.add(key, subject.name, after.scores.to_json())
     drift = drift_since_birth(session, others, now)
     return Addition(
-        options, session, subject, learned, concept_id, references, before, after, alone, drift, others, tree.compose
-    )
+        options, session, subject, learned, concept_id, references, before, after, alone, drift, others, samples,
+        tree.compose,
+    )  # fmt: skip
+
+
+def _settled(session: Session, tree: Tree, options: AddOptions, photos: ImageSet) -> tuple[Subject, Settings]:
+    """What is to be learned in a tree, and how."""
+    own, known = own_token(session, tree, options), known_tokens(session, tree, options)
+    earlier = Earlier.of(session, tree, options)
+    asked = earlier.told(options) if earlier else options
+    subject = settle_subject(session.base, asked, photos, own, known)
+    subject = earlier.joined(subject) if earlier else subject
+    settings = settings_for(session.base, asked, tree.compose, len(subject.images.images))
+    settings = earlier.kept(settings) if earlier else settings
+    settings.check()
+    if not trained_in(tree, options.name).concepts:  # whose votes it would count
+        settings = replace(settings, past_vote=None)
+    return subject, settings
 
 
 def _judged(base: LoadedBase, subject: Subject, words: str, references: Features, seed: int) -> Judged:
@@ -121,8 +135,8 @@ def _alone(base: LoadedBase, subject: Subject, references: Features, seed: int) 
 
 
 def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images: int) -> Settings:
-    """The family's defaults, for what prompts see of the model and so many images, with what the user gave instead."""
-    defaults: Defaults = base.family.defaults
+    """The preset's settings, for what prompts see of the model and so many images, with what the user gave instead."""
+    defaults = PRESETS[options.preset].of(base.family).defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
     directions = directions_for(base, options, compose)
@@ -133,6 +147,7 @@ def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images
         "anchor_strength": options.anchor,
         "steps": options.steps or (options.repeats and -(-options.repeats * images // defaults.batch_size)),
         "warmup_steps": options.warmup,
+        "hold_out": options.hold_out or None,
         "lr": options.lr or (base.family.direction_lr if directions else None),
     }
     return Settings(
@@ -169,10 +184,11 @@ def teach(
     report: Report,
     checkpoint: Checkpoint = forget,
     state: TrainingState | None = None,
+    watch: Watch = Unwatched(),  # noqa: B008 (it has no state)
 ) -> Learned:
     """Learn a subject on top of a tree, which the live model must hold.
 
-    The last two are those of `cns.training.learn_concept`.
+    The last three are those of `cns.training.learn_concept`.
     """
     base, others = session.base, tree.concepts
     parent = base.model.compose(session.parts(tree))
@@ -185,7 +201,7 @@ def teach(
     masks = [masks_of(one) for one in map(session.concept, voters) if not one.rank]
     erased = base.model.compose(session.erasure(tree))
     constraints = TrainingConstraints(past, calibration_moments(base), general, masks, erased)
-    return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state)
+    return learn_concept(base.model, parent, task, constraints, settings, report, checkpoint, state, watch)
 
 
 def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingTask:
@@ -198,6 +214,7 @@ def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingT
         prompts=training_prompts(base, subject),
         kind=subject.kind,
         image_masks=subject.images.masks,
+        start=subject.start,
     )
     if settings.prior == 0:
         return task

@@ -36,7 +36,7 @@ from registry.repository import Repository
 from registry.trees import trained_in
 
 # What a training does not hang on: may be given anew with --resume.
-FREE = ("check", "message", "keep_images")
+FREE = ("check", "message", "keep_images", "samples")
 SHAPING = tuple(option.name for option in fields(AddOptions) if option.name not in {*NOT_TYPED, *FREE})
 
 

@@ -133,15 +133,17 @@ def request_of(
         replaces: Id of the concept whose name it takes.
     """
     images = subject.images
+    files = {image.name: image.sha256 for image in images.images if image.sha256}  # others are in the registry
     return {
         "name": subject.name,
         "class_noun": subject.class_noun,
         "token": subject.token,
-        "images": {image.name: image.sha256 for image in images.images},
+        "images": files,
         "captions": list(images.captions),
         **({"masks": images.mask_digests} if images.mask_digests else {}),
         "resolution": int(images.pixels.shape[1]),
         **subject.kind_of_style,
+        **({"continues": subject.continues} if subject.continues else {}),
         "settings": settings.plain(),
         "base": parent.base,
         "concepts": dict(parent.concepts),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from cns.compose import ConceptWeights
 from cns.errors import ClassNounError
 from cns.files.captions import kohya_folder
 from cns.files.images import ImageSet
@@ -34,6 +35,7 @@ class Subject:
         token: Its special token.
         images: Its training images.
         kind: An object or a style.
+        start: The concept that it goes on from, see `cns.task.TrainingTask`; its id is `continues`.
         captions: What captions were taken from where, in one line.
         warnings: What should be better about images, captions or class noun.
     """
@@ -46,11 +48,18 @@ class Subject:
     kind: Kind = "object"
     captions: str = ""
     warnings: tuple[str, ...] = ()
+    start: ConceptWeights | None = None
+    continues: str | None = None
 
     @property
     def phrase(self) -> str:
         """How prompts call it: "<rex> dog"."""
         return f"{self.token} {self.class_noun}"
+
+    @property
+    def was(self) -> str:
+        """How prompts call what it was before: the class noun, or the concept that it goes on from."""
+        return self.phrase if self.start else self.class_noun
 
     @property
     def kind_of_style(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cns.files.trainingimage import TrainingImage
 from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
+from cns_cli.porcelain.learning.continuing import continues_of
 from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.learn import Reporter, teach
 from cns_cli.porcelain.learning.saving import library_versions
@@ -86,7 +87,9 @@ def learn_again(
     pixels, masks = codec.decode_masked_images(get(references.images, Blob).data)
     images = tuple(TrainingImage(str(number), caption, "") for number, caption in enumerate(references.captions))
     photos = ImageSet(images, pixels, masks=masks)
-    subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept))
+    went_on = continues_of(record)
+    start = None if went_on is None else session.concept(went_on)
+    subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept), start=start)
     settings = _settings(record)
     tree = trained_in(parent, concept.name)
     report = Reporter(progress)

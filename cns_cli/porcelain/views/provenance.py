@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from cns.errors import SettingsError
 from cns.families import Defaults, family_named
+from cns.presets import BALANCED, PRESETS
 from cns.provenance import CHOICES, OUTSIDE
 from cns.templates import default_token
 from cns_cli.porcelain.models.stored import STYLE_NOUN, kind_of, kv_weights
@@ -96,9 +97,9 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
 
 
 def _defaults(base: Base, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of this version for a base; empty for a family that it does not know."""
+    """The values of this version for a base, by the record's preset; empty for a family that it does not know."""
     try:
-        family = family_named(base.family)
+        family = PRESETS.get(str(params.get("preset")), PRESETS[BALANCED]).of(family_named(base.family))
     except SettingsError:
         return {}
     defaults: Defaults = family.defaults
@@ -124,6 +125,9 @@ def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, 
     if key == "trained" and isinstance(params, Mapping) and params.get("directions"):
         trained = f"W_k, W_v along {params['directions']} directions, and the token"
         return trained, trained
+    if key in ("preset", "continues"):
+        absent = CHOICES[key].absent
+        return _plain(params.get(key, absent) if isinstance(params, Mapping) else absent), _plain(absent)
     if key in SAID:
         return SAID[key], SAID[key]
     if key == "class_noun":

@@ -144,14 +144,19 @@ def test_figures_are_what_mlflow_takes() -> None:
     figures = Figures().add(
         {"lr": 1e-4, "names": ["a"], "long": "x" * 9000, "a/b:c": True},
         {"clip_i": 1, "flag": True, "text": "x", "../..": 0.5},
-        {"loss": [1, 0.5, "x"], "other": 5},
+        {"loss": [1, 0.5, "x"], "other": 5, "sparse": [3, 2, 1], "odd": [3, 2, 1]},
+        {"sparse": [0, 20, 2**80], "odd": [0, 20], "other": 7},
     )
     assert figures.params["lr"] == "0.0001"
     assert figures.params["names"] == '["a"]'
     assert len(figures.params["long"]) == runs.LONGEST_PARAM
     assert figures.params["a_b_c"] == "true"
     assert figures.metrics == {"clip_i": 1.0, "_": 0.5}
-    assert figures.series == {"loss": [1.0, 0.5]}
+    assert figures.series == {
+        "loss": [(0, 1.0), (1, 0.5)],
+        "sparse": [(0, 3.0), (20, 2.0)],
+        "odd": [(0, 3.0), (1, 2.0), (2, 1.0)],
+    }
     assert Figures().add(None, 5, []) == Figures()
 
 
@@ -160,7 +165,7 @@ def test_figures_come_from_the_record(repository: Repository) -> None:
     figures = runs.figures_of(repository.objects, done.commit)
     assert figures.params == {"lr": "0.0001", "score": "wanda"}
     assert figures.metrics == {"clip_i": 0.5, "identity": 0.79}
-    assert figures.series == {"loss": [1.0, 0.5, 0.25]}
+    assert figures.series == {"loss": [(0, 1.0), (1, 0.5), (2, 0.25)]}
     first = repository.commit_of(repository.resolve("HEAD~1"))
     assert runs.figures_of(repository.objects, first) == Figures()
 
