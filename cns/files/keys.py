@@ -1,0 +1,111 @@
+"""How other programs call the modules of a Stable Diffusion: from diffusers' names to theirs.
+
+diffusers numbers blocks and what is in them (`down_blocks.1.attentions.0`); the files of the first Stable Diffusion,
+here LDM's after "latent diffusion", count on from end to end (`input_blocks.4.1`). kohya's trainer, LyCORIS and who
+reads their files write either name with `_` for `.` behind a prefix that says the part. Their names cannot be taken
+apart again (`to_k` holds a `_` of its own), so they are only ever looked up in a table of the modules that a model has.
+
+The module knows names alone, no tensor and no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+UNET = "lora_unet_"
+TEXT_ENCODERS = ("lora_te_", "lora_te1_")
+"""Prefixes of one text encoder's modules: of kohya's files for Stable Diffusion, and of those that count encoders."""
+
+TEXT_MODEL = "text_model."
+"""In front of a text encoder's modules in transformers 4, and in every trainer's files; transformers 5 has none."""
+
+_LAYERS = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}
+_LAYERS |= {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2"}
+_LAYERS |= {"mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1"}
+_LAYERS |= {"mid_block.resnets.1": "middle_block.2"}
+_IN_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+_PART = re.compile(r"((?:down|up)_blocks\.\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.")
+
+
+def kohya_name(module: str, prefix: str = UNET) -> str:
+    """The name of a module in the files of kohya's trainer and of LyCORIS.
+
+    Args:
+        module: As its model in diffusers or transformers calls it, without `.weight`.
+        prefix: `UNET` or one of `TEXT_ENCODERS`; a text encoder's modules get their `text_model.` if they lack it.
+    """
+    if prefix != UNET:
+        module = TEXT_MODEL + module.removeprefix(TEXT_MODEL)
+    return prefix + module.replace(".", "_")
+
+
+def unet_modules(modules: Collection[str]) -> dict[str, str]:
+    """Name in a kohya or LyCORIS file -> module of a UNet, by diffusers' names and by LDM's.
+
+    Args:
+        modules: All modules of the UNet that have weights, or their parameters without `.weight` and `.bias`.
+    """
+    by_ldm = {kohya_name(name): module for module, name in ldm_unet(modules).items()}
+    return by_ldm | {kohya_name(module): module for module in modules}
+
+
+def text_modules(modules: Iterable[str]) -> dict[str, str]:
+    """Name in a kohya or LyCORIS file -> module of a text encoder, with and without `text_model`, by any prefix."""
+    found = {}
+    for module in modules:
+        bare = module.removeprefix(TEXT_MODEL).replace(".", "_")
+        for prefix in TEXT_ENCODERS:
+            found[prefix + bare] = found[kohya_name(module, prefix)] = module
+    return found
+
+
+def ldm_unet(names: Collection[str]) -> dict[str, str]:
+    """A UNet's modules or parameters by diffusers' names -> their names in an LDM file, without its prefix.
+
+    Args:
+        names: All of them: where a block stands follows from how many are before it.
+    """
+    layers = {**_LAYERS, **dict(_blocks(names))}
+    return {name: _renamed(name, layers) for name in names}
+
+
+def _blocks(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each resnet, attention and sampler of the blocks, with its place: LDM counts a step down as one of its own."""
+    there = {(found[1], found[2], int(found[3])) for name in names if (found := _PART.match(name))}
+    for way, sampler, inside, start in (
+        ("down", "downsamplers", "input_blocks", 1),
+        ("up", "upsamplers", "output_blocks", 0),
+    ):
+        place = start
+        for number in sorted({int(block.rpartition(".")[2]) for block, _, _ in there if block.startswith(way)}):
+            block = f"{way}_blocks.{number}"
+            resnets = sum(part[:2] == (block, "resnets") for part in there)
+            attends = (block, "attentions", 0) in there
+            for layer in range(resnets):
+                yield f"{block}.resnets.{layer}", f"{inside}.{place + layer}.0"
+                yield f"{block}.attentions.{layer}", f"{inside}.{place + layer}.1"
+            place += resnets
+            if (block, sampler, 0) in there and way == "down":
+                yield f"{block}.{sampler}.0.conv", f"{inside}.{place}.0.op"
+                place += 1
+            elif (block, sampler, 0) in there:
+                yield f"{block}.{sampler}.0.conv", f"{inside}.{place - 1}.{2 if attends else 1}.conv"
+
+
+def _renamed(name: str, layers: dict[str, str]) -> str:
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        if layer := layers.get(".".join(parts[:end])):
+            rest = parts[end:]
+            if rest and "resnets" in parts[:end]:
+                rest = [_IN_RESNET[rest[0]], *rest[1:]]
+            return ".".join([layer, *rest])
+    return name
