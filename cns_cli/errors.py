@@ -7,6 +7,7 @@ else is a bug in this program and keeps its traceback. So an exit code of 1 alwa
 from __future__ import annotations
 
 import errno
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ from cns_cli import output, signals
 from cns_cli.output import complain, write_raw
 from cns_cli.settings import SettingsError
 from registry.addresses import shown
-from registry.errors import LockBusy, MlflowUnavailable, RegistryError
+from registry.errors import BadName, LockBusy, MlflowUnavailable, RegistryError
+from registry.names import near_name
 from registry.sharing.remote import RemoteError
 
 
@@ -152,7 +154,7 @@ def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
         )
         _say(code, said)
     elif isinstance(error, typer.TyperException):
-        _explain_usage(error, command, code)
+        _explain_usage(error, command, typed, code)
     elif package:
         _say(code, f"this needs the Python package {package!r}, which is not installed", f"pip install {package}")
     elif _out_of_memory(error):
@@ -170,7 +172,7 @@ def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
     else:
         facts: Any = error
         message = getattr(facts, "message", str(error))
-        hint = getattr(facts, "hint", "")
+        hint = getattr(facts, "hint", "") or _typed_rightly(error, command, typed)
         again = hint.split() == [command, *(word for word in typed if word != "--json")]
         _say(code, "; ".join((message, *getattr(error, "__notes__", ()))), "cns doctor" if again else hint)
     return code
@@ -191,7 +193,15 @@ def _say_in_json(code: ExitCode, message: str, hint: str) -> None:
         output.Output(as_json=True).answer(result.to_json(), ())
 
 
-def _explain_usage(error: typer.TyperException, command: str, code: ExitCode) -> None:
+def _typed_rightly(error: Exception, command: str, typed: Sequence[str]) -> str:
+    """What was typed, with an allowed name in the place of one that is not; else the command that says what may be."""
+    near = near_name(str(error.value)) if isinstance(error, BadName) else ""
+    if not isinstance(error, BadName) or near in ("", error.value) or error.value not in typed:
+        return f"{command} {typed[0]} --help" if typed else ""
+    return shlex.join([*command.split(), *(near if word == error.value else word for word in typed)])
+
+
+def _explain_usage(error: typer.TyperException, command: str, typed: Sequence[str], code: ExitCode) -> None:
     """Print what was typed wrongly. Typer's own usage errors carry the context whose help page answers."""
     context: Any = getattr(error, "ctx", None)
     page = context.command_path if context is not None else command
@@ -205,7 +215,11 @@ def _explain_usage(error: typer.TyperException, command: str, code: ExitCode) ->
 
         known = [name for parameter in context.command.params for name in parameter.opts]
         text = about_option(option, known) or text
-    _say(code, text[:1].lower() + text[1:], getattr(error, "hint", "") or f"{page} --help")
+    hint = getattr(error, "hint", "")
+    if type(error).__name__ == "MissingParameter" and typed:
+        missing: Any = error
+        hint = f"{command} {shlex.join(typed)} {missing.param.metavar}"
+    _say(code, text[:1].lower() + text[1:], hint or f"{page} --help")
 
 
 def _missing_package(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -21,6 +22,14 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+class Refused(ValueError):
+    """A value that cannot be meant, and the command to type first."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,8 @@ def file_to_write(path: Path | None) -> Path | None:
     if path is not None and path.is_dir():
         raise ValueError(f"{str(path)!r} is a folder; expected a file name")
     if path is not None and not path.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {str(path.parent)!r} to write into")
+        said = f"there is no folder {str(path.parent)!r} to write into"
+        raise Refused(said, f"mkdir -p {shlex.quote(str(path.parent))}")
     return path
 
 

@@ -25,6 +25,14 @@ DeviceOption = Annotated[str, DEVICE]
 Revision = Annotated[str, REV]
 
 
+class MissingArgument(typer.TyperException):
+    """An argument is missing that this use of a command needs; `hint` is what to type."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        super().__init__(f"missing argument {name}")
+        self.hint = hint
+
+
 # Also behind every verb, where people type them; the program's own help page has them, once.
 _TALK = [
     inspect.Parameter(
@@ -133,6 +141,8 @@ def _refusing(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
         try:
             return check(value)
         except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+            refused = typer.BadParameter(str(error))
+            refused.hint = getattr(error, "hint", "")  # type: ignore[attr-defined]
+            raise refused from None
 
     return callback

@@ -162,7 +162,8 @@ def complain(message: str, hint: str = "") -> None:
     """Print an error and the next command on stderr: `error: …` and `  try: cns …`."""
     _talk(message, "error: ", "red")
     if hint:
-        _talk(hint, "  try: " if hint.startswith(("cns ", "pip ", "unset ")) else "  hint: ", "dim", wrap=False)
+        is_command = hint.startswith(("cns ", "pip ", "unset ", "mkdir ", "ls "))
+        _talk(hint, "  try: " if is_command else "  hint: ", "dim", wrap=False)
 
 
 def write_raw(stream: TextIO, text: str) -> None:

@@ -7,6 +7,7 @@ file system: in a file name an upper-case letter is written '+' and the letter i
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from registry.errors import BadName
 
@@ -43,6 +44,12 @@ def check_name(value: str, what: str = "concept name") -> str:
     if not is_name(value):
         raise BadName(what, value, EXPECTED)
     return value
+
+
+def near_name(value: str) -> str:
+    """Return an allowed name, of any kind, that is spelled nearly as value; empty where nothing of it may stand."""
+    plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:64].strip("-_")
 
 
 def is_ref_name(value: object) -> bool:

@@ -125,7 +125,7 @@ def scan_folder(folder: Path) -> list[Path]:
     return paths
 
 
-def load_images(folder: Path, resolution: int, *, masks: bool = True) -> ImageSet:
+def load_images(folder: Path, resolution: int, *, masks: bool = True, further: bool = False) -> ImageSet:
     """Read all images of a folder as squares of one size.
 
     Each is turned by its EXIF orientation, laid over white where it is transparent, cut to a square and resized by
@@ -136,6 +136,7 @@ def load_images(folder: Path, resolution: int, *, masks: bool = True) -> ImageSe
         folder: Where the images are; not searched below its first level.
         resolution: Side R in pixels.
         masks: Read masks where there are any: files (`maskfiles.py`), else the transparency of a picture.
+        further: They come beside images that are known already, so that a single one is not few.
 
     Raises:
         ImageError: no image, or one that cannot be read: `bad` names each, and nothing is left out silently.
@@ -161,7 +162,8 @@ def load_images(folder: Path, resolution: int, *, masks: bool = True) -> ImageSe
     reading.check(len(paths))
     digests = {image.mask for image in images}
     sources = (*found.sources, *(["transparency"] if ALPHA in digests else []))
-    warnings = (*_skipped(folder), *captions.left, *found.left, *reading.left, *shortcomings(images, pixels))
+    poor = shortcomings(images, pixels, further=further)
+    warnings = (*_skipped(folder), *captions.left, *found.left, *reading.left, *poor)
     kept = marked if any(digests) else None
     return ImageSet(tuple(images), pixels, captions.sources, warnings, kept, sources)
 

@@ -31,15 +31,18 @@ repository by 17."""
 NAMED = 3
 
 
-def shortcomings(images: Sequence[TrainingImage], pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+def shortcomings(
+    images: Sequence[TrainingImage], pixels: NDArray[np.uint8], *, further: bool = False
+) -> tuple[str, ...]:
     """Say what is poor about a set of images, a sentence each.
 
     Args:
         images: At least one.
         pixels: Their squares, shape (N, R, R, 3), uint8.
+        further: They come beside others.
     """
     found = [
-        _too_few(images),
+        _too_few(images, further=further),
         _cut(images),
         _masked_cut(images),
         _small(images, pixels.shape[1]),
@@ -48,8 +51,8 @@ def shortcomings(images: Sequence[TrainingImage], pixels: NDArray[np.uint8]) -> 
     return tuple(filter(None, [*found, _near_duplicates(images, pixels)]))
 
 
-def _too_few(images: Sequence[TrainingImage]) -> str:
-    if len(images) == 1:
+def _too_few(images: Sequence[TrainingImage], *, further: bool) -> str:
+    if len(images) == 1 and not further:
         return "one image only: the concept will look like this one picture; five from different sides teach more"
     distinct = len({image.sha256 for image in images})
     return f"{len(images)} images, but only {distinct} different files" if distinct < len(images) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ import typer
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
 from cns_cli.optionfield import Option
-from cns_cli.options import JsonFlag, takes
+from cns_cli.options import JsonFlag, MissingArgument, takes
 from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import open_progress
@@ -120,8 +121,9 @@ def _check_words(context: typer.Context, given: Mapping[str, Any], each: Path | 
     if given["replace"] and given["continues"]:
         raise typer.BadParameter("--replace learns anew, --continue goes on: expected one of them", ctx=context)
     if not given["resume"] and (given["name"] is None or given["images"] is None):
-        missing = "IMAGES/" if given["name"] is not None else "NAME"
-        raise typer.BadParameter(f"missing argument {missing}; expected cns add NAME IMAGES/", ctx=context)
+        name = given["name"]
+        missing = "NAME and a folder of images" if name is None else "IMAGES/: a folder of images"
+        raise MissingArgument(missing, shlex.join(["cns", "add", name or "NAME", "IMAGES/"]))
 
 
 def add_lines(result: AddResult, *, curve: bool = False) -> Iterator[Line]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from cns_cli import figures
 from cns_cli.optionfield import Argument, Option
-from cns_cli.options import JsonFlag
+from cns_cli.options import JsonFlag, MissingArgument
 from cns_cli.output import Line, Output, Styled
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def checkout(
     from cns_cli.porcelain.checkout import checkout as move_head
 
     if rev is None and create is None:
-        raise typer.BadParameter("expected a branch or another revision")
+        raise MissingArgument("REV: expected a branch or another revision", "cns log --oneline")
     answer(move_head(Path.cwd(), rev or "HEAD", create=create), Output(as_json=as_json))
 
 

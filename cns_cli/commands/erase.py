@@ -6,10 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from cns_cli import figures
-from cns_cli.options import JsonFlag, takes
+from cns_cli.options import JsonFlag, MissingArgument, takes
 from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.porcelain.options import EraseOptions
 from cns_cli.progress import open_progress
@@ -32,7 +30,7 @@ def erase(as_json: JsonFlag = False, **given: Any) -> None:
     bring back what it named.
     """
     if not given["nouns"]:
-        raise typer.BadParameter("missing argument NOUN...; expected cns erase NOUN")
+        raise MissingArgument("NOUN...: expected nouns that the base draws", EXAMPLES[0])
     options = EraseOptions(**{**given, "nouns": tuple(given["nouns"])}, **request_settings())
     from cns_cli.porcelain.erase import erase as forget
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cns_cli import figures
-from cns_cli.options import JsonFlag, takes
+from cns_cli.options import JsonFlag, MissingArgument, takes
 from cns_cli.output import Output
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.progress import open_progress
@@ -68,7 +68,7 @@ def generate(as_json: JsonFlag = False, **given: Any) -> None:
     elif sys.stdin.isatty() and not as_json:
         _asked(options, out)
     else:
-        raise typer.BadParameter("missing argument PROMPT; expected a prompt, or --prompts FILE")
+        raise MissingArgument("PROMPT: expected a prompt, or --prompts FILE", EXAMPLES[0])
 
 
 def _one(options: GenerateOptions, out: Output) -> None:

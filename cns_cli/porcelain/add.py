@@ -87,7 +87,8 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
     if repo is not None and not options.dry_run:
         fsio.require_writable(repo.folder)
     base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
-    photos = load_images(options.images, side_of(repo, options) or resolution_of(base), masks=options.masks)
+    side = side_of(repo, options) or resolution_of(base)
+    photos = load_images(options.images, side, masks=options.masks, further=options.continues)
     if repo is None and not options.dry_run:
         made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
         progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
@@ -113,6 +114,8 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
 def _learned_before(repo: Repository, name: str, photos: ImageSet) -> Iterator[str]:
     """Say which concepts have these very images: with the same settings the same would come out, or it is a rename."""
     head, mine = repo.head().commit, {image.sha256 for image in photos.images}
+    if name in repo.tree_of(head).concepts:  # by which no other can be called
+        return
     for other, (_, commit) in introductions(repo, head, repo.tree_of(head)).items():
         digests = record_data(repo, commit).get("image_digests")
         if other != name and isinstance(digests, dict) and set(digests.values()) == mine:

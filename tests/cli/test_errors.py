@@ -104,6 +104,34 @@ def test_no_error_advises_the_command_that_has_just_failed(typed: list[str], hin
     assert result.stderr.endswith(f"  try: {hint}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("mv", "rex", "Böses Tier"), "cns mv rex Boses-Tier"),
+        (("add", "my rex", ".", "--steps", "3"), "cns add my-rex . --steps 3"),
+        (("branch", "a..b", "HEAD"), "cns branch a-b HEAD"),
+        (("tag", "v1.lock"), "cns tag v1-lock"),
+        (("checkout", "-b", "-x y"), "cns checkout -b x-y"),
+        (("promote", "v1", "HEAD"), "cns promote --help"),
+        (("mv", "rex", "犬"), "cns mv --help"),
+        (("mv", "rex"), "cns mv rex NEW"),
+        (("erase",), "cns erase dog"),
+        (("generate", "--json"), 'cns generate "a <rex> dog in the snow"'),
+        (("checkout",), "cns log --oneline"),
+        (("generate", "a dog", "-o", "my pictures/{seed}.png"), "mkdir -p 'my pictures'"),
+        (("report", "-o", "a/b/r.html"), "mkdir -p a/b"),
+    ],
+)
+def test_what_cannot_be_meant_as_typed_is_answered_with_what_can(
+    words: tuple[str, ...], hint: str, lineage: Any, cns: Any
+) -> None:
+    lineage.add("rex")
+    result = cns(*words)
+    assert result.exit_code in (ExitCode.USAGE, ExitCode.REGISTRY)
+    assert result.stderr.endswith(f"\n  try: {hint}\n")
+    assert "invalid value: missing" not in result.stderr
+
+
 def test_what_became_of_the_work_stands_in_the_error() -> None:
     for error in (
         registry.errors.MlflowUnavailable("refused"),
@@ -154,7 +182,7 @@ def test_a_wrong_command_line_is_usage(words: list[str], cns: Any) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert "  try: cns " in result.stderr
-    assert "--help" in result.stderr
+    assert "--help" in result.stderr or words[-1] in ("add", "rm"), "of which it is known what to type"
 
 
 def test_a_typo_in_a_verb_gets_a_proposal(cns: Any) -> None:

@@ -282,18 +282,18 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "hint"),
     [
-        (["--resume", "--dry-run"], "--dry-run trains nothing"),
-        ([], "missing argument NAME"),
-        (["rex"], "missing argument IMAGES/"),
+        (["--resume", "--dry-run"], "--dry-run trains nothing", "cns add --help"),
+        ([], "error: missing argument NAME", "cns add NAME IMAGES/"),
+        (["rex"], "error: missing argument IMAGES/", "cns add rex IMAGES/"),
     ],
 )
-def test_what_add_needs_without_resume(words: list[str], said: str, cns: Any) -> None:
+def test_what_add_needs_without_resume(words: list[str], said: str, hint: str, cns: Any) -> None:
     result = cns("add", *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
-    assert "  try: cns add --help" in result.stderr
+    assert f"  try: {hint}\n" in result.stderr
 
 
 def test_resume_without_a_registry_or_a_state(cns: Any, lineage: Any) -> None:

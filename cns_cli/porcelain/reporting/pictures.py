@@ -20,6 +20,7 @@ from cns.errors import MethodError
 from cns.families import Family
 from cns.templates import Kind, fill_template
 from cns_cli import figures
+from cns_cli.mark import MADE_BY_MODEL, xmp
 from cns_cli.porcelain.reporting.data import ConceptFacts, ReportData, Sheet, SheetRow, Tile
 from cns_cli.porcelain.scoring.protocol import image_seed, library_versions
 from cns_cli.progress import Progress
@@ -146,7 +147,7 @@ class Sheets:
                 continue
             pixels = session.base.images([one.prompt for one in jobs.values()], [one.seed for one in jobs.values()])
             for key, picture in zip(jobs, pixels, strict=True):
-                made[key] = webp(picture)
+                made[key] = webp(picture, made=True)
                 self._keep(key, made[key])
             self.progress.step(len(made))
         return made, failed
@@ -195,21 +196,26 @@ class Sheets:
     def _how(self) -> str:
         """What every picture depends on beside weights, prompt and seed; libraries count, devices do not."""
         defaults = self.family.defaults
-        return f"{library_versions()} {defaults.sampler_steps} {defaults.guidance} {SIDE} {QUALITY}"
+        return f"{library_versions()} {defaults.sampler_steps} {defaults.guidance} {SIDE} {QUALITY} {MADE_BY_MODEL}"
 
     @property
     def _folder(self) -> Path:
         return self.repo.folder / "cache" / "report"
 
 
-def webp(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a picture, shape (H, W, 3), uint8, sRGB, for the page; one that is larger than `SIDE` becomes smaller."""
+def webp(pixels: NDArray[np.uint8], *, made: bool = False) -> bytes:
+    """Encode a picture for the page; one that is larger than `SIDE` becomes smaller.
+
+    Args:
+        pixels: Shape (H, W, 3), uint8, sRGB.
+        made: Say in it that a model made it; references are people's own.
+    """
     from PIL import Image
 
     picture = Image.fromarray(pixels)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    picture.save(buffer, format="WEBP", quality=QUALITY, method=4)
+    picture.save(buffer, format="WEBP", quality=QUALITY, method=4, xmp=xmp().encode() if made else b"")
     return buffer.getvalue()
 
 

@@ -64,6 +64,14 @@ def test_it_goes_on_from_its_own_token_and_change_with_all_images(registry, tmp_
     assert set(shown.record["image_digests"]) == {"0.png", "1.png"}
 
 
+def test_one_more_picture_is_no_concept_of_one_picture_and_a_taken_name_is_no_advice(learned, photos, tmp_path):
+    one = write_photos(tmp_path / "rex", 40, count=1)
+    assert not any("one image only" in warning for warning in go_on(learned, one).warnings)
+    alone = add(learned, "pip", one).warnings
+    assert any("one image only" in warning for warning in alone)
+    assert not any("cns mv tom rex" in warning for warning in go_on(learned, photos["tom"]).warnings)
+
+
 def test_a_training_that_does_not_move_leaves_the_change_as_it_was(registry, photos):
     _, before, _ = held(registry)
     add_again = {"images": photos["rex"], **STILL}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cns_cli.mark import MADE_BY_MODEL
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions
@@ -57,8 +58,19 @@ def test_a_picture_is_the_one_that_the_judge_made(learned, session):
     place = len(templates) // PROMPTS
     pixels = session.base.images([templates[place].replace("{}", "<rex> dog")], [image_seed(0, place, 0)])
     tile = found[0].rows[-1].tiles[1]
-    assert tile.data == webp(pixels[0])
+    assert tile.data == webp(pixels[0], made=True)
     assert f"seed {image_seed(0, place, 0)}" in tile.what
+
+
+def test_what_the_model_made_says_so_in_the_page_and_references_do_not(learned):
+    found, _ = sheets(learned)
+
+    def says(tile):
+        with Image.open(BytesIO(tile.data)) as picture:
+            return MADE_BY_MODEL in picture.info.get("xmp", b"").decode()
+
+    assert all(says(tile) for sheet in found for row in sheet.rows for tile in row.tiles)
+    assert not any(says(tile) for sheet in found for tile in sheet.references.tiles)
 
 
 def test_a_second_report_loads_no_base(learned):
