@@ -38,9 +38,9 @@ class QuickCommand(typer.core.TyperCommand):
         params: list[Any] = self.params
         for param in params:
             if param.opts[0] == "--format":
-                from cns_cli.porcelain.export import FORMATS
+                from cns_cli.porcelain.exchange.formats import FORMATS
 
-                param.help = f"{'; '.join(f'{name}: {module.ABOUT}' for name, module in FORMATS.items())}."
+                param.help = f"{'; '.join(f'{name}: {row.about}' for name, row in FORMATS.items())}."
             if param.opts[0] in OPEN and "Installed:" not in param.help:
                 from cns_cli.porcelain.scoring.names import plugin_names
 

@@ -109,3 +109,60 @@ def _renamed(name: str, layers: dict[str, str]) -> str:
                 rest = [_IN_RESNET[rest[0]], *rest[1:]]
             return ".".join([layer, *rest])
     return name
+
+
+def ldm_vae(names: Collection[str]) -> dict[str, str]:
+    """An autoencoder's parameters by diffusers' names -> their names in an LDM file, without its prefix.
+
+    Args:
+        names: All of them: LDM counts the decoder's blocks from the picture.
+    """
+    ups = {int(found[1]) for name in names if (found := re.match(r"decoder\.up_blocks\.(\d+)\.", name))}
+    return {name: _vae_name(name, max(ups, default=0)) for name in names}
+
+
+def _vae_name(name: str, last: int) -> str:
+    name = re.sub(r"^decoder\.up_blocks\.(\d+)", lambda found: f"decoder.up.{last - int(found[1])}", name)
+    name = re.sub(r"\.mid_block\.resnets\.(\d)", lambda found: f".mid.block_{int(found[1]) + 1}", name)
+    for ours, theirs in _IN_VAE.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+_IN_VAE = {
+    ".down_blocks.": ".down.",
+    ".resnets.": ".block.",
+    ".downsamplers.0.": ".downsample.",
+    ".upsamplers.0.": ".upsample.",
+    ".conv_shortcut.": ".nin_shortcut.",
+    ".conv_norm_out.": ".norm_out.",
+    ".mid_block.attentions.0.group_norm.": ".mid.attn_1.norm.",
+    ".mid_block.attentions.0.to_q.": ".mid.attn_1.q.",
+    ".mid_block.attentions.0.to_k.": ".mid.attn_1.k.",
+    ".mid_block.attentions.0.to_v.": ".mid.attn_1.v.",
+    ".mid_block.attentions.0.to_out.0.": ".mid.attn_1.proj_out.",
+}
+
+
+def open_clip(name: str) -> str:
+    """A text encoder's parameter in an LDM file of Stable Diffusion 2; q, k and v of a layer, stacked, are named as q.
+
+    Args:
+        name: As transformers calls it, without `text_model.`.
+    """
+    for ours, theirs in _IN_OPEN_CLIP.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+_IN_OPEN_CLIP = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.": "ln_final.",
+    "encoder.layers.": "transformer.resblocks.",
+    ".layer_norm": ".ln_",
+    ".mlp.fc1.": ".mlp.c_fc.",
+    ".mlp.fc2.": ".mlp.c_proj.",
+    ".self_attn.q_proj.": ".attn.in_proj_",
+    ".self_attn.out_proj.": ".attn.out_proj.",
+}

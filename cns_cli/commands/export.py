@@ -16,10 +16,14 @@ from cns_cli.settings import request_settings
 if TYPE_CHECKING:
     from cns_cli.porcelain.answers import ExportResult
 
+MAX_RANK = 1280  # no matrix of Stable Diffusion has more
+
 EXAMPLES = (
     "cns export --format diffusers model/",
     "cns export --at HEAD~1 --dtype fp16 model/",
     "cns export --concept rex --concept tom model/",
+    "cns export --concept rex --format lora rex/",
+    "cns export --format embedding tokens/",
 )
 
 
@@ -29,29 +33,27 @@ def export(
     at: Annotated[str, Option("Export the model of this revision.", "REV")] = "HEAD",
     concepts: Annotated[
         list[str] | None,
-        Option(
-            "Where prompts see what they name: write this one; may be repeated.",
-            "NAME",
-            flags="--concept",
-            repeated=True,
-        ),
+        Option("Write this concept, and none that is not said; may be repeated.", "NAME", "--concept", repeated=True),
     ] = None,
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"], Option("Number format of the weights; only fp32 keeps every bit.")
     ] = "fp32",
+    rank: Annotated[
+        int | None, Option("Of a lora; else that of its directions, or 32 for a mask.", "N", min=1, max=MAX_RANK)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the model of a revision for other programs.
+    """Write the model or concepts of a revision for other programs.
 
-    All concepts of the revision are inside, each with its special token; where a
-    prompt sees the concepts that it names, those that you say.
+    All concepts of the revision are inside; where a prompt sees the concepts that it
+    names, those that you say, since other programs have one set of weights for all.
     """
     start = request_settings(config={})["start"]
     from cns_cli.porcelain.export import export as export_model
 
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        result = export_model(at, kind, folder, dtype, start, progress, tuple(concepts or ()))
+        result = export_model(at, kind, folder, dtype, start, progress, tuple(concepts or ()), rank)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), export_lines(result))
@@ -64,7 +66,12 @@ def export_lines(result: ExportResult) -> Iterator[Line]:
     size = f"{figures.byte_size(result.bytes_written)} in {result.dtype}"
     tokens = [f"{token} ({name})" for name, token in result.tokens.items()]
     labels = ["tokens", *[""] * len(tokens)]
-    yield from facts([("written", size), *zip(labels, tokens, strict=False)])
+    error = [] if result.error is None else [("change", _told(result.error))]
+    yield from facts([("written", size), *error, *zip(labels, tokens, strict=False)])
     if result.load:
         yield ""
         yield from (f"  {line}" for line in result.load)
+
+
+def _told(error: float) -> str:
+    return f"off by {figures.percent(error)} of itself (Frobenius norm)" if error else "exact"

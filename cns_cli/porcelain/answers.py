@@ -343,7 +343,9 @@ class ExportResult(Result):
 
     Attributes:
         tokens: Special token of each concept inside the export.
-        load: Lines of Python, or one sentence, that say how to open it.
+        error: How far the weights that a program reads are from those of `cns generate`, as a share of the change
+            (Frobenius norms); None where the format has no such error.
+        load: Lines of Python that open it.
     """
 
     folder: Path
@@ -352,5 +354,6 @@ class ExportResult(Result):
     dtype: str
     bytes_written: int
     tokens: Mapping[str, str] = field(default_factory=dict)
+    error: float | None = None
     load: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

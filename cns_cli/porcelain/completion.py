@@ -181,9 +181,9 @@ def _settings() -> Iterator[tuple[str, str]]:
 
 
 def _formats() -> Iterator[tuple[str, str]]:
-    from cns_cli.porcelain.export import FORMATS
+    from cns_cli.porcelain.exchange.formats import FORMATS
 
-    yield from ((name, module.ABOUT) for name, module in FORMATS.items())
+    yield from ((name, row.about) for name, row in FORMATS.items())
 
 
 def _commands() -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Writing a revision's model for other programs, in the format of a module of `exchange/`.
+"""Writing a revision's model, or some of its concepts, for other programs, in a format of `exchange/`.
 
 What can be refused is refused before torch is imported.
 """
@@ -6,28 +6,22 @@ What can be refused is refused before torch is imported.
 from __future__ import annotations
 
 import json
-import pkgutil
 import shlex
-from collections.abc import Iterator, Sequence
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cns_cli.files import new_folder
-from cns_cli.porcelain import exchange
 from cns_cli.porcelain.answers import ExportResult
+from cns_cli.porcelain.exchange.files import DTYPES
+from cns_cli.porcelain.exchange.formats import FORMATS
+from cns_cli.porcelain.exchange.order import Order, word_of
 from cns_cli.progress import NullProgress, Progress
 from registry import fsio
 from registry.errors import RegistryError, UnknownConcept
 from registry.objects import Tree
 from registry.repository import Repository
-from registry.trees import composing, seen
-
-FORMATS = {
-    found.name: import_module(f"{exchange.__name__}.{found.name}") for found in pkgutil.iter_modules(exchange.__path__)
-}
-"""Format -> its module, with `write(session with the tree set, folder to fill, dtype)` and `loading_lines`."""
-
-DTYPES = ("fp32", "fp16", "bf16")
+from registry.trees import concepts_of
 
 RECORD = "cns.json"
 """File in an exported folder that says what it holds: commit, concepts, tokens, and what prompts see of the commit."""
@@ -41,8 +35,9 @@ def export(
     start: Path,
     progress: Progress | None = None,
     concepts: Sequence[str] = (),
+    rank: int | None = None,
 ) -> ExportResult:
-    """Export the model of a revision, as one set of weights for every prompt.
+    """Export the model of a revision, or some of its concepts, for other programs.
 
     Args:
         rev: The revision.
@@ -51,13 +46,14 @@ def export(
         dtype: fp32, fp16 or bf16.
         start: Where to look for the registry.
         progress: Told of progress.
-        concepts: Where prompts see the concepts that they name: names of those whose weights are written.
+        concepts: Names of those whose weights are written; none stands for all, where that can be meant.
+        rank: Of a `lora`; None: that of its directions, or 32.
 
     Raises:
         UnknownRevision, UnknownConcept.
-        ConceptsUnsaid: prompts see what they name, and which concepts are meant is not said; or it is said, and they
-            see all.
-        RegistryError: The folder is in use or has no name, or kind or dtype is unknown.
+        ConceptsUnsaid: prompts see what they name, and which concepts are meant is not said.
+        RegistryError: The folder is in use or has no name, kind or dtype is unknown, there is nothing to write, or two
+            concepts would have one file.
     """
     if kind not in FORMATS or dtype not in DTYPES:
         raise RegistryError(
@@ -68,18 +64,22 @@ def export(
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
     whole = repo.tree_of(commit)
-    tree = _one_set(whole, concepts, _words(rev, kind, folder, dtype))
+    tree = _one_set(whole, concepts, _words(rev, kind, folder, dtype), FORMATS[kind].apart)
+    tokens = {name: one.tokens for name, one in concepts_of(tree, repo.objects).items()}
+    _check_writable(kind, dtype, tree, tokens)
     progress = progress or NullProgress()
     progress.stage("load libraries")
     from cns_cli.porcelain.models.session import Session
 
     progress.stage("write the model")
-    session = Session.open(repo, "cpu")
-    session.set_tree(tree)
-    tokens = {name: next(iter(concept.rows)) for name, concept in session.concepts(tree).items()}
-    record = {"commit": commit, "compose": whole.compose, "concepts": tree.concepts, "tokens": tokens, "dtype": dtype}
+    stem = next(iter(tokens)) if len(tokens) == 1 else folder.name
+    order = Order(
+        session=Session.open(repo, "cpu"), tree=tree, commit=commit, stem=stem, dtype=dtype, rank=rank,
+    )  # fmt: skip
+    firsts = {name: one[0] for name, one in tokens.items()}
+    record = {"commit": commit, "compose": whole.compose, "concepts": tree.concepts, "tokens": firsts, "dtype": dtype}
     with new_folder(folder) as building:
-        FORMATS[kind].write(session, building, dtype)
+        error = FORMATS[kind].write(order, building)
         fsio.replace(building / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
     return ExportResult(
         folder=folder,
@@ -87,46 +87,79 @@ def export(
         commit=commit,
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        tokens=tokens,
-        load=FORMATS[kind].loading_lines(folder, dtype),
-        warnings=tuple(_warnings(whole, tree, dtype)),
+        tokens=firsts,
+        error=error,
+        load=tuple(_loading_lines(order, kind, folder, tokens)),
+        warnings=tuple(_warnings(whole, tree, kind, dtype != "fp32" and error != 0)),
     )
 
 
-def _warnings(whole: Tree, tree: Tree, dtype: str) -> Iterator[str]:
+def _loading_lines(order: Order, kind: str, folder: Path, tokens: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Lines of Python that open what was written."""
+    files = {f"{order.stem}.safetensors": ""}
+    if FORMATS[kind].apart:
+        files = {f"{word_of(one)}.safetensors": f"<{word_of(one)}>" for one in tokens.values()}
+    for file, token in files.items():
+        said = {"folder": folder, "file": folder / file, "token": token, "dtype": DTYPES[order.dtype]}
+        said["base"] = order.session.base.folder
+        yield from (line.format(**said) for line in FORMATS[kind].load)
+
+
+def _check_writable(kind: str, dtype: str, tree: Tree, tokens: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what is nothing, cannot be rounded, or would lie in one file."""
+    if kind == "delta" and dtype != "fp32":
+        raise RegistryError(
+            "a delta holds whole numbers that are not rounded: expected no --dtype", "cns export --help"
+        )
+    if not tree.concepts and not FORMATS[kind].whole and (FORMATS[kind].apart or tree.erasure is None):
+        raise RegistryError(f"no concept is there to write as {kind}", "cns add NAME IMAGES/")
+    by_word: dict[str, str] = {}
+    for name, one in tokens.items():
+        other = by_word.setdefault(word_of(one), name)
+        if other != name and kind == "embedding":
+            raise RegistryError(
+                f"concepts '{other}' and '{name}' would both be '{word_of(one)}', as other programs do not tell "
+                "capital letters",
+                f"cns export --format embedding --concept {name} DIR",
+            )
+
+
+def _warnings(whole: Tree, tree: Tree, kind: str, rounded: bool) -> Iterator[str]:
     """In what the export is not what `cns generate` draws."""
-    if dtype != "fp32":
-        yield f"{dtype} rounds the concepts' changes; fp32 is exact"
+    if rounded:
+        yield "the number format rounds the concepts' changes; fp32 is exact"
+    if FORMATS[kind].apart:
+        return
     if whole.compose == "named" and tree.concepts:
         yield "there every prompt sees all of these, the negative one too; cns generate tells prompts apart"
+    if left := sorted(whole.concepts.keys() - tree.concepts.keys() if whole.compose == "all" else ()):
+        yield f"cns generate draws this revision with {', '.join(left)}, too, beside which these were learned"
 
 
 class ConceptsUnsaid(RegistryError):
     """A set of weights for every prompt cannot be told from what was said of concepts."""
 
 
-def _one_set(tree: Tree, names: Sequence[str], words: Sequence[str]) -> Tree:
+def _one_set(tree: Tree, names: Sequence[str], words: Sequence[str], apart: bool) -> Tree:
     """The tree of which every prompt sees all, by the names that were said.
 
     Args:
         tree: The tree of the revision.
         names: As they were said.
         words: The command without them.
+        apart: Nothing is put together, so all can be meant.
     """
     if unknown := next((name for name in names if name not in tree.concepts), None):
         raise UnknownConcept(unknown, list(tree.concepts))
-    if tree.compose == "all":
-        if names:
-            raise ConceptsUnsaid("prompts see all concepts of this revision: expected no --concept", shlex.join(words))
-        return tree
-    if not names and len(tree.concepts) > 1:
+    if tree.compose == "named" and not names and len(tree.concepts) > 1 and not apart:
         said = [word for name in sorted(tree.concepts) for word in ("--concept", name)]
         raise ConceptsUnsaid(
             "a prompt sees the concepts that it names here, and other programs have one set of weights for all: "
             f"expected which of {', '.join(sorted(tree.concepts))} to write",
             shlex.join((*words[:-1], *said, words[-1])),
         )
-    return composing(seen(tree, names or tree.concepts), "all")
+    held = {name: tree.concepts[name] for name in names or tree.concepts}
+    return replace(tree, concepts=held, compose="all")
 
 
 def _words(rev: str, kind: str, folder: Path, dtype: str) -> tuple[str, ...]:

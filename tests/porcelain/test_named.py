@@ -188,12 +188,6 @@ def test_other_programs_get_the_set_that_is_named_and_the_folder_says_which(name
     assert all(torch.equal(stored[name], weight) for name, weight in weights.items())
 
 
-def test_where_prompts_see_all_no_set_is_named(learned: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConceptsUnsaid, match="expected no --concept") as caught:
-        export("HEAD", "diffusers", tmp_path / "x", "fp32", learned, concepts=("rex",))
-    assert caught.value.hint == f"cns export {tmp_path / 'x'}"
-
-
 def test_a_report_draws_and_scores_each_concept_once_for_all_commits(named: Path) -> None:
     report(ReportOptions(start=named, fill=True, images=1, out=Path("page.html")))
     repo = Repository(named)

@@ -1,5 +1,4 @@
-"""Formats of other programs, a file each.
+"""Formats of other programs: one row of `formats.FORMATS` each, with the function that writes it.
 
-Knows what a program reads: each module has `ABOUT` in a few words, `write` and `loading_lines`, loads nothing heavy
-when it is imported, and is found here by `cns export`. Does not know revisions.
+Knows what a program reads, and loads nothing heavy when it is imported. Does not know revisions.
 """

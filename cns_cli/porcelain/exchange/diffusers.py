@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cns_cli.porcelain.exchange.files import DTYPES
+
 if TYPE_CHECKING:  # it loads torch
-    from cns_cli.porcelain.models.session import Session
-
-ABOUT = "a pipeline folder"
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+    from cns_cli.porcelain.exchange.order import Order
 
 
-def write(session: Session, folder: Path, dtype: str) -> None:
-    """Fill a folder with the pipeline of a session whose tree is set; `dtype` is fp32, fp16 or bf16.
+def write(order: Order, folder: Path) -> None:
+    """Fill a folder with the pipeline of a set of concepts and their tokens.
 
     In float32, the masters' own precision, every weight outside the concepts' masks equals the base's bit for bit.
     """
@@ -26,10 +25,11 @@ def write(session: Session, folder: Path, dtype: str) -> None:
 
     from cns.quiet import quiet_libraries
 
-    pipeline = session.base.model.pipeline
+    order.session.set_tree(order.tree)
+    pipeline = order.session.base.model.pipeline
     with quiet_libraries():
-        if dtype != "fp32":
-            pipeline.to(dtype=getattr(torch, _DTYPES[dtype]))
+        if order.dtype != "fp32":
+            pipeline.to(dtype=getattr(torch, DTYPES[order.dtype]))
         pipeline.save_pretrained(folder, safe_serialization=True)
     _write_vocabulary(folder / "tokenizer")
     _name_tensors(folder / "text_encoder" / "model.safetensors")
@@ -65,12 +65,3 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _write_json(file: Path, data: dict[str, Any]) -> None:
     file.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def loading_lines(folder: Path, dtype: str) -> tuple[str, ...]:
-    """Return the lines of Python that open the folder."""
-    return (
-        "import torch",
-        "from diffusers import StableDiffusionPipeline",
-        f'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{_DTYPES[dtype]})',
-    )

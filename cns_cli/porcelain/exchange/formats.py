@@ -1,0 +1,67 @@
+"""What can be written for other programs: one row of `FORMATS` each, with the function that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cns_cli.porcelain.exchange import checkpoint, diffusers, networks, parts
+from cns_cli.porcelain.exchange.order import Order
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row.
+
+    Attributes:
+        about: In a few words.
+        write: Fills a folder; returns how far the weights that a program reads are from those of `cns generate`, as a
+            share of the change (Frobenius norms), or None where it says nothing about that.
+        load: Lines of Python that open it, with `{folder}`, `{file}`, `{token}`, `{base}` and `{dtype}`.
+        apart: Each concept has a file of its own, so that no choice among them is needed.
+        whole: The base is inside.
+    """
+
+    about: str
+    write: Callable[[Order, Path], float | None]
+    load: tuple[str, ...] = ()
+    apart: bool = False
+    whole: bool = False
+
+
+_PIPELINE = "from diffusers import StableDiffusionPipeline"
+
+FORMATS: Mapping[str, Format] = {
+    "diffusers": Format(
+        "a pipeline folder",
+        diffusers.write,
+        (
+            "import torch",
+            _PIPELINE,
+            'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{dtype})',
+        ),
+        whole=True,
+    ),
+    "checkpoint": Format(
+        "one file with the whole model, as the first Stable Diffusion came",
+        checkpoint.write,
+        (_PIPELINE, 'pipeline = StableDiffusionPipeline.from_single_file("{file}", config="{base}")'),
+        whole=True,
+    ),
+    "lycoris": Format("the change of the weights, exact, at any strength", networks.write_lycoris),
+    "lora": Format(
+        "the change as a LoRA, exact for one along directions, else the nearest of --rank",
+        networks.write_lora,
+        ('pipeline.load_lora_weights("{file}")',),
+    ),
+    "comfy": Format("the weights themselves for ComfyUI, exact", networks.write_comfy),
+    "embedding": Format(
+        "the vectors of each token",
+        parts.write_embedding,
+        ('pipeline.load_textual_inversion("{file}", token="{token}")',),
+        apart=True,
+    ),
+    "delta": Format("what cns stores of each concept's change, bit for bit", parts.write_delta, apart=True),
+}
+"""Format -> its row."""
