@@ -217,9 +217,14 @@ def _explain_usage(error: typer.TyperException, command: str, typed: Sequence[st
         text = about_option(option, known) or text
     hint = getattr(error, "hint", "")
     if type(error).__name__ == "MissingParameter" and typed:
-        missing: Any = error
-        hint = f"{command} {shlex.join(typed)} {missing.param.metavar}"
+        hint = " ".join((command, shlex.join(typed), *_missing(error)))
     _say(code, text[:1].lower() + text[1:], hint or f"{page} --help")
+
+
+def _missing(error: Any) -> list[str]:
+    """What stands for the arguments that have to follow: the one that is missing, and those behind it."""
+    known = error.ctx.command.params
+    return [one.metavar for one in known[known.index(error.param) :] if one.required and one.metavar]
 
 
 def _missing_package(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time as clock
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from registry import layout, revisions, signals
@@ -132,7 +133,8 @@ class LoggedRefs:
             head = self.head()
             at = head.commit if full == "HEAD" else self.refs.get(full)
             moves = (move for move in self.reflog(full) if move.came_from != (head.branch or head.commit))
-            last = next(moves, None)  # but for a checkout that led nowhere
+            # but for a checkout that led nowhere, and a renaming
+            last = next((move for move in moves if move.came_from or move.old != move.new), None)
             if last is None or last.old is None or last.new != at:
                 raise NothingToUndo(name)
             label = "redo: " if last.message.startswith("undo: ") else "undo: "
@@ -163,6 +165,33 @@ class LoggedRefs:
     def create_branch(self, name: str, at: str = "HEAD", *, author: str = "", time: int | None = None) -> str:
         """Make a branch at a revision and return its commit id; raises NameTaken."""
         return self._create(HEADS, "branch", name, at, author, time)
+
+    def rename_branch(self, old: str, new: str, *, author: str = "", time: int | None = None) -> str:
+        """Give a branch another name, with its log; HEAD goes with it. What the old name meant stays in its own log.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            BadName, NameTaken.
+            UnknownRevision: there is no such branch.
+        """
+        source, target = HEADS + check_ref_name(old, "branch name"), HEADS + check_ref_name(new, "branch name")
+        with self.locked():
+            commit = self.refs.get(source)
+            if commit is None:
+                raise UnknownRevision(old, "there is no branch of this name", "cns branch")
+            if self.refs.get(target) is not None:
+                raise NameTaken(new, "branch", hint="cns branch")
+            entry = ReflogEntry(commit, commit, author, _now(time), f"branch: renamed from {old} to {new}")
+            log = [*self.reflogs.entries(target), *reversed(self.reflog(source)), entry]
+            self.reflogs.rewrite(target, log)
+            self.refs.compare_and_swap(target, None, commit)
+            if self.refs.head()[0] == source:
+                self.reflogs.append("HEAD", entry)
+                self.refs.set_head(ref=target)
+            self._move_ref(source, replace(entry, new=None))
+        return commit
 
     def create_tag(self, name: str, at: str = "HEAD", *, author: str = "", time: int | None = None) -> str:
         """Make a tag at a revision and return its commit id; raises NameTaken."""

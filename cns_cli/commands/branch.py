@@ -1,4 +1,4 @@
-"""`cns branch [NAME] [REV]`: list branches, make one, or delete one."""
+"""`cns branch [NAME] [REV]`: list branches, make one, rename one, or delete one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from cns_cli import figures
 from cns_cli.optionfield import Argument, Option
-from cns_cli.options import JsonFlag, Revision
+from cns_cli.options import JsonFlag, MissingArgument, Revision
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.settings import request_settings
@@ -21,17 +21,46 @@ if TYPE_CHECKING:
 DeleteOption = Annotated[
     str | None, Option("Delete this one; its commits stay for a month.", "NAME", flags="-d --delete")
 ]
-EXAMPLES = ("cns branch", "cns branch winter", "cns branch before-rex HEAD~1", "cns branch -d winter")
+EXAMPLES = (
+    "cns branch",
+    "cns branch winter",
+    "cns branch before-rex HEAD~1",
+    "cns branch -m winter snow",
+    "cns branch -d winter",
+)
 
 
 def branch(
     name: Annotated[str | None, Argument("Branch to make.", "NAME")] = None,
     rev: Revision = "HEAD",
     delete: DeleteOption = None,
+    move: Annotated[
+        bool, Option("Rename: OLD NEW, or NEW alone for the branch that HEAD is on.", flags="-m --move")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the branches, make one at a revision, or delete one. HEAD stays where it is."""
-    list_make_or_delete("branch", name, rev, delete, Output(as_json=as_json))
+    """List branches; make, rename or delete one. HEAD stays where it is."""
+    out = Output(as_json=as_json)
+    if not move:
+        list_make_or_delete("branch", name, rev, delete, out)
+    elif delete is not None:
+        raise typer.BadParameter(f"--move renames and deletes nothing: expected no --delete {delete}")
+    elif name is None:
+        raise MissingArgument("NEW: what to call it", "cns branch -m OLD NEW")
+    else:
+        old, new = (None, name) if rev == "HEAD" else (name, rev)
+        _rename(old, new, out)
+
+
+def _rename(old: str | None, new: str, out: Output) -> None:
+    """Rename a branch, and say how to take it back."""
+    from cns_cli.porcelain.refs import rename_branch
+
+    result = rename_branch(Request(**request_settings()), old, new)
+    for warning in result.warnings:
+        out.warn(warning)
+    out.answer(result.to_json(), refs_lines(result))
+    out.hint(f"cns branch -m {new} {result.renamed}", "to take it back")
 
 
 def list_make_or_delete(kind: RefKind, name: str | None, rev: str, delete: str | None, out: Output) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
-from registry.errors import RegistryError
+from registry.errors import RegistryError, UnknownRevision
 from registry.health.reachability import tips
 from registry.repository import Repository
 
@@ -23,7 +23,7 @@ class RefsResult(Result):
     Attributes:
         current: The branch that HEAD follows, None when it is detached (always None for tags).
         refs: {name: commit id}, sorted by name.
-        made: The name that was made by this call, if any.
+        made: The name that was made by this call, if any; `renamed`: what it was called before, of a branch that was.
         warnings: What the user should know of that name.
     """
 
@@ -31,6 +31,7 @@ class RefsResult(Result):
     current: str | None
     refs: Mapping[str, str]
     made: str | None = None
+    renamed: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -74,6 +75,26 @@ def refs(start: Path, kind: RefKind, name: str | None = None, rev: str = "HEAD")
     current = repo.head().branch if kind == "branch" else None
     said = shadowing(repo, kind, name)
     return RefsResult(kind=kind, current=current, refs=dict(sorted(listed.items())), made=name, warnings=said)
+
+
+def rename_branch(request: Request, old: str | None, new: str) -> RefsResult:
+    """Give a branch another name; HEAD and the branch's reflog go with it.
+
+    Args:
+        request: Where, by whom, when.
+        old: The branch; None: the one that HEAD is on.
+        new: What to call it.
+
+    Raises:
+        NotARegistry, BadName, NameTaken, LockBusy.
+        UnknownRevision: There is no such branch, or HEAD is on none.
+    """
+    repo = Repository.discover(request.start)
+    branch = old or repo.head().branch
+    if branch is None:
+        raise UnknownRevision("HEAD", "it is on no branch that could be renamed", f"cns branch -m OLD {new}")
+    repo.rename_branch(branch, new, author=request.author, time=request.time)
+    return replace(refs(request.start, "branch"), made=new, renamed=branch, warnings=shadowing(repo, "branch", new))
 
 
 def shadowing(repo: Repository, kind: RefKind, name: str | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from registry.refs import COMMITS, HEADS, Refs
 from registry.repository import Repository
 from registry.store import DiskStore
 
-_MOVED_TO = re.compile(r"checkout: moving from \S+ to (\S+)")
+_MOVED_TO = re.compile(r"(?:checkout: moving|branch: renamed) from \S+ to (\S+)")
 
 
 def rebuild_names(folder: Path, *, author: str, now: int | None = None) -> list[str]:

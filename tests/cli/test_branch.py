@@ -80,3 +80,72 @@ def test_a_name_that_is_a_concept_s_too_is_warned_of(lineage: Any, cns: Any, wor
     assert f"as a revision, rex means the {what} from now on; concept:rex the concept" in result.stderr
     assert lineage.repo.resolve("rex") == lineage.repo.head().commit != lineage.repo.resolve("concept:rex")
     assert "warning" not in cns("branch", "winter").stderr
+
+
+def test_a_renamed_branch_keeps_its_log_and_head_goes_with_it(lineage: Any, cns: Any) -> None:
+    first = lineage.repo.head().commit
+    tip = lineage.add("rex").id
+    made = cns("branch", "-m", "main", "trunk")
+    assert made.stdout == f"* {tip[:10]} trunk\n"
+    assert made.stderr == "  next: cns branch -m trunk main   (to take it back)\n"
+    assert (lineage.repo.head().branch, lineage.repo.head().commit) == ("trunk", tip)
+    assert lineage.repo.resolve("trunk@{2}") == lineage.repo.resolve("HEAD@{2}") == first
+    messages = [one["message"] for one in json.loads(cns("reflog", "trunk", "--json").stdout)["moves"]]
+    assert messages[:2] == ["branch: renamed from main to trunk", "add: add rex"]
+    assert cns("branch", "-m", "main").exit_code == 0, "the branch of HEAD, by its new name alone"
+    assert lineage.repo.branches() == {"main": tip}
+    assert lineage.add("tom").commit.parents == (tip,)
+    assert cns("fsck").exit_code == 0
+
+
+def test_another_branch_is_renamed_and_head_stays(lineage: Any, cns: Any) -> None:
+    cns("branch", "side")
+    told = json.loads(cns("branch", "-m", "side", "dev/Winter", "--json").stdout)
+    assert (told["current"], told["made"], told["renamed"]) == ("main", "dev/Winter", "side")
+    assert set(lineage.repo.branches()) == {"dev/Winter", "main"}
+    assert cns("branch", "side").exit_code == 0, "the name is free"
+    assert cns("fsck").exit_code == 0
+
+
+def test_undo_after_a_renaming_takes_back_what_moved(lineage: Any, cns: Any) -> None:
+    first = lineage.repo.head().commit
+    lineage.add("rex")
+    cns("branch", "-m", "trunk")
+    assert cns("undo").exit_code == 0
+    assert (lineage.repo.head().branch, lineage.repo.head().commit) == ("trunk", first)
+
+
+def test_a_head_that_is_lost_after_a_renaming_is_found_by_its_log(lineage: Any, cns: Any) -> None:
+    tip = lineage.add("rex").id
+    cns("branch", "-m", "trunk")
+    (lineage.repo.folder / "HEAD").write_text("nothing")
+    assert cns("fsck", "--rebuild").exit_code == 0
+    assert (lineage.repo.head().branch, lineage.repo.head().commit) == ("trunk", tip)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("main", "side"), 4, "the branch name 'side' is taken"),
+        (("side",), 4, "the branch name 'side' is taken"),
+        (("nobody", "dev"), 4, "no commit matches 'nobody': there is no branch of this name"),
+        (("main", "a..b"), 4, "try: cns branch -m main a-b"),
+        ((), 2, "try: cns branch -m OLD NEW"),
+        (("main", "dev", "-d", "side"), 2, "expected no --delete side"),
+    ],
+)
+def test_what_cannot_be_renamed_stays(lineage: Any, cns: Any, words: tuple[str, ...], code: int, said: str) -> None:
+    cns("branch", "side")
+    before = lineage.repo.branches()
+    refused = cns("branch", "-m", *words)
+    assert refused.exit_code == code
+    assert said in refused.stderr
+    assert lineage.repo.branches() == before
+
+
+def test_a_detached_head_is_on_no_branch_to_rename(lineage: Any, cns: Any) -> None:
+    cns("checkout", "HEAD~0")
+    lineage.repo.checkout(lineage.repo.head().commit)
+    refused = cns("branch", "-m", "dev")
+    assert refused.exit_code == 4
+    assert "try: cns branch -m OLD dev" in refused.stderr

@@ -115,6 +115,7 @@ def test_no_error_advises_the_command_that_has_just_failed(typed: list[str], hin
         (("promote", "v1", "HEAD"), "cns promote --help"),
         (("mv", "rex", "犬"), "cns mv --help"),
         (("mv", "rex"), "cns mv rex NEW"),
+        (("mv",), "cns mv OLD NEW"),
         (("erase",), "cns erase dog"),
         (("generate", "--json"), 'cns generate "a <rex> dog in the snow"'),
         (("checkout",), "cns log --oneline"),

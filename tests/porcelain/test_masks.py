@@ -46,6 +46,10 @@ def stored(registry: Path) -> Concept:
     return repo.concepts(repo.tree_of("HEAD"))["rex"]
 
 
+def go_on(registry: Path, images: Path, **changes: Any) -> Any:
+    return add(registry, "rex", images, class_noun=None, score=None, continues=True, time=NOON + 300, **changes)
+
+
 def row(registry: Path) -> Any:
     return next(one for one in show_provenance(registry, "rex").rows if one.name == "image_masks")
 
@@ -71,6 +75,53 @@ def test_what_was_learned_with_masks_is_learned_again_with_them(empty, masked):
     add(empty, "rex", masked)
     (again,) = verify(Request(start=empty, author="ann", time=NOON), "rex", None, NullProgress(), "cpu").concepts
     assert (again.outcome, again.parts) == ("identical", ())
+
+
+def kept_masks(registry: Path) -> list[float]:
+    """Mean of each stored mask."""
+    repo = Repository(registry)
+    blob = repo.objects.get(repo.objects.get(stored(registry).references, References).images or "", Blob).data
+    _, masks = codec.decode_masked_images(blob)
+    assert masks is not None
+    return masks.reshape(len(masks), -1).mean(1).tolist()
+
+
+def test_more_pictures_keep_the_earlier_masks_and_bring_their_own(empty, masked, photos, tmp_path):
+    add(empty, "rex", masked)
+    more = shutil.copytree(photos["tom"], tmp_path / "more" / "rex")
+    bare = go_on(empty, more)
+    assert bare.masks == "2 of 6, from the earlier training"
+    assert row(empty).value == "2 of 6 images"
+    write_mask(more, 2, rows=20)
+    again = go_on(empty, more)  # the pictures that it has, and a mask for one
+    assert (again.images, again.masks) == (6, "3 of 6, from -masklabel.png files and the earlier training")
+    assert kept_masks(empty) == [127.5, 127.5, 255, 255, 255, 63.75]
+    again = verify(Request(start=empty, author="ann", time=NOON), "rex", None, NullProgress(), "cpu").concepts[0]
+    assert (again.outcome, again.parts) == ("identical", ())
+
+
+def test_a_mask_for_a_picture_that_had_none_or_another_is_taken(empty, masked, photos, tmp_path):
+    add(empty, "rex", photos["rex"])
+    assert row(empty).value == "none"
+    go_on(empty, masked)
+    assert kept_masks(empty) == [127.5, 127.5, 255]
+    write_mask(masked, 0, rows=20)
+    result = go_on(empty, masked)
+    assert (result.images, result.masks) == (3, "2 of 3, from -masklabel.png files")
+    assert kept_masks(empty) == [63.75, 127.5, 255]
+
+
+def test_interrupted_while_it_goes_on_it_ends_with_the_same_masks(empty, masked, photos, tmp_path):
+    add(empty, "rex", photos["rex"])
+    whole = shutil.copytree(empty, tmp_path / "whole")
+    go_on(whole, masked, steps=4)
+    interrupt(empty, masked, "finetuning", 2, class_noun=None, score=None, continues=True, time=NOON + 300)
+    write_mask(masked, 0, rows=30)
+    with pytest.raises(MethodError, match=r"masks 0\.png is .*, and was "):
+        resume(empty)
+    write_mask(masked, 0)
+    resume(empty)
+    assert (stored(empty).delta, stored(empty).recipe) == (stored(whole).delta, stored(whole).recipe)
 
 
 def test_an_interrupted_training_goes_on_with_its_masks_and_with_no_others(empty, masked):

@@ -74,6 +74,29 @@ def test_checkout_survives_a_kill_at_every_step(repository: Repository, torn: bo
     assert check(Repository(repository.root)) == first
 
 
+@pytest.mark.parametrize("torn", [False, True], ids=["between", "torn"])
+def test_renaming_a_branch_leaves_it_by_one_name_at_least(repository: Repository, torn: bool) -> None:
+    tip = add(repository, "rex").id
+    places = set()
+    for _ in steps(torn, lambda: Repository(repository.root).rename_branch("main", "trunk", time=0)):
+        now = Repository(repository.root)
+        now.checkout("HEAD")  # takes the lock of the dead, so that each try makes the same calls
+        assert now.head().commit == tip
+        assert set(now.branches().values()) == {tip}
+        places.add((now.head().branch, *now.branches()))
+        if now.head().branch == "trunk":
+            if "main" not in now.branches():
+                now.create_branch("main", time=0)
+            now.checkout("main", time=0)
+        if "trunk" in now.branches():
+            now.delete_branch("trunk", time=0)
+    assert places >= {("main", "main"), ("main", "main", "trunk"), ("trunk", "main", "trunk")}
+    done = Repository(repository.root)
+    assert (done.head().branch, done.branches()) == ("trunk", {"trunk": tip})
+    assert done.reflog("trunk")[0].message == "branch: renamed from main to trunk"
+    assert not done.reflogs.damaged(HEADS + "trunk")
+
+
 def test_init_leaves_all_or_nothing(tmp_path: Path) -> None:
     made = 0
     # 256 folders are made in a row: a few of those deaths are enough.

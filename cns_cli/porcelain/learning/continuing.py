@@ -6,7 +6,7 @@ that it was shown before, as far as the registry kept them. Nothing here imports
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # the classes are for annotations; importing them costs secon
 
 OWN = ("class_noun", "token", "kind", "vectors", "init", "budget", "directions", "score", "past_vote", "warmup")
 """Options that a concept was begun with once and for all."""
+
+EARLIER = "the earlier training"
+"""Where the mask of a `TrainingImage` comes from that the registry kept."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,34 @@ class Earlier:
         return replace(options, class_noun=noun, kind=kind, vectors=len(self.concept.tokens))
 
     def joined(self, subject: Subject) -> Subject:
-        """The subject with the earlier images before its own; one that comes again is not counted twice."""
+        """The subject with the earlier images before its own.
+
+        One that comes again is not counted twice: it stays what it was, but for its mask where it now has another.
+        """
         subject = replace(subject, start=self.weights, continues=self.id)
         if self.photos is None:
             lost = f"the registry holds only features of the earlier images of {subject.name}: it is shown the new ones"
             return replace(subject, warnings=(*subject.warnings, lost))
-        known = {pixels.tobytes() for pixels in self.photos.pixels}
-        new = [place for place, pixels in enumerate(subject.images.pixels) if pixels.tobytes() not in known]
-        own = None if subject.images.masks is None else subject.images.masks[new]
-        images = replace(
-            subject.images,
-            masks=_masks([(self.photos.masks, self.photos.pixels), (own, subject.images.pixels[new])]),
-            images=(*self.photos.images, *(subject.images.images[place] for place in new)),
-            pixels=np.concatenate([self.photos.pixels, subject.images.pixels[new]]),
+        earlier, own = self.photos, subject.images
+        known = {pixels.tobytes(): place for place, pixels in enumerate(earlier.pixels)}
+        places = [known.get(pixels.tobytes()) for pixels in own.pixels]
+        new = [number for number, place in enumerate(places) if place is None]
+        images, masks = list(earlier.images), _masks(earlier)
+        for number, place in enumerate(places):
+            if place is not None:
+                again = own.images[number]
+                images[place] = replace(again, caption=images[place].caption, mask=again.mask or images[place].mask)
+                if own.masks is not None and again.mask:
+                    masks[place] = own.masks[number]
+        kept = (EARLIER,) if any(one.mask == EARLIER for one in images) else ()
+        joined = replace(
+            own,
+            images=(*images, *(own.images[number] for number in new)),
+            pixels=np.concatenate([earlier.pixels, own.pixels[new]]),
+            masks=None if earlier.masks is own.masks is None else np.concatenate([masks, _masks(own)[new]]),
+            mask_sources=(*own.mask_sources, *kept),
         )
-        return replace(subject, images=images, captions=f"{subject.captions}; {len(self.photos.images)} images earlier")
+        return replace(subject, images=joined, captions=f"{subject.captions}; {len(earlier.images)} images earlier")
 
     def kept(self, settings: Settings) -> Settings:
         """The settings, with what may change as it is: nothing is chosen, so that no warm-up is needed to choose."""
@@ -132,13 +148,14 @@ def _photos(repo: Repository, concept: Concept) -> ImageSet | None:
     if references.images is None:
         return None
     pixels, masks = codec.decode_masked_images(repo.objects.get(references.images, Blob).data)
-    images = (TrainingImage(f"{number}", caption, "") for number, caption in enumerate(references.captions))
+    marked = [masks is not None and bool((masks[number] < 255).any()) for number in range(len(pixels))]
+    images = (
+        TrainingImage(f"{number}", caption, "", mask=EARLIER if marked[number] else None)
+        for number, caption in enumerate(references.captions)
+    )
     return ImageSet(tuple(images), pixels, masks=masks)
 
 
-def _masks(sets: Sequence[tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]]) -> NDArray[np.uint8] | None:
-    """The masks of (masks, pixels) together, all over where a set has none; None where no set has any."""
-    if all(masks is None for masks, _ in sets):
-        return None
-    whole = (np.full(pixels.shape[:3], 255, np.uint8) if masks is None else masks for masks, pixels in sets)
-    return np.concatenate(list(whole))
+def _masks(images: ImageSet) -> NDArray[np.uint8]:
+    """The masks of images, shape (N, R, R), all over where there are none; a copy."""
+    return np.full(images.pixels.shape[:3], 255, np.uint8) if images.masks is None else images.masks.copy()
