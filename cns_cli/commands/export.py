@@ -23,7 +23,7 @@ EXAMPLES = (
     "cns export --at HEAD~1 --dtype fp16 model/",
     "cns export --concept rex --concept tom model/",
     "cns export --concept rex --format lora rex/",
-    "cns export --format embedding tokens/",
+    "cns export --concept rex --for comfyui rex/",
 )
 
 
@@ -38,6 +38,10 @@ def export(
     dtype: Annotated[
         Literal["fp32", "fp16", "bf16"], Option("Number format of the weights; only fp32 keeps every bit.")
     ] = "fp32",
+    program: Annotated[
+        Literal["comfyui", "a1111", "invokeai", "diffusers", "sdcpp"] | None,
+        Option("All that this program needs, in folders as it has them.", flags="--for"),
+    ] = None,
     rank: Annotated[
         int | None, Option("Of a lora; else that of its directions, or 32 for a mask.", "N", min=1, max=MAX_RANK)
     ] = None,
@@ -53,7 +57,7 @@ def export(
 
     out = Output(as_json=as_json)
     with open_progress() as progress:
-        result = export_model(at, kind, folder, dtype, start, progress, tuple(concepts or ()), rank)
+        result = export_model(at, kind, folder, dtype, start, progress, tuple(concepts or ()), rank, program)
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), export_lines(result))
@@ -64,10 +68,14 @@ def export_lines(result: ExportResult) -> Iterator[Line]:
     yield [Styled(str(result.folder), "bold"), f" holds {figures.short_id(result.commit)} as {result.format}"]
     yield ""
     size = f"{figures.byte_size(result.bytes_written)} in {result.dtype}"
-    tokens = [f"{token} ({name})" for name, token in result.tokens.items()]
+    tokens = [] if result.prompts else [f"{token} ({name})" for name, token in result.tokens.items()]
     labels = ["tokens", *[""] * len(tokens)]
     error = [] if result.error is None else [("change", _told(result.error))]
-    yield from facts([("written", size), *error, *zip(labels, tokens, strict=False)])
+    prompts = zip(["prompts", *[""] * len(result.prompts)], result.prompts, strict=False)
+    yield from facts([("written", size), *error, *zip(labels, tokens, strict=False), *prompts])
+    if result.place:
+        yield ""
+        yield f"  {result.place}"
     if result.load:
         yield ""
         yield from (f"  {line}" for line in result.load)

@@ -345,6 +345,9 @@ class ExportResult(Result):
         tokens: Special token of each concept inside the export.
         error: How far the weights that a program reads are from those of `cns generate`, as a share of the change
             (Frobenius norms); None where the format has no such error.
+        program: For which it was laid out, as typed after `--for`.
+        prompts: There, a prompt that draws each concept.
+        place: Where the files go there.
         load: Lines of Python that open it.
     """
 
@@ -355,5 +358,8 @@ class ExportResult(Result):
     bytes_written: int
     tokens: Mapping[str, str] = field(default_factory=dict)
     error: float | None = None
+    program: str | None = None
+    prompts: tuple[str, ...] = ()
+    place: str | None = None
     load: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from cns_cli.files import new_folder
 from cns_cli.porcelain.answers import ExportResult
+from cns_cli.porcelain.exchange import programs
 from cns_cli.porcelain.exchange.files import DTYPES
 from cns_cli.porcelain.exchange.formats import FORMATS
 from cns_cli.porcelain.exchange.order import Order, word_of
+from cns_cli.porcelain.exchange.programs import PROGRAMS, Program
 from cns_cli.progress import NullProgress, Progress
 from registry import fsio
 from registry.errors import RegistryError, UnknownConcept
@@ -36,6 +38,7 @@ def export(
     progress: Progress | None = None,
     concepts: Sequence[str] = (),
     rank: int | None = None,
+    program: str | None = None,
 ) -> ExportResult:
     """Export the model of a revision, or some of its concepts, for other programs.
 
@@ -48,6 +51,7 @@ def export(
         progress: Told of progress.
         concepts: Names of those whose weights are written; none stands for all, where that can be meant.
         rank: Of a `lora`; None: that of its directions, or 32.
+        program: Key of `PROGRAMS`, for all that it needs; it chooses the format.
 
     Raises:
         UnknownRevision, UnknownConcept.
@@ -60,26 +64,35 @@ def export(
             f"no export as {kind!r} in {dtype!r}: formats are {', '.join(FORMATS)}, dtypes {', '.join(DTYPES)}",
             "cns export --help",
         )
+    if program is not None and (program not in PROGRAMS or kind != "diffusers"):
+        raise RegistryError(
+            f"no export for {program!r} as {kind!r}: programs are {', '.join(PROGRAMS)}, and choose the format",
+            "cns export --help",
+        )
+    reader = PROGRAMS[program] if program else None
     _refuse_unusable(folder)
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
     whole = repo.tree_of(commit)
-    tree = _one_set(whole, concepts, _words(rev, kind, folder, dtype), FORMATS[kind].apart)
+    tree = _one_set(whole, concepts, _words(rev, kind, folder, dtype, program or ""), FORMATS[kind].apart)
     tokens = {name: one.tokens for name, one in concepts_of(tree, repo.objects).items()}
-    _check_writable(kind, dtype, tree, tokens)
+    for one in ("embedding", "lycoris") if reader and reader.weights else (kind,):
+        _check_writable(one, dtype, tree, tokens)
     progress = progress or NullProgress()
     progress.stage("load libraries")
     from cns_cli.porcelain.models.session import Session
 
     progress.stage("write the model")
     stem = next(iter(tokens)) if len(tokens) == 1 else folder.name
-    order = Order(
-        session=Session.open(repo, "cpu"), tree=tree, commit=commit, stem=stem, dtype=dtype, rank=rank,
-    )  # fmt: skip
+    session = Session.open(repo, "cpu")
+    order = Order(session=session, tree=tree, commit=commit, stem=stem, dtype=dtype, rank=rank)
     firsts = {name: one[0] for name, one in tokens.items()}
     record = {"commit": commit, "compose": whole.compose, "concepts": tree.concepts, "tokens": firsts, "dtype": dtype}
     with new_folder(folder) as building:
-        error = FORMATS[kind].write(order, building)
+        if reader is None:
+            error = FORMATS[kind].write(order, building)
+        else:
+            kind, error = programs.write(reader, order, building)
         fsio.replace(building / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
     return ExportResult(
         folder=folder,
@@ -89,8 +102,11 @@ def export(
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         tokens=firsts,
         error=error,
-        load=tuple(_loading_lines(order, kind, folder, tokens)),
-        warnings=tuple(_warnings(whole, tree, kind, dtype != "fp32" and error != 0)),
+        program=program,
+        prompts=programs.prompts(reader, order) if reader else (),
+        place=reader.place.format(folder=folder, stem=stem) if reader else None,
+        load=() if reader and reader.weights else tuple(_loading_lines(order, kind, folder, tokens)),
+        warnings=tuple(_warnings(order, whole, kind, error, reader)),
     )
 
 
@@ -124,15 +140,17 @@ def _check_writable(kind: str, dtype: str, tree: Tree, tokens: Mapping[str, Sequ
             )
 
 
-def _warnings(whole: Tree, tree: Tree, kind: str, rounded: bool) -> Iterator[str]:
+def _warnings(order: Order, whole: Tree, kind: str, error: float | None, reader: Program | None) -> Iterator[str]:
     """In what the export is not what `cns generate` draws."""
-    if rounded:
-        yield "the number format rounds the concepts' changes; fp32 is exact"
+    if reader and (doubt := programs.doubt(reader, order)):
+        yield doubt
+    if order.dtype != "fp32" and error != 0:
+        yield f"{order.dtype} rounds the concepts' changes; fp32 is exact"
     if FORMATS[kind].apart:
         return
-    if whole.compose == "named" and tree.concepts:
+    if whole.compose == "named" and order.tree.concepts:
         yield "there every prompt sees all of these, the negative one too; cns generate tells prompts apart"
-    if left := sorted(whole.concepts.keys() - tree.concepts.keys() if whole.compose == "all" else ()):
+    if whole.compose == "all" and (left := sorted(whole.concepts.keys() - order.tree.concepts.keys())):
         yield f"cns generate draws this revision with {', '.join(left)}, too, beside which these were learned"
 
 
@@ -162,9 +180,9 @@ def _one_set(tree: Tree, names: Sequence[str], words: Sequence[str], apart: bool
     return replace(tree, concepts=held, compose="all")
 
 
-def _words(rev: str, kind: str, folder: Path, dtype: str) -> tuple[str, ...]:
+def _words(rev: str, kind: str, folder: Path, dtype: str, program: str) -> tuple[str, ...]:
     """The command, without what is as by default."""
-    typed = [("--format", kind, "diffusers"), ("--at", rev, "HEAD"), ("--dtype", dtype, "fp32")]
+    typed = [("--format", kind, "diffusers"), ("--for", program, ""), ("--at", rev, "HEAD"), ("--dtype", dtype, "fp32")]
     return ("cns", "export", *(word for flag, one, usual in typed if one != usual for word in (flag, one)), str(folder))
 
 

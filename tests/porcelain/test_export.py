@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -18,6 +19,7 @@ from cns.compose import Weights, kv_parameters
 from cns.quiet import quiet_libraries
 from cns_cli.porcelain.exchange.formats import FORMATS
 from cns_cli.porcelain.exchange.order import Order
+from cns_cli.porcelain.exchange.programs import PROGRAMS, doubt
 from cns_cli.porcelain.export import _check_writable, export
 from cns_cli.porcelain.models.session import Session
 from registry.errors import RegistryError
@@ -245,3 +247,50 @@ def test_two_concepts_that_differ_in_capital_letters_get_no_file_together() -> N
 def test_a_registry_without_a_concept_has_nothing_to_write(empty: Path, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no concept is there"):
         written(empty, "lycoris", tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("program", "weights", "vectors", "prompt"),
+    [
+        ("comfyui", "models/loras/rex.safetensors", "models/embeddings/rex.safetensors", "a embedding:rex dog"),
+        ("a1111", "models/Lora/rex.safetensors", "embeddings/rex.safetensors", "<lora:rex:1> a rex dog"),
+        ("invokeai", "loras/rex.safetensors", "embeddings/rex.safetensors", "a <rex> dog"),
+        ("sdcpp", "loras/rex.safetensors", "embeddings/rex.safetensors", "<lora:rex:1> a rex dog"),
+    ],
+)
+def test_a_program_gets_all_that_it_needs_where_it_looks_for_it(
+    directed: Path, tmp_path: Path, program: str, weights: str, vectors: str, prompt: str
+) -> None:
+    place = tmp_path / "x"
+    found = export("HEAD", "diffusers", place, "fp16", directed, concepts=("rex",), program=program)
+    assert (found.format, found.program, found.prompts) == ("lora", program, (prompt,))
+    assert load_file(place / vectors)["emb_params"].dtype == torch.float32
+    assert load_file(place / weights).keys() >= {f"{key(name)}.alpha" for name in composed(directed, "rex")[1]}
+    files = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    beside = {"a1111": {"models/Lora/rex.json"}, "invokeai": {"loras/rex.json", "loras/rex.png"}}.get(program, set())
+    assert files == {"cns.json", weights, vectors, *beside}
+    for file in beside:
+        if file.endswith(".json"):
+            said = json.loads((place / file).read_text())
+            assert said["activation text"] == ("<rex> dog" if program == "invokeai" else "rex dog")
+        else:
+            with Image.open(place / file) as picture:
+                assert picture.size == (64, 64)
+
+
+def test_for_diffusers_is_a_pipeline_and_a_mask_goes_to_others_whole(learned: Path, tmp_path: Path) -> None:
+    found = export("HEAD", "diffusers", tmp_path / "x", "fp32", learned, program="diffusers")
+    assert (found.format, found.prompts) == ("diffusers", ("a <rex> dog", "a <tom> cat"))
+    assert (tmp_path / "x" / "model_index.json").exists()
+    other = export("HEAD", "diffusers", tmp_path / "y", "fp32", learned, program="comfyui")
+    assert (other.format, other.error) == ("lycoris", 0)
+    assert (tmp_path / "y" / "models" / "embeddings" / "tom.safetensors").exists()
+    with pytest.raises(RegistryError, match="choose the format"):
+        export("HEAD", "lora", tmp_path / "z", "fp32", learned, program="comfyui")
+
+
+def test_a_base_that_a_program_cannot_open_is_said(registry_of: Callable[[str], Path]) -> None:
+    session = Session.open(Repository(registry_of("emoji-64")), "cpu")
+    order = Order(session=session, tree=session.repo.tree_of("HEAD"), commit="", stem="x")
+    assert "emoji-64" in str(doubt(PROGRAMS["a1111"], order))
+    assert doubt(PROGRAMS["diffusers"], order) is None
