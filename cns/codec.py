@@ -65,11 +65,12 @@ Delta = Mapping[str, SparseDelta | FactorDelta]
 """Matrix name -> its change: all masks, or all factors with one U."""
 
 
-def encode(delta: Delta) -> tuple[bytes, bytes]:
+def encode(delta: Delta, of: str = "") -> tuple[bytes, bytes]:
     """Return the mask file and the delta file of a concept, as bytes.
 
     Args:
         delta: Matrix name -> change.
+        of: Whose change it is, written into the delta file: no two concepts share one, not even of no change at all.
 
     Raises:
         CodecError: Positions are not ascending or lie outside their matrix.
@@ -88,7 +89,7 @@ def encode(delta: Delta) -> tuple[bytes, bytes]:
     exponents = {name: delta[name].exponent for name in delta}
     return (
         save(masks, metadata({"format": FORMAT, "shapes": shapes})),
-        save(values, metadata({"format": FORMAT, "exponents": exponents})),
+        save(values, metadata({"format": FORMAT, "exponents": exponents, **({"of": of} if of else {})})),
     )
 
 

@@ -61,6 +61,18 @@ class EncoderMissingError(BaseModelError):
     """A judge (an image encoder that scores pictures) is not on this machine and could not be fetched."""
 
 
+class AdapterError(MethodError):
+    """A file of another trainer cannot be read, means nothing to this base, or changes what a concept cannot.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, path: Path | None = None) -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
 class TokenError(MethodError):
     """The special token cannot be used.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class FactorDelta:
 
 
 def factored(
-    outputs: Mapping[str, NDArray[np.float32]], basis: NDArray[np.float32], exponents: Mapping[str, int]
+    outputs: Mapping[str, NDArray[np.floating[Any]]], basis: NDArray[np.floating[Any]], exponents: Mapping[str, int]
 ) -> dict[str, FactorDelta]:
     """Round trained factors to whole numbers.
 
@@ -102,7 +103,7 @@ def factored(
     return found
 
 
-def split_basis(basis: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+def split_basis(basis: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """U as whole numbers, (I, r) int8, and the power of two that each column was multiplied with, (r,) float64."""
     scale = np.exp2(np.ceil(np.log2(np.abs(basis).max(0).astype(np.float64) / UNIT)))
     return np.rint(basis / scale).astype(np.int8), scale

@@ -10,6 +10,8 @@ This module knows arrays only: no tensors, no files, no concepts.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,11 +48,11 @@ def exponent(weight: NDArray[np.float32], bits: int) -> int:
     return int(np.frexp(median)[1]) - 1 - bits
 
 
-def quantise(change: NDArray[np.float32], grid_exponent: int) -> NDArray[np.int16]:
+def quantise(change: NDArray[np.floating[Any]], grid_exponent: int) -> NDArray[np.int16]:
     """Round a change of weights to whole steps: n = rint(change / 2**e), halves to even.
 
     Args:
-        change: W_trained - W_parent on the mask, any shape, float32.
+        change: W_trained - W_parent on the mask, any shape, float32 or float64.
         grid_exponent: e of the matrix, from `exponent`.
 
     Returns:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,7 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
 
     Raises:
         TokenError: It holds a space or an odd character, or it is in the vocabulary already (as a piece, a whole
-            word or an added token).
+            word or an added token), or is part of a word there: diffusers finds added tokens within words.
     """
     if not _TOKEN.fullmatch(token):
         raise TokenError(
@@ -45,6 +45,12 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
             f"token {token!r} is already in the vocabulary of this base model, with a meaning of its own",
             hint=f"cns add … --token '<{token.strip('<>')}-1>'",
         )
+    if word := _word_that_holds(token, vocabulary):
+        raise TokenError(
+            f"token {token!r} is part of the word {word!r}, where other programs would find it",
+            hint=f"cns add … --token '<{token}>'",
+            token=token,
+        )
     if is_further_vector(token, vocabulary):
         stem = token.rpartition("_")[0]
         raise TokenError(
@@ -52,6 +58,12 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
             hint=f"cns add … --token '<{token.strip('<>')}-1>'",
             token=token,
         )
+
+
+def _word_that_holds(token: str, vocabulary: Collection[str]) -> str:
+    """The first word of letters, by the alphabet, that holds a token in any case; empty where none does."""
+    words = (one.removesuffix("</w>") for one in vocabulary if one.endswith("</w>"))
+    return min((word for word in words if token.lower() in word and word.isalpha()), default="")
 
 
 def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: Mapping[str, Tensor]) -> None:

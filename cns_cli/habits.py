@@ -14,7 +14,8 @@ from difflib import get_close_matches
 _VERBS = {
     "init": "create new setup start",
     "clone ADDRESS": "download",
-    "add NAME IMAGES/": "train learn teach tune finetune fine-tune dreambooth commit import",
+    "add NAME IMAGES/": "train learn teach tune finetune fine-tune dreambooth commit",
+    "import FILE NAME": "load lora adapter embedding",
     "generate PROMPT": "sample draw image images picture txt2img t2i prompt run infer inference predict",
     "check": "test eval evaluate score measure validate judge",
     "report": "html page summary",

@@ -8,6 +8,7 @@ A test imports this module in a process of its own and looks for what must not b
 from __future__ import annotations
 
 import contextlib
+import keyword
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -31,6 +32,7 @@ VERBS = (
     "init",
     "clone",
     "add",
+    "import",
     "erase",
     "generate",
     "check",
@@ -73,13 +75,18 @@ VERBS = (
 )
 
 
+def module_name(verb: str) -> str:
+    """The Python name of a verb, of its module and of its function: `import_`, which Python keeps for itself."""
+    return verb.replace("-", "_") + "_" * keyword.iskeyword(verb)
+
+
 class Verbs(Mapping[str, Any]):
     """The commands by name; each is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in VERBS:
             raise KeyError(name)
-        word = name.replace("-", "_")
+        word = module_name(name)
         module = import_module(f"cns_cli.commands.{word}")
         if hasattr(module, "app"):
             command = typer.main.get_command(module.app)

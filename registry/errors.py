@@ -170,14 +170,15 @@ class NameTaken(RegistryError):
 
 
 class TokenTaken(RegistryError):
-    """Two concepts of one tree would share a special token."""
+    """Two concepts of one tree would share a special token, or one's would be read in the other's, `near`."""
 
-    def __init__(self, token: str, name: str, holder: str, hint: str = "") -> None:
+    def __init__(self, token: str, name: str, holder: str, hint: str = "", near: str = "") -> None:
         self.token = token
         self.name = name
         self.holder = holder
+        says = f"would be read for '{near}' of" if near not in ("", token) else "belongs to"
         super().__init__(
-            f"the token '{token}' of '{name}' belongs to '{holder}': expected a token of its own",
+            f"the token '{token}' of '{name}' {says} '{holder}': expected a token of its own",
             hint or f"cns add {name} … --token OTHER",
         )
 

@@ -43,6 +43,15 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         BaseModelError: the table is damaged or points outside the file.
     """
+    return _read(path)[0]
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself, texts by name; raises as `read_header`."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     try:
         with open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -50,7 +59,8 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             if length > min(MAX_HEADER_BYTES, size - 8):
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
             table = json.loads(file.read(length), object_pairs_hook=_without_doubles)
-        return dict(_entries(table, 8 + length, size))
+        notes = {str(key): str(value) for key, value in table.get("__metadata__", {}).items()}
+        return dict(_entries(table, 8 + length, size)), notes
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BaseModelError(
             f"{path} is no whole safetensors file: {reason_of(error)}", source=str(path.parent)

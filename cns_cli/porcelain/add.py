@@ -18,11 +18,12 @@ from cns.files.bases import resolution_of, resolve_base
 from cns.files.captions import folder_repeats
 from cns.files.images import ImageSet, load_images
 from cns.judges.classnoun import clean_noun
-from cns.templates import default_token, is_further_vector, vector_tokens
+from cns.templates import default_token
 from cns_cli.porcelain.answers import AddResult, CheckResult, DryRun
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.learning.continuing import check_kept, side_of
 from cns_cli.porcelain.learning.interrupted import command_of, flag_of, pending_views, told
+from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
@@ -32,7 +33,7 @@ from cns_cli.porcelain.views.concepts import introductions
 from cns_cli.progress import Progress
 from registry import fsio
 from registry.canonical import check_text
-from registry.errors import DeltaTaken, DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved, TokenTaken
+from registry.errors import DeltaTaken, DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved
 from registry.names import check_name
 from registry.pending import Pending, State
 from registry.repository import Committed, Repository
@@ -228,9 +229,4 @@ def _check_free(repo: Repository, options: AddOptions) -> None:
     if options.continues:
         check_kept(options)
         return
-    tokens = vector_tokens(options.token or default_token(options.name), options.vectors)
-    for name, concept in taken.items():
-        shared = [token for token in tokens if token in concept.tokens or is_further_vector(token, concept.tokens)]
-        shared += [token for token in concept.tokens if is_further_vector(token, tokens)]
-        if shared and name != options.name:
-            raise TokenTaken(shared[0], options.name, name)
+    check_free_tokens(options.token or default_token(options.name), options.name, taken, options.vectors)

@@ -190,6 +190,45 @@ class AddOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportOptions(Request):
+    """Bring a concept in that another program trained.
+
+    Attributes:
+        file: An adapter or a textual inversion, or a folder of PEFT.
+        name: The concept's name; also its special token `<name>` unless `token` says otherwise.
+        class_noun: What kind of thing it is; None: as its images or its name say.
+        weight: Its change is multiplied with it.
+        only_kv: Leave out what it changes beside the key and value matrices.
+        embedding: A textual inversion with the token's vectors; None: the token starts at the class noun.
+        images: Folder of what it shall look like, by which `check` judges it.
+        dry_run: Read and measure only; nothing is written.
+    """
+
+    file: Annotated[Path, Argument("A LoRA or its kin, a textual inversion, a folder of PEFT.", "FILE", exists=True)]
+    name: Annotated[str, Argument("What to call it; the special token becomes <NAME>.", "NAME")]
+    class_noun: Annotated[str | None, Option("What kind of thing it is, e.g. dog.", "NOUN", flags="--class")] = None
+    token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
+    weight: Annotated[float, Option("How strongly it acts.", "X", check=positive)] = 1.0
+    only_kv: Annotated[bool, Option("Leave out what it changes beside the K/V weights.")] = False
+    embedding: Annotated[
+        Path | None,
+        Option("Take the token's vectors from this textual inversion.", "FILE", exists=True, dir_okay=False),
+    ] = None
+    kind: Annotated[ConceptKind, Option('An object ("a <rex> dog") or a style ("a <mona> style dog").')] = "object"
+    images: Annotated[
+        Path | None, Option("What it looks like, for cns check.", "FOLDER", exists=True, file_okay=False)
+    ] = None
+    replace: Annotated[bool, Option("Take the place of a concept of that name.")] = False
+    keep_images: Annotated[
+        bool,
+        Option("Store the images in the registry, or only features of them.", flags="--keep-images/--no-keep-images"),
+    ] = True
+    device: Annotated[str, DEVICE] = "auto"
+    dry_run: Annotated[bool, Option("Say what the file changes; write nothing.")] = False
+    message: Annotated[str | None, MESSAGE] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EraseOptions(Request):
     """Erase nouns from what the base draws.
 

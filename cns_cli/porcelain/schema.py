@@ -29,6 +29,7 @@ ANSWERS = {
     "init": "answers.InitResult",
     "clone": "clone.CloneResult",
     "add": "answers.AddResult | answers.DryRun | answers.EachResult",
+    "import": "import_.ImportResult",
     "generate": "answers.GenerateResult | answers.GenerateResult[]",
     "check": "check.schema.json",
     "report": "report.ReportResult",

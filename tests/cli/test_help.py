@@ -65,9 +65,10 @@ def example_lines() -> list[str]:
 @pytest.mark.parametrize("line", sorted(set(example_lines())))
 def test_every_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in ("photos/rex", "photos/more-of-rex"):
+    for folder in ("photos/rex", "photos/more-of-rex", "photos/tom", "adapter"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "many.txt").touch()
+    for name in ("many.txt", *(f"{stem}.safetensors" for stem in ("rex", "mona", "rex-token", "learned_embeds"))):
+        (tmp_path / name).touch()
     words = list(dropwhile(lambda word: "=" in word, shlex.split(line)))  # a variable before the command
     assert words[0] == "cns"
     root = typer.main.get_command(app)

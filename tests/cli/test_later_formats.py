@@ -16,6 +16,7 @@ from tests.cli.conftest import PNG
 WORDS = {
     "add": ("rex", "photos", "--class", "dog", "--device", "cpu"),
     "generate": ("a dog",),
+    "import": (".cns/config.toml", "mug", "--class", "cup"),
     "erase": ("dog",),
     "checkout": ("main",),
     "branch": ("side",),

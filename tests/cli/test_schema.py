@@ -79,7 +79,19 @@ nonsense
 """.strip().splitlines()
 
 # What needs a model, or an MLflow: `tests/porcelain/test_documents.py`.
-ELSEWHERE = {"init", "add", "generate", "check", "report", "verify", "export", "erase", "mlflow sync", "mlflow restore"}
+ELSEWHERE = {
+    "init",
+    "add",
+    "import",
+    "generate",
+    "check",
+    "report",
+    "verify",
+    "export",
+    "erase",
+    "mlflow sync",
+    "mlflow restore",
+}
 
 
 def commands_with_json() -> dict[str, bool]:
