@@ -10,6 +10,7 @@ from cns_cli.porcelain.combining.settle import renamed
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
+from cns_cli.porcelain.scoring.carrying import carry_scores
 from cns_cli.porcelain.views.commits import record_data
 from cns_cli.porcelain.views.concepts import introductions
 from cns_cli.progress import Progress
@@ -44,8 +45,8 @@ class MvResult(Result):
 def mv(request: Request, old: str, new: str, progress: Progress, message: str | None = None) -> MvResult:
     """Commit a concept under another name, with that name's token where it had that of its old one.
 
-    Its weights and embedding rows are the same bits, so that no picture changes but for the word in the prompt. The
-    record is that of its training, since nothing else tells how it came.
+    Its weights and embedding rows are the same bits, so that no picture changes but for the word in the prompt, and
+    its scores hold. The record is that of its training, since nothing else tells how it came.
 
     Args:
         request: Where, by whom, when.
@@ -83,6 +84,7 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
         keep_as=new,
     )
     with explained(f"{old} is {new} in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
+        carry_scores(repo, repo.tree_of(done.commit.parents[0]), repo.tree_of(done.id), old, new)
         progress.stage("record in MLflow")
         warnings = mirror_commit(repo, done.id, request.mlflow_uri)
     return MvResult(
