@@ -67,6 +67,13 @@ class Source:
         """Digest of the file, hex."""
         return file_sha256(self.path)
 
+    def raw(self, name: str) -> bytes:
+        """The bytes of a tensor as they lie in the file."""
+        facts = self.table[name]
+        with open_plain(self.path) as file:
+            file.seek(facts["start"])
+            return file.read(facts["end"] - facts["start"])
+
     def read(self, name: str) -> NDArray[np.float64]:
         """One tensor as float64, exactly, any shape.
 
@@ -78,10 +85,8 @@ class Source:
             raise AdapterError(f"{self.path}: {name} holds more than {MAX_NUMBERS:,} numbers", path=self.path)
         try:
             if facts["dtype"] in DTYPES:
-                with open_plain(self.path) as file:
-                    file.seek(facts["start"])
-                    data = file.read(facts["end"] - facts["start"])
-                values = np.frombuffer(data, DTYPES[facts["dtype"]]).reshape(facts["shape"]).astype(np.float64)
+                data = np.frombuffer(self.raw(name), DTYPES[facts["dtype"]])
+                values = data.reshape(facts["shape"]).astype(np.float64)
             else:
                 values = read_tensor(self.path, facts).astype(np.float64)
         except BaseModelError as error:

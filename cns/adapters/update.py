@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cns.adapters.modules import Module, Modules
 from cns.adapters.rules import PART_OF, Array, Method, decomposed, method_of
@@ -38,7 +39,7 @@ class Change:
     """
 
     weight: Array
-    positions: Array | None = None
+    positions: NDArray[np.int64] | None = None
     factors: tuple[Array, Array] | None = None
 
 

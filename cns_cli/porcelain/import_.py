@@ -17,6 +17,7 @@ from cns.files.bases import resolution_of
 from cns.files.images import ImageSet, load_images
 from cns.judges.classnoun import clean_noun
 from cns.templates import default_token
+from cns_cli.porcelain.exchange.parts import Said, said_by_delta
 from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.mirroring import mirror_commit
@@ -35,6 +36,10 @@ from registry.trees import with_concept
 
 if TYPE_CHECKING:  # importing it loads numpy
     from cns_cli.porcelain.learning.foreign import Foreign, Imported
+
+
+NOTICED_LOSS = 0.05
+"""Share of the change's length that rounding may take before it is warned of (chosen)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +100,17 @@ def import_concept(options: ImportOptions, progress: Progress) -> ImportResult:
     repo = Repository.discover(options.start)
     head = repo.head()
     tree = repo.tree_of(head.commit)
-    asked, options = options, _settled(options, repo, tree)
+    said = said_by_delta(options.file)
+    asked, options = options, _settled(_filled(options, said, tree), repo, tree)
     if not options.dry_run:
         fsio.require_writable(repo.folder)
     folder = base_folder(repo)
     photos = load_images(options.images, resolution_of(folder)) if options.images else None
     progress.stage("read the file")
-    from cns_cli.porcelain.learning.foreign import read_foreign
+    from cns_cli.porcelain.learning.foreign import read_foreign, read_own
 
     base = repo.objects.get(tree.base, Base)
-    found = read_foreign(options, folder, base)
+    found = read_own(options, said, base) if said else read_foreign(options, folder, base)
     _refuse_wider(asked, found)
     if options.dry_run:
         return _result(options, found, base, photos, None, None)
@@ -119,6 +125,24 @@ def import_concept(options: ImportOptions, progress: Progress) -> ImportResult:
         warnings = mirror_commit(repo, done.id, options.mlflow_uri)
     made = _result(options, found, base, photos, imported, done.id)
     return replace(made, branch=repo.head().branch, warnings=(*made.warnings, *warnings))
+
+
+def _filled(options: ImportOptions, said: Said | None, tree: Tree) -> ImportOptions:
+    """The request with what a file of our own says, where that was not typed."""
+    if said is None:
+        return options
+    if said.base != tree.base:
+        raise AdapterError(
+            f"{options.file} is a concept on another base, {said.base[:10]}: expected {tree.base[:10]}",
+            "cns init --base FOLDER with the base that it was made for, in a new folder",
+            path=options.file,
+        )
+    return replace(
+        options,
+        class_noun=options.class_noun or said.class_noun,
+        kind="style" if said.kind == "style" else options.kind,
+        token=options.token or (said.tokens[0] if said.name == options.name else None),
+    )
 
 
 def _settled(options: ImportOptions, repo: Repository, tree: Tree) -> ImportOptions:
@@ -254,6 +278,8 @@ def _result(
 def _warnings(options: ImportOptions, found: Foreign, photos: ImageSet | None) -> Iterator[str]:
     if options.only_kv and found.outside:
         yield f"{sum(found.outside.values()):.1%} of the file's change was left out: pictures will differ from its own"
+    if found.rounding_loss > NOTICED_LOSS:
+        yield f"rounding to the base's grid loses {found.rounding_loss:.1%} of the change, which is weak"
     if not found.neurons and found.vectors is None:
         yield "the file changes no K/V weight by as much as half a step of the grid: the concept is its token alone"
     yield from photos.warnings if photos else ()

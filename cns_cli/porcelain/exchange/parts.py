@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # they load torch
+from cns.errors import AdapterError, BaseModelError
+from cns.files.tensors import read_notes
+from registry.objects import Base
+
+if TYPE_CHECKING:  # they load torch and numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cns.codec import Delta
     from cns_cli.porcelain.exchange.order import Order
 
 DELTA = "cns-delta/1"
@@ -45,3 +54,71 @@ def write_delta(order: Order, folder: Path) -> None:
         said = {"name": name, "class_noun": concept.class_noun, "tokens": concept.tokens, "recipe": concept.recipe}
         facts = {"cns.format": DELTA, "cns.concept": json.dumps(said, sort_keys=True), "cns.base": order.tree.base}
         write_tensors(folder / f"{name}.safetensors", tensors, {**order.facts, **facts})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a `delta` file says of its concept, before its tensors are read.
+
+    Attributes:
+        name, class_noun, tokens: The concept's.
+        kind: An object or a style.
+        base: Id of the base that it is for.
+    """
+
+    name: str
+    class_noun: str
+    tokens: tuple[str, ...]
+    kind: str
+    base: str
+
+
+def said_by_delta(file: Path) -> Said | None:
+    """What a `delta` file says of itself; None of any other file.
+
+    Raises:
+        AdapterError: It is one, and says it in another way than `write_delta` does.
+    """
+    try:
+        notes = read_notes(file) if file.suffix == ".safetensors" else {}
+    except BaseModelError:  # whoever reads its tensors says what is wrong
+        return None
+    if notes.get("cns.format") != DELTA:
+        return None
+    try:
+        said: dict[str, Any] = json.loads(notes["cns.concept"])
+        kind = "style" if said["recipe"].get("kind") == "style" else "object"
+        words = (said["name"], said["class_noun"], kind, notes["cns.base"])
+        if not said["tokens"] or not all(isinstance(word, str) for word in (*words, *said["tokens"])):
+            raise TypeError("a word that is none")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise AdapterError(f"{file} does not say which concept it holds", "export it again", path=file) from error
+    return Said(*words[:2], tuple(said["tokens"]), *words[2:])
+
+
+def read_delta(file: Path, said: Said, base: Base) -> tuple[Delta, NDArray[np.float32]]:
+    """The change and the vectors, shape (V, D), that `write_delta` wrote, both checked.
+
+    Args:
+        file: The file.
+        said: What it says of itself.
+        base: What it must be for.
+
+    Raises:
+        AdapterError, CodecError: It is damaged, or of other matrices or grids.
+    """
+    import numpy as np
+
+    from cns import codec
+    from cns.adapters.source import Source
+
+    source = Source.open(file)
+    if source.table.keys() != {"mask", "delta", "embedding"}:
+        raise AdapterError(f"{file} holds {', '.join(sorted(source.table))[:80]}: no concept", path=file)
+    delta = codec.decode(source.raw("mask"), source.raw("delta"))
+    for name, one in delta.items():
+        facts = base.matrices.get(name)
+        if facts is None or (list(one.shape), one.matrix_exponent) != (facts["shape"], facts["exponent"]):
+            raise AdapterError(f"{file} changes {name[:80]} as this base does not have it", path=file)
+    rows = codec.decode_rows(source.raw("embedding"), said.tokens)
+    return delta, np.stack([rows[token] for token in said.tokens])

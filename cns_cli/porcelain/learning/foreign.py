@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from cns import codec
 from cns.adapters.embeddings import holds_vectors, read_vectors
 from cns.adapters.modules import Modules
-from cns.adapters.rounding import on_grid
-from cns.adapters.update import read_update
+from cns.adapters.rounding import dense, on_grid
+from cns.adapters.update import Change, read_update
 from cns.files.images import ImageSet
 from cns.files.models import file_sha256
 from cns.judges.classnoun import SURE, infer_class_noun
 from cns.templates import vector_tokens
+from cns_cli.porcelain.exchange.parts import Said, read_delta
 from cns_cli.porcelain.options import ImportOptions
 from cns_cli.progress import Progress
 from registry.objects import Base, Blob, Concept, References, Tree
@@ -93,6 +94,25 @@ def read_foreign(options: ImportOptions, folder: Path, base: Base) -> Foreign:
     return Foreign(
         update.dialect, update.sha256, delta, vectors, update.share_outside, scales, update.modules,
         len(update.changes), loss,
+    )  # fmt: skip
+
+
+def read_own(options: ImportOptions, said: Said, base: Base) -> Foreign:
+    """Read a concept that `cns export --format delta` wrote, as it is, or times a weight; raises AdapterError.
+
+    Args:
+        options: The request.
+        said: What the file says of itself.
+        base: That of the registry.
+    """
+    delta, vectors = read_delta(options.file, said, base)
+    loss = 0.0
+    if options.weight != 1:
+        changes = {name: Change(dense(one) * options.weight, one.positions) for name, one in delta.items()}
+        delta, loss = on_grid(changes, {name: one.matrix_exponent for name, one in delta.items()})
+    return Foreign(
+        "cns delta", file_sha256(options.file), delta, vectors, modules=len(delta), matrices=len(delta),
+        rounding_loss=loss,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ with quiet_libraries():
     from diffusers.utils import convert_state_dict_to_kohya
     from peft import LoHaConfig, LoKrConfig, LoraConfig, ShiraConfig, get_peft_model
     from peft.utils import get_peft_model_state_dict
+    from transformers import CLIPTextModel
 
 Read = Callable[[Path], Update]
 KV = ["attn2.to_k", "attn2.to_v"]
@@ -99,6 +100,28 @@ def test_what_is_beside_the_key_and_value_weights_is_told_by_its_energy(
     queries = sum(energy for name, energy in moved.items() if "to_q" in name)
     assert update.share_outside["to_q"] == pytest.approx(queries / whole, rel=1e-6)
     assert set(update.share_outside) == {"to_q", "to_out", "self-attention K/V"}
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft 0.21 asks for it
+@pytest.mark.parametrize("names", ["diffusers", "kohya"])
+def test_a_text_encoder_is_beside_the_key_and_value_weights(
+    base: Path, unet: UNet2DConditionModel, read: Read, tmp_path: Path, names: str
+) -> None:
+    with quiet_libraries():
+        encoder = CLIPTextModel.from_pretrained(base / "text_encoder").double()
+    before = {name: parameter.detach().clone() for name, parameter in encoder.named_parameters()}
+    model = get_peft_model(encoder, LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj", "fc1"]))
+    at_random(model, DRAWN)
+    with_lora(unet, lora_alpha=4)
+    layers = {f"unet.{name}": tensor.float() for name, tensor in get_peft_model_state_dict(unet).items()}
+    for name, tensor in get_peft_model_state_dict(model).items():
+        layers[name.replace("base_model.model", "text_encoder")] = tensor.float()
+    save_file(convert_state_dict_to_kohya(layers) if names == "kohya" else layers, tmp_path / "both.safetensors")
+    update = read(tmp_path / "both.safetensors")
+    after = dict(model.merge_and_unload().named_parameters())
+    energy = sum(float(((after[name] - one) ** 2).sum()) for name, one in before.items())
+    assert update.share_outside == {"text encoder": pytest.approx(energy / (energy + update.energy), rel=1e-6)}
+    assert update.dialect == f"{names} LoRA"
 
 
 PEFT = [
