@@ -79,8 +79,8 @@ def _rows(result: ImportResult) -> Iterator[tuple[str, str]]:
     yield "rounding", f"{result.rounding_loss:.2g} of the change's length" if result.rounding_loss else "nothing lost"
     vectors = figures.plural(result.vectors, "vector")
     yield "token", f"{result.token}, {vectors}" + ("" if result.own_vectors else " that starts at the class noun")
-    if result.images:
-        yield "images", f"{result.images}, by which cns check judges it"
+    judged = f"{result.images}, by which cns check judges it"
+    yield "images", judged if result.images else "none: cns check cannot judge looks (--images FOLDER)"
     for name, value in result.drift.items():
         yield f"drift of {name}", f"{figures.drift(value)} since its birth"
     if result.commit is not None:

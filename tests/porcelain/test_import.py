@@ -22,6 +22,8 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions, FsckOptions, GenerateOptions, ImportOptions, Request
 from cns_cli.porcelain.revert import revert
 from cns_cli.porcelain.rm import rm
+from cns_cli.porcelain.show import show
+from cns_cli.porcelain.views.provenance import show_provenance
 from cns_cli.progress import NullProgress
 from registry.errors import NameTaken, TokenTaken
 from registry.objects import Record
@@ -115,6 +117,27 @@ def test_the_weights_are_the_files_within_what_was_said_of_rounding(named: Path,
         lost += float(((dense(stored) - change) ** 2).sum())
         whole += float((change**2).sum())
     assert made.rounding_loss == pytest.approx((lost / whole) ** 0.5, rel=1e-9)
+
+
+def test_provenance_says_that_it_was_trained_elsewhere(named: Path, lora: Path) -> None:
+    bring(named, lora)
+    rows = {row.name: (row.value, row.whose) for row in show_provenance(named, "zed").rows}
+    assert rows["trained"] == ("elsewhere: diffusers LoRA", "yours")
+    assert "steps" not in rows
+
+
+def test_two_textual_inversions_stand_beside_each_other(named: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("zed", "yak")):
+        vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(seed))
+        save_file({"emb_params": vectors}, tmp_path / f"{name}.safetensors")
+        made = bring(named, tmp_path / f"{name}.safetensors", name)
+        assert (made.dialect, made.vectors, made.own_vectors, made.neurons) == ("textual inversion", 2, True, 0)
+        session = Session.open(Repository(named), "cpu")
+        tree = session.repo.tree_of("HEAD")
+        assert torch.equal(torch.stack(list(session.concept(tree.concepts[name]).rows.values())), vectors)
+    generate(GenerateOptions(start=named, prompt="a <zed> dog", steps=1, out=named / "zed.png"), QUIET)
+    assert show(named, "zed").commit.kind == "import"
+    assert errors(named) == []
 
 
 def test_a_token_without_vectors_starts_at_the_class_noun(named: Path, lora: Path) -> None:

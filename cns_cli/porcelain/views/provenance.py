@@ -24,6 +24,9 @@ from cns_cli.porcelain.views.neurons import chosen_concept
 from registry.objects import Base, Concept, References
 from registry.repository import Repository
 
+IMPORTED = ("trained", "neuron", "kind", "class_noun", "token", "grid")
+"""Choices that are told of a concept that another program trained."""
+
 Whose = Literal["paper", "ours", "standard", "yours", "not recorded"]
 Value = str | int | float | bool | None
 
@@ -85,7 +88,7 @@ def show_provenance(start: Path, rev: str) -> ProvenanceResult:
     defaults = _defaults(base, params)
     rows = [
         _row(key, _outside(key, repo, concept, record) if key in OUTSIDE else _setting(key, params, record, defaults))
-        for key in CHOICES
+        for key in (IMPORTED if params.get("imported") else CHOICES)
     ]
     return ProvenanceResult(
         name=name,
@@ -122,6 +125,8 @@ def _setting(
 def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> tuple[Value, Value]:
     """Value and default of a choice that is no setting; every default here is what nobody had to say."""
     params = record.get("params")
+    if key == "trained" and isinstance(params, Mapping) and params.get("imported"):
+        return f"elsewhere: {str(params.get('dialect'))[:60]}", SAID[key]
     if key == "trained" and isinstance(params, Mapping) and params.get("directions"):
         trained = f"W_k, W_v along {params['directions']} directions, and the token"
         return trained, trained
