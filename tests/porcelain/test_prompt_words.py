@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cns_cli.mark import MADE_BY_MODEL, PARTLY_BY_MODEL, XMP_OF_PNG
-from cns_cli.porcelain.generate import generate_many
+from cns_cli.porcelain.generate import generate, generate_many
 from cns_cli.porcelain.options import GenerateOptions
 from cns_cli.porcelain.pictures.files import READ, encode_picture, is_ours, picture_format, show_picture
 from cns_cli.porcelain.pictures.plan import NotOurPicture, output_paths, plan_of
@@ -33,7 +33,7 @@ CONCEPTS = {"rex": REX, "cat": CAT}
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        ("a (<rex>:1.4) dog", "'(<rex>:1.4)' is drawn as text: words have no weights here"),
+        ("a (<rex>:1.4) dog", "'(<rex>:1.4)' is drawn as text: words have weights with pip install 'cns-cli[weights]'"),
         ("a ((<rex>)) dog", "'((<rex>))' is drawn as text"),
         ("a <rex> dog BREAK a cat", "'BREAK' is drawn as text: what is to be seen where is said by --region"),
         ("a <rex> dog <lora:rex_v2:0.8>", "'<lora:rex_v2:0.8>' is drawn as text"),
@@ -133,7 +133,7 @@ def test_each_prompt_of_a_file_has_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_prompts_are_made_by_one_model(learned: Path, tmp_path: Path) -> None:
-    path = lines(tmp_path, "a <rex> dog --w 48 --h 32 --d 5\n(a <tom> cat:1.2) --s 1\n")
+    path = lines(tmp_path, "a <rex> dog --w 48 --h 32 --d 5\na <tom> cat BREAK --s 1\n")
     options = GenerateOptions(start=learned, prompt="", prompts=path, steps=2, out=tmp_path / "{prompt}-{seed}.png")
     stages: list[tuple[str, int | None]] = []
     steps: list[int] = []
@@ -146,7 +146,7 @@ def test_many_prompts_are_made_by_one_model(learned: Path, tmp_path: Path) -> No
             steps.append(done)
 
     first, second = generate_many(options, Told())
-    assert [one.name for one in (*first.paths, *second.paths)] == ["a-rex-dog-5.png", "a-tom-cat-1-2-0.png"]
+    assert [one.name for one in (*first.paths, *second.paths)] == ["a-rex-dog-5.png", "a-tom-cat-break-0.png"]
     with Image.open(first.paths[0]) as picture:
         assert picture.size == (48, 32)
     assert "--width 48 --height 32" in show_picture(first.paths[0], learned).command
@@ -154,10 +154,26 @@ def test_many_prompts_are_made_by_one_model(learned: Path, tmp_path: Path) -> No
     assert stages[-2:] == [("load the model", None), ("generate", 2)]
     assert steps == [1, 2]
     assert not first.warnings
-    assert "no weights here" in "".join(second.warnings)
+    assert "'BREAK' is drawn as text" in "".join(second.warnings)
     path.write_text("a dog\na dog\n")
     with pytest.raises(RegistryError, match="2 pictures would be"):
         list(generate_many(options, NullProgress()))
+
+
+def test_words_have_weights_where_compel_is_installed(learned: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compel")
+
+    def drawn(prompt: str, **changes: Any) -> bytes:
+        options = GenerateOptions(start=learned, prompt=prompt, steps=2, out=tmp_path / "a.png", **changes)
+        result = generate(options, NullProgress())
+        assert not result.warnings
+        assert show_picture(tmp_path / "a.png", learned).record.prompt == prompt
+        with Image.open(tmp_path / "a.png") as picture:
+            return picture.tobytes()
+
+    plain, weighted = drawn("a <tom> cat"), drawn("a (<tom> cat:1.5)")
+    assert plain == drawn("a (<tom> cat:1)") != weighted
+    assert plain != drawn("a <tom> cat", negative="(a dog:1.5)") != drawn("a <tom> cat", negative="a dog")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from cns.boxes import is_prompt
 from cns.prompts import names
 from cns.regions import Region, concept_region, regional
 from cns.sampling import Pixels, batches, cut_off, default_batch
+from cns.weighting import weighing, words_of
 from cns_cli import __version__
 from cns_cli.figures import short_id
 from cns_cli.files import write_numbered, write_output
@@ -143,10 +144,10 @@ class GenerateRun:
         yield from self.idle
         # A base may have tokens of its own.
         yield from unknown_tokens(self.all_texts, known, pipeline.tokenizer.get_added_vocab())
-        yield from other_syntax(self.all_texts, self.concepts)
+        yield from other_syntax(map(words_of, self.all_texts), self.concepts)
         for what, texts in self.texts.items():
             for text in texts:
-                if tokens := cut_off(pipeline, text):
+                if tokens := cut_off(pipeline, words_of(text)):
                     yield f"{what} is too long: its last {tokens} tokens were not read"
         for noun in erased_in(stops[-1].tree, self.plan.repo.objects):
             if any(names(text, [noun], self.session.base.nouns) for text in self.all_texts):
@@ -168,10 +169,11 @@ class GenerateRun:
         missing = [concept for name, concept in self.concepts.items() if name not in stop.tree.concepts]
         prompt = without_concepts(options.prompt, missing)
         negative = without_concepts(self.negative, missing) if self.negative else None
-        with regional(pipeline, self._regions(missing)):
+        weighted = [prompt, negative or "", *(what for what, _ in self.plan.regions if is_prompt(what))]
+        with weighing(pipeline, weighted), regional(pipeline, self._regions(missing)):
             for images in batches(
-                pipeline, [prompt] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
-                negative=negative, size=(self.height, self.width), batch_size=self.batch,
+                pipeline, [words_of(prompt)] * options.n, self.seeds, steps=self.steps, guidance=self.guidance,
+                negative=words_of(negative or "") or None, size=(self.height, self.width), batch_size=self.batch,
             ):  # fmt: skip
                 yield images
                 self.made += len(images)
@@ -182,7 +184,8 @@ class GenerateRun:
         known = {name: self.session.concept(concept_id) for name, concept_id in self.plan.concepts.items()}
         regions = []
         for what, box in self.plan.regions:
-            prompts = (what,) if is_prompt(what) else concept_region(self.options.prompt, what, known, box).prompts
+            words, drawn = words_of(self.options.prompt), words_of(what)
+            prompts = (drawn,) if is_prompt(what) else concept_region(words, what, known, box).prompts
             regions.append(Region(box, tuple(without_concepts(text, missing) for text in prompts)))
         return regions
 

@@ -88,7 +88,7 @@ _ELSEWHERE = (
     (_LORA, "a concept of this registry is named by its token alone, such as {token}"),
     (
         re.compile(r"\([^()]*[^\d\s()]\s*:\s*-?\d(?:\.\d+)?\s*\)"),
-        "words have no weights here; write it without (…:1.4)",
+        "words have weights with pip install 'cns-cli[weights]'; without it, write no (…:1.4)",
     ),
     (re.compile(r"\({2,}[^()]+\){2,}|\[{2,}[^\[\]]+\]{2,}"), "words have no weights here; write it without brackets"),
     (re.compile(r"\bBREAK\b"), "what is to be seen where is said by --region"),
