@@ -28,6 +28,9 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+OLDER = ("diffusers==0.35.2", "huggingface-hub==0.36.0", "peft==0.17.1", "tokenizers==0.22.1", "transformers==4.57.6")
+"""What most installed programs draw with: the last of transformers 4, and what goes with it."""
+
 _project_bin = Path()
 
 
@@ -114,6 +117,14 @@ def torture(session: nox.Session) -> None:
     if "full" in session.posargs:
         _run(session, "python", "-m", "pip", "install", "-q", "-c", "constraints.txt", *_groups("torture"))
     _run(session, "python", "-m", "tests.torture", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["project"], default=False)
+def consumers(session: nox.Session) -> None:
+    """Read exports by diffusers, PEFT and transformers 5 and 4, and write what was seen to docs/consumers.json."""
+    older = str(_project_bin.parent / "older")
+    _run(session, "python", "-m", "pip", "install", "-q", "--upgrade", "--no-deps", "--target", older, *OLDER)
+    _run(session, "python", "-m", "tests.consumers", older)
 
 
 @nox.session(venv_backend="none", requires=["project"])

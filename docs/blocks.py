@@ -223,6 +223,14 @@ def bars(*chosen: str) -> str:
     return f"{shown}\n<sub>Measured on {report['machine']}, {report['date']}.</sub>\n"
 
 
+def consumers() -> str:
+    """Return what each reader saw of each format, of docs/consumers.json, as `nox -s consumers` wrote it."""
+    found = json.loads((ROOT / "docs" / "consumers.json").read_text(encoding="utf-8"))
+    names = [", ".join(f"{name} {version}" for name, version in one["versions"].items()) for one in found]
+    rows = ([kind, *(one["seen"][kind] for one in found)] for kind in found[0]["seen"])
+    return table(("format", *names), rows)
+
+
 def torture() -> str:
     """Return what the last runs of `nox -s torture` tried and lost, one row a goal."""
     goals = json.loads((ROOT / "docs" / "benchmarks" / "torture.json").read_text(encoding="utf-8"))

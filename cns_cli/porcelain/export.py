@@ -116,7 +116,7 @@ def _loading_lines(order: Order, kind: str, folder: Path, tokens: Mapping[str, S
     if FORMATS[kind].apart:
         files = {f"{word_of(one)}.safetensors": f"<{word_of(one)}>" for one in tokens.values()}
     for file, token in files.items():
-        said = {"folder": folder, "file": folder / file, "token": token, "dtype": DTYPES[order.dtype]}
+        said = {"folder": folder, "file": folder / file, "name": file, "token": token, "dtype": DTYPES[order.dtype]}
         said["base"] = order.session.base.folder
         yield from (line.format(**said) for line in FORMATS[kind].load)
 

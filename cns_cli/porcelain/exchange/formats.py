@@ -18,7 +18,7 @@ class Format:
         about: In a few words.
         write: Fills a folder; returns how far the weights that a program reads are from those of `cns generate`, as a
             share of the change (Frobenius norms), or None where it says nothing about that.
-        load: Lines of Python that open it, with `{folder}`, `{file}`, `{token}`, `{base}` and `{dtype}`.
+        load: Lines of Python that open it, with `{folder}`, `{file}`, its `{name}`, `{token}`, `{base}` and `{dtype}`.
         apart: Each concept has a file of its own, so that no choice among them is needed.
         whole: The base is inside.
     """
@@ -53,7 +53,7 @@ FORMATS: Mapping[str, Format] = {
     "lora": Format(
         "the change as a LoRA, exact for one along directions, else the nearest of --rank",
         networks.write_lora,
-        ('pipeline.load_lora_weights("{file}")',),
+        ('pipeline.load_lora_weights("{folder}", weight_name="{name}")',),
     ),
     "comfy": Format("the weights themselves for ComfyUI, exact", networks.write_comfy),
     "embedding": Format(
