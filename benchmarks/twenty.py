@@ -15,8 +15,9 @@ from benchmarks.experiment_setup import Setup
 from benchmarks.judging import Judge
 from benchmarks.lineage_cell import Cell, learn_stream
 from benchmarks.method import Method
-from benchmarks.named import Named
+from benchmarks.named import TIED, Named
 from benchmarks.ours import Ours
+from benchmarks.trial_scores import LOWEST, RANDOM, RATIO
 from benchmarks.work import Job
 
 EXPERIMENT = "twenty"
@@ -36,26 +37,39 @@ class Trial:
         count: How many concepts of the order.
         order: Which, and the seed.
         mixed: Draw in mixed precision.
+        groups: Draw pairs and triples at the end, and the bare prompt where all of the stream is learned.
     """
 
     method: Method
     count: int = TRIAL
     order: int = 0
     mixed: bool = True
+    groups: bool = True
 
 
 def job(setup: Setup, trial: Trial) -> Job:
     """The cell of a trial."""
     method, count, order = trial.method, min(trial.count, setup.size.stream), trial.order
     drawn = {"drawn": "mixed"} if trial.mixed else {}
-    facts = setup.facts(STREAM, method=dict(method.settings), order=order, count=count, **drawn)
+    facts = setup.facts(
+        STREAM,
+        method=dict(method.settings),
+        order=order,
+        count=count,
+        **drawn,
+        **({} if trial.groups else {"groups": 0}),
+    )
     name = f"{EXPERIMENT} {order}: {method.name}" + (f", {count}" if count < WHOLE else "")
     return Job(name, facts, partial(_learn, setup, trial, count), count * 1.4)
 
 
 def _learn(setup: Setup, trial: Trial, count: int) -> Cell:
-    judge, order, whole = judge_of(setup, trial.order, count, trial.mixed), trial.order, trial.count == WHOLE
-    concepts, several = judge.stream.order(order, count), bool(judge.stream.triples)
+    judge, order, whole = (
+        judge_of(setup, trial.order, count, trial.mixed),
+        trial.order,
+        trial.count == WHOLE and trial.groups,
+    )
+    concepts, several = judge.stream.order(order, count), trial.groups and bool(judge.stream.triples)
     return learn_stream(setup.trainer, judge, trial.method, concepts, order, groups=several, regions=whole, bare=whole)
 
 
@@ -83,5 +97,14 @@ TRIALS = (
     Trial(Named("named, mask")),
     Trial(Named("named, mask, until next", reach="until next")),
     *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),
+    Trial(Named("CNS", **DEFAULT)),
+    *(Trial(Named(f"CNS, lr {lr:g}", **{**DEFAULT, "lr": lr})) for lr in (3e-3, 3e-2)),
+    *(Trial(Named(f"CNS, b = {tie:g}", **DEFAULT, anchor_strength=tie)) for tie in (0.1, 10.0)),
+    *(Trial(Named(f"CNS, prompts of two things tied at {where}", **DEFAULT, tied=where)) for where in TIED),
+    Trial(Ours("CNS union, a / J", shared=True), WHOLE, groups=False),
+    *(
+        Trial(Ours(f"CNS union, no L_reg, {score}", reg="none", score=score, keeps_general=True), WHOLE, groups=False)
+        for score in ("gradient", RANDOM, LOWEST, RATIO)
+    ),
 )
-"""What was tried, in the order of the table."""
+"""What was tried, in the order of the tables."""
