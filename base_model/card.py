@@ -204,7 +204,8 @@ def _limits(report: dict) -> str:
         ## Limits
 
         - It knows {len(NOUNS)} nouns and twenty backgrounds, one or two objects, no actions, no people, no text.
-          Other words mean little to it.
+          Other words mean little to it, or something else: "of" stood in "in front of a brick wall" alone, so that
+          "a picture of a dog" draws a wall.
         - The identity encoder takes {len(missed)} of the {report["prompts"]} held-out pictures for another noun:
           {taken}.
         - Two objects side by side are drawn small and lose detail.

@@ -21,7 +21,7 @@ from benchmarks.peers.loop import Recipe
 from benchmarks.peers.lora import CLora, LoraEach, LoraMerged, SequentialLora
 from benchmarks.peers.weights import custom_diffusion, dreambooth, textual_inversion
 from benchmarks.trial_scores import RANDOM
-from cns.families import COMPANY
+from cns.families import BARE_SHARE, COMPANY
 from cns.regularizers import REGULARIZERS
 
 Settings = Mapping[str, Any]
@@ -113,7 +113,9 @@ OURS = (
     _regularizer("CNS union, features from the parent", "features-parent", STRENGTHS[1:]),
 )
 BY_NAME = {tunable.name: tunable for tunable in (*OURS, *PEERS)}
-DEFAULT: dict[str, Any] = {"directions": 4, "lr": 1e-2, "reach": "last named", "company": COMPANY}
+DEFAULT: dict[str, Any] = {
+    "directions": 4, "lr": 1e-2, "reach": "last named", "company": COMPANY, "bare_share": BARE_SHARE
+}  # fmt: skip
 """What the family's defaults change of the cells' baseline, besides that prompts see what they name; a test holds it to
 them."""
 

@@ -37,11 +37,12 @@ class HeadStart:
     path: Path | None
 
     @classmethod
-    def of(cls, trainer: Trainer, concept: Concept, seed: int) -> HeadStart:
-        """The warm-up of a concept with the trainer's defaults."""
+    def of(cls, trainer: Trainer, concept: Concept, seed: int, bare_share: float) -> HeadStart:
+        """The warm-up of a concept with the trainer's defaults, but for the share of the phrase alone."""
         if trainer.cache is None:
             return cls(None)
         text = f"{trainer.defaults} {concept.token} {seed} {concept.images.pixels.sum()}"
+        text += f" bare {bare_share}" if bare_share else ""
         return cls(trainer.cache / f"warm-{hashlib.sha256(text.encode()).hexdigest()[:24]}")
 
     @property

@@ -97,7 +97,7 @@ class Named:
         subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
         settings = trainer.settings(**{**self.changes, "seed": seed})
         general = trainer.no_general_neurons() if self.keeps_general else trainer.general(settings)
-        start = HeadStart.of(trainer, concept, seed)
+        start = HeadStart.of(trainer, concept, seed, settings.bare_share)
         tied = partial(beside, trainer, concept, self.tied) if self.tied else tuple
         with start.scores(), trial_scores(seed, concept.token, trainer.calibrated()):
             learned = trainer.learn_subject(

@@ -26,6 +26,8 @@ TRIAL, WHOLE = 8, 20
 """Concepts on which a setting is tried, and all of the stream."""
 RATES = ((4, 6e-3), (4, 1e-2), (11, 5e-3))
 """Rank and learning rate of the directions that were tried."""
+BARE_SHARES = (0.0, 0.125, 0.25, 0.5)
+"""Of the draws that see the phrase alone."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Trial:
         count: How many concepts of the order.
         order: Which, and the seed.
         mixed: Draw in mixed precision.
-        groups: Draw pairs and triples at the end, and the bare prompt where all of the stream is learned.
+        groups: Draw pairs and triples at the end, and each concept's phrase alone when it was learned.
     """
 
     method: Method
@@ -70,7 +72,9 @@ def _learn(setup: Setup, trial: Trial, count: int) -> Cell:
         trial.count == WHOLE and trial.groups,
     )
     concepts, several = judge.stream.order(order, count), trial.groups and bool(judge.stream.triples)
-    return learn_stream(setup.trainer, judge, trial.method, concepts, order, groups=several, regions=whole, bare=whole)
+    return learn_stream(
+        setup.trainer, judge, trial.method, concepts, order, groups=several, regions=whole, bare=trial.groups
+    )
 
 
 @cache
@@ -97,7 +101,7 @@ TRIALS = (
     Trial(Named("named, mask")),
     Trial(Named("named, mask, until next", reach="until next")),
     *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),
-    Trial(Named("CNS", **DEFAULT)),
+    *(Trial(Named(f"CNS, bare prompt {share:g}", **{**DEFAULT, "bare_share": share})) for share in BARE_SHARES),
     *(Trial(Named(f"CNS, lr {lr:g}", **{**DEFAULT, "lr": lr})) for lr in (3e-3, 3e-2)),
     *(Trial(Named(f"CNS, b = {tie:g}", **DEFAULT, anchor_strength=tie)) for tie in (0.1, 10.0)),
     *(Trial(Named(f"CNS, prompts of two things tied at {where}", **DEFAULT, tied=where)) for where in TIED),

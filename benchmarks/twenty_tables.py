@@ -41,8 +41,8 @@ def twenty_report(paper: Paper) -> Report:
     )
     heads: list[str] = ["setting", *COLUMNS, "bare", "KiB", *GROUPS]
     several = len(COLUMNS) + 3  # from here on pairs and triples
-    shorter = [[*row[: len(COLUMNS) + 1], *row[several : several + 2]] for row in tried]
-    shorter_heads = [*heads[: len(COLUMNS) + 1], *heads[several : several + 2]]
+    shorter = [[*row[: len(COLUMNS) + 2], *row[several : several + 2]] for row in tried]
+    shorter_heads = [*heads[: len(COLUMNS) + 2], *heads[several : several + 2]]
     tables = [
         Table("The frontier at twenty concepts", heads, whole, note),
         Table(f"Settings on {TRIAL} concepts", shorter_heads, shorter, few),

@@ -22,6 +22,10 @@ COMPANY = 0.5
 """Share of its change with which a concept acts beside others where it is composed by name (`cns.named`): whole ones
 crowd each other out. Chosen on the tuning stream of the benchmarks, of 0.25, 0.5, 0.75 and 1; the embedded base alone
 was measured."""
+BARE_SHARE = 0.125
+"""Share of the draws of a captioned image that see the concept's phrase alone, "a <rex> dog", which people type most,
+instead of the caption. Chosen on the tuning stream of the benchmarks, of 0, 1/8, 1/4 and 1/2: the highest identity over
+judge prompts and bare ones. The embedded base alone was measured."""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,9 @@ CHOICES: dict[str, Choice] = {
     "hold_out": Choice(
         "images held out, for the validation loss", "ours", "none: five images are few to learn from", "families", 0
     ),
+    "bare_share": Choice(
+        "draws that see the phrase alone", "ours", "so that \"a <rex> dog\" alone draws it, too", "captions", 0
+    ),
     "seed": Choice("seed of everything random", "ours", "any", "families"),
     "kind": Choice("object or style", "ours", "the paper personalises objects", "styles-and-prior-images", "object"),
     "class_noun": Choice(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ class Settings(TrainingSettings):
         basis: How its directions are found, one of `cns.directions.BASES`.
         hold_out: Images, the last of the task's, that are not trained on: the validation loss is theirs. Of 0 it is
             that of all images.
+        bare_share: Share of the draws of a captioned image that see the phrase alone, "a <rex> dog", instead.
     """
 
     budget: int
@@ -53,6 +55,7 @@ class Settings(TrainingSettings):
     directions: int = 0
     basis: str = "best"
     hold_out: int = 0
+    bare_share: float = 0.0
 
     def plain(self) -> dict[str, float | int | str]:
         """The settings as plain values; one that came later stands there only where it is not the default.
@@ -85,6 +88,8 @@ class Settings(TrainingSettings):
                 f"general ratio {self.general_ratio:g}, vote {self.general_vote:g}: expected shares above 0, at most 1",
                 hint="cns add --help",
             )
+        if not 0 <= self.bare_share <= 1:
+            raise SettingsError(f"bare share {self.bare_share:g}: expected 0 to 1", hint="cns add --help")
         if self.past_vote is not None and not 0 < self.past_vote <= 1:
             raise SettingsError(
                 f"past vote {self.past_vote:g}: expected a share above 0 and at most 1", "cns add … --past-vote 0.5"
@@ -136,6 +141,13 @@ class TrainingTask:
     kind: Kind = "object"
     image_masks: NDArray[np.uint8] | None = None
     start: ConceptWeights | None = None
+
+    def prompts_with_bare(self, share: float) -> list[list[str]]:
+        """The prompts, so repeated that `share` of an image's draws see the phrase alone where it has one caption."""
+        bare = f"a {self.token} {self.class_noun}"
+        part = Fraction(share).limit_denominator(64)
+        rest = part.denominator - part.numerator
+        return [[*one] if len(one) > 1 else [*one * rest, *[bare] * part.numerator] for one in map(list, self.prompts)]
 
 
 @dataclass(frozen=True)

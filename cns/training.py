@@ -148,7 +148,7 @@ class _Run:
             )
         masks = task.image_masks
         weights = None if masks is None else loss_weights(masks, *latents.shape[-2:])
-        self.latents, self.prompts = latents[:kept], task.prompts[:kept]
+        self.latents, self.prompts = latents[:kept], task.prompts_with_bare(settings.bare_share)[:kept]
         self.loss_weights = None if weights is None else weights[:kept]
         seen = slice(kept if settings.hold_out else 0, None)
         size, length = settings.batch_size, self.denoiser.train_timesteps

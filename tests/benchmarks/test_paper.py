@@ -22,7 +22,7 @@ from benchmarks.singles import SAME_AS
 from benchmarks.stream_tables import DENOISER_SIZE, KV_SIZE, energy_table
 from benchmarks.tuning import MARGIN, criterion
 from benchmarks.work import work
-from cns.families import FAMILIES
+from cns.families import BARE_SHARE, COMPANY, FAMILIES
 from cns.files.bases import describe_base, resolve_base
 
 
@@ -72,7 +72,8 @@ def test_the_row_that_is_named_after_the_project_has_the_family_s_defaults() -> 
     family = FAMILIES["emoji-64"]
     changed = {name: value for name, value in family.defaults.shared().items() if value != BASELINE[name]}
     along = {"directions": family.directions, "lr": family.direction_lr} if family.directions else {}
-    assert {name: value for name, value in DEFAULT.items() if name not in ("reach", "company")} == {**changed, **along}
+    expected = {**changed, **along, "company": COMPANY, "bare_share": BARE_SHARE}
+    assert {name: value for name, value in DEFAULT.items() if name != "reach"} == expected
 
 
 def test_nothing_learned_is_no_share_of_a_gain() -> None:

@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
 
 @pytest.mark.parametrize("kind", ["object", "style"])
 def test_what_is_learned_is_of_the_kind_that_was_asked_for(model, kind):
-    assert learn(model, what=dataclasses.replace(task(), kind=kind)).weights.kind == kind
+    assert learn(model, what=dataclasses.dataclasses.replace(task(), kind=kind)).weights.kind == kind
 
 
 def test_another_seed_gives_other_bytes(tiny_folders):
@@ -181,7 +181,7 @@ def test_no_timestep_lies_behind_the_schedule(monkeypatch):
 
 
 def test_a_prompt_whose_token_nobody_reads_is_refused(model):
-    long = dataclasses.replace(task(), prompts=[["very " * 90 + "<rex> dog"], *task().prompts[1:]])
+    long = dataclasses.dataclasses.replace(task(), prompts=[["very " * 90 + "<rex> dog"], *task().prompts[1:]])
     with pytest.raises(SettingsError, match="<rex> stands beyond the"):
         learn(model, what=long)
 
@@ -219,3 +219,24 @@ def test_rate_rises_stays_and_falls():
     assert factors[0] == 0.1
     assert factors[9:60] == [1.0] * 51
     assert factors[-1] == 0.05
+
+
+def test_a_share_of_the_draws_of_a_captioned_image_see_the_phrase_alone() -> None:
+    caption, templates = "a <rex> dog in the snow", ["a <rex> dog", "a photo of a <rex> dog"]
+    what = dataclasses.replace(task(), prompts=[[caption], templates, [caption]])
+    assert what.prompts_with_bare(0.25) == [[caption] * 3 + ["a <rex> dog"], templates, [caption] * 3 + ["a <rex> dog"]]
+    assert what.prompts_with_bare(0.0) == [[caption], templates, [caption]]
+    assert what.prompts_with_bare(1.0)[0] == ["a <rex> dog"]
+
+
+def test_what_is_learned_hangs_on_the_share_only_where_there_are_captions(model) -> None:
+    captioned = dataclasses.replace(task(), prompts=[["a <rex> dog in the snow"]] * 3)
+    quarter = dataclasses.replace(SETTINGS, bare_share=0.25)
+    assert stored(learn(model, quarter)) == stored(learn(model))
+    assert stored(learn(model, quarter, captioned)) != stored(learn(model, SETTINGS, captioned))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_is_from_nothing_to_all(share: float) -> None:
+    with pytest.raises(SettingsError, match="bare share"):
+        dataclasses.replace(SETTINGS, bare_share=share).check()

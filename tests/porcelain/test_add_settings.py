@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from cns.errors import MethodError
+from cns.families import BARE_SHARE
 from cns.files.images import load_images
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.export import export
@@ -32,6 +33,7 @@ def head(folder):
 def test_settings_reach_the_record_only_where_they_were_given(learned, photos):
     _, before = head(learned)
     assert not {"vectors", "past_vote", "init", "norm_guard", "prior"} & before["params"].keys()
+    assert before["params"]["bare_share"] == BARE_SHARE
     more = {
         "anchor": 0.3,
         "warmup": 1,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from cns import codec
+from cns.families import BARE_SHARE
 from cns.files.images import ImageSet
 from cns.presets import PRESETS
 from cns.report import Report, Unwatched, Watch
@@ -160,6 +161,7 @@ def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images
         norm_guard=options.norm_guard,
         prior=options.prior,
         directions=directions,
+        bare_share=BARE_SHARE if options.kind == "object" else 0.0,
     )
 
 
