@@ -26,6 +26,8 @@ TRIAL, WHOLE = 8, 20
 """Concepts on which a setting is tried, and all of the stream."""
 RATES = ((4, 6e-3), (4, 1e-2), (11, 5e-3))
 """Rank and learning rate of the directions that were tried."""
+CAPTIONS_ALONE = {name: value for name, value in DEFAULT.items() if name != "bare_share"}
+"""The defaults as they were when no phrase alone was trained beside captions."""
 BARE_SHARES = (0.0, 0.125, 0.25, 0.5)
 """Of the draws that see the phrase alone."""
 
@@ -97,7 +99,8 @@ def begun(stream: Stream, order: int, count: int) -> Stream:
 TRIALS = (
     Trial(Ours("CNS union"), WHOLE, mixed=False),
     Trial(Named("CNS", **DEFAULT), WHOLE),
-    Trial(Named("CNS, whole beside others", **{**DEFAULT, "company": 1.0}), WHOLE),
+    Trial(Named("CNS, captions alone", **CAPTIONS_ALONE), WHOLE),
+    Trial(Named("CNS, captions alone, whole beside others", **{**CAPTIONS_ALONE, "company": 1.0}), WHOLE),
     Trial(Named("named, mask")),
     Trial(Named("named, mask, until next", reach="until next")),
     *(Trial(Named(f"named, {rank} directions, lr {lr:g}", directions=rank, lr=lr)) for rank, lr in RATES),
