@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
 
 @pytest.mark.parametrize("kind", ["object", "style"])
 def test_what_is_learned_is_of_the_kind_that_was_asked_for(model, kind):
-    assert learn(model, what=dataclasses.dataclasses.replace(task(), kind=kind)).weights.kind == kind
+    assert learn(model, what=dataclasses.replace(task(), kind=kind)).weights.kind == kind
 
 
 def test_another_seed_gives_other_bytes(tiny_folders):
@@ -181,7 +181,7 @@ def test_no_timestep_lies_behind_the_schedule(monkeypatch):
 
 
 def test_a_prompt_whose_token_nobody_reads_is_refused(model):
-    long = dataclasses.dataclasses.replace(task(), prompts=[["very " * 90 + "<rex> dog"], *task().prompts[1:]])
+    long = dataclasses.replace(task(), prompts=[["very " * 90 + "<rex> dog"], *task().prompts[1:]])
     with pytest.raises(SettingsError, match="<rex> stands beyond the"):
         learn(model, what=long)
 
