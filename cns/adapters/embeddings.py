@@ -11,6 +11,7 @@ and knows tensors and plain containers alone; anything else in it is refused.
 from __future__ import annotations
 
 import pickle  # noqa: TID251  only for the name of the error by which torch refuses one
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,10 @@ def _unpickled(path: Path) -> Iterator[tuple[str, NDArray[np.float64]]]:
 
     refused = f"{path} is a pickle that holds more than tensors, which could run code: expected a .safetensors file"
     try:
-        if path.stat().st_size > MAX_PICKLE_BYTES:
+        if _size(path) > MAX_PICKLE_BYTES:
             raise AdapterError(f"{path} has more than {MAX_PICKLE_BYTES:,} bytes: no textual inversion", path=path)
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise AdapterError(f"{path} cannot be read: {reason_of(error)}", path=path) from error
     except pickle.UnpicklingError as error:
         raise AdapterError(refused, "save it as safetensors where it was made", path=path) from error
@@ -91,3 +92,11 @@ def _unpickled(path: Path) -> Iterator[tuple[str, NDArray[np.float64]]]:
     for name, value in data.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             yield str(name), value.detach().double().numpy()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of what it unpacks to where it is packed, as torch's files may be."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as packed:
+        return sum(one.file_size for one in packed.infolist())

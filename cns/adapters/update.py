@@ -24,6 +24,7 @@ from cns.errors import AdapterError
 
 KEY = re.compile(rf"(.+)\.({'|'.join(map(re.escape, sorted(PART_OF, key=len, reverse=True)))})")
 PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 HEADER = "lora_adapter_metadata"
 WRITERS = {"lora_": "kohya", "lycoris_": "LyCORIS", "unet.": "diffusers", "text_encoder.": "diffusers"}
 
@@ -89,14 +90,16 @@ def read_update(path: Path, modules: Modules) -> Update:
     """Read what a file, or a folder of PEFT, changes of a base.
 
     Args:
-        path: A safetensors file, or a folder with `adapter_model.safetensors` and `adapter_config.json`.
+        path: A safetensors file, a folder of diffusers with one (`DIFFUSERS_FILE`), or one of PEFT (`PEFT_FILES`).
         modules: The base's.
 
     Raises:
         AdapterError: It is of no dialect that is read, damaged, made for another base, or says two things of its scale.
     """
     config = None
-    if path.is_dir():
+    if (path / DIFFUSERS_FILE).is_file():
+        path = path / DIFFUSERS_FILE
+    elif path.is_dir():
         weights, settings = (path / name for name in PEFT_FILES)
         if not weights.is_file() or not settings.is_file():
             raise AdapterError(f"{path} is no folder of PEFT: expected {' and '.join(PEFT_FILES)}", path=path)

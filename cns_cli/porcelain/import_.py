@@ -227,6 +227,7 @@ def _record(options: ImportOptions, found: Foreign, imported: Imported, base: Ba
             "weight": options.weight,
             "only_kv": options.only_kv,
             **({"embedding": options.embedding.name} if options.embedding else {}),
+            **({"embedding_sha256": found.vectors_sha256} if found.vectors_sha256 else {}),
             **({} if options.kind == "object" else {"kind": options.kind}),
         },
         "metrics": {

@@ -194,7 +194,7 @@ class ImportOptions(Request):
     """Bring a concept in that another program trained.
 
     Attributes:
-        file: An adapter or a textual inversion, or a folder of PEFT.
+        file: An adapter or a textual inversion, or a folder of diffusers or PEFT.
         name: The concept's name; also its special token `<name>` unless `token` says otherwise.
         class_noun: What kind of thing it is; None: as its images or its name say.
         weight: Its change is multiplied with it.

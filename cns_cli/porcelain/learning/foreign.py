@@ -15,6 +15,7 @@ from cns.adapters.embeddings import holds_vectors, read_vectors
 from cns.adapters.modules import Modules
 from cns.adapters.rounding import dense, on_grid
 from cns.adapters.update import Change, read_update
+from cns.errors import TokenError
 from cns.files.images import ImageSet
 from cns.files.models import file_sha256
 from cns.judges.classnoun import SURE, infer_class_noun
@@ -41,6 +42,7 @@ class Foreign:
         scales: Least and largest scale, or none.
         modules, matrices: How many it changes.
         rounding_loss: |dW - stored| / |dW|.
+        vectors_sha256: Of the file of its vectors, where that is another.
     """
 
     dialect: str
@@ -52,6 +54,7 @@ class Foreign:
     modules: int = 0
     matrices: int = 0
     rounding_loss: float = 0.0
+    vectors_sha256: str = ""
 
     @property
     def rank(self) -> int:
@@ -93,7 +96,7 @@ def read_foreign(options: ImportOptions, folder: Path, base: Base) -> Foreign:
     scales = tuple(dict.fromkeys((*update.scales[:1], *update.scales[-1:])))
     return Foreign(
         update.dialect, update.sha256, delta, vectors, update.share_outside, scales, update.modules,
-        len(update.changes), loss,
+        len(update.changes), loss, file_sha256(options.embedding) if options.embedding else "",
     )  # fmt: skip
 
 
@@ -130,9 +133,12 @@ def bring_in(
     vectors = found.vectors
     tokens = vector_tokens(token, 1 if vectors is None else len(vectors))
     own = repo.objects.get(tree.concepts[options.name], Concept).tokens if options.name in tree.concepts else ()
-    for one in tokens:
-        if one not in own:
+    try:
+        for one in (one for one in tokens if one not in own):
             check_new_token(session.base.model.pipeline.tokenizer, one)
+    except TokenError as error:
+        error.hint = error.hint.replace("cns add", "cns import")
+        raise
     noun = options.class_noun or _shown(session, options, photos)
     rows = [_row_of(session, noun)] if vectors is None else list(vectors)
     parent = trained_in(tree, options.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cns.adapters.embeddings import holds_vectors, read_vectors
+from cns.adapters.embeddings import MAX_PICKLE_BYTES, holds_vectors, read_vectors
 from cns.compose import Model
 from cns.errors import AdapterError
 from tests.tiny import WIDTH
@@ -86,3 +87,11 @@ def test_a_pickle_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(AdapterError, match=r"a\.pt"):
         read_vectors(file, WIDTH)
+
+
+def test_a_pickle_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a/data/0", bytes(MAX_PICKLE_BYTES + 1))
+    assert (tmp_path / "a.pt").stat().st_size < 10**6
+    with pytest.raises(AdapterError, match="has more than"):
+        read_vectors(tmp_path / "a.pt", WIDTH)
