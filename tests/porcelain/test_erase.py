@@ -195,6 +195,12 @@ def test_an_export_holds_the_erasure(bare: Path, tmp_path: Path) -> None:
     weights = session.base.model.compose(session.erasure(Repository(bare).tree_of("HEAD")))
     written = load_file(file)
     assert all(np.array_equal(written[name], weight.numpy()) for name, weight in weights.items())
+    export("HEAD", "lycoris", tmp_path / "change", "fp32", bare)
+    change = load_file(tmp_path / "change" / "change.safetensors")
+    for name, weight in weights.items():
+        key = "lora_unet_" + name.removesuffix(".weight").replace(".", "_") + ".diff"
+        base = session.base.model.base[name].numpy()
+        assert np.array_equal(base + change[key] if key in change else base, weight.numpy())
 
 
 def test_fsck_finds_an_erasure_that_cannot_be_read(bare: Path) -> None:

@@ -119,10 +119,10 @@ def test_peft_adds_a_lora_within_the_error_that_was_said(learned: Path, tmp_path
 def directed(
     tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
 ) -> Path:
-    """A registry whose prompts see what they name: two changes along directions, of rank 4."""
+    """A registry whose prompts see what they name: two changes along directions, of rank 4; tom has two vectors."""
     folder = new_registry(tmp_path_factory.mktemp("directed"), tiny_base, mlflow_tables, "named")
     add(folder, "rex", photos["rex"], directions=4)
-    add(folder, "tom", photos["tom"], class_noun="cat", directions=4)
+    add(folder, "tom", photos["tom"], class_noun="cat", directions=4, vectors=2)
     return folder
 
 
@@ -151,6 +151,22 @@ def test_vectors_are_read_by_diffusers_and_the_prompt_is_read_alike(learned: Pat
     prompt = ("a <rex> dog beside a <tom> cat", "cpu", 1, False)
     ours, _ = session.base.model.pipeline.encode_prompt(*prompt)
     theirs, _ = pipeline.encode_prompt(*prompt)
+    assert torch.equal(ours, theirs)
+
+
+def test_a_token_of_two_vectors_is_one_tensor_that_diffusers_reads_alike(directed: Path, tmp_path: Path) -> None:
+    written(directed, "embedding", tmp_path / "x", "tom")
+    file = tmp_path / "x" / "tom.safetensors"
+    session = Session.open(Repository(directed), "cpu")
+    tree = session.repo.tree_of("HEAD")
+    rows = session.concepts(tree)["tom"].rows
+    assert torch.equal(load_file(file)["emb_params"], torch.stack([rows["<tom>"], rows["<tom>_1"]]))
+    session.set_tree(composing(tree, "all"))
+    pipeline = plain(directed)
+    with quiet_libraries():
+        pipeline.load_textual_inversion(file, token="<tom>")
+    prompt = ("a <tom> cat", "cpu", 1, False)
+    ours, theirs = (one.encode_prompt(*prompt)[0] for one in (session.base.model.pipeline, pipeline))
     assert torch.equal(ours, theirs)
 
 
