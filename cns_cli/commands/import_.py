@@ -45,7 +45,8 @@ def import_(as_json: JsonFlag = False, **given: Any) -> None:
         noun = "" if result.class_noun or options.images else " --class NOUN"
         out.hint(f"{command(options)}{noun}{again}", "when that suits you")
         return
-    out.hint(f'cns generate "a {result.token} {result.class_noun}"', "look at it")
+    thing = " dog" if result.kind == "style" else ""
+    out.hint(f'cns generate "a {result.token} {result.class_noun}{thing}"', "look at it")
 
 
 def import_lines(result: ImportResult) -> Iterator[Line]:

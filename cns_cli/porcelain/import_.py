@@ -156,7 +156,7 @@ def _settled(options: ImportOptions, repo: Repository, tree: Tree) -> ImportOpti
     if options.name in taken and not options.replace:
         raise NameTaken(options.name)
     token = options.token or (taken[options.name].tokens[0] if options.name in taken else default_token(options.name))
-    check_free_tokens(token, options.name, taken, command=command(options))
+    check_free_tokens(token, options.name, taken, command=command(replace(options, token=None)))
     if noun is None and options.images is None:
         noun = _noun_in(options)
     return replace(options, token=token, class_noun=noun)
