@@ -82,6 +82,8 @@ class Defaults(TrainingSettings):
         max_class_drift: How far pictures of the class noun alone may grow toward the concept (cosine). On the embedded
             base three honest concepts moved it by 0.05, and a learned concept lies 0.9 away.
         max_zero_shot: How far pictures of other things may move from the base's (1 - cosine, in CLIP).
+        max_erased: Share of pictures of an erased noun that may still be called so: measured 0 to 0.02, and 0.75 to
+            0.9 before an erasure (docs/erase.md); the limit itself is chosen.
         min_class_probability: Below this what CLIP makes of a picture's background is not taken into its caption; the
             class noun itself must reach `cns.judges.classnoun.SURE`.
     """
@@ -96,6 +98,7 @@ class Defaults(TrainingSettings):
     max_kv_drift: float
     max_class_drift: float
     max_zero_shot: float
+    max_erased: float
     min_class_probability: float
 
     def budget(self, kv_weights: int, denoiser_parameters: int) -> int:
@@ -221,6 +224,7 @@ SD_DEFAULTS = Defaults(
     max_kv_drift=0.002,
     max_class_drift=0.05,
     max_zero_shot=0.05,
+    max_erased=0.2,
     min_class_probability=0.5,
 )
 

@@ -27,6 +27,7 @@ class Case:
         class_now: Likewise in the tree.
         drift: Relative squared K/V drift since the baseline.
         zero_shot: Change of pictures of other things since the base, (P, n).
+        erased: 1 for each picture of an erased noun that is called by it, else 0, (P, n), P over all nouns.
         measured: Metric that is stored as it is (of pairs, of another package) -> scores on the baseline and now,
             (P, n), or why there are none.
         same: What (see `GateMetric.needs`) is drawn with the same weights on both sides, and so is the same.
@@ -38,6 +39,7 @@ class Case:
     class_now: Scores | None = None
     drift: float | None = None
     zero_shot: Array | None = None
+    erased: Array | None = None
     measured: Mapping[str, tuple[Array, Array] | str] = field(default_factory=dict)
     same: frozenset[str] = frozenset()
 
@@ -59,7 +61,7 @@ class GateMetric:
     """
 
     label: str
-    needs: Literal["concept", "class", "zero-shot", "drift", "pair"]
+    needs: Literal["concept", "class", "zero-shot", "erased", "drift", "pair"]
     limit: str = "max_drop"
     level: Callable[[Scores], Array] | None = None
     growth: Callable[[Case], Array] | None = None
@@ -125,6 +127,16 @@ def _zero_shot(case: Case) -> Array:
     return case.zero_shot
 
 
+def _erased(case: Case) -> Array:
+    """Which pictures of erased nouns are still called by them."""
+    if case.erased is None:
+        raise _not_there("erased", "no picture of an erased noun was judged")
+    return case.erased
+
+
+OF_TREE: tuple[Literal["zero-shot", "erased"], ...] = ("zero-shot", "erased")
+"""What of `GateMetric.needs` is of the whole tree, and of no concept."""
+
 METRICS: Mapping[str, GateMetric] = {
     "id": GateMetric("identity", "concept", level=_identity, stored="identity"),
     "clip-i": GateMetric("CLIP-I", "concept", level=_clip_i, stored="clip_i"),
@@ -134,6 +146,7 @@ METRICS: Mapping[str, GateMetric] = {
     "class-drift": GateMetric("class drift", "class", limit="max_class_drift", growth=_class_drift),
     "pair": GateMetric("identity in pairs", "pair", stored="pair"),
     "zero-shot": GateMetric("zero-shot", "zero-shot", limit="max_zero_shot", growth=_zero_shot, stored="zero_shot"),
+    "erased": GateMetric("erased nouns", "erased", limit="max_erased", growth=_erased, stored="erased"),
 }
 """Name, as `--metric` takes it -> what is said about it; what each means is said in docs/check.md."""
 

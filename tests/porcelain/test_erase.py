@@ -12,16 +12,21 @@ import torch
 
 from cns.compose import kv_parameters
 from cns.errors import ClassNounError
+from cns.families import EMOJI_64
+from cns.templates import fill_templates
+from cns_cli.porcelain.answers import CheckResult, CheckRow
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.diff import diff
 from cns_cli.porcelain.erase import CannotErase, ErasedAlready, EraseResult, erase
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.fsck import fsck
+from cns_cli.porcelain.learning.erasure import called
 from cns_cli.porcelain.merge import Choices, merge
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import CheckOptions, EraseOptions, FsckOptions, Request
 from cns_cli.porcelain.revert import revert
 from cns_cli.porcelain.rm import rm
+from cns_cli.porcelain.scoring.protocol import image_seed
 from cns_cli.porcelain.show import show
 from cns_cli.porcelain.status import status
 from cns_cli.progress import NullProgress
@@ -183,6 +188,31 @@ def test_a_concept_is_learned_checked_removed_and_purged_beside_an_erasure(
     assert "rex" not in repo.tree_of("HEAD").concepts
     assert repo.tree_of("HEAD").erasure == erasure
     assert errors(named) == []
+
+
+def test_a_check_says_which_share_of_erased_nouns_is_still_drawn_and_limits_it(named: Path) -> None:
+    forget(named, "car", "frog")
+
+    def base_row(**changes: Any) -> tuple[CheckResult, CheckRow]:
+        result = check(CheckOptions(start=named, images=2, **changes))
+        return result, next(row for row in result.rows if row.concept == "(base)")
+
+    result, row = base_row(max_drop={"": 2.0, "erased": 1.0})
+    found = row.metric("erased")
+    assert (found.verdict, found.max_drop, result.images_made > 0) == ("kept", 1.0, True)
+    assert base_row(max_drop={"": 2.0, "erased": 1.0})[0].images_made == 0
+    assert base_row(metrics=("erased",))[1].metric("erased").max_drop == EMOJI_64.defaults.max_erased
+    session = Session.open(Repository(named), "cpu")
+    session.set_tree(seen(Repository(named).tree_of("HEAD"), []))
+    shares = []
+    for place, noun in enumerate(("car", "frog")):
+        prompts = fill_templates(session.base.family.objects.judge, noun)
+        seeds = [(one, image_seed(0, row + place * len(prompts), k)) for row, one in enumerate(prompts) for k in (0, 1)]
+        shares.append(called(session.base, noun, session.base.images(*zip(*seeds, strict=True))))
+    assert found.now == pytest.approx(sum(shares) / 2)
+    take_back(named, "HEAD")
+    rows = check(CheckOptions(start=named, images=1, max_drop={"": 2.0})).rows
+    assert "(base)" not in {row.concept for row in rows}
 
 
 def test_an_export_holds_the_erasure(bare: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def first(places: Sequence[LimitSource], name: str) -> Any:
 
 
 def thresholds_of(
-    places: Sequence[LimitSource], family: Family, *, has_identity: bool, fast: bool = False
+    places: Sequence[LimitSource], family: Family, *, has_identity: bool, erases: bool = False, fast: bool = False
 ) -> Thresholds:
     """Settle metrics and limits.
 
@@ -118,13 +118,14 @@ def thresholds_of(
         places: From `sources`.
         family: The base's family, which has defaults.
         has_identity: Whether the base has an identity judge.
+        erases: Whether the model erases nouns, which then are looked at where nobody says what is.
         fast: Only what needs no image.
 
     Raises:
         SettingsError: a minimum for a metric that has none; under `fast`, a flag that needs images.
     """
     main = "id" if has_identity else "clip-i"
-    default = ("id", "clip-i") if has_identity else ("clip-i",)
+    default = (*(("id",) if has_identity else ()), "clip-i", *(("erased",) if erases else ()))
     metrics = _fast_metrics(places[0]) if fast else _metrics(places, default, main)
     minimum: dict[str, float] = {}
     for place in reversed(places):

@@ -19,7 +19,7 @@ from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.telling import is_told, tell
 from cns_cli.porcelain.gate.undecided import lacking, way_out
 from cns_cli.porcelain.gate.verdicts import Judged, judge, next_look, word, worst
-from cns_cli.porcelain.metrics import METRICS, Case
+from cns_cli.porcelain.metrics import METRICS, OF_TREE, Case
 from cns_cli.porcelain.models.stored import baseline_tree, kind_of
 from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
@@ -92,7 +92,8 @@ class CheckRun:
     def rows(self) -> tuple[str, ...]:
         """Names of the rows that are judged by a metric."""
         needs = self.setup.limits.needs
-        return (*(self.chosen if needs - {"zero-shot"} else ()), *((BASE_ROW,) if "zero-shot" in needs else ()))
+        concepts = self.chosen if needs.difference(OF_TREE) else ()
+        return (*concepts, *((BASE_ROW,) if needs.intersection(OF_TREE) else ()))
 
     def keys(self, name: str, images: int) -> list[EvaluationKey]:
         """What must be known about a row."""
@@ -110,8 +111,8 @@ class CheckRun:
         every later check compares with them.
         """
         if self.tree.compose == "all":
-            return frozenset()
-        plain = {"class", "zero-shot"} if self.tree.erasure is None else set()
+            return frozenset({"erased"} if self.tree.erasure is None else ())  # of no noun is there a picture
+        plain = {"class", *OF_TREE} if self.tree.erasure is None else set()
         kept = name != BASE_ROW and self.now[name] == self.baselines[name]
         return frozenset({*plain, *(("concept", "drift") if kept else ())})
 
@@ -122,12 +123,9 @@ class CheckRun:
     def case(self, name: str, asked: int) -> Case:
         """What the stored evaluations say about a row."""
         sides = self._sides(name, asked)
-        if name == BASE_ROW and not sides:
-            return Case(same=self.same(name))
         if name == BASE_ROW:
-            (key,) = sides["zero-shot"]
-            moved = self.evaluations.value(key)
-            return Case(zero_shot=None if moved is None else moved[:, : self.images((key,), asked)])
+            found = {kind: self._of_tree(key, asked) for kind, (key,) in sides.items()}
+            return Case(zero_shot=found.get("zero-shot"), erased=found.get("erased"), same=self.same(name))
         same = self.same(name)
         drift = 0.0 if "drift" in same else self.evaluations.value(self._drift(name))
         case = Case(drift=None if drift is None else float(drift), same=same)
@@ -172,8 +170,8 @@ class CheckRun:
         metrics, needs = self.setup.limits.metrics, self.setup.limits.drawn(self.same(name))
         plain = seen(self.tree, [])
         if name == BASE_ROW:
-            key = EvaluationKey("zero-shot", plain, self.tree.base, name, images)
-            return {"zero-shot": (key,)} if "zero-shot" in needs else {}
+            kinds = [kind for kind in OF_TREE if kind in needs]
+            return {kind: (EvaluationKey(kind, plain, self.tree.base, name, images),) for kind in kinds}
         concept, baseline, of = self.chosen[name], self.baselines[name], self.kinds[name]
         others = (
             tuple(sorted(set(self.tree.concepts.values()) - {concept}))
@@ -197,6 +195,11 @@ class CheckRun:
             places = (bare(self.tree), plain)
             sides["class"] = tuple(EvaluationKey("class", place, concept, name, images, of=of) for place in places)
         return sides
+
+    def _of_tree(self, key: EvaluationKey, asked: int) -> Array | None:
+        """What is stored of the whole tree, (P, n), of as many images as are."""
+        found = self.evaluations.value(key)
+        return None if found is None else found[:, : self.images((key,), asked)]
 
     def _foreign(self, side: Sequence[EvaluationKey], metric: str, asked: int) -> tuple[Array, Array] | str:
         """Scores that are stored as they are, before and now, of as many images as both have; else why not."""
@@ -227,7 +230,7 @@ class CheckRun:
 
     def _judge(self, cases: Mapping[str, Case]) -> dict[str, list[Judged]]:
         limits = self.setup.limits
-        of_tree = [name for name in limits.metrics if name in METRICS and METRICS[name].needs == "zero-shot"]
+        of_tree = [name for name in limits.metrics if name in METRICS and METRICS[name].needs in OF_TREE]
         of_concepts = [name for name in limits.metrics if name not in of_tree]
         concepts = {name: case for name, case in cases.items() if name != BASE_ROW}
         base = {name: case for name, case in cases.items() if name == BASE_ROW}
@@ -301,7 +304,7 @@ def _gate(outcome: Verdict, rows: Sequence[CheckRow]) -> str:
 def _count(case: Case) -> int:
     pair = () if case.before is None else (case.before, case.after)
     sides = (*pair, case.class_base, case.class_now)
-    moved = 0 if case.zero_shot is None else 2 * case.zero_shot.size
+    moved = sum(0 if one is None else one.size for one in (case.zero_shot, case.zero_shot, case.erased))
     pairs = case.measured.get("pair", "")
     moved += 0 if isinstance(pairs, str) else sum(side.size for side in pairs)
     return sum(side.clip_t.size for side in sides if side is not None) + moved

@@ -56,7 +56,8 @@ def settle(repo: Repository, tree: Tree, options: CheckOptions, session: Session
     protocol = _protocol(repo, tree, places, options.device, session)
     defaults = protocol.family.defaults
     has_identity = not options.fast and "identity" in protocol.judges  # a judge may be far away, and --fast needs none
-    limits = thresholds_of(places, protocol.family, has_identity=has_identity, fast=options.fast)
+    erases = bool(protocol.erased)
+    limits = thresholds_of(places, protocol.family, has_identity=has_identity, erases=erases, fast=options.fast)
     return Setup(protocol, limits, first(places, "images") or defaults.check_images, _warnings(protocol))
 
 

@@ -32,8 +32,9 @@ def lacking(evaluations: Evaluations, sides: Sides, images: int) -> int:
     """How many images have to be drawn for so many of each prompt on all sides of a row."""
     protocol, drawn = evaluations.protocol, {}
     for key in (key for side in sides.values() for key in side):
-        both = 2 * len(protocol.zero_shot_prompts) if key.kind == "zero-shot" else len(protocol.of_kind(key.of).prompts)
-        drawn[key.pictures] = both * max(0, images - evaluations.images(key))
+        of_tree = {"zero-shot": 2 * len(protocol.zero_shot_prompts), "erased": len(protocol.erased_prompts)}
+        prompts = of_tree.get(key.kind, len(protocol.of_kind(key.of).prompts))
+        drawn[key.pictures] = prompts * max(0, images - evaluations.images(key))
     return sum(drawn.values())
 
 

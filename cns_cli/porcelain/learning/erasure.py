@@ -17,12 +17,12 @@ from cns.errors import ClassNounError
 from cns.judges.classnoun import near_nouns
 from cns.prompts import names
 from cns.sampling import Pixels
-from cns.templates import fill_template, fill_templates, with_article
+from cns.templates import fill_templates, with_article
 from cns_cli.porcelain.learning.addition import spread
 from cns_cli.porcelain.learning.past import judged_moments, protected_prompts
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.scoring.judging import judge_images
+from cns_cli.porcelain.scoring.judging import judge_images, nouns_called
 from cns_cli.progress import Progress
 from cns_cli.sheets import as_png, contact_sheet
 from registry.objects import Blob, Erasure, Tree
@@ -177,10 +177,7 @@ def drift_of(session: Session, tree: Tree) -> dict[str, float]:
 
 def called(base: LoadedBase, noun: str, pictures: Pixels) -> float:
     """Share of pictures, shape (N, R, R, 3), that the CLIP judge calls by a noun, among all nouns of the base."""
-    nouns = list(dict.fromkeys((*base.nouns, noun)))
-    texts = base.clip.text_features([fill_template("a {}", one) for one in nouns])
-    best = (base.clip.image_features(pictures) @ texts.T).argmax(1)
-    return float(np.mean(best == nouns.index(noun)))
+    return float(np.mean(nouns_called(base, base.clip.image_features(pictures), [noun]) == noun))
 
 
 def _sheet(nouns: Collection[str], pictures: Sequence[Sequence[Pixels]]) -> bytes | None:

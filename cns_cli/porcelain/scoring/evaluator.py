@@ -22,7 +22,7 @@ from cns.sampling import cut_off
 from cns.templates import fill_template, fill_templates
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
-from cns_cli.porcelain.scoring.judging import Features, foreign_scores, score_features
+from cns_cli.porcelain.scoring.judging import Features, foreign_scores, nouns_called, score_features
 from cns_cli.porcelain.scoring.keys import BASE_NAME, EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.pairs import Pair, pair_prompts, pair_scores
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
@@ -153,6 +153,8 @@ class Evaluator:
             digest = self._evaluations.digest(key)
             empty = Tree(key.tree.base, {})
             return [ImageSpan(one, protocol.zero_shot_prompts, 0, key.images, digest) for one in (empty, key.tree)]
+        if key.kind == "erased":
+            return [ImageSpan(key.tree, protocol.erased_prompts, 0, key.images, digest_of(protocol.scores))]
         concept, judged = self.session.concept(key.concept_id), protocol.of_kind(key.of)
         phrase = concept.class_noun if key.kind == "class" else concept.phrase
         self._refuse_unread(key.tree, judged.prompts, phrase if key.kind == "class" else written_out(concept))
@@ -187,6 +189,9 @@ class Evaluator:
             flat = zero_shot_drift(before.reshape(-1, before.shape[-1]), after.reshape(-1, after.shape[-1]))
             self._store(key, {"zero_shot": flat.reshape(before.shape[:2]).tolist()}, BASE_NAME)
             return
+        if key.kind == "erased":
+            self._answer_erased(key, self._features.features(spans[0])["clip"])
+            return
         if key.kind == "metric":
             self._answer_plugin(key, self._features.features(spans[0]))
             return
@@ -195,6 +200,13 @@ class Evaluator:
         scores, first = self._score(key, self._features.features(spans[0])), spans[0].first
         stored = self._evaluations.scores(key) if first else None
         self._store(key, (stored.first(first).joined(scores) if stored else scores).to_json())
+
+    def _answer_erased(self, key: EvaluationKey, features: NDArray[np.float32]) -> None:
+        """Store which pictures of erased nouns, features (P, n, D), are called by them among all nouns of the base."""
+        erased = self._evaluations.protocol.erased
+        named = nouns_called(self.session.base, features, erased)
+        own = np.repeat(erased, len(features) // len(erased))
+        self._store(key, {"erased": (named == own[:, None]).astype(float).tolist()}, BASE_NAME)
 
     def _answer_plugin(self, key: EvaluationKey, features: Features) -> None:
         """Store a plugin's metric, or remember why it has no answer."""

@@ -18,7 +18,7 @@ from cns.errors import MetricError
 from cns.imagescores import Scores
 from cns.metrics import Metric, image_similarities, text_similarities
 from cns.sampling import Pixels
-from cns.templates import Kind, fill_templates
+from cns.templates import Kind, fill_template, fill_templates
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.scoring.protocol import Protocol, image_seed
 
@@ -93,6 +93,22 @@ def score_features(generated: Features, references: Features, texts: NDArray[np.
     }
     to_text = text_similarities(flat["clip"], np.repeat(texts, shape[1], axis=0)).reshape(shape)
     return Scores(to_references.get("identity"), to_references.get("clip"), to_text)
+
+
+def nouns_called(base: LoadedBase, features: NDArray[np.float32], wanted: Sequence[str]) -> NDArray[np.str_]:
+    """The noun that CLIP calls each picture by, among those of the base and those that are wanted.
+
+    Args:
+        base: The base and its judges.
+        features: Of pictures in CLIP, shape (..., D).
+        wanted: Nouns that need not be the base's own.
+
+    Returns:
+        Shape (...).
+    """
+    nouns = list(dict.fromkeys((*base.nouns, *wanted)))
+    texts = base.clip.text_features([fill_template("a {}", noun) for noun in nouns])
+    return np.array(nouns)[(features @ texts.T).argmax(-1)]
 
 
 def foreign_scores(

@@ -24,10 +24,11 @@ class EvaluationKey:
 
     Attributes:
         kind: "concept": scores of the concept's phrase; "class": of its class noun alone; "zero-shot": change of
-            pictures of other things since the base; "drift": K/V drift on the concept's prompts; "metric": a plugin's
-            metric of images of the concept's phrase; "pair": its identity in pictures of it and another.
+            pictures of other things since the base; "erased": which pictures of erased nouns are still called so;
+            "drift": K/V drift on the concept's prompts; "metric": a plugin's metric of images of the concept's phrase;
+            "pair": its identity in pictures of it and another.
         tree: The model.
-        concept_id: The concept; of "zero-shot" the base.
+        concept_id: The concept; of "zero-shot" and "erased" the base.
         name: Its name in the tree, for progress.
         images: Images of each prompt, at least.
         others: Ids of concepts whose references the images are compared with, too.
@@ -38,7 +39,7 @@ class EvaluationKey:
         of: What the concept is; styles are judged on prompts of their own.
     """
 
-    kind: Literal["concept", "class", "zero-shot", "drift", "metric", "pair"]
+    kind: Literal["concept", "class", "zero-shot", "erased", "drift", "metric", "pair"]
     tree: Tree
     concept_id: str
     name: str
@@ -66,6 +67,8 @@ class EvaluationKey:
         if self.kind == "pair":
             company = {"company": COMPANY} if self.tree.compose == "named" else {}
             return {**protocol.scores, "subject": "pair", "beside": self.beside, **company}
+        if self.kind == "erased":
+            return protocol.erased_nouns
         return {"concept": protocol.scores, "class": protocol.class_noun, "zero-shot": protocol.zero_shot}[self.kind]
 
 
@@ -96,8 +99,8 @@ class Evaluations:
         return self.store.scores(key.tree.id, key.concept_id, self.digest(key), wanted)
 
     def value(self, key: EvaluationKey) -> Array | None:
-        """The stored value of a "drift" (one number), a "zero-shot", a "pair" or a "metric" key, (P, n)."""
-        name = {"drift": "drift", "zero-shot": "zero_shot", "pair": "pair"}.get(key.kind, key.metric)
+        """The stored value of a "drift" (one number), or of a key of another kind than scores, (P, n)."""
+        name = key.metric or key.kind.replace("-", "_")
         return self.store.value(key.tree.id, key.concept_id, self.digest(key), name)
 
     def add(self, key: EvaluationKey, name: str, scores: dict[str, Any]) -> None:
@@ -114,7 +117,7 @@ class Evaluations:
 
     def images(self, key: EvaluationKey) -> int:
         """How many images of each prompt are stored for a key."""
-        if key.kind in ("zero-shot", "metric", "pair"):
+        if key.kind in ("zero-shot", "erased", "metric", "pair"):
             found = self.value(key)
             return 0 if found is None or found.ndim != 2 else int(found.shape[1])
         scores = self.scores(key)

@@ -23,7 +23,7 @@ from cns.files.bases import resolution_of
 from cns.files.models import read_json
 from cns.judges.files import find_judges, folder_digest
 from cns.prompts import calibration_of, names, nouns_of, prompts_digest
-from cns.templates import Kind
+from cns.templates import Kind, fill_templates
 from cns_cli.devices import accelerator_possible
 
 LIBRARIES = ("torch", "diffusers", "transformers")
@@ -115,6 +115,17 @@ class Protocol:
         found = calibration_of(self.family, self.folder).held_out
         known = nouns_of(self.family, self.folder) if self.erased else ()
         return tuple(one for one in found if not names(one, self.erased, known))[:ZERO_SHOT_PROMPTS]
+
+    @property
+    def erased_nouns(self) -> ProtocolPlan:
+        """The plan of which pictures of erased nouns are called by them, among all nouns of the base."""
+        words = [*self.erased_prompts, *nouns_of(self.family, self.folder)]
+        return {**self.scores, "prompts": prompts_digest(words), "subject": "erased"}
+
+    @property
+    def erased_prompts(self) -> tuple[str, ...]:
+        """The judge prompts of every erased noun, one noun after the other."""
+        return tuple(prompt for noun in self.erased for prompt in fill_templates(self.templates, noun))
 
     def kv_drift(self, baseline: str | None = None) -> ProtocolPlan:
         """The plan of the K/V drift on the judge prompts.

@@ -62,6 +62,13 @@ def test_a_limit_for_all_is_for_drops_of_cosines_only(repo):
     }  # fmt: skip
 
 
+def test_erased_nouns_are_looked_at_where_nobody_says_what_is(repo):
+    found = thresholds_of(sources(repo, CheckOptions()), EMOJI_64, has_identity=True, erases=True)
+    assert (found.metrics, found.max_drop["erased"]) == (("id", "clip-i", "erased"), DEFAULTS.max_erased)
+    places = sources(repo, CheckOptions(metrics=("id",)))
+    assert thresholds_of(places, EMOJI_64, has_identity=True, erases=True).metrics == ("id",)
+
+
 def test_a_limit_that_was_written_down_is_checked(repo):
     repo.set_config("check", {"max-drop": {"drift": 0.001}, "min": {"clip-t": 0.2}})
     assert settled(repo).metrics == ("id", "clip-i", "clip-t", "drift")

@@ -74,6 +74,7 @@ def test_either_limit_is_enough_to_fail():
         ("margin", Case(before=scores(0.8), after=scores(0.8))),
         ("class-drift", Case()),
         ("zero-shot", Case()),
+        ("erased", Case()),
         ("drift", Case()),
         ("drift", Case(drift=math.nan)),
     ],
