@@ -41,7 +41,7 @@ def test_no_signature_of_a_command_is_long(path: Path) -> None:
 
 
 def test_every_options_object_has_its_verb() -> None:
-    assert {verb_of(kind) for kind in KINDS} == {"add", "erase", "generate", "check", "report", "fsck", "gc"}
+    assert {verb_of(kind) for kind in KINDS} == {"add", "import", "erase", "generate", "check", "report", "fsck", "gc"}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
