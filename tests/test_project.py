@@ -22,7 +22,14 @@ from docs.tour import masked
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _COMMAND = re.compile(r"^(?:\$ )?(cns [a-z-].*)$", re.MULTILINE)
+LINES_A_SCREEN = 50
 MAX_WHEEL_BYTES = 60_000_000  # the embedded base is at most 48 MB of it
+
+
+def test_the_readme_keeps_five_screens() -> None:
+    text = re.sub(r"<!-- .*?-->\n", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    picture = 17  # lines of the tour's picture, 816 by 396 pixels
+    assert text.count("\n") + picture <= 5 * LINES_A_SCREEN
 
 
 def test_wheel_ships_the_packages_the_base_and_nothing_else(tmp_path: Path) -> None:
