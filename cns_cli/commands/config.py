@@ -76,8 +76,13 @@ def _list_presets(value: str | None, unset: bool, out: Output) -> None:
         raise typer.BadParameter("a preset is chosen for each concept: expected cns add … --preset NAME")
     result = list_presets(Path.cwd())
     rows: list[list[Piece]] = [
-        [Styled(one.name, "cyan"), f"{one.steps:,}", f"{one.warmup:,}"] for one in result.presets
+        [
+            *(Styled(one.name, "cyan"), f"{one.steps:,}", f"{one.warmup:,}"),
+            *(f"{one.time:g} x", figures.cosine(one.gain), figures.cosine(one.drop)),
+        ]
+        for one in result.presets
     ]
-    out.answer(result.to_json(), table(rows, header=("preset", "steps", "warm-up"), right=[1, 2]))
-    out.note(f"on {result.family}")
+    heads = ("preset", "steps", "warm-up", "time", "gain", "drop")
+    out.answer(result.to_json(), table(rows, header=heads, right=range(1, len(heads))))
+    out.note(f"steps on {result.family}; time, gain and drop of identity as measured on the embedded base")
     out.hint("cns add NAME IMAGES/ --preset fast")

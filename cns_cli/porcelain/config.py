@@ -10,7 +10,7 @@ from __future__ import annotations
 import time as clock
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,11 +72,19 @@ class ConfigResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class PresetView(Result):
-    """A row of settings for `cns add --preset`, for the base of a registry."""
+    """A row of settings for `cns add --preset`, for the base of a registry.
+
+    Attributes:
+        time: Processor time as a multiple of that of `balanced`; `gain` and `drop` are of identity. All three are
+            measured on the embedded base.
+    """
 
     name: str
     steps: int
     warmup: int
+    time: float
+    gain: float
+    drop: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +102,11 @@ def list_presets(start: Path) -> PresetsResult:
         family = family_named(repo.objects.get(repo.tree_of("HEAD").base, Base).family)
     except NotARegistry:
         family = EMOJI_64
-    rows = {name: preset.of(family).defaults for name, preset in PRESETS.items()}
-    views = (PresetView(name=name, steps=row.steps, warmup=row.warmup_steps) for name, row in rows.items())
+    rows = {name: (preset.of(family).defaults, preset.measured) for name, preset in PRESETS.items()}
+    views = (
+        PresetView(name=name, steps=row.steps, warmup=row.warmup_steps, **asdict(measured))
+        for name, (row, measured) in rows.items()
+    )
     return PresetsResult(family=family.name, presets=tuple(views))
 
 

@@ -14,7 +14,7 @@ from operator import not_
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cns.presets import BALANCED, PresetName
+from cns.presets import BALANCED, PRESETS_IN_SHORT, PresetName
 from cns.provenance import CHOICES
 from cns.scores import BUILT_IN
 from cns_cli.optionfield import (
@@ -123,7 +123,8 @@ class AddOptions(Request):
     ] = None
     token: Annotated[str | None, Option("Special token to use in prompts instead of <NAME>.", "TOKEN")] = None
     preset: Annotated[
-        PresetName, Option("Settings by name; others that are typed win. cns config preset lists them.")
+        PresetName,
+        Option(f"Settings by name; others that are typed win. On the embedded base: {PRESETS_IN_SHORT}."),
     ] = BALANCED
     steps: Annotated[int | None, Option("Finetuning steps.", "N", min=1)] = None
     repeats: Annotated[

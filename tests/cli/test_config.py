@@ -135,8 +135,8 @@ def test_another_way_to_compose_is_refused(lineage: Any, cns: Any, words: tuple[
 
 def test_the_presets_are_listed_for_the_base_of_the_registry_and_chosen_elsewhere(lineage: Any, cns: Any) -> None:
     lines = cns("config", "preset", "show").stdout.splitlines()
-    assert lines[0].split() == ["preset", "steps", "warm-up"]
-    assert lines[2].split() == ["balanced", "250", "60"]
+    assert lines[0].split() == ["preset", "steps", "warm-up", "time", "gain", "drop"]
+    assert lines[2].split()[:5] == ["balanced", "250", "60", "1", "x"]
     assert cns("config", "preset").stdout.splitlines() == lines
     listed = json.loads(cns("config", "preset", "--json").stdout)
     assert [row["name"] for row in listed["presets"]] == ["fast", "balanced", "thorough"]
@@ -148,4 +148,4 @@ def test_the_presets_are_listed_for_the_base_of_the_registry_and_chosen_elsewher
 
 def test_presets_are_listed_without_a_registry(tmp_path: Path, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cns("config", "preset").stdout.splitlines()[2].split() == ["balanced", "250", "60"]
+    assert cns("config", "preset").stdout.splitlines()[2].split()[:3] == ["balanced", "250", "60"]
