@@ -9,7 +9,6 @@ from typing import Any
 from benchmarks import twenty
 from benchmarks.lineage_figures import lineage_figures
 from benchmarks.paper import Paper
-from benchmarks.paper_stats import MISSING
 from benchmarks.report import Cell, Report, Table
 from benchmarks.twenty import TRIAL, WHOLE, Trial
 
@@ -28,12 +27,14 @@ GROUPS = ("pairs", "triples", "pairs, regions", "triples, regions")
 
 def twenty_report(paper: Paper) -> Report:
     """Twenty concepts, and the settings that were tried on eight."""
-    whole, tried = ([_row(paper, one) for one in twenty.TRIALS if one.count == count] for count in (WHOLE, TRIAL))
+    cells = [(one, cell) for one in twenty.TRIALS if (cell := paper.cell(twenty.job(paper.setup, one))) is not None]
+    whole, tried = ([_row(one, cell) for one, cell in cells if one.count == count] for count in (WHOLE, TRIAL))
     note = (
         "The tuning stream, order 0. *Gain*: identity when learned less the noun alone on the base; *left*: identity "
         "after the last concept; *bare*: that of the concept's phrase alone as a prompt, beside the judge's prompts. "
         "*KiB*: what a concept stores, compressed. Pairs and triples: identity; CLIP-T. One seed: differences under "
-        "about 0.005 are noise."
+        "about 0.005 are noise. "
+        f"{len(cells)} of {len(twenty.TRIALS)} settings, in both tables."
     )
     few = (
         f"The first {TRIAL} concepts of the same order, and pairs and triples of neighbours among them; the same "
@@ -50,11 +51,7 @@ def twenty_report(paper: Paper) -> Report:
     return Report("twenty", tables, [], {})
 
 
-def _row(paper: Paper, trial: Trial) -> list[Cell]:
-    cell: Mapping[str, Any] | None = paper.cell(twenty.job(paper.setup, trial))
-    name = trial.method.name
-    if cell is None:
-        return [name, *[MISSING] * (len(COLUMNS) + 2 + len(GROUPS))]
+def _row(trial: Trial, cell: Mapping[str, Any]) -> list[Cell]:
     found = lineage_figures(cell)
     bare = f"{fmean(row['identity'] for row in cell['bare']):.3f}" if "bare" in cell else ""
     groups = [
@@ -64,4 +61,4 @@ def _row(paper: Paper, trial: Trial) -> list[Cell]:
         for kind in GROUPS
     ]
     figures = [f"{found[key] + 0.0:.3f}".replace("-0.000", "0.000") for key in COLUMNS.values()]
-    return [name, *figures, bare, f"{fmean(cell['size_bytes']) / 1024:.0f}", *groups]
+    return [trial.method.name, *figures, bare, f"{fmean(cell['size_bytes']) / 1024:.0f}", *groups]
