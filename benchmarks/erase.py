@@ -80,7 +80,7 @@ class _Bench:
         """Share of pictures of a learned token that are called by the noun that it was shown pictures of."""
         base = self.session.base
         weights = self.session.set_tree(tree)
-        prompts = [(f"a {TOKEN}",)] * len(shown)
+        prompts = [(prompt,) for prompt in fill_templates(base.family.objects.judge[: len(shown)], TOKEN)]
         settings = Settings(
             **{**base.family.defaults.shared(), "warmup_steps": self.steps, "steps": 1, "lr": BASE_LR, "reg": "none"},
             budget=1,
