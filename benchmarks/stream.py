@@ -29,4 +29,4 @@ def job(setup: Setup, method: Method, order: int) -> Job:
 def _learn(setup: Setup, method: Method, order: int) -> Cell:
     concepts = setup.stream(STREAM).order(order, setup.size.stream)
     whole = setup.size.stream >= len(setup.stream(STREAM).concepts)  # else some concepts of a group were not learned
-    return learn_stream(setup.trainer, setup.judge(STREAM), method, concepts, order, groups=whole)
+    return learn_stream(setup.trainer, setup.judge(STREAM), method, concepts, order, groups=whole, bare=True)

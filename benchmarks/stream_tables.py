@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -95,7 +96,8 @@ def stream_report(paper: Paper) -> Report:
         heads = [key.replace(f" {score}", "") for key in columns]
         rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
-    tables += [_rest(paper, cells, summaries), _places_table(cells), _over_token_table(cells), _cost_table(cells)]
+    tables += [_rest(paper, cells, summaries), _bare_table(cells), _places_table(cells)]
+    tables += [_over_token_table(cells), _cost_table(cells)]
     energy = energy_table(cells)
     return Report("stream", [*tables, energy] if energy else tables, [], figures)
 
@@ -121,6 +123,21 @@ def _rest(paper: Paper, cells: Cells, summaries: Cells) -> Table:
     }
     picture = paper_plots.first_concept(curves) if any(cells.values()) and paper.keeps else ""
     return Table("Twenty concepts in a row: the rest", ["method", *heads, "zero-shot"], rows, note + picture)
+
+
+def _bare_table(cells: Cells) -> Table:
+    """The phrase alone as a prompt, of the methods that were asked for it."""
+    asked = {name: {order: cell for order, cell in row.items() if "bare" in cell} for name, row in cells.items()}
+    asked = {name: row for name, row in asked.items() if row}
+    columns = [plain(figures_of(asked, partial(_mean_identity, key=key))) for key in ("diagonal", "bare")]
+    less = plain(figures_of(asked, lambda cell: _mean_identity(cell, "diagonal") - _mean_identity(cell, "bare")))
+    note = 'Identity when learned: by the judge\'s prompts, which name a background, and by "a <rex> dog" alone.'
+    heads = ["method", "judge's prompts", "the phrase alone", "less by"]
+    return Table("Twenty concepts in a row: the phrase alone", heads, table_rows([*asked], [*columns, less]), note)
+
+
+def _mean_identity(cell: Mapping[str, Any], key: str) -> float:
+    return float(np.mean([row["identity"] for row in cell[key]]))
 
 
 def _places_table(cells: Cells) -> Table:

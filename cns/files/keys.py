@@ -11,7 +11,7 @@ The module knows names alone, no tensor and no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 UNET = "lora_unet_"
 TEXT_ENCODERS = ("lora_te_", "lora_te1_")
@@ -124,9 +124,7 @@ def ldm_vae(names: Collection[str]) -> dict[str, str]:
 def _vae_name(name: str, last: int) -> str:
     name = re.sub(r"^decoder\.up_blocks\.(\d+)", lambda found: f"decoder.up.{last - int(found[1])}", name)
     name = re.sub(r"\.mid_block\.resnets\.(\d)", lambda found: f".mid.block_{int(found[1]) + 1}", name)
-    for ours, theirs in _IN_VAE.items():
-        name = name.replace(ours, theirs)
-    return name
+    return _replaced(name, _IN_VAE)
 
 
 _IN_VAE = {
@@ -150,7 +148,11 @@ def open_clip(name: str) -> str:
     Args:
         name: As transformers calls it, without `text_model.`.
     """
-    for ours, theirs in _IN_OPEN_CLIP.items():
+    return _replaced(name, _IN_OPEN_CLIP)
+
+
+def _replaced(name: str, words: Mapping[str, str]) -> str:
+    for ours, theirs in words.items():
         name = name.replace(ours, theirs)
     return name
 

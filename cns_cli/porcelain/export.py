@@ -59,17 +59,10 @@ def export(
         RegistryError: The folder is in use or has no name, kind or dtype is unknown, there is nothing to write, or two
             concepts would have one file.
     """
-    if kind not in FORMATS or dtype not in DTYPES:
-        raise RegistryError(
-            f"no export as {kind!r} in {dtype!r}: formats are {', '.join(FORMATS)}, dtypes {', '.join(DTYPES)}",
-            "cns export --help",
-        )
-    if program is not None and (program not in PROGRAMS or kind != "diffusers"):
-        raise RegistryError(
-            f"no export for {program!r} as {kind!r}: programs are {', '.join(PROGRAMS)}, and choose the format",
-            "cns export --help",
-        )
+    _refuse_unknown(kind, dtype, program)
     reader = PROGRAMS[program] if program else None
+    if rank is not None and kind != "lora" and not (reader and reader.weights):
+        raise RegistryError(f"a rank is that of a lora, and {kind} has none", "cns export --format lora --rank N DIR")
     _refuse_unusable(folder)
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
@@ -86,21 +79,19 @@ def export(
     stem = next(iter(tokens)) if len(tokens) == 1 else folder.name
     session = Session.open(repo, "cpu")
     order = Order(session=session, tree=tree, commit=commit, stem=stem, dtype=dtype, rank=rank)
-    firsts = {name: one[0] for name, one in tokens.items()}
-    record = {"commit": commit, "compose": whole.compose, "concepts": tree.concepts, "tokens": firsts, "dtype": dtype}
     with new_folder(folder) as building:
         if reader is None:
             error = FORMATS[kind].write(order, building)
         else:
             kind, error = programs.write(reader, order, building)
-        fsio.replace(building / RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
+        _write_record(building / RECORD, order, whole, tokens)
     return ExportResult(
         folder=folder,
         format=kind,
         commit=commit,
         dtype=dtype,
         bytes_written=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        tokens=firsts,
+        tokens={name: one[0] for name, one in tokens.items()},
         error=error,
         program=program,
         prompts=programs.prompts(reader, order) if reader else (),
@@ -108,6 +99,32 @@ def export(
         load=() if reader and reader.weights else tuple(_loading_lines(order, kind, folder, tokens)),
         warnings=tuple(_warnings(order, whole, kind, error, reader)),
     )
+
+
+def _refuse_unknown(kind: str, dtype: str, program: str | None) -> None:
+    """Refuse words that are in no table, and a format beside a program, which chooses it."""
+    if kind not in FORMATS or dtype not in DTYPES:
+        raise RegistryError(
+            f"no export as {kind!r} in {dtype!r}: formats are {', '.join(FORMATS)}, dtypes {', '.join(DTYPES)}",
+            "cns export --help",
+        )
+    if program is not None and (program not in PROGRAMS or kind != "diffusers"):
+        raise RegistryError(
+            f"no export for {program!r} as {kind!r}: programs are {', '.join(PROGRAMS)}, and choose the format",
+            "cns export --help",
+        )
+
+
+def _write_record(file: Path, order: Order, whole: Tree, tokens: Mapping[str, Sequence[str]]) -> None:
+    """Write what a folder holds: a part of `whole`, the tree of a commit."""
+    record = {
+        "commit": order.commit,
+        "compose": whole.compose,
+        "concepts": order.tree.concepts,
+        "tokens": {name: one[0] for name, one in tokens.items()},
+        "dtype": order.dtype,
+    }
+    fsio.replace(file, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _loading_lines(order: Order, kind: str, folder: Path, tokens: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -310,3 +310,12 @@ def test_a_base_that_a_program_cannot_open_is_said(registry_of: Callable[[str], 
     order = Order(session=session, tree=session.repo.tree_of("HEAD"), commit="", stem="x")
     assert "emoji-64" in str(doubt(PROGRAMS["a1111"], order))
     assert doubt(PROGRAMS["diffusers"], order) is None
+
+
+@pytest.mark.parametrize(("kind", "program"), [("lycoris", None), ("diffusers", None), ("diffusers", "diffusers")])
+def test_a_rank_where_it_would_do_nothing_is_refused(
+    learned: Path, tmp_path: Path, kind: str, program: str | None
+) -> None:
+    with pytest.raises(RegistryError, match="a rank is that of a lora"):
+        export("HEAD", kind, tmp_path / "x", "fp32", learned, rank=8, program=program)
+    assert not (tmp_path / "x").exists()
