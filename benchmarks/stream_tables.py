@@ -96,7 +96,7 @@ def stream_report(paper: Paper) -> Report:
         heads = [key.replace(f" {score}", "") for key in columns]
         rows = table_rows(ROWS, columns.values())
         tables.append(Table(f"Twenty concepts in a row: {IMAGE_NAMES[score]}", ["method", *heads], rows, note))
-    tables += [_rest(paper, cells, summaries), _bare_table(cells), _places_table(cells)]
+    tables += [_rest(paper, cells, summaries), *_bare_tables(cells), _places_table(cells)]
     tables += [_over_token_table(cells), _cost_table(cells)]
     energy = energy_table(cells)
     return Report("stream", [*tables, energy] if energy else tables, [], figures)
@@ -125,15 +125,17 @@ def _rest(paper: Paper, cells: Cells, summaries: Cells) -> Table:
     return Table("Twenty concepts in a row: the rest", ["method", *heads, "zero-shot"], rows, note + picture)
 
 
-def _bare_table(cells: Cells) -> Table:
-    """The phrase alone as a prompt, of the methods that were asked for it."""
+def _bare_tables(cells: Cells) -> list[Table]:
+    """The phrase alone as a prompt, of the methods that were asked for it; cells of before it was asked have none."""
     asked = {name: {order: cell for order, cell in row.items() if "bare" in cell} for name, row in cells.items()}
     asked = {name: row for name, row in asked.items() if row}
+    if not asked:
+        return []
     columns = [plain(figures_of(asked, partial(_mean_identity, key=key))) for key in ("diagonal", "bare")]
     less = plain(figures_of(asked, lambda cell: _mean_identity(cell, "diagonal") - _mean_identity(cell, "bare")))
     note = 'Identity when learned: by the judge\'s prompts, which name a background, and by "a <rex> dog" alone.'
     heads = ["method", "judge's prompts", "the phrase alone", "less by"]
-    return Table("Twenty concepts in a row: the phrase alone", heads, table_rows([*asked], [*columns, less]), note)
+    return [Table("Twenty concepts in a row: the phrase alone", heads, table_rows([*asked], [*columns, less]), note)]
 
 
 def _mean_identity(cell: Mapping[str, Any], key: str) -> float:
