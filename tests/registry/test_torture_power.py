@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,15 @@ class TestDisk:
         assert (tmp_path / "file").read_bytes() == b"new"
         disk.after_power_cut(0, "nothing unsynced", 0)
         assert not list(tmp_path.iterdir())
+
+    def test_threads_do_not_mix_up_the_numbers_of_their_files(self, tmp_path: Path) -> None:
+        disk = Disk(tmp_path)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with in_place_of_the_system(disk), ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda name: fsio.replace(tmp_path / str(name), b"%d" % name), range(200)))
+        finally:
+            sys.setswitchinterval(interval)
+        disk.after_kill(len(disk.events))
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {str(n): str(n) for n in range(200)}

@@ -10,13 +10,15 @@ So writes and renames are reordered at will. `after_kill` leaves all that was as
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 Luck = Literal["nothing unsynced", "all", "by chance", "all but one", "names only", "data only"]
 LUCKS: tuple[Luck, ...] = ("nothing unsynced", "all", "by chance", "all but one", "names only", "data only")
@@ -65,6 +67,22 @@ class Folder:
 Event = Callable[[], object]
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_RECORDING = threading.Lock()
+
+
+def _one_at_a_time(call: Callable[P, R]) -> Callable[P, R]:
+    """Make what the system does and the record of it one step: another thread may get the number of a closed file."""
+
+    @functools.wraps(call)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _RECORDING:
+            return call(*args, **kwargs)
+
+    return locked
+
+
 class Disk:
     """Stands for `os` in `fsio`, below one folder; everything else passes through.
 
@@ -84,6 +102,7 @@ class Disk:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
+    @_one_at_a_time
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         fresh = bool(flags & os.O_CREAT) and not os.path.lexists(path)
         handle = os.open(path, flags, mode)
@@ -93,10 +112,12 @@ class Disk:
             self._event(lambda: self._handles.__setitem__(handle, self._node(path)))
         return handle
 
+    @_one_at_a_time
     def close(self, handle: int) -> None:
         os.close(handle)
         self._event(lambda: self._handles.pop(handle, None))
 
+    @_one_at_a_time
     def write(self, handle: int, data: bytes) -> int:
         offset = os.lseek(handle, 0, os.SEEK_CUR)
         count = os.write(handle, data)
@@ -104,27 +125,33 @@ class Disk:
         self._change(lambda: self._file(handle).pending.append((offset, written)))
         return count
 
+    @_one_at_a_time
     def ftruncate(self, handle: int, size: int) -> None:
         changed = os.fstat(handle).st_size != size
         os.ftruncate(handle, size)
         if changed:
             self._change(lambda: self._file(handle).pending.append((size, None)))
 
+    @_one_at_a_time
     def fsync(self, handle: int) -> None:
         self._change(lambda: self._synced(self._handles.get(handle)))
 
+    @_one_at_a_time
     def rename(self, source: Path, target: Path) -> None:
         os.rename(source, target)
         self._change(lambda: self._link(target, self._node(source), before=Path(source).name))
 
+    @_one_at_a_time
     def link(self, source: Path, target: Path) -> None:
         os.link(source, target)
         self._change(lambda: self._link(target, self._node(source)))
 
+    @_one_at_a_time
     def unlink(self, path: Path) -> None:
         os.unlink(path)
         self._change(lambda: self._link(path, None))
 
+    @_one_at_a_time
     def mkdir(self, path: Path) -> None:
         os.mkdir(path)
         self._change(lambda: self._link(path, Folder()))
