@@ -7,11 +7,13 @@ else is a bug in this program and keeps its traceback. So an exit code of 1 alwa
 from __future__ import annotations
 
 import errno
+import re
 import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -204,7 +206,7 @@ def _typed_rightly(error: Exception, command: str, typed: Sequence[str]) -> str:
 def _explain_usage(error: typer.TyperException, command: str, typed: Sequence[str], code: ExitCode) -> None:
     """Print what was typed wrongly. Typer's own usage errors carry the context whose help page answers."""
     context: Any = getattr(error, "ctx", None)
-    page = context.command_path if context is not None else command
+    page = context.command_path if context is not None else " ".join((command, *typed[:1]))
     if type(error).__name__ == "NoArgsIsHelpError":
         write_raw(sys.stderr, error.format_message() + "\n")
         _say_in_json(code, "a command is missing", f"{page} --help")
@@ -218,6 +220,8 @@ def _explain_usage(error: typer.TyperException, command: str, typed: Sequence[st
     hint = getattr(error, "hint", "")
     if type(error).__name__ == "MissingParameter" and typed:
         hint = " ".join((command, shlex.join(typed), *_missing(error)))
+    if not hint and (meant := _path_meant(text, typed)):
+        hint = shlex.join([command, *meant])
     _say(code, text[:1].lower() + text[1:], hint or f"{page} --help")
 
 
@@ -225,6 +229,33 @@ def _missing(error: Any) -> list[str]:
     """What stands for the arguments that have to follow: the one that is missing, and those behind it."""
     known = error.ctx.command.params
     return [one.metavar for one in known[known.index(error.param) :] if one.required and one.metavar]
+
+
+def _path_meant(text: str, typed: Sequence[str]) -> list[str]:
+    """What was typed with the path that was meant: the file's folder, the word beside it, or one spelled nearly so."""
+    found = re.search(r": (file|dir|path) '(.+)' (does not exist|is a file)\.$", text, re.IGNORECASE)
+    if found is None or found[2] not in typed:
+        return []
+    at, path, words = typed.index(found[2]), Path(found[2]), list(typed)
+    if found[3] == "is a file":
+        words[at] = str(path.parent)
+        return words
+    fits = Path.is_dir if found[1].lower() == "dir" else Path.is_file
+    for beside in (at - 1, at + 1):  # NAME IMAGES/, FILE NAME: one may stand in the place of the other
+        if 0 < beside < len(words) and fits(Path(words[beside])):
+            words[at], words[beside] = words[beside], words[at]
+            return words
+    near = get_close_matches(path.name, [one.name for one in _in_folder(path.parent) if fits(one)], n=1)
+    words[at] = str(path.with_name(near[0])) if near else ""
+    return words if near else []
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """What a folder holds, as far as it can be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _missing_package(error: Exception) -> str:

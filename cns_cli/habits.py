@@ -75,6 +75,15 @@ _OPTIONS = {
     "--metric": "--metrics",
     "--json": "--format=json --as-json",
 }
+# {format of `cns export`: words for it of other programs}.
+_FORMATS = {
+    "checkpoint": "single-file single safetensors ckpt model",
+    "embedding": "textual-inversion ti embeddings pt",
+    "lora": "peft kohya",
+    "lycoris": "locon loha lokr",
+    "diffusers": "folder pipeline huggingface hf",
+}
+FORMAT_OF = {word: meant for meant, words in _FORMATS.items() for word in words.split()}
 OPTION_OF = {word: does for does, words in _OPTIONS.items() for word in words.split()}
 
 
@@ -104,7 +113,8 @@ def about_option(word: str, options: Collection[str]) -> str:
     if word == "--epochs" and "--steps" in options:
         from cns_cli.porcelain.models.defaults import images_a_step
 
-        return f"a training is counted in steps: expected --steps, EPOCHS * IMAGES / images a step ({images_a_step()})"
+        by_steps = f"--steps, EPOCHS * IMAGES / images a step ({images_a_step()})"
+        return f"a training is counted in steps: expected --repeats, how often each image is seen, or {by_steps}"
     meant = OPTION_OF.get(word.replace("_", "-"), "")
     return f"there is no option {word}: expected {meant}" if meant in options else ""
 

@@ -163,7 +163,7 @@ class NameTaken(RegistryError):
         self.what = what
         self.holder = holder
         if holder is None:
-            again = f"cns add {name} IMAGES/ --continue   (or --replace)" if what == "concept" else "cns status"
+            again = f"cns add {name} IMAGES/ --continue   (or --replace)" if what == "concept" else f"cns {what}"
             super().__init__(f"the {what} name '{name}' is taken: expected a new name", hint or again)
         else:
             super().__init__(f"'{name}' is the same {what} as '{holder}': expected one name a {what}", "cns status")

@@ -46,6 +46,13 @@ def check_name(value: str, what: str = "concept name") -> str:
     return value
 
 
+def check_new_name(value: str) -> str:
+    """Return the name of a concept to come, or raise BadName; HEAD, as a revision, would never mean that concept."""
+    if value == "HEAD":
+        raise BadName("concept name", value, f"{EXPECTED}; not HEAD")
+    return check_name(value)
+
+
 def near_name(value: str) -> str:
     """Return an allowed name, of any kind, that is spelled nearly as value; empty where nothing of it may stand."""
     plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()

@@ -178,7 +178,7 @@ def _unknown(source: Source, name: str, revision: str) -> UnknownRevision:
     import difflib  # only where it is needed: 5 ms
 
     short = [ref.split("/", 2)[2] for ref in source.refs.names(HEADS, TAGS, ALIASES)]
-    if ".." in name:
+    if ".." in name and not re.search(r"(^|/)\.\./", name):  # that is a path
         return UnknownRevision(revision, "expected one commit, and this is a range", f"cns log {revision}")
     if name.startswith("concept:"):
         return UnknownRevision(revision, "no commit introduced that concept", "cns status")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -242,15 +243,17 @@ def _no_table(path: Path, where: str, what: str) -> ImageError:
 
 
 def _read_text(path: Path, max_bytes: int) -> str:
-    """A caption file as text; an empty one is an empty caption."""
+    """A caption file as text, in UTF-8, or in UTF-16 as Windows marks it; an empty one is an empty caption."""
     try:
         if path.is_file() and not path.is_symlink() and path.stat().st_size == 0:
             return ""
-        return read_regular_file(path, max_bytes).decode("utf-8-sig")
+        data = read_regular_file(path, max_bytes)
+        return data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        way = "Save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "Put a plain, shorter file there"
         raise ImageError(
             f"{path} cannot be read as a caption: {reason_of(error)}",
-            "Save it as UTF-8 text, or take it out of the folder",
+            f"{way}, or take it out of the folder",
             folder=path.parent,
             bad=[(path.name, reason_of(error))],
         ) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,9 +33,12 @@ from cns.files.plain import read_regular_file, reason_of
 from cns.files.shortcomings import shortcomings
 from cns.files.trainingimage import ALPHA, TrainingImage, training_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".avif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-OTHER_IMAGE_SUFFIXES = (*HEIC_SUFFIXES, jpegxl.SUFFIX, ".gif", ".tif", ".tiff", ".svg", ".psd", ".dng", ".cr2", ".nef")
+OTHER_IMAGE_SUFFIXES = (
+    *(*HEIC_SUFFIXES, jpegxl.SUFFIX, ".gif", ".tif", ".tiff", ".svg", ".psd", ".xcf", ".tga", ".ico", ".jp2", ".exr"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+)
 
 _EXTRA = {
     **dict.fromkeys(HEIC_SUFFIXES, (heic_readable, NEEDS_HEIC)),
@@ -280,7 +284,9 @@ def _no_image_hint(folder: Path) -> str:
         return f"pip install pillow-jxl-plugin   (reads {others[0]}; or convert it to PNG)"
     if others:
         return f"Convert {others[0]} to JPEG or PNG first"
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.is_symlink() and any(_is_candidate(path) for path in child.iterdir()):
-            return f"There are images one level down: cns add NAME '{child}'"
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink()]
+    below = [shlex.quote(str(path)) for path in inside if any(_is_candidate(one) for one in path.iterdir())]
+    if below:
+        each = f"; or a concept of each folder: cns add --each {shlex.quote(str(folder))}" if len(below) > 1 else ""
+        return f"There are images one level down: cns add NAME {below[0]}{each}"
     return "Put about five images of the concept there, then type the command again"

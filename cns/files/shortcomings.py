@@ -47,6 +47,7 @@ def shortcomings(
         _masked_cut(images),
         _small(images, pixels.shape[1]),
         _unread_profiles(images),
+        _blank(images, pixels),
     ]
     return tuple(filter(None, [*found, _near_duplicates(images, pixels)]))
 
@@ -102,6 +103,14 @@ def _unread_profiles(images: Sequence[TrainingImage]) -> str:
         f"the colour profile of {len(unread)} of {len(images)} images cannot be used, so that their colours are a "
         f"guess: {_named(unread)}; save them as sRGB"
     )
+
+
+def _blank(images: Sequence[TrainingImage], pixels: NDArray[np.uint8]) -> str:
+    """Pictures of one colour: what lies in the square is transparent, or the file is a placeholder."""
+    blank = [one.name for one, square in zip(images, pixels, strict=True) if (square == square[0, 0]).all()]
+    if not blank:
+        return ""
+    return f"{len(blank)} of {len(images)} images show one colour alone: {_named(blank)}; take them out"
 
 
 def _near_duplicates(images: Sequence[TrainingImage], pixels: NDArray[np.uint8]) -> str:

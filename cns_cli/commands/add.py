@@ -20,6 +20,7 @@ from cns_cli.output import Line, Output, Styled, facts, table
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
+from registry.names import near_name
 
 if TYPE_CHECKING:
     from cns_cli.porcelain.answers import AddResult, DryRun
@@ -123,6 +124,9 @@ def _check_words(context: typer.Context, given: Mapping[str, Any], each: Path | 
     if not given["resume"] and (given["name"] is None or given["images"] is None):
         name = given["name"]
         missing = "NAME and a folder of images" if name is None else "IMAGES/: a folder of images"
+        if name and Path(name).is_dir():
+            called = near_name(Path(name).resolve().name) or "NAME"
+            raise MissingArgument("NAME", shlex.join(["cns", "add", called, name]))
         raise MissingArgument(missing, shlex.join(["cns", "add", name or "NAME", "IMAGES/"]))
 
 
@@ -254,7 +258,8 @@ def _advise(out: Output, result: AddResult) -> None:
     elif not result.learned:
         out.warn(f"{result.name} was hardly learned: its gain is under three standard errors, within noise")
         out.note(f"  captions first ({result.captions}): each says where it is and what is around it, as in")
-        out.note(f'    "a {{name}} {result.class_noun} in the snow", in a file 1.txt beside 1.png')
+        phrase = _phrase(result).replace(result.token, "{name}")
+        out.note(f'    "a {phrase} in the snow", in a file 1.txt beside 1.png')
         out.hint(result.longer, "more steps, or more and clearer images")
     if result.better_step is not None:
         losses = dict(zip(result.series_steps["validation_loss"], result.series["validation_loss"], strict=True))

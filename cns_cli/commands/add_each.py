@@ -25,6 +25,8 @@ def add_each(options: AddOptions, folder: Path, out: Output) -> None:
 
     with open_progress() as progress:
         result = teach(options, folder, progress)
+    for warning in result.left:
+        out.warn(warning)
     for row in result.rows:
         for warning in row.warnings:
             out.warn(f"{row.name}: {warning}")

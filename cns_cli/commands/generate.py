@@ -41,6 +41,9 @@ class Command(QuickCommand):
         """Parse the command line."""
         words = "\0".join(args).replace("--size\0", "--size=").split("\0") if args else []
         sizes = [(word, re.fullmatch(r"--size=(\d+)(?:[xX](\d+))?", word, re.ASCII)) for word in words]
+        if unclear := [word.partition("=")[2] for word, size in sizes if re.match("--size(=|$)", word) and not size]:
+            said = f"{unclear[0]!r} is no size; expected WIDTHxHEIGHT, such as 512x768"
+            raise typer.BadParameter(said, ctx=ctx, param_hint="'--size'")
         both = (("--width", size[1], "--height", size[2] or size[1]) if size else (word,) for word, size in sizes)
         try:
             return super().parse_args(ctx, [word for words in both for word in words])

@@ -27,6 +27,7 @@ from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
+from cns_cli.porcelain.refs import shadowed
 from cns_cli.porcelain.scoring.names import check_names
 from cns_cli.porcelain.views.commits import record_data
 from cns_cli.porcelain.views.concepts import introductions
@@ -34,7 +35,7 @@ from cns_cli.progress import Progress
 from registry import fsio
 from registry.canonical import check_text
 from registry.errors import DeltaTaken, DiskFailed, NameTaken, NotARegistry, NothingToDo, TipMoved
-from registry.names import check_name
+from registry.names import check_new_name
 from registry.pending import Pending, State
 from registry.repository import Committed, Repository
 from registry.signals import held
@@ -62,7 +63,7 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     began = time.monotonic()
     interrupted = None
     if options.name or not options.resume:
-        check_name(options.name)
+        check_new_name(options.name)
     if options.class_noun is not None:
         options = replace(options, class_noun=clean_noun(options.class_noun))
     if options.resume:
@@ -108,7 +109,8 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
                     f"a training of {view.name} was interrupted at step {view.done} of {view.total}; this one starts "
                     f"anew, and that one is kept until {view.name} is committed; to go on with it: {view.command}"
                 )
-        photos = replace(photos, warnings=(*photos.warnings, *_learned_before(repo, options.name, photos)))
+        notes = (*shadowed(repo, options.name), *_learned_before(repo, options.name, photos))
+        photos = replace(photos, warnings=(*photos.warnings, *notes))
     return photos, repo
 
 

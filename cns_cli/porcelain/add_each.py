@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def add_each(options: AddOptions, folder: Path, progress: Progress) -> EachResul
             added = sum(row.outcome == "added" for row in rows)
             before = f"; {added} of {len(folders)} were added before it" if added else ""
             raise Interrupted(stop.number, f"{stop.message}{before}", command) from None
-    return EachResult(folder=folder, rows=tuple(rows), dry_run=options.dry_run, command=command)
+    left = tuple(_left(folder, folders))
+    return EachResult(folder=folder, rows=tuple(rows), dry_run=options.dry_run, command=command, left=left)
 
 
 def concept_folders(folder: Path) -> list[Path]:
@@ -63,9 +64,7 @@ def concept_folders(folder: Path) -> list[Path]:
     Raises:
         ImageError: There is none.
     """
-    inside = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
-    wanted = [path for path in inside if not path.name.startswith(".") and not is_mask_folder(path)]
-    found = [path for path in sorted(wanted, key=natural_order) if _has_images(path)]
+    found = [path for path in _folders_in(folder) if _has_images(path)]
     if not found:
         raise ImageError(
             f"no folder with images in {folder}: expected one for each concept, such as {folder / 'rex'}",
@@ -73,6 +72,13 @@ def concept_folders(folder: Path) -> list[Path]:
             folder=folder,
         )
     return found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, but for hidden ones, links and those of masks."""
+    inside = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    wanted = [path for path in inside if not path.name.startswith(".") and not is_mask_folder(path)]
+    return sorted(wanted, key=natural_order)
 
 
 def concept_name(folder: str) -> str:
@@ -126,6 +132,14 @@ def _registry(start: Path) -> Repository | None:
         return Repository.discover(start)
     except NotARegistry:
         return None
+
+
+def _left(folder: Path, folders: Sequence[Path]) -> Iterator[str]:
+    """What a person may have meant as a concept, too: pictures beside the folders, and folders without one."""
+    if _has_images(folder):
+        yield f"the images in {folder} itself are left out: a concept's lie in a folder of its own"
+    if empty := [path.name for path in _folders_in(folder) if path not in folders]:
+        yield f"left out, without an image: {', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}"
 
 
 def _has_images(folder: Path) -> bool:

@@ -199,12 +199,17 @@ class EachRow(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class EachResult(Result):
-    """What came of a folder of folders, in their order; `command` does what is left."""
+    """What came of a folder of folders, in their order; `command` does what is left.
+
+    Attributes:
+        left: What lies there and is of no concept, a sentence each.
+    """
 
     folder: Path
     rows: tuple[EachRow, ...]
     dry_run: bool
     command: str
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

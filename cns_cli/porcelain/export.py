@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cns_cli.files import new_folder
+from cns_cli.habits import FORMAT_OF
 from cns_cli.porcelain.answers import ExportResult
 from cns_cli.porcelain.exchange import programs
 from cns_cli.porcelain.exchange.files import DTYPES
@@ -103,11 +104,13 @@ def export(
 
 def _refuse_unknown(kind: str, dtype: str, program: str | None) -> None:
     """Refuse words that are in no table, and a format beside a program, which chooses it."""
-    if kind not in FORMATS or dtype not in DTYPES:
-        raise RegistryError(
-            f"no export as {kind!r} in {dtype!r}: formats are {', '.join(FORMATS)}, dtypes {', '.join(DTYPES)}",
-            "cns export --help",
-        )
+    if kind not in FORMATS:
+        said, meant = f"no export as {kind!r}: formats are {', '.join(FORMATS)}", FORMAT_OF.get(kind.lower(), "")
+        if kind.lower() in PROGRAMS:
+            raise RegistryError(said, f"cns export --for {kind.lower()} DIR")
+        raise RegistryError(said, f"cns export --format {meant} DIR" if meant else "cns export --help")
+    if dtype not in DTYPES:
+        raise RegistryError(f"no export in {dtype!r}: dtypes are {', '.join(DTYPES)}", "cns export --help")
     if program is not None and (program not in PROGRAMS or kind != "diffusers"):
         raise RegistryError(
             f"no export for {program!r} as {kind!r}: programs are {', '.join(PROGRAMS)}, and choose the format",

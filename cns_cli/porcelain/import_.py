@@ -23,13 +23,14 @@ from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.models.stored import STYLE_NOUN, kv_weights
 from cns_cli.porcelain.options import ImportOptions
+from cns_cli.porcelain.refs import shadowed
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry import fsio
 from registry.canonical import check_text
 from registry.errors import NameTaken
-from registry.names import check_name
+from registry.names import check_new_name
 from registry.objects import Base, Record, Tree
 from registry.repository import Committed, Repository
 from registry.trees import with_concept
@@ -122,7 +123,7 @@ def import_concept(options: ImportOptions, progress: Progress) -> ImportResult:
     done = _commit(options, found, imported, repo, base, head.commit)
     with explained(f"{options.name} is imported in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
         progress.stage("record in MLflow")
-        warnings = mirror_commit(repo, done.id, options.mlflow_uri)
+        warnings = (*shadowed(repo, options.name), *mirror_commit(repo, done.id, options.mlflow_uri))
     made = _result(options, found, base, photos, imported, done.id)
     return replace(made, branch=repo.head().branch, warnings=(*made.warnings, *warnings))
 
@@ -147,7 +148,7 @@ def _filled(options: ImportOptions, said: Said | None, tree: Tree) -> ImportOpti
 
 def _settled(options: ImportOptions, repo: Repository, tree: Tree) -> ImportOptions:
     """The request with its token and, where that is known, its class noun; refuses names that are taken."""
-    check_name(options.name)
+    check_new_name(options.name)
     for what, text in (("message", options.message), ("author", options.author), ("class noun", options.class_noun)):
         check_text(text or "", what)
     noun = STYLE_NOUN if options.kind == "style" else options.class_noun

@@ -9,6 +9,7 @@ from cns.templates import default_token
 from cns_cli.porcelain.combining.settle import renamed
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.refs import shadowed
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.scoring.carrying import carry_scores
 from cns_cli.porcelain.views.commits import record_data
@@ -16,7 +17,7 @@ from cns_cli.porcelain.views.concepts import introductions
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import NameTaken, TokenTaken, UnknownConcept
-from registry.names import check_name
+from registry.names import check_new_name
 from registry.objects import Concept, Record, Tree
 from registry.repository import Repository
 from registry.trees import with_concept, without_concept
@@ -86,7 +87,7 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
     with explained(f"{old} is {new} in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
         carry_scores(repo, repo.tree_of(done.commit.parents[0]), repo.tree_of(done.id), old, new)
         progress.stage("record in MLflow")
-        warnings = mirror_commit(repo, done.id, request.mlflow_uri)
+        warnings = (*shadowed(repo, new), *mirror_commit(repo, done.id, request.mlflow_uri))
     return MvResult(
         old=old, name=new, tokens=now.tokens, tokens_before=before.tokens,
         class_noun=now.class_noun, commit=done.id, branch=head.branch, before=head.commit, warnings=warnings,
@@ -95,7 +96,7 @@ def mv(request: Request, old: str, new: str, progress: Progress, message: str | 
 
 def _called(repo: Repository, tree: Tree, old: str, new: str) -> str:
     """Store a concept under another name, with the token that is free for it; return its id."""
-    if check_name(new) in tree.concepts:
+    if check_new_name(new) in tree.concepts:
         raise NameTaken(new, hint="cns status")
     concepts, was = repo.concepts(tree), tree.concepts[old]
     concept = concepts.pop(old)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cns_cli.figures import a
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError, UnknownRevision
 from registry.health.reachability import tips
+from registry.refs import ALIASES, HEADS, TAGS
 from registry.repository import Repository
 
 RefKind = Literal["branch", "tag"]
@@ -104,6 +106,15 @@ def shadowing(repo: Repository, kind: RefKind, name: str | None) -> tuple[str, .
     return (
         f"{name} is a concept, too: as a revision, {name} means the {kind} from now on; concept:{name} the concept",
     )
+
+
+def shadowed(repo: Repository, name: str) -> tuple[str, ...]:
+    """Say that the name of a new concept is a branch's or a tag's, too: as a revision it goes on meaning that one."""
+    spaces = {"branch": HEADS, "tag": TAGS, "alias": ALIASES}
+    kind = next((kind for kind, space in spaces.items() if repo.refs.get(space + name) is not None), "")
+    if not kind:
+        return ()
+    return (f"{name} is {a(kind)}, too: as a revision, {name} means the {kind}; concept:{name} the concept",)
 
 
 def delete_ref(request: Request, kind: RefKind, name: str) -> DeletedRef:

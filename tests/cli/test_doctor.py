@@ -182,11 +182,13 @@ class TestMlflow:
         path.write_bytes(b"garbage" * 100)
         assert worst(cns, "MLflow")["level"] == "bad"
 
-    def test_a_server_is_not_asked(self, healthy: Repository, cns: Any) -> None:
+    def test_a_server_is_not_asked(self, healthy: Repository, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         healthy.set_config("mlflow.tracking_uri", "http://127.0.0.1:9")
         found = worst(cns, "MLflow")["found"]
-        assert "http://127.0.0.1:9" in found
-        assert "cns mlflow sync says" in found
+        assert found == "is at http://127.0.0.1:9, by mlflow.tracking_uri; what it holds, cns mlflow sync says"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:s3cret@127.0.0.1:8")
+        found = worst(cns, "MLflow")["found"]
+        assert found == "is at http://127.0.0.1:8, by MLFLOW_TRACKING_URI; what it holds, cns mlflow sync says"
 
     def test_a_write_ahead_log_is_a_warning(self, healthy: Repository, cns: Any) -> None:
         with sqlite3.connect(healthy.folder / "index.db") as connection:

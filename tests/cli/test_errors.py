@@ -111,9 +111,14 @@ def test_no_error_advises_the_command_that_has_just_failed(typed: list[str], hin
         (("add", "my rex", ".", "--steps", "3"), "cns add my-rex . --steps 3"),
         (("branch", "a..b", "HEAD"), "cns branch a-b HEAD"),
         (("tag", "v1.lock"), "cns tag v1-lock"),
+        (("branch", "main"), "cns branch"),
+        (("show", "../photos/1.png"), "cns log"),
         (("checkout", "-b", "-x y"), "cns checkout -b x-y"),
         (("promote", "v1", "HEAD"), "cns promote --help"),
         (("mv", "rex", "犬"), "cns mv --help"),
+        (("mv", "rex", "HEAD"), "cns mv --help"),
+        (("add", "HEAD", "."), "cns add --help"),
+        (("tag", "-d"), "cns tag --help"),
         (("mv", "rex"), "cns mv rex NEW"),
         (("mv",), "cns mv OLD NEW"),
         (("erase",), "cns erase dog"),
@@ -131,6 +136,34 @@ def test_what_cannot_be_meant_as_typed_is_answered_with_what_can(
     assert result.exit_code in (ExitCode.USAGE, ExitCode.REGISTRY)
     assert result.stderr.endswith(f"\n  try: {hint}\n")
     assert "invalid value: missing" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("add", "photos/rex", "rex"), "cns add rex photos/rex"),
+        (("add", "photos/rex"), "cns add rex photos/rex"),
+        (("add", "photos/my dög"), "cns add my-dog 'photos/my dög'"),
+        (("add", "rex", "photos/rexx", "--steps", "3"), "cns add rex photos/rex --steps 3"),
+        (("add", "rex", "photos/rex/1.png"), "cns add rex photos/rex"),
+        (("add", "--each", "photo", "--dry-run"), "cns add --each photos --dry-run"),
+        (("add", "rex", "photos/zzz"), "cns add --help"),
+        (("add", "rex", "nowhere/rex"), "cns add --help"),
+        (("import", "mona", "style.safetensors"), "cns import style.safetensors mona"),
+        (("generate", "--prompts", "photos/rex/1.pgn"), "cns generate --prompts photos/rex/1.png"),
+    ],
+)
+def test_a_path_that_is_none_is_answered_with_the_one_that_was_meant(
+    words: tuple[str, ...], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cns: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/rex", "photos/my dög"):
+        Path(name).mkdir(parents=True)
+    for name in ("photos/rex/1.png", "style.safetensors"):
+        Path(name).touch()
+    result = cns(*words)
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stderr.endswith(f"\n  try: {hint}\n")
 
 
 def test_what_became_of_the_work_stands_in_the_error() -> None:

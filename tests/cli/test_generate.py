@@ -33,6 +33,14 @@ def test_a_prompt_without_quotes_is_told_to_take_them(lineage: Any, cns: Any) ->
     assert 'hint: put the prompt in quotes: cns generate "a <rex> dog"' in result.stderr
 
 
+@pytest.mark.parametrize("words", [["--size", "64*96"], ["--size="], ["--size"], ["--size", "big"]])
+def test_a_size_that_is_none_says_what_was_expected(cns: Any, words: list[str]) -> None:
+    result = cns("generate", "a dog", *words)
+    assert result.exit_code == 2
+    assert "'--size': " in result.stderr
+    assert "is no size; expected WIDTHxHEIGHT, such as 512x768" in result.stderr
+
+
 def test_a_region_of_an_unknown_concept_lists_those_that_there_are(lineage: Any, cns: Any) -> None:
     lineage.add("rex")
     lineage.add("tom", noun="cat")

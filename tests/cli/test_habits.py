@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from cns_cli.habits import VERB_OF, about_option, command_for
+from cns_cli.habits import FORMAT_OF, VERB_OF, about_option, command_for
 from cns_cli.main import VERBS
+from cns_cli.porcelain.exchange.formats import FORMATS
+from cns_cli.porcelain.exchange.programs import PROGRAMS
 from tests.cli.conftest import Lineage, modules_after, run
 
 Cns = Callable[..., Result]
@@ -94,6 +96,7 @@ def test_quiet_keeps_errors(lineage: Lineage) -> None:
         (("add", "--num-vectors", "2"), "there is no option --num-vectors: expected --vectors"),
         (("add", "--max_train_steps", "2"), "there is no option --max_train_steps: expected --steps"),
         (("generate", "--guidance-scale", "3", "a dog"), "there is no option --guidance-scale: expected --guidance"),
+        (("add", "--epochs", "3"), "expected --repeats, how often each image is seen, or --steps, "),
         (("add", "--epochs", "3"), "EPOCHS * IMAGES / images a step (10 of emoji-64, 2 of sd-1, 2 of sd-2)"),
         (("log", "--epochs", "3"), "no such option: --epochs"),
     ],
@@ -102,6 +105,27 @@ def test_an_option_of_another_program_leads_to_ours(words: tuple[str, ...], expe
     result = cns(*words)
     assert result.exit_code == 2
     assert expected in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("format_", "meant"),
+    [
+        ("safetensors", "cns export --format checkpoint DIR"),
+        ("Single-File", "cns export --format checkpoint DIR"),
+        ("textual-inversion", "cns export --format embedding DIR"),
+        ("a1111", "cns export --for a1111 DIR"),
+        ("onnx", "cns export --help"),
+    ],
+)
+def test_a_format_of_another_program_leads_to_ours(format_: str, meant: str, lineage: Lineage) -> None:
+    result = run("export", "--format", format_, "out")
+    assert result.exit_code == 4
+    assert result.stderr == f"error: no export as '{format_}': formats are {', '.join(FORMATS)}\n  try: {meant}\n"
+
+
+def test_every_word_for_a_format_leads_to_one_and_is_none_itself() -> None:
+    assert set(FORMAT_OF.values()) <= set(FORMATS)
+    assert not set(FORMAT_OF) & {*FORMATS, *PROGRAMS}
 
 
 def test_an_option_is_named_only_where_the_command_has_it() -> None:

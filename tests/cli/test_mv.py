@@ -39,6 +39,18 @@ def test_the_name_and_the_token_are_new_and_the_weights_are_not(lineage: Any, cn
     assert list(concepts(lineage, made)) == ["rex"]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("main", "a branch"), ("v1", "a tag")])
+def test_a_name_that_means_another_commit_is_warned_of(lineage: Any, cns: Any, name: str, kind: str) -> None:
+    learn(lineage, "rex", {0: 3})
+    cns("tag", "v1")
+    assert "as a revision" not in cns("mv", "rex", "bello").stderr
+    result = cns("mv", "bello", name)
+    assert result.exit_code == 0
+    assert f"warning: {name} is {kind}, too: as a revision, {name} means the {kind[2:]}; concept:{name} the " in (
+        result.stderr
+    )
+
+
 def test_the_commit_says_who_when_why_and_what_it_was(lineage: Any, cns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     born = learn(lineage, "rex", {0: 3}, identity_after=0.75)
     was = concepts(lineage)["rex"]

@@ -68,12 +68,15 @@ def test_one_that_fails_stops_no_other_and_the_next_run_does_what_is_left(empty,
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(empty, folders):
     add(empty, "rex", folders / "rex")
+    shutil.copy(folders / "rex" / "0.png", folders)
     head = Repository(empty).head().commit
     result = teach(empty, folders, dry_run=True)
     assert outcomes(result) == {"mug": "planned", "rex": "skipped", "tom": "failed"}
     plan = result.rows[0]
     assert (plan.class_noun, plan.images, plan.captions) == ("dog", 3, "0 of 3")
     assert plan.seconds > 0
+    loose = f"the images in {folders} itself are left out: a concept's lie in a folder of its own"
+    assert result.left == (loose, "left out, without an image: notes")
     assert Repository(empty).head().commit == head
 
 
@@ -120,6 +123,7 @@ def test_the_command_line_sums_up_and_ends_with_the_failures_code(empty, folders
     assert done.exit_code == 5
     assert done.stdout.startswith("2 concepts of 3 taught from ")
     assert "  mug   dog          3  0 of 3" in done.stdout
+    assert "warning: left out, without an image: notes\n" in done.stderr
     assert "\ntom failed: 1 of 4 images in " in done.stdout
     assert f"  next: cns add --each {folders} --class dog" in done.stderr
     done = CliRunner().invoke(app, [*words, "--json"], prog_name="cns")

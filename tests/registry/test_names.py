@@ -26,6 +26,14 @@ def test_other_names_are_refused(name: str) -> None:
     assert caught.value.value == name
 
 
+def test_no_new_concept_is_called_head_and_one_that_is_can_be_read() -> None:
+    assert names.check_name("HEAD") == "HEAD"
+    assert names.check_new_name("head") == "head"
+    for name in ("HEAD", "a b"):
+        with pytest.raises(BadName):
+            names.check_new_name(name)
+
+
 @pytest.mark.parametrize("name", ["HEAD", "a//b", "/a", "a/", "a/.b", "x/" * 101 + "x"])
 def test_refs_have_stricter_names(name: str) -> None:
     with pytest.raises(BadName):

@@ -14,7 +14,7 @@ from cns.templates import default_token, vector_tokens
 from cns_cli.porcelain.combining.sides import Sides
 from registry.errors import DeltaTaken, NameTaken, RegistryError, TokenTaken
 from registry.merging import Conflict, merged_nouns, three_way
-from registry.names import check_name
+from registry.names import check_new_name
 from registry.objects import Blob, Concept, Tree
 from registry.repository import Repository
 from registry.trees import check_tree, erased_in
@@ -203,7 +203,7 @@ def renamed(repo: Repository, concept_id: str, name: str) -> str:
     from cns import codec  # numpy: only where it is needed
 
     concept = repo.objects.get(concept_id, Concept)
-    tokens = vector_tokens(default_token(check_name(name)), len(concept.tokens))
+    tokens = vector_tokens(default_token(check_new_name(name)), len(concept.tokens))
     rows = codec.decode_rows(repo.objects.get(concept.embedding, Blob).data, concept.tokens)
     data = codec.encode_rows({new: rows[old] for old, new in zip(concept.tokens, tokens, strict=True)})
     return repo.objects.put(replace(concept, name=name, tokens=tokens, embedding=repo.objects.put(Blob(data))))

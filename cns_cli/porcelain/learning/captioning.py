@@ -6,6 +6,8 @@ concept can be learned again from what the registry holds.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from cns.files.images import ImageSet
 from cns.judges.classnoun import infer_captions
 from cns.templates import Kind, fill_templates, vector_tokens
 from cns.tokens import check_read, count_cut, with_tokens
-from cns_cli.figures import plural
+from cns_cli.figures import a, plural
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.options import AddOptions
 
@@ -69,8 +71,23 @@ def caption_images(
     taken = _taken(photos, own, captions, f"{token} {class_noun}")
     if cut := count_cut(reading, prompts):
         taken += f"; {cut} cut at {reading.model_max_length - 2} tokens"
-    warnings = _vague(own, token, class_noun, options) if options.kind == "object" else ()
+    warnings: tuple[str, ...] = ()
+    if options.kind == "object":
+        filled = [fill_caption(caption, token, class_noun) for caption in own if caption]
+        warnings = (*_vague(own, token, class_noun, options), *_another(base, filled, token, class_noun))
     return Captioned(photos.with_captions(captions), taken, warnings)
+
+
+def _another(base: LoadedBase, filled: Sequence[str], token: str, class_noun: str) -> tuple[str, ...]:
+    """Warn where most captions have another noun that the base knows behind the token than the class noun."""
+    nouns = "|".join(re.escape(noun) for noun in sorted(base.nouns, key=len, reverse=True))
+    behind = re.compile(rf"{re.escape(token)}\s+(?!{re.escape(class_noun)}\b)({nouns})\b", re.IGNORECASE)
+    found = Counter(one[1].lower() for caption in filled if (one := behind.search(caption)))
+    noun, count = found.most_common(1)[0] if found else ("", 0)
+    if 2 * count <= len(filled):
+        return ()
+    what = f"{count} of {plural(len(filled), 'caption')} call it {a(noun)}, and it is learned as {a(class_noun)}"
+    return (f"{what}: one of the two is wrong",)
 
 
 def prompts_of(

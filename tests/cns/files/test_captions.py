@@ -156,6 +156,21 @@ def test_damaged_metadata_names_its_line(tmp_path: Path, line: str) -> None:
         load_images(tmp_path, R)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_captions_are_read_as_windows_saves_them(tmp_path: Path, encoding: str) -> None:
+    picture().save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_bytes("a {name} dög\r\nin the snow\r\n".encode(encoding))
+    assert load_images(tmp_path, R).captions == ("a {name} dög in the snow",)
+
+
+def test_a_caption_that_is_too_long_to_be_one_is_not_said_to_lack_utf_8(tmp_path: Path) -> None:
+    picture().save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a dog " * 4000)
+    with pytest.raises(ImageError, match="24,000 bytes") as caught:
+        load_images(tmp_path, R)
+    assert "UTF-8" not in caught.value.hint
+
+
 def test_caption_that_is_a_link_or_no_text_is_refused(tmp_path: Path) -> None:
     picture().save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")

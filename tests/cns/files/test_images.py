@@ -57,7 +57,7 @@ def test_images_come_in_natural_order_and_one_size(tmp_path: Path) -> None:
     assert images.captions == (None, None, None)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif", ".JPG", ".PNG"])
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".avif", ".JPG", ".PNG"])
 def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     picture(1).save(tmp_path / f"a{suffix}")
     pixels = load_images(tmp_path, R).pixels[0]
@@ -167,6 +167,12 @@ def test_hint_points_one_level_down_or_at_a_format_to_convert(tmp_path: Path) ->
     with pytest.raises(ImageError) as caught:
         scan_folder(tmp_path)
     assert "10_sks dog" in caught.value.hint
+    assert "--each" not in caught.value.hint
+    (tmp_path / "cat").mkdir()
+    picture().save(tmp_path / "cat" / "a.png")
+    with pytest.raises(ImageError) as caught:
+        scan_folder(tmp_path)
+    assert caught.value.hint.endswith(f"cns add --each {tmp_path}")
     (tmp_path / "scan.tif").write_bytes(b"x")
     with pytest.raises(ImageError) as caught:
         scan_folder(tmp_path)

@@ -51,6 +51,15 @@ def test_nearly_the_same_picture_is_said_and_another_one_is_not(tmp_path: Path) 
     assert said(tmp_path, "twice").startswith("nearly the same picture twice: c.png and a.png;")
 
 
+def test_pictures_of_one_colour_are_said(tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "a.png")
+    picture(2).save(tmp_path / "b.jpg")
+    assert said(tmp_path, "one colour") == ""
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "c.jpg")
+    Image.new("RGBA", (40, 40), (9, 90, 200, 0)).save(tmp_path / "d.png")
+    assert said(tmp_path, "one colour") == "2 of 4 images show one colour alone: c.jpg, d.png; take them out"
+
+
 def test_an_ordinary_set_is_not_complained_of(tmp_path: Path) -> None:
     for number in range(4):
         picture(number, (60, 45)).save(tmp_path / f"{number}.jpg")

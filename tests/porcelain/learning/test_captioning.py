@@ -20,6 +20,7 @@ from registry.repository import Repository
 from tests.porcelain.conftest import add
 
 PLACES = ("in the snow", "on the grass", "on the beach")
+A_CAT = "3 of 3 captions call it a cat, and it is learned as a dog: one of the two is wrong"
 
 
 class Notes(NullProgress):
@@ -109,6 +110,28 @@ def test_captions_that_leave_the_place_to_a_guess_are_warned_of(
 ) -> None:
     result = tried(learned, folder(photos["mug"], tmp_path / "mug", "sitting {}"))
     assert any("3 of 3 captions do not say where ann is" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("caption", "noun", "said"),
+    [
+        ("a {{name}} cat {}", "dog", A_CAT),
+        ("a sks cat {}", "dog", A_CAT),
+        ("a {{name}} dog beside a cat {}", "dog", ""),
+        ("a {{name}} cat toy {}", "cat toy", ""),
+        ("a {{name}} in a car {}", "dog", ""),
+    ],
+)
+def test_captions_that_call_it_another_thing_than_its_class_are_warned_of(
+    caption: str, noun: str, said: str, learned: Path, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    result = tried(learned, folder(photos["mug"], tmp_path / "mug", caption), class_noun=noun)
+    assert "".join(one for one in result.warnings if "learned as" in one) == said
+
+
+def test_a_name_that_a_branch_has_is_warned_of(learned: Path, photos: dict[str, Path]) -> None:
+    warnings = tried(learned, photos["mug"], name="main").warnings
+    assert "main is a branch, too: as a revision, main means the branch; concept:main the concept" in warnings
 
 
 def test_a_class_noun_is_cleaned_and_one_that_is_unknown_is_warned_of(learned: Path, photos: dict[str, Path]) -> None:
