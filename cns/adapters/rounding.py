@@ -1,6 +1,6 @@
 """A foreign change in the form in which a concept stores one: whole steps of the base's grids.
 
-What has the same directions in every matrix, in whole numbers, as our own LoRA files have, is stored as factors where
+What has the same directions in every matrix, in whole numbers, as our own files have, is stored as factors where
 nothing is lost by that; all else as a mask with its integers. A LoRA has other directions in each matrix, which no
 factors of ours hold (`cns.factors`): its mask is every weight that it moves by half a step or more.
 """
@@ -41,7 +41,7 @@ def on_grid(changes: Mapping[str, Change], exponents: Mapping[str, int]) -> tupl
         raise AdapterError(
             f"the change is too large to be stored: {error.message.partition(':')[0]}", "cns import … --weight 0.5"
         ) from error
-    lost = sum(float(((dense(delta[name]) - change.weight) ** 2).sum()) for name, change in changes.items())
+    lost = sum(float((_wrong(delta[name], change) ** 2).sum()) for name, change in changes.items())
     whole = sum(float((change.weight**2).sum()) for change in changes.values())
     return delta, math.sqrt(lost / whole) if whole else 0.0
 
@@ -51,6 +51,14 @@ def dense(delta: SparseDelta | FactorDelta) -> Array:
     change = np.zeros(delta.shape)
     change.reshape(-1)[delta.positions] = np.ldexp(delta.steps.astype(np.float64), delta.exponent)
     return change
+
+
+def _wrong(stored: SparseDelta | FactorDelta, change: Change) -> Array:
+    """What is stored less what was read; of a file that holds weights, the same of these, in float32 as they are."""
+    if change.start is None:
+        return dense(stored) - change.weight
+    ours, theirs = (change.start + one for one in (dense(stored), change.weight))
+    return ours.astype(np.float32).astype(np.float64) - theirs
 
 
 def _as_mask(change: Change, exponent: int) -> SparseDelta:
@@ -73,5 +81,5 @@ def _as_factors(changes: Mapping[str, Change], exponents: Mapping[str, int]) -> 
         found = factored(outputs, first[1].T, exponents)
     except GridError:
         return None
-    exact = all(np.array_equal(dense(found[name]), change.weight) for name, change in changes.items())
+    exact = not any(_wrong(found[name], change).any() for name, change in changes.items())
     return found if exact else None

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cns.adapters.directions import DIRECTIONS, outputs_along, read_directions
 from cns.adapters.modules import Module, Modules
 from cns.adapters.rules import PART_OF, Array, Method, decomposed, method_of
 from cns.adapters.scales import configured_scale, network_scale, settings_of
@@ -37,11 +38,13 @@ class Change:
         weight: dW, shape (O, I), float64.
         positions: Row-major positions of the weights that it is about; None: all.
         factors: (s B, A), where it is their product.
+        start: The base's weight, (O, I), float32, where the file holds its sum with the change, as rounded there.
     """
 
     weight: Array
     positions: NDArray[np.int64] | None = None
     factors: tuple[Array, Array] | None = None
+    start: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -79,6 +82,8 @@ class Update:
 
     def times(self, weight: float) -> Update:
         """The update with its change multiplied."""
+        if weight == 1:
+            return self
         for name, one in self.changes.items():
             factors = one.factors and (one.factors[0] * weight, one.factors[1])
             self.changes[name] = Change(one.weight * weight, one.positions, factors)
@@ -208,13 +213,25 @@ def _change_of(
             "cns init --base FOLDER with the base that it was made for, in a new folder",
             path=source.path,
         ) from error
-    if method.name == "weights":
-        return Change(weight - module.weight()), scale
+    start = module.weight() if method.name == "weights" else None
+    weight = weight if start is None else weight - start
     if method.name == "SHiRA":
         rows, columns = parts["indices"].astype(np.int64)
         return Change(weight, np.unique(rows * module.shape[1] + columns)), scale
-    plain = method.name == "LoRA" and weight.ndim == 2 and "mid" not in parts
-    return Change(weight, None, (parts["up"] * scale, parts["down"]) if plain and module.is_kv else None), scale
+    factors = _factors(source, method, parts, weight, scale) if module.is_kv else None
+    return Change(weight, None, factors, None if start is None else start.astype(np.float32)), scale
+
+
+def _factors(
+    source: Source, method: Method, parts: Mapping[str, Array], weight: Array, scale: float
+) -> tuple[Array, Array] | None:
+    """The factors of a change, where a file has them, or names the directions of its whole changes."""
+    if method.name == "LoRA" and "mid" not in parts:
+        return parts["up"] * scale, parts["down"]
+    if method.name in ("full", "weights") and DIRECTIONS in source.notes:
+        directions = read_directions(source.path, source.notes[DIRECTIONS], weight.shape[1])
+        return outputs_along(directions, weight), directions
+    return None
 
 
 def _add_bias(update: Update, source: Source, keys: Mapping[str, str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cns.adapters.directions import DIRECTIONS, named_directions
 from cns.codec import encode
 from cns.compose import ConceptWeights, Weights
 from cns.errors import AdapterError, MethodError
@@ -19,7 +21,7 @@ from registry.objects import Concept
 from registry.repository import Repository
 from tests.porcelain.conftest import add, new_registry
 from tests.porcelain.test_import import bring
-from tests.tiny import tiny_sd
+from tests.tiny import WIDTH, tiny_sd
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +74,15 @@ def test_a_delta_under_another_name_has_another_token(directed: Path, fresh: Pat
     assert now.delta != stored(directed, "tom").delta
 
 
-@pytest.mark.parametrize(("kind", "name"), [("lycoris", "tom"), ("comfy", "tom"), ("lora", "rex")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("lycoris", "tom"), ("comfy", "tom"), ("lycoris", "rex"), ("comfy", "rex"), ("lora", "rex")]
+)
 def test_weights_and_vectors_come_back_bit_for_bit(
     directed: Path, fresh: Path, tmp_path: Path, kind: str, name: str
 ) -> None:
     file, token = (written(directed, tmp_path, name, one) for one in (kind, "embedding"))
-    bring(fresh, file, name, embedding=token)
+    made = bring(fresh, file, name, embedding=token)
+    assert made.rounding_loss == 0
     was, now = Session.open(Repository(directed), "cpu"), Session.open(Repository(fresh), "cpu")
     before = was.concept(was.repo.tree_of("HEAD").concepts[name])
     after = now.concept(now.repo.tree_of("HEAD").concepts[name])
@@ -85,14 +90,38 @@ def test_weights_and_vectors_come_back_bit_for_bit(
     assert before.rows.keys() == after.rows.keys()
     expected, found = weights(was, before), weights(now, after)
     assert all(torch.equal(found[matrix], expected[matrix]) for matrix in expected)
-    if kind == "lora":
+    if name == "rex":
         assert encode(after.delta) == encode(before.delta)
 
 
-def test_directions_in_a_dense_file_are_rounded_and_that_is_said(directed: Path, fresh: Path, tmp_path: Path) -> None:
-    made = bring(fresh, written(directed, tmp_path, "rex", "lycoris"), "rex")
+def renoted(file: Path, **notes: str) -> Path:
+    """A file with another header."""
+    save_file(load_file(file), file, notes)
+    return file
+
+
+def test_directions_that_a_header_does_not_name_are_rounded_and_that_is_said(
+    directed: Path, fresh: Path, tmp_path: Path
+) -> None:
+    made = bring(fresh, renoted(written(directed, tmp_path, "rex", "lycoris")), "rex")
     assert 0 < made.rounding_loss < 1
+    assert made.rank == 0
     assert [one for one in made.warnings if f"loses {made.rounding_loss:.1%} of the change" in one]
+
+
+def test_directions_that_are_not_those_of_the_change_do_nothing(directed: Path, fresh: Path, tmp_path: Path) -> None:
+    directions = named_directions(np.eye(WIDTH, 2, dtype=np.int8))
+    file = renoted(written(directed, tmp_path, "tom", "lycoris"), **{DIRECTIONS: directions})
+    made = bring(fresh, file, "tom")
+    assert (made.rounding_loss, made.rank) == (0, 0)
+
+
+@pytest.mark.parametrize("said", ["[]", '["AAAA"]', "7", '["%"]', "[1]", "[" * 2000])
+def test_directions_that_cannot_be_read_are_refused(directed: Path, fresh: Path, tmp_path: Path, said: str) -> None:
+    file = renoted(written(directed, tmp_path, "rex", "lycoris"), **{DIRECTIONS: said})
+    with pytest.raises(AdapterError, match="names directions in its header that cannot be read"):
+        bring(fresh, file, "rex")
+    assert not Repository(fresh).tree_of("HEAD").concepts
 
 
 @pytest.mark.parametrize("damage", ["mask", "grid", "missing"])

@@ -39,7 +39,8 @@ def write_lycoris(order: Order, folder: Path) -> float:
 
     changed = _changes(order)
     tensors = {name: cast(torch.from_numpy(one), order.dtype) for name, one in changed.items()}
-    _write(order, folder, {f"{_key(name)}.diff": tensor for name, tensor in tensors.items()}, "lycoris.kohya")
+    named = {f"{_key(name)}.diff": tensor for name, tensor in tensors.items()}
+    _write(order, folder, named, "lycoris.kohya", _directions(order))
     return _error(changed, {name: tensor.float().numpy() for name, tensor in tensors.items()})
 
 
@@ -50,7 +51,8 @@ def write_comfy(order: Order, folder: Path) -> float:
     model, changed = order.session.base.model, _changes(order)
     weights = model.compose(order.session.parts(order.tree))
     tensors = {name: cast(weights[name], order.dtype) for name in changed}
-    _write(order, folder, {f"{_key(name)}.set_weight": tensor for name, tensor in tensors.items()}, "cns")
+    named = {f"{_key(name)}.set_weight": tensor for name, tensor in tensors.items()}
+    _write(order, folder, named, "cns", _directions(order))
     found = {name: tensor.double().numpy() - model.base[name].double().numpy() for name, tensor in tensors.items()}
     exact = {name: weights[name].double().numpy() - model.base[name].double().numpy() for name in changed}
     return _error(exact, found)
@@ -130,6 +132,20 @@ def _error(exact: Matrices, found: Matrices) -> float:
 
 def _key(name: str) -> str:
     return kohya_name(name.removesuffix(".weight"))
+
+
+def _directions(order: Order) -> dict[str, str]:
+    """What `cns import` finds the factors of whole matrices by: their directions, where they have no others."""
+    import numpy as np
+
+    from cns.adapters.directions import DIRECTIONS, named_directions
+    from cns.factors import MAX_RANK, FactorDelta
+
+    found = [next(iter(one.delta.values()), None) for one in order.session.parts(order.tree) if one.delta]
+    bases = [one.basis for one in found if isinstance(one, FactorDelta)]
+    if not bases or len(bases) < len(found) or sum(one.shape[1] for one in bases) > MAX_RANK:
+        return {}
+    return {DIRECTIONS: named_directions(np.concatenate(bases, 1))}
 
 
 def _write(order: Order, folder: Path, tensors: Any, module: str, facts: Mapping[str, str] | None = None) -> None:
