@@ -1,4 +1,4 @@
-"""A commit of kind import goes where commits go: to a remote and back, into a bundle, through merge, mv, revert and rm."""
+"""A commit of kind import goes where others go: to a remote and back, into a bundle, through merge, mv, revert, rm."""
 
 from __future__ import annotations
 
