@@ -23,7 +23,7 @@ from cns.tokens import expand_tokens, token_ids
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
 
-_WEIGHTED = re.compile(r"\(([^()]*[^\d\s()])\s*:\s*(\d(?:\.\d+)?)\s*\)")
+_WEIGHTED = re.compile(r"\(([^()]*[^\d\s()])\s*:\s*(\d(?:\.\d+)?|\.\d+)\s*\)")
 
 
 def can_weigh() -> bool:

@@ -29,6 +29,7 @@ def features(pipeline, text):
 
 def test_a_prompt_is_split_into_words_and_weights():
     assert fragments("a (<rex> dog:1.3) on grass") == [("a ", 1.0), ("<rex> dog", 1.3), (" on grass", 1.0)]
+    assert fragments("a (dog:.8)") == [("a ", 1.0), ("dog", 0.8)]
     assert words_of("a (<rex> dog:1.3) on (grass : 0.5)") == "a <rex> dog on grass"
     for plain in ("at the station (at 10:30)", "a (big) dog", "a ((dog))", "a (dog:-1)"):
         assert words_of(plain) == plain

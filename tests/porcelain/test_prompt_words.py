@@ -39,6 +39,13 @@ CONCEPTS = {"rex": REX, "cat": CAT}
         ("a <rex> dog <lora:rex_v2:0.8>", "'<lora:rex_v2:0.8>' is drawn as text"),
         ("a [trigger] dog", "'[trigger]' is drawn as text: write the token itself, such as <rex>"),
         ("a {name} dog", "'{name}' is drawn as text: that is for captions; write the token itself, such as <rex>"),
+        ("a (<rex> dog:-1)", "words have weights with pip install 'cns-cli[weights]', from 0 to 9.9, as in (dog:1.4)"),
+        ("a (<rex> dog:10)", "'(<rex> dog:10)' is drawn as text"),
+        ("a <rex> dog AND a cat", "'AND' is drawn as text: what is to be seen where is said by --region"),
+        ("a <rex> dog --ar 16:9", "'--ar' is drawn as text: options stand outside the quotes, or in a"),
+        ("a [<rex> dog:car:0.5]", "'[<rex> dog:car:0.5]' is drawn as text: a prompt is one from the first step to the"),
+        ("embedding:rex_v2 dog", "'embedding:rex_v2' is drawn as text: write the token itself, such as <rex>"),
+        ("a __colour__ dog", "write each into a line of --prompts FILE"),
         ("a {red|blue} dog", "write each into a line of --prompts FILE"),
         ("a rex dog", "'rex' is drawn as a word: the concept is named by <rex>"),
         ("Rex in the snow", "'Rex' is drawn as a word: the concept is named by <rex>"),
@@ -59,6 +66,8 @@ def test_what_other_programs_obey_is_said_to_be_drawn_as_text(prompt: str, said:
         "a dog, a cat",
         "at the station (at 10:30) with a T-rexlike dog",
         "a sign [sic] (a big one)",
+        "A DOG AND A CAT -- in the snow",
+        "snake_case, a__b",
         "BREAKFAST with Trex",
     ],
 )
@@ -70,6 +79,11 @@ def test_plain_words_are_not_warned_of(prompt: str) -> None:
 def test_a_token_that_is_spelled_otherwise_is_recognized(typed: str) -> None:
     (warning,) = unknown_tokens([f"a {typed} dog"], ["<rex>", "<cat>"])
     assert warning == f"the prompt names {typed}, which is no concept's token: did you mean <rex>?"
+
+
+def test_further_vectors_of_a_token_are_not_proposed() -> None:
+    (warning,) = unknown_tokens(["a <zzz> dog and a <rex>_1"], ["<rex>", "<rex>_1", "<x_1>"])
+    assert warning == "the prompt names <zzz>, which is no concept's token: this revision has <rex>, <x_1>"
 
 
 def test_a_token_of_the_base_is_no_mistake() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 
-from cns.templates import fill_template, mention, whole_token
+from cns.templates import fill_template, is_further_vector, mention, whole_token
 from cns_cli.porcelain.models.stored import kind_of
 from registry.objects import Concept
 
@@ -49,11 +49,12 @@ def unknown_tokens(texts: Iterable[str], known: Iterable[str], of_base: Iterable
         known: Tokens of concepts.
         of_base: Tokens that the base's own tokenizer was given.
     """
-    tokens = sorted(known)
+    every = set(known)
+    tokens = sorted(token for token in every if not is_further_vector(token, every))
     typed = {token for text in texts for token in re.findall(r"<[^<>\s]+>", text) if not _LORA.fullmatch(token)}
     there = f"this revision has {', '.join(tokens)}" if tokens else "this revision has no concept yet"
     warnings = []
-    for token in sorted(typed - {*tokens, *of_base}):
+    for token in sorted(typed - {*every, *of_base}):
         near = next((one for one in tokens if one.casefold() == token.casefold()), "")
         near = near or next(iter(get_close_matches(token, tokens, n=1, cutoff=0.75)), "")
         meant = f"did you mean {near}?" if near else there
@@ -87,11 +88,14 @@ _LORA = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
 _ELSEWHERE = (
     (_LORA, "a concept of this registry is named by its token alone, such as {token}"),
     (
-        re.compile(r"\([^()]*[^\d\s()]\s*:\s*-?\d(?:\.\d+)?\s*\)"),
-        "words have weights with pip install 'cns-cli[weights]'; without it, write no (…:1.4)",
+        re.compile(r"\([^()]*[^\d\s()]\s*:\s*[-+]?\d*\.?\d+\s*\)"),
+        "words have weights with pip install 'cns-cli[weights]', from 0 to 9.9, as in (dog:1.4)",
     ),
     (re.compile(r"\({2,}[^()]+\){2,}|\[{2,}[^\[\]]+\]{2,}"), "words have no weights here; write it without brackets"),
-    (re.compile(r"\bBREAK\b"), "what is to be seen where is said by --region"),
+    (re.compile(r"\bBREAK\b|(?<=[a-z>)] )AND(?= )"), "what is to be seen where is said by --region"),
+    (re.compile(r"(?<!\S)--[A-Za-z]+\b"), "options stand outside the quotes, or in a line of --prompts FILE"),
+    (re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]"), "a prompt is one from the first step to the last"),
+    (re.compile(r"\bembedding:[\w.-]+"), "write the token itself, such as {token}"),
     (
         re.compile(r"\[(?:trigger|name|token|concept|subject)\]", re.IGNORECASE),
         "write the token itself, such as {token}",
@@ -100,7 +104,10 @@ _ELSEWHERE = (
         re.compile(r"\{(?:name|token|trigger|prompt)?\}"),
         "that is for captions; write the token itself, such as {token}",
     ),
-    (re.compile(r"\{[^{}]*\|[^{}]*\}"), "a prompt has no choices; write each into a line of --prompts FILE"),
+    (
+        re.compile(r"\{[^{}]*\|[^{}]*\}|__[\w/-]+?__"),
+        "a prompt has no choices; write each into a line of --prompts FILE",
+    ),
 )
 """Orders of other programs, and what to write here."""
 
