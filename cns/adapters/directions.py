@@ -50,5 +50,4 @@ def read_directions(path: Path, text: str, width: int) -> Array:
 
 def outputs_along(directions: Array, change: Array) -> Array:
     """O, shape (O, r), by which O U^T comes nearest to a change, (O, I)."""
-    found: Array = np.linalg.lstsq(directions.T, change.T, rcond=None)[0].T
-    return found
+    return np.linalg.lstsq(directions.T, change.T, rcond=None)[0].T.astype(np.float64)
