@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cns.adapters.rounding import dense, on_grid
 from cns.adapters.update import Update
 from cns.errors import AdapterError
 from cns.quiet import quiet_libraries
@@ -158,6 +159,20 @@ def test_shira_is_about_the_weights_that_it_names(unet: UNet2DConditionModel, re
         assert change.positions is not None
         assert set(change.positions) == set(indices[0] * change.weight.shape[1] + indices[1])
         assert set(np.flatnonzero(change.weight)) <= set(change.positions)
+
+
+def test_shira_of_whole_steps_is_exact(unet: UNet2DConditionModel, read: Read, tmp_path: Path) -> None:
+    model = get_peft_model(unet, ShiraConfig(r=2, target_modules=KV, init_weights=False))
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            if "shira_weight" in name:
+                values.copy_(torch.arange(values.numel()).reshape(values.shape) * 2.0**-10)
+    model.save_pretrained(tmp_path)
+    changes = read(tmp_path).changes
+    delta, lost = on_grid(changes, dict.fromkeys(changes, -10))
+    assert lost == 0
+    assert all(np.array_equal(delta[name].positions, one.positions) for name, one in changes.items())
+    assert all(np.array_equal(dense(delta[name]), one.weight) for name, one in changes.items())
 
 
 def test_a_scale_that_is_said_twice_is_refused(unet: UNet2DConditionModel, read: Read, tmp_path: Path) -> None:
