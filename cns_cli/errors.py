@@ -216,7 +216,7 @@ def _explain_usage(error: typer.TyperException, command: str, typed: Sequence[st
         from cns_cli.habits import about_option
 
         known = [name for parameter in context.command.params for name in parameter.opts]
-        text = about_option(option, known) or text
+        text = about_option(option, known, context.command.name) or text
     hint = getattr(error, "hint", "")
     if type(error).__name__ == "MissingParameter" and typed:
         hint = " ".join((command, shlex.join(typed), *_missing(error)))

@@ -29,13 +29,14 @@ _VERBS = {
     "mv OLD NEW": "rename move",
     "rm NAME": "remove delete del forget",
     "erase NOUN": "unlearn ablate suppress censor",
-    "merge REV": "combine join blend",
+    "merge REV": "combine join blend rebase",
     "cherry-pick REV": "cherrypick pick",
     "reset REV": "rewind",
     "undo": "rollback back",
     "mlflow restore": "restore",
     "mlflow sync": "sync",
     "push": "upload share publish",
+    "pull": "update",
     "remote": "remotes",
     "promote": "release deploy",
     "export FOLDER": "save convert pack",
@@ -84,6 +85,17 @@ _FORMATS = {
     "diffusers": "folder pipeline huggingface hf",
 }
 FORMAT_OF = {word: meant for meant, words in _FORMATS.items() for word in words.split()}
+# {verb: options that git needs there, and cns does not}.
+_NEEDLESS = {
+    "reset": "--hard",
+    "checkout": "-f --force",
+    "branch": "-a --all -l --list",
+    "tag": "-l --list -a --annotate",
+    "config": "-l --list --local",
+    "push": "-u --set-upstream",
+    "rm": "-f --force -r",
+    "status": "-s --short",
+}
 OPTION_OF = {word: does for does, words in _OPTIONS.items() for word in words.split()}
 
 
@@ -96,20 +108,23 @@ def command_for(word: str, behind: Sequence[str], verbs: Collection[str]) -> str
         verbs: Every verb that there is.
     """
     lower = word.lower()
-    does = lower if lower in verbs else VERB_OF.get(lower) or _close(lower, verbs)
+    does = lower if lower in (*verbs, "help") else VERB_OF.get(lower) or _close(lower, verbs)
     if not does:
         return ""
     verb = [part for part in does.split() if not part.isupper() and not part.endswith("/")]
     return shlex.join(["cns", *verb, *behind]) if behind else f"cns {does}"
 
 
-def about_option(word: str, options: Collection[str]) -> str:
+def about_option(word: str, options: Collection[str], verb: str = "") -> str:
     """Return what to type for an option that a command does not have; empty where nobody knows.
 
     Args:
         word: What was typed.
         options: Every option of the command.
+        verb: Its name.
     """
+    if word in _NEEDLESS.get(verb, "").split():
+        return f"there is no option {word}: cns {verb} needs none for that"
     if word == "--epochs" and "--steps" in options:
         from cns_cli.porcelain.models.defaults import images_a_step
 

@@ -111,7 +111,7 @@ class NoSuchVerb(typer.TyperException):
     def __init__(self, word: str, behind: Sequence[str]) -> None:
         from cns_cli.habits import command_for
 
-        self.hint = command_for(word, behind, VERBS)
+        self.hint = command_for(word, behind, VERBS) or "cns --help"
         super().__init__(f"there is no command '{word}'")
 
 

@@ -215,8 +215,8 @@ class UnknownConcept(RegistryError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         self.name = name
         self.known = tuple(sorted(known))
-        listed = ", ".join(self.known[:20]) or "none"
-        super().__init__(f"no concept '{name}' in this tree: expected one of: {listed}", "cns status")
+        listed = f"expected one of: {', '.join(self.known[:20])}" if self.known else "it holds none yet"
+        super().__init__(f"no concept '{name}' in this tree: {listed}", "cns status")
 
 
 class LockBusy(RegistryError):

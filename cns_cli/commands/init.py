@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from cns_cli import figures
 from cns_cli.optionfield import Option
 from cns_cli.options import JsonFlag
 from cns_cli.output import Line, Output, Styled, facts
 from cns_cli.porcelain.options import DEFAULT_COMPOSE, Composed
+from cns_cli.quick import QuickCommand
 from cns_cli.settings import request_settings
 
 if TYPE_CHECKING:
@@ -20,6 +25,21 @@ EXAMPLES = (
     "cns init --base ./stable-diffusion-v1-5",
     "cns init --base stable-diffusion-v1-5/stable-diffusion-v1-5",
 )
+
+
+class Command(QuickCommand):
+    """`cns init FOLDER` is answered with what makes a registry there."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if found := re.search(r"extra argument.* \((.+)\)$", error.format_message()):
+                there = shlex.join(["cns", "-C", found[1], "init", *(word for word in typed if word != found[1])])
+                error.hint = f"mkdir -p {shlex.quote(found[1])} && {there}"  # type: ignore[attr-defined]
+            raise
 
 
 def init(
@@ -36,6 +56,8 @@ def init(
 
     out = Output(as_json=as_json)
     result = init_registry(wanted["start"], base, author=wanted["author"], time=wanted["time"], compose=compose)
+    if result.above is not None:
+        out.warn(f"here and below, this registry is seen in the place of the one in {figures.place(result.above)}")
     out.answer(result.to_json(), init_lines(result))
     out.hint("cns add NAME IMAGES/", "teach it something")
 

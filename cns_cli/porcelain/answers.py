@@ -50,6 +50,7 @@ class InitResult(Result):
         base_source: What `--base` named; kept in `config.toml`, never in the base's id.
         base: Id of the base; the same for everyone who has the same files.
         compose: What prompts see: "all" concepts, or those that they name ("named").
+        above: A folder above whose registry commands saw here before, if there is one.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class InitResult(Result):
     branch: str
     commit: str
     compose: Compose
+    above: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from cns.prompts import calibration_of, nouns_of
 from cns_cli.porcelain.answers import InitResult
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, Composed
 from registry import layout
-from registry.errors import AlreadyARegistry
+from registry.errors import AlreadyARegistry, RegistryError
 from registry.objects import Base
 from registry.repository import Repository
 
@@ -62,7 +62,16 @@ def init_registry(
         base=repo.tree_of(head.commit).base,
         branch=head.branch or "",
         commit=head.commit,
+        above=_registry_above(place),
     )
+
+
+def _registry_above(place: Path) -> Path | None:
+    """The nearest folder above with a registry; None without one."""
+    try:
+        return layout.find(place.resolve().parent).parent
+    except RegistryError:
+        return None
 
 
 def _try(folder: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,10 @@ class UnknownRemote(RegistryError):
         self.name = name
         self.known = known
         listed = f"one of: {', '.join(known)}" if known else "one to be added first"
-        super().__init__(
-            f"no remote '{name}': expected {listed}", "cns remote list" if known else f"cns remote add {name} URL"
-        )
+        hint = "cns remote list" if known else f"cns remote add {name} URL"
+        if not _NAME.fullmatch(name):  # an address, in the place of a remote's name
+            hint = f"cns remote add {DEFAULT if DEFAULT not in known else 'NAME'} {shlex.quote(shown(name))}"
+        super().__init__(f"no remote '{shown(name)}': expected {listed}", hint)
 
 
 class RemoteTaken(RegistryError):

@@ -147,6 +147,8 @@ def test_what_cannot_be_meant_as_typed_is_answered_with_what_can(
         (("add", "rex", "photos/rexx", "--steps", "3"), "cns add rex photos/rex --steps 3"),
         (("add", "rex", "photos/rex/1.png"), "cns add rex photos/rex"),
         (("add", "--each", "photo", "--dry-run"), "cns add --each photos --dry-run"),
+        (("init", "new one", "--base", "b"), "mkdir -p 'new one' && cns -C 'new one' init --base b"),
+        (("init", "."), "mkdir -p . && cns -C . init"),
         (("add", "rex", "photos/zzz"), "cns add --help"),
         (("add", "rex", "nowhere/rex"), "cns add --help"),
         (("import", "mona", "style.safetensors"), "cns import style.safetensors mona"),
@@ -164,6 +166,13 @@ def test_a_path_that_is_none_is_answered_with_the_one_that_was_meant(
     result = cns(*words)
     assert result.exit_code == ExitCode.USAGE
     assert result.stderr.endswith(f"\n  try: {hint}\n")
+
+
+def test_where_there_is_no_concept_none_is_offered(lineage: Any, cns: Any) -> None:
+    said = cns("rm", "rex").stderr
+    assert said == "error: no concept 'rex' in this tree: it holds none yet\n  try: cns status\n"
+    lineage.add("tom")
+    assert "no concept 'rex' in this tree: expected one of: tom\n" in cns("rm", "rex").stderr
 
 
 def test_what_became_of_the_work_stands_in_the_error() -> None:

@@ -50,3 +50,14 @@ def test_an_unknown_remote_is_an_error(lineage: Lineage) -> None:
     result = run("fetch", "nope")
     assert result.exit_code == 4
     assert "no remote 'nope'" in result.stderr
+    assert result.stderr.endswith("\n  try: cns remote add nope URL\n")
+
+
+def test_an_address_in_the_place_of_a_name_is_to_be_named_first(lineage: Lineage) -> None:
+    for verb in ("push", "fetch", "pull"):
+        assert run(verb, "../my share").stderr.endswith("\n  try: cns remote add origin '../my share'\n")
+    said = run("push", "https://ann:s3cret@host:5000#studio").stderr
+    assert "s3cret" not in said
+    assert said.endswith("  try: cns remote add origin 'https://host:5000#studio'\n")
+    run("remote", "add", "origin", "../share")
+    assert run("push", "../other").stderr.endswith("\n  try: cns remote add NAME ../other\n")

@@ -40,6 +40,9 @@ Cns = Callable[..., Result]
         ("stat", "cns status"),
         ("gen", "cns generate"),
         ("qqq", "cns --help"),
+        ("HELP", "cns help"),
+        ("rebase main", "cns merge main"),
+        ("update", "cns pull"),
     ],
 )
 def test_a_word_that_is_no_verb_leads_to_the_verb(typed: str, meant: str, cns: Cns) -> None:
@@ -99,6 +102,9 @@ def test_quiet_keeps_errors(lineage: Lineage) -> None:
         (("add", "--epochs", "3"), "expected --repeats, how often each image is seen, or --steps, "),
         (("add", "--epochs", "3"), "EPOCHS * IMAGES / images a step (10 of emoji-64, 2 of sd-1, 2 of sd-2)"),
         (("log", "--epochs", "3"), "no such option: --epochs"),
+        (("reset", "--hard", "HEAD"), "there is no option --hard: cns reset needs none for that"),
+        (("branch", "-a"), "there is no option -a: cns branch needs none for that"),
+        (("log", "-a"), "no such option: -a"),
     ],
 )
 def test_an_option_of_another_program_leads_to_ours(words: tuple[str, ...], expected: str, cns: Cns) -> None:

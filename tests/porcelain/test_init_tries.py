@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from cns.errors import BaseModelError
 from cns.loading import load_pipeline
+from cns_cli.main import app
 from cns_cli.porcelain.generate import generate
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.options import GenerateOptions
@@ -164,3 +166,13 @@ def test_a_folder_that_has_a_registry_is_said_before_anything_is_looked_at(base:
     init(tmp_path / "registry", base)
     with pytest.raises(AlreadyARegistry):
         init(tmp_path / "registry", tmp_path / "no-base")
+
+
+def test_a_registry_of_a_folder_above_is_said(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "all" / "photos").mkdir(parents=True)
+    said = []
+    for place in ("all", "all/photos"):
+        monkeypatch.chdir(tmp_path / place)
+        said.append(CliRunner().invoke(app, ["init", "--base", str(base)], prog_name="cns").stderr)
+    assert "warning" not in said[0]
+    assert f"warning: here and below, this registry is seen in the place of the one in {tmp_path / 'all'}" in said[1]
