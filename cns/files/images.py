@@ -167,7 +167,7 @@ def load_images(folder: Path, resolution: int, *, masks: bool = True, further: b
     digests = {image.mask for image in images}
     sources = (*found.sources, *(["transparency"] if ALPHA in digests else []))
     poor = shortcomings(images, pixels, further=further)
-    warnings = (*_skipped(folder), *captions.left, *found.left, *reading.left, *poor)
+    warnings = (*_skipped(folder), *captions.left, *found.left, *reading.left(), *poor)
     kept = marked if any(digests) else None
     return ImageSet(tuple(images), pixels, captions.sources, warnings, kept, sources)
 
@@ -176,11 +176,11 @@ class _Reading:
     """The files of one folder as they are read: what they may cost together, and what is wrong with them.
 
     Attributes:
-        left: What was not used, a sentence each.
+        black: Masks that mark nothing.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.left: list[str] = []
+        self.black: list[str] = []
         self._folder = folder
         self._bad: list[tuple[str, str]] = []
         self._bytes = 0
@@ -202,8 +202,14 @@ class _Reading:
             data = self.file(path)
             if (mask := decode_mask(data, self.spend)) is not None:
                 return mask, hashlib.sha256(data).hexdigest()
-            self.left.append(f"masks: {name} is black all over, so that its picture is trained on as a whole")
+            self.black.append(name)
         return None
+
+    def left(self) -> Iterator[str]:
+        """What was not used, a sentence each."""
+        if self.black:
+            more = f" ({len(self.black) - 1} more like it)" if len(self.black) > 1 else ""
+            yield f"masks: {self.black[0]} is black all over{more}, so that its picture is trained on as a whole"
 
     def spend(self, cost: float) -> None:
         self._cost += cost

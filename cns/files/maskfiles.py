@@ -62,7 +62,8 @@ def mask_folders(folder: Path) -> Iterator[Path]:
     """The folders that may hold the masks of the images of a folder such as `photos/rex`, the nearest first.
 
     `photos/rex/masks`, `photos/rex-masks`, `photos/rex_masks` and `photos/masks/rex`, each with "mask", too; and beside
-    a folder that is called "images" or alike, `masks`. A link is none of them.
+    a folder that is called "images" or alike, `masks`, or its folder of the same name: `img/10_sks dog` has
+    `mask/10_sks dog`. A link is none of them.
     """
     folder = folder.resolve()
     name, parent = folder.name, folder.parent
@@ -70,6 +71,8 @@ def mask_folders(folder: Path) -> Iterator[Path]:
         places = [folder / word, *(parent / f"{name}{mark}{word}" for mark in MARKS), parent / word / name]
         if name.lower() in IMAGE_WORDS:
             places.append(parent / word)
+        if parent.name.lower() in IMAGE_WORDS:
+            places.append(parent.parent / word / name)
         yield from (place for place in places if place.is_dir() and not place.is_symlink())
 
 

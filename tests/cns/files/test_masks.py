@@ -50,6 +50,12 @@ def test_a_folder_called_masks_is_of_the_folder_called_images_and_of_no_other(tm
         (tmp_path / name / "1.jpg").touch()
     assert found(tmp_path / "images") == {"1.jpg": "masks/1.jpg"}
     assert found(tmp_path / "rex") == {}
+    for name in ("images/10_sks dog", "masks/10_sks dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "2.jpg").touch()
+    assert find_masks(tmp_path / "images" / "10_sks dog", [tmp_path / "images" / "10_sks dog" / "2.jpg"]).files == {
+        "2.jpg": tmp_path / "masks" / "10_sks dog" / "2.jpg"
+    }
     assert [is_mask_folder(tmp_path / name) for name in ("masks", "rex_mask", "rex", "unmask")] == [1, 1, 0, 0]
 
 
@@ -118,7 +124,11 @@ def test_a_black_mask_is_said_and_an_opaque_picture_has_none(tmp_path: Path) -> 
     mask(0, 0).save(tmp_path / "2-masklabel.png")
     images = load_images(tmp_path, R)
     assert images.masks is None
-    assert "masks: 2-masklabel.png is black all over, so that its picture is trained on as a whole" in images.warnings
+    said = "masks: 2-masklabel.png is black all over{}, so that its picture is trained on as a whole"
+    assert said.format("") in images.warnings
+    mask(0, 0).save(tmp_path / "1-masklabel.png")
+    warnings = [one for one in load_images(tmp_path, R).warnings if one.startswith("masks: ")]
+    assert warnings == [said.replace("2-", "1-").format(" (1 more like it)")]
 
 
 @pytest.mark.parametrize(
