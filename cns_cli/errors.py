@@ -176,6 +176,8 @@ def _explain(error: Exception, command: str, typed: Sequence[str]) -> ExitCode:
         message = getattr(facts, "message", str(error))
         hint = getattr(facts, "hint", "") or _typed_rightly(error, command, typed)
         again = hint.split() == [command, *(word for word in typed if word != "--json")]
+        if hint == "cns remote list" and typed[:1] in (["clone"], ["bundle"]):  # where there is no registry yet
+            hint = f"{command} {typed[0]} --help"
         _say(code, "; ".join((message, *getattr(error, "__notes__", ()))), "cns doctor" if again else hint)
     return code
 

@@ -53,6 +53,7 @@ HUB_IGNORED = (*HUB_HALF, "*.non_ema.safetensors*", "*.bf16.safetensors*")
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 HUB_SOURCE = re.compile(HUB_ID.pattern[:-1] + r"(@[\w./-]+)?$")
+HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,10 @@ def resolve_base(
             source=text,
         )
     if not HUB_SOURCE.match(text):
+        page = HUB_PAGE.match(text)
         raise BaseModelError(
             f"no base model {text!r}: expected {' or '.join(sorted(EMBEDDED))}, a folder, or a hub id 'owner/name'",
-            "in a new folder: cns init --base emoji-64",
+            f"cns init --base {page[1]}" if page else "in a new folder: cns init --base emoji-64",
             source=text,
         )
     return _from_hub(text, cache_folder, offline=local_files_only)

@@ -20,6 +20,7 @@ from registry.bisect import BisectConflict
 from registry.bisect_state import BisectDamaged, NoBisection
 from registry.health.gc import NotCollected
 from registry.pending import StateCorrupt
+from registry.sharing.remote import RemoteError
 from registry.trust import Untrusted
 from tests.cli.conftest import run
 
@@ -102,6 +103,15 @@ def test_the_hint_is_the_next_command() -> None:
 def test_no_error_advises_the_command_that_has_just_failed(typed: list[str], hint: str) -> None:
     result = Box().run(registry.errors.MlflowUnavailable("refused"), "cns", typed)
     assert result.stderr.endswith(f"  try: {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [(["clone", "s3://x/y"], "cns clone --help"), (["bundle", "verify", "x"], "cns bundle --help"),
+     (["push", "x"], "cns remote list")],
+)  # fmt: skip
+def test_where_there_may_be_no_registry_none_is_asked_for_its_remotes(typed: list[str], hint: str) -> None:
+    assert Box().run(RemoteError("x", "refused"), "cns", typed).stderr.endswith(f"  try: {hint}\n")
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,9 @@ def test_what_is_no_base_is_said(tmp_path: Path) -> None:
         with pytest.raises(BaseModelError) as caught:
             resolve_base(name)
         assert caught.value.source == name
+    with pytest.raises(BaseModelError) as caught:
+        resolve_base("https://huggingface.co/acme/some-base.v1/tree/main")
+    assert caught.value.hint == "cns init --base acme/some-base.v1"
 
 
 def test_hub_id_that_is_not_here_is_said_offline(tmp_path: Path) -> None:
