@@ -31,6 +31,8 @@ ENVIRONMENT = {
 OLDER = ("diffusers==0.35.2", "huggingface-hub==0.36.0", "peft==0.17.1", "tokenizers==0.22.1", "transformers==4.57.6")
 """What most installed programs draw with: the last of transformers 4, and what goes with it."""
 
+SDCPP = "stable-diffusion-cpp-python==0.4.7"
+
 _project_bin = Path()
 
 
@@ -121,10 +123,12 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["project"], default=False)
 def consumers(session: nox.Session) -> None:
-    """Read exports by diffusers, PEFT and transformers 5 and 4, and write what was seen to docs/consumers.json."""
-    older = str(_project_bin.parent / "older")
+    """Read exports by every program that pip installs, and write down what was seen (it takes 15 GB of disk)."""
+    older, sdcpp = (_project_bin.parent / name for name in ("older", "sdcpp"))
     _run(session, "python", "-m", "pip", "install", "-q", "--upgrade", "--no-deps", "--target", older, *OLDER)
-    _run(session, "python", "-m", "tests.consumers", older)
+    if not sdcpp.exists():  # it is compiled, which takes a quarter of an hour
+        _run(session, "python", "-m", "pip", "install", "-q", "--no-deps", "--target", sdcpp, SDCPP)
+    _run(session, "python", "-m", "tests.consumers", older, sdcpp)
 
 
 @nox.session(venv_backend="none", requires=["project"])

@@ -227,7 +227,7 @@ def consumers() -> str:
     """Return what each reader saw of each format, of docs/consumers.json, as `nox -s consumers` wrote it."""
     found = json.loads((ROOT / "docs" / "consumers.json").read_text(encoding="utf-8"))
     names = [", ".join(f"{name} {version}" for name, version in one["versions"].items()) for one in found]
-    rows = ([kind, *(one["seen"][kind] for one in found)] for kind in found[0]["seen"])
+    rows = ([kind, *(one["seen"].get(kind, "–") for one in found)] for kind in found[0]["seen"])
     return table(("format", *names), rows)
 
 

@@ -192,9 +192,13 @@ class DeltaTaken(RegistryError):
         self.holder = holder
         super().__init__(
             f"'{name}' has the delta {delta[:SHORT]} of '{holder}': expected a delta of its own (the same images and "
-            "settings come to the same one)",
+            "settings come to the same one, and so does the same file)",
             f"cns mv {holder} {name}",
         )
+
+    def told_of(self, name: str) -> DeltaTaken:
+        """The same, told of the one of the two that was to be added."""
+        return DeltaTaken(self.delta, name, self.holder if self.name == name else self.name)
 
 
 class BaseDiffers(RegistryError):

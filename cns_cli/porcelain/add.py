@@ -191,7 +191,7 @@ def _commit(outcome: Addition, seen: str) -> Committed:
         raise
     except DeltaTaken as same:  # the same images and settings; to go on with it would come to the same
         pending.remove(name)
-        raise DeltaTaken(same.delta, name, same.holder if same.name == name else same.name) from None
+        raise same.told_of(name) from None
     with contextlib.suppress(DiskFailed):  # the commit stands, and a state of a committed training is never offered
         pending.remove(name)
     return done

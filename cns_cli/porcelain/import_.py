@@ -29,7 +29,7 @@ from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry import fsio
 from registry.canonical import check_text
-from registry.errors import NameTaken
+from registry.errors import DeltaTaken, NameTaken
 from registry.names import check_new_name
 from registry.objects import Base, Record, Tree
 from registry.repository import Committed, Repository
@@ -93,7 +93,7 @@ def import_concept(options: ImportOptions, progress: Progress) -> ImportResult:
     """Bring a concept in and commit it, or say what that would be.
 
     Raises:
-        NotARegistry, BadName, NameTaken, TokenTaken, TokenError.
+        NotARegistry, BadName, NameTaken, TokenTaken, DeltaTaken, TokenError.
         AdapterError: The file cannot be read, is of another base, or changes what a concept cannot hold.
         ClassNounError: What it is one of is not said, and not clear.
         MlflowUnavailable: the registry demands MLflow (`mlflow.required`) and it cannot be reached; the commit stands.
@@ -120,7 +120,10 @@ def import_concept(options: ImportOptions, progress: Progress) -> ImportResult:
 
     imported = bring_in(options, found, photos, repo, tree, progress)
     options = replace(options, class_noun=imported.class_noun)
-    done = _commit(options, found, imported, repo, base, head.commit)
+    try:
+        done = _commit(options, found, imported, repo, base, head.commit)
+    except DeltaTaken as same:
+        raise same.told_of(options.name) from None
     with explained(f"{options.name} is imported in {done.id[:10]}; MLflow may lack it", "cns mlflow sync"):
         progress.stage("record in MLflow")
         warnings = (*shadowed(repo, options.name), *mirror_commit(repo, done.id, options.mlflow_uri))

@@ -1,7 +1,8 @@
-"""`nox -s consumers`: exports of a tiny base are read by the programs that pip installs, and what is seen is kept.
+"""`nox -s consumers`: exports are read by the programs that pip installs, and what is seen is kept.
 
-Two concepts, one along directions and one with a mask, in the union of both and alone. The first reader is this
-environment's own; each folder that is named on the command line holds packages that are found before it.
+Of a tiny base: two concepts, one along directions and one with a mask, in the union of both and alone. Of one of full
+size, which is made for stable-diffusion.cpp: one along directions. The first reader is this environment's own; each
+folder on the command line holds packages that are found before it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,32 +20,40 @@ from safetensors.torch import save_file
 
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.generate import generate
+from cns_cli.porcelain.import_ import import_concept
 from cns_cli.porcelain.init import init_registry
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.options import GenerateOptions
+from cns_cli.porcelain.options import GenerateOptions, ImportOptions
 from cns_cli.progress import NullProgress
 from registry.repository import Repository
-from tests.consumers.reader import GUIDANCE, PROMPT, SEED, STEPS
+from tests.consumers import GUIDANCE, SEED, STEPS, by_diffusers, large
 from tests.porcelain.conftest import NOON, add, write_photos
 from tests.tiny import tiny_sd
 
-RESULT = Path(__file__).parents[2] / "docs" / "consumers.json"
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "docs" / "consumers.json"
 
 
-def main(surroundings: list[str]) -> None:
+def main(older: str, sdcpp: str) -> None:
     """Write what each reader sees to `RESULT`."""
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        write_exports(folder)
-        found = [read(folder, packages) for packages in (None, *surroundings)]
+    found = [
+        *seen(write_exports, ("by_diffusers", None), ("by_diffusers", older), ("by_lycoris", None)),
+        *seen(write_large, ("by_sdcpp", sdcpp)),
+    ]
     RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
+def seen(write: Callable[[Path], None], *readers: tuple[str, str | None]) -> Iterator[dict[str, object]]:
+    """What each reader, a module and a folder of packages, sees in a folder that is filled for them."""
+    with TemporaryDirectory() as folder:
+        write(Path(folder))
+        for module, packages in readers:
+            yield read(module, folder, packages)
+
+
 def write_exports(folder: Path) -> None:
-    """Fill a folder with a base, exports of two concepts, and what must be seen of them."""
-    registry = folder / "registry"
-    registry.mkdir()
-    init_registry(registry, str(tiny_sd(folder / "source")), author="ann", time=NOON, compose="all")
+    """Fill a folder with a tiny base, exports of two concepts, and what must be seen of them."""
+    registry = new_registry(folder, tiny_sd(folder / "source"))
     export("HEAD", "diffusers", folder / "base", "fp32", registry)  # as transformers 4 reads it, too
     add(registry, "rex", write_photos(folder / "photos" / "rex", 0), directions=4)
     add(registry, "tom", write_photos(folder / "photos" / "tom", 1), class_noun="cat")
@@ -55,14 +66,43 @@ def write_exports(folder: Path) -> None:
     concepts = session.concepts(session.repo.tree_of("HEAD"))
     save_file(session.base.model.compose(list(concepts.values())), folder / "all.safetensors")
     save_file(session.base.model.compose([concepts["rex"]]), folder / "rex.safetensors")
-    drawn = {"steps": STEPS, "guidance": GUIDANCE, "seed": SEED, "out": folder / "ours.png"}
-    generate(GenerateOptions(start=registry, prompt=PROMPT, **drawn), NullProgress())
+    draw(registry, by_diffusers.PROMPT, folder / "ours.png")
 
 
-def read(folder: Path, packages: str | None) -> dict[str, object]:
+def write_large(folder: Path) -> None:
+    """Fill a folder with exports of a base of full size, before and after a concept, and with our picture of it."""
+    source = large.large_sd(folder / "source")
+    registry = new_registry(folder, source)
+    export("HEAD", "checkpoint", folder / "base", "fp32", registry)
+    file, vectors = large.write_concept(source, folder)
+    rex = ImportOptions(start=registry, file=file, name="rex", class_noun="dog", embedding=vectors, time=NOON)
+    import_concept(rex, NullProgress())
+    for kind in ("checkpoint", "lycoris"):
+        export("HEAD", kind, folder / kind, "fp32", registry)
+    export("HEAD", "diffusers", folder / "sdcpp", "fp32", registry, program="sdcpp")
+    draw(registry, large.PROMPT, folder / "ours.png")
+    import_concept(replace(rex, weight=0.5, replace=True), NullProgress())
+    draw(registry, large.PROMPT, folder / "half.png")
+
+
+def new_registry(folder: Path, base: Path) -> Path:
+    """A registry whose prompts see all concepts."""
+    registry = folder / "registry"
+    registry.mkdir()
+    init_registry(registry, str(base), author="ann", time=NOON, compose="all")
+    return registry
+
+
+def draw(registry: Path, prompt: str, out: Path) -> None:
+    """The picture that readers draw, too."""
+    drawn = GenerateOptions(start=registry, prompt=prompt, steps=STEPS, guidance=GUIDANCE, seed=SEED, out=out)
+    generate(drawn, NullProgress())
+
+
+def read(module: str, folder: str, packages: str | None) -> dict[str, object]:
     """What a reader sees, with these packages before those of this environment."""
-    path = [] if packages is None else [packages]
-    command = [sys.executable, str(Path(__file__).with_name("reader.py")), str(folder)]
+    path = [str(ROOT)] if packages is None else [packages, str(ROOT)]
+    command = [sys.executable, "-m", f"tests.consumers.{module}", folder]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
@@ -70,4 +110,4 @@ def read(folder: Path, packages: str | None) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -17,6 +17,7 @@ from cns.errors import AdapterError, MethodError
 from cns_cli.porcelain.export import export
 from cns_cli.porcelain.models.session import Session
 from cns_cli.progress import NullProgress
+from registry.errors import DeltaTaken
 from registry.objects import Concept
 from registry.repository import Repository
 from tests.porcelain.conftest import add, new_registry
@@ -72,6 +73,14 @@ def test_a_delta_under_another_name_has_another_token(directed: Path, fresh: Pat
     now = stored(fresh, "bello")
     assert (now.class_noun, now.tokens) == ("dog", ("<bello>", "<bello>_1"))
     assert now.delta != stored(directed, "tom").delta
+
+
+def test_the_same_change_a_second_time_is_told_of_the_new_name(directed: Path, fresh: Path, tmp_path: Path) -> None:
+    file = written(directed, tmp_path, "tom", "delta")
+    bring(fresh, file, "tom", class_noun=None)
+    with pytest.raises(DeltaTaken) as same:
+        bring(fresh, file, "abe", class_noun=None)
+    assert (same.value.name, same.value.holder, same.value.hint) == ("abe", "tom", "cns mv tom abe")
 
 
 @pytest.mark.parametrize(

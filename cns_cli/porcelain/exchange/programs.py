@@ -65,7 +65,7 @@ PROGRAMS: Mapping[str, Program] = {
     "diffusers": Program(name="diffusers", place="{folder} is a whole pipeline", prompt="<{word}> {noun}"),
     "sdcpp": Program(
         name="stable-diffusion.cpp",
-        place="sd --lora-model-dir {folder}/loras --embd-dir {folder}/embeddings",
+        place="sd-cli --lora-model-dir {folder}/loras --embd-dir {folder}/embeddings",
         loading="<lora:{stem}:1>",
         weights="loras",
     ),

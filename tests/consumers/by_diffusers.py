@@ -20,7 +20,8 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-STEPS, GUIDANCE, SEED = 4, 7.5, 3
+from tests.consumers import GUIDANCE, SEED, STEPS
+
 PROMPT = "a <rex> dog beside a <tom> cat"
 
 
@@ -37,20 +38,20 @@ def main(folder: Path) -> None:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
         pipeline.fuse_lora()
         pipeline.unload_lora_weights()
-        found = weights(pipeline, load_file(folder / f"{expected}.safetensors"), plain().unet.state_dict())
+        found = weights(pipeline.unet, load_file(folder / f"{expected}.safetensors"), plain().unet.state_dict())
         said = json.loads((folder / "said.json").read_text()).get(kind)
         return f"{found}, as cns said ({said:.1e})" if said else found
 
     def whole() -> str:
         pipeline = StableDiffusionPipeline.from_pretrained(folder / "diffusers", safety_checker=None)
-        return f"{weights(pipeline, load_file(folder / 'all.safetensors'))}, {picture(pipeline, folder)}"
+        return f"{weights(pipeline.unet, load_file(folder / 'all.safetensors'))}, {picture(pipeline, folder)}"
 
     def checkpoint() -> str:
         file = next((folder / "checkpoint").glob("*.safetensors"))
         pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(base), safety_checker=None)
         for word in ("rex", "tom"):
             pipeline.load_textual_inversion(str(folder / "embedding" / f"{word}.safetensors"), token=f"<{word}>")
-        return f"{weights(pipeline, load_file(folder / 'all.safetensors'))}, {picture(pipeline, folder)}"
+        return f"{weights(pipeline.unet, load_file(folder / 'all.safetensors'))}, {picture(pipeline, folder)}"
 
     tries: dict[str, Callable[[], str]] = {
         "diffusers": whole,
@@ -68,9 +69,9 @@ def main(folder: Path) -> None:
     sys.stdout.write(json.dumps({"versions": versions, "seen": seen}) + "\n")
 
 
-def weights(pipeline: Any, expected: dict[str, torch.Tensor], base: dict[str, torch.Tensor] | None = None) -> str:
+def weights(unet: Any, expected: dict[str, torch.Tensor], base: dict[str, torch.Tensor] | None = None) -> str:
     """How far the key and value matrices are off; with a base, as a share of the change."""
-    found = pipeline.unet.state_dict()
+    found = unet.state_dict()
     if all(torch.equal(found[name], one) for name, one in expected.items()):
         return "weights bit for bit"
     start = base or dict.fromkeys(expected, torch.zeros(()))
