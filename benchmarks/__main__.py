@@ -12,6 +12,7 @@ from benchmarks.report import Report
 BENCHMARKS = {
     "startup": "startup",
     "registry": "registry_bench",
+    "cost": "cost",
     "generate": "generate_bench",
     "learning": "learning",
     "check": "check_time",

@@ -188,10 +188,12 @@ class Model:
                 )
 
 
+KV_WEIGHTS = ("attn2.to_k.weight", "attn2.to_v.weight")
+"""How the names end of the matrices that CNS may touch."""
+
+
 def kv_parameters(pipeline: StableDiffusionPipeline) -> dict[str, torch.nn.Parameter]:
     """The matrices that CNS may touch: cross-attention key and value projections, by state-dict name."""
     return {
-        name: parameter
-        for name, parameter in sorted(pipeline.unet.named_parameters())
-        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+        name: parameter for name, parameter in sorted(pipeline.unet.named_parameters()) if name.endswith(KV_WEIGHTS)
     }

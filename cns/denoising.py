@@ -6,8 +6,7 @@ prompts, not concepts, masks or optimizers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,6 @@ from cns.tokens import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
-
-CHECKPOINTED_SIDE = 32
-"""From this side of the latents on, activations are recomputed in the backward pass instead of kept (chosen): at
-64x64 latents they would take several times the memory of the weights."""
 
 UNMASKED_WEIGHT = 0.1
 """What the loss weighs outside a mask, where inside it is 1, before both are scaled: OneTrainer's default of the same
@@ -121,24 +116,6 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
         if any(present and name.endswith("bf16") for name, present in capabilities.items()):
             return torch.bfloat16
     return None
-
-
-@contextmanager
-def recomputing(pipeline: StableDiffusionPipeline, side: int) -> Iterator[None]:
-    """Within the context the UNet recomputes activations in the backward pass, if its latents are large.
-
-    Args:
-        pipeline: Its UNet is differentiated.
-        side: Of the latents.
-    """
-    if side < CHECKPOINTED_SIDE:
-        yield
-        return
-    pipeline.unet.enable_gradient_checkpointing()
-    try:
-        yield
-    finally:
-        pipeline.unet.disable_gradient_checkpointing()
 
 
 @torch.no_grad()

@@ -74,6 +74,8 @@ class Defaults(TrainingSettings):
         resolution: Side of training and generated images, pixels; a base may name its own (`resolution_of`).
         guidance: Classifier-free guidance scale.
         sampler_steps: Denoising steps of one image.
+        preview: Pictures that `cns add` draws of judge prompts before and after; of a big base a picture costs as much
+            as 15 steps.
         check_images: Images for each judge prompt.
         max_drop: Drop of a score (cosine) that the gate calls forgetting.
         max_kv_drift: Relative squared drift of the K/V outputs since birth that the gate calls forgetting. It decides
@@ -93,6 +95,7 @@ class Defaults(TrainingSettings):
     resolution: int
     guidance: float
     sampler_steps: int
+    preview: int
     check_images: int
     max_drop: float
     max_kv_drift: float
@@ -201,9 +204,11 @@ def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) ->
 
 EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
 
-# Chosen, not tuned: Stable Diffusion at its real size has not been swept on this project's machines.
+# Chosen, not tuned: Stable Diffusion at its real size has not been swept on this project's machines. The score reads
+# the text encoder alone: on the embedded base it gains as much as the gradient's (docs/benchmarks.md), whose votes for
+# general neurons cost as much here as the training.
 SD_DEFAULTS = Defaults(
-    score="gradient",
+    score="wanda",
     reg="features",
     reg_strength=10.0,
     anchor_strength=1.0,
@@ -219,6 +224,7 @@ SD_DEFAULTS = Defaults(
     resolution=512,
     guidance=7.5,
     sampler_steps=30,
+    preview=2,
     check_images=4,
     max_drop=0.02,
     max_kv_drift=0.002,
@@ -233,6 +239,7 @@ EMOJI_64 = Family(
     describe="the embedded base: emoji scenes of 64x64 pixels",
     defaults=replace(
         SD_DEFAULTS,
+        score="gradient",
         steps=250,
         warmup_steps=60,
         lr=3e-3,
@@ -242,6 +249,7 @@ EMOJI_64 = Family(
         resolution=64,
         guidance=2.0,
         sampler_steps=15,
+        preview=20,
         max_class_drift=0.1,
     ),
     grid_bits=8,

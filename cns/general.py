@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from cns.compose import Model, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, draw_batch, recomputing
-from cns.files.pipelines import latent_side
+from cns.denoising import Denoiser, NoisedBatch, draw_batch
 from cns.finite import require_finite
 from cns.report import Report
 from cns.scores import needs_batches
@@ -62,10 +61,8 @@ def find_general_neurons(model: Model, prompts: Sequence[str], how: Vote, report
         batches = _calibration_batches(denoiser, prompts, how.seed, report)
     for parameter in kv_parameters(model.pipeline).values():
         parameter.requires_grad_(True)
-    side = latent_side(model.pipeline.unet.config)  # of the calibration latents, which are made at the native size
     try:
-        with recomputing(model.pipeline, side):
-            return general_neurons(_votes(denoiser, prompts, batches, how, report), how.ratio, how.vote)
+        return general_neurons(_votes(denoiser, prompts, batches, how, report), how.ratio, how.vote)
     finally:
         model.freeze()
 

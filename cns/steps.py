@@ -44,6 +44,13 @@ def check_steps(scheduler: Any, steps: int) -> None:
     )
 
 
+def passes(scheduler: Any, steps: int) -> int:
+    """How often a network is asked for a picture of so many steps: PNDM, for one, asks once more."""
+    own = type(scheduler).from_config(scheduler.config)
+    own.set_timesteps(steps)
+    return len(own.timesteps)
+
+
 @lru_cache(maxsize=64)
 def _why_not(kind: Any, config: str, steps: int) -> str:
     """Why a scheduler of this class and config (JSON) cannot make so many steps; empty where it can."""

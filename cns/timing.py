@@ -1,49 +1,87 @@
-"""How long a training step takes here: for `cns add --dry-run`."""
+"""How fast a base computes here, for `cns add --dry-run`: a few passes are timed, on small images of a big base."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cns.compose import Model, kv_parameters
-from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images, recomputing
-from cns.task import Settings
+from cns.cost import ImageCost, image_cost
+from cns.denoising import Denoiser, autocast_dtype, draw_batch
+from cns.sampling import default_batch
+from cns.tokens import encode_prompts
+
+TRIAL_FLOPS = {"cuda": 2e14, "cpu": 5e11}
+"""About what a timed pass may cost (chosen): a few seconds; devices of other types are taken for CPUs."""
 
 
-def time_steps(model: Model, images: NDArray[np.uint8], class_noun: str, settings: Settings, steps: int = 3) -> float:
-    """Seconds of one training step, the mean of a few after a warm-up; weights and token rows are left as they are.
+@dataclass(frozen=True)
+class Pace:
+    """FLOPs a second of a training's steps, and of the drawing of pictures."""
+
+    training: float
+    drawing: float
+
+
+def pace_of(model: Model, side: int, cost: ImageCost, batch_size: int, class_noun: str) -> Pace:
+    """Time a training step, and a forward pass as pictures take it; weights and token rows are left as they are.
 
     Args:
         model: Its live weights are used.
-        images: Shape (N, R, R, 3), uint8.
+        side: Of the latents.
+        cost: Of an image of that side.
+        batch_size: Images a step.
         class_noun: Stands in the prompts.
-        settings: Batch size and seed.
-        steps: How many are timed.
     """
-    denoiser = Denoiser(model, autocast_dtype(model.pipeline.device))
-    generator = torch.Generator().manual_seed(settings.seed)
-    latents = encode_images(model.pipeline, images)
+    pipeline, trial, images = model.pipeline, side, batch_size
+    drawn = 2 * default_batch(side * pipeline.vae_scale_factor)
+    if cost.step * images > (most := TRIAL_FLOPS.get(pipeline.device.type, TRIAL_FLOPS["cpu"])):
+        images = drawn = 1
+        while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
+            trial //= 2
+    mixed = autocast_dtype(pipeline.device)
+    small = cost if trial == side else image_cost(pipeline, trial, mixed)
+    training = _seconds(_step(model, mixed, trial, images, class_noun), pipeline.device)
+    drawing = _seconds(_pass(model, trial, drawn, class_noun), pipeline.device)
+    return Pace(images * small.step / training, drawn * small.forward / drawing)
+
+
+def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class_noun: str) -> Callable[[], object]:
+    """A step's gradients of random latents."""
+    denoiser, generator = Denoiser(model, mixed), torch.Generator().manual_seed(0)
+    latents = torch.randn((images, model.pipeline.unet.config.in_channels, side, side), generator=generator)
     parameters = list(kv_parameters(model.pipeline).values())
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    prompts = [[f"a {class_noun}"]] * len(latents)
 
     def step() -> None:
-        batch = draw_batch(latents, prompts, settings.batch_size, denoiser.train_timesteps, generator)
-        torch.autograd.grad(denoiser.loss(batch), parameters)
+        batch = draw_batch(latents, [[f"a {class_noun}"]] * images, images, denoiser.train_timesteps, generator)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        try:
+            torch.autograd.grad(denoiser.loss(batch), parameters)
+        finally:
+            model.freeze()
 
-    try:
-        with recomputing(model.pipeline, latents.shape[-1]):
-            step()
-            began = _now(model.pipeline.device)
-            for _ in range(steps):
-                step()
-            return (_now(model.pipeline.device) - began) / steps
-    finally:
-        model.freeze()
+    return step
+
+
+def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[], object]:
+    """A forward pass on random latents, in the pipeline's own precision."""
+    pipeline = model.pipeline
+    text = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [f"a {class_noun}"]).detach()
+    latents = torch.randn((images, pipeline.unet.config.in_channels, side, side)).to(pipeline.device, text.dtype)
+    times = torch.zeros(images, dtype=torch.long, device=pipeline.device)
+    return torch.no_grad()(lambda: pipeline.unet(latents, times, text.expand(images, -1, -1)))
+
+
+def _seconds(act: Callable[[], object], device: torch.device) -> float:
+    """The time of a second call: the first one pays for what later ones find."""
+    act()
+    began = _now(device)
+    act()
+    return _now(device) - began
 
 
 def _now(device: torch.device) -> float:

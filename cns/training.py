@@ -24,7 +24,7 @@ from torch import Tensor
 from cns import directions
 from cns.codec import Delta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, loss_weights, recomputing
+from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, loss_weights
 from cns.directions import Factors
 from cns.errors import CodecError, SettingsError
 from cns.flat import Flat, finite, learning_rate
@@ -36,7 +36,7 @@ from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
 from cns.tokens import check_read, class_noun_row, keep_norm, norm_band, trainable_rows
-from cns.validation import DRAWS, fixed_batches, validation_steps
+from cns.validation import fixed_batches, validation_steps
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
@@ -79,14 +79,13 @@ def learn_concept(
     run = _Run(model, task, settings, report, checkpoint, state, watch)
     model.freeze()
     try:
-        with recomputing(model.pipeline, run.latents.shape[-1]):
-            run.warm_up()
-            selection = run.select(constraints)
-            device = model.pipeline.device
-            base = constraints.base or model.base
-            history = History(base, parent, selection.masks, constraints.past, constraints.calibration, device)
-            run.aim(constraints)
-            delta = run.finetune(history)
+        run.warm_up()
+        selection = run.select(constraints)
+        device = model.pipeline.device
+        base = constraints.base or model.base
+        history = History(base, parent, selection.masks, constraints.past, constraints.calibration, device)
+        run.aim(constraints)
+        delta = run.finetune(history)
     finally:
         model.write(parent)
         model.freeze()
@@ -192,7 +191,7 @@ class _Run:
         if step not in validation_steps(self.settings.steps):
             return
         total = sum(finite(self.loss(batch)) * len(batch.prompts) for batch in self.fixed)
-        self.series.setdefault("validation_loss", []).append(total / DRAWS)
+        self.series.setdefault("validation_loss", []).append(total / sum(len(batch.prompts) for batch in self.fixed))
 
     def prior_loss(self) -> Tensor:
         """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.

@@ -16,7 +16,10 @@ from torch import Tensor
 from cns.denoising import NoisedBatch, draw_batch
 
 DRAWS = 16
-"""Pairs of image and noise (chosen)."""
+"""Pairs of image and noise, at most (chosen)."""
+
+BATCHES = 4
+"""Of a training's own size: a fraction of its steps, however small they are (chosen)."""
 
 TIMES = 10
 """How often the loss is taken while a concept is finetuned, besides once before (chosen): about 3 % of the time."""
@@ -34,6 +37,11 @@ def validation_steps(steps: int) -> list[int]:
     return [*range(0, steps, every), steps]
 
 
+def draws_of(size: int) -> int:
+    """How many pairs a training of so many images a step draws."""
+    return min(DRAWS, BATCHES * size)
+
+
 def fixed_batches(
     latents: Tensor, prompts: Sequence[Sequence[str]], size: int, train_timesteps: int, weights: Tensor | None = None
 ) -> Iterator[NoisedBatch]:
@@ -46,8 +54,9 @@ def fixed_batches(
         train_timesteps: Length of the noise schedule.
         weights: Of the loss, shape (N, 1, h, w); None: all 1.
     """
-    drawn = draw_batch(latents, prompts, DRAWS, train_timesteps, torch.Generator().manual_seed(SEED), weights)
-    for start in range(0, DRAWS, size):
+    draws = draws_of(size)
+    drawn = draw_batch(latents, prompts, draws, train_timesteps, torch.Generator().manual_seed(SEED), weights)
+    for start in range(0, draws, size):
         part = slice(start, start + size)
         weighed = None if drawn.weights is None else drawn.weights[part]
         yield NoisedBatch(drawn.latents[part], drawn.noise[part], drawn.timesteps[part], drawn.prompts[part], weighed)

@@ -31,6 +31,7 @@ REASONS = {
     "mlflow": "Every commit is recorded there; imported only when one is.",
     "numpy": "Integer grid, masks and metrics.",
     "pillow": "Reads photos, writes pictures.",
+    "psutil": "How much memory is free, on every system; diffusers' own helpers bring it, too.",
     "rich": "Tables and live progress in a terminal.",
     "safetensors": "The container of weights, masks and deltas: nothing is ever unpickled.",
     "sqlite-utils": "Schema, migrations and writes of the registry's index.",

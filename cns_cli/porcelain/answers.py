@@ -82,7 +82,8 @@ class AddResult(Result):
         samples: Sheet of what it was every so many steps, where that was asked for.
         series: Figures of each step, such as the loss; of those in `series_steps`, of these steps only.
         better_step: Step whose validation loss was clearly lower than at the end; `shorter` teaches it anew so far.
-        learned: The gain is at least three standard errors.
+        learned: The gain is at least three standard errors; of too few pictures, it is above 0.
+        few: Too few were drawn to tell noise from learning.
         continued: It went on from the concept as it was, with which "before" is compared.
         capacity: Shares of all K/V weights: `capacity_held` by concepts, `general_share`, `capacity_free`; `reused`,
             the share of this concept's weights that earlier ones hold, too.
@@ -121,6 +122,7 @@ class AddResult(Result):
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     learned: bool = True
+    few: bool = False
     continued: bool = False
     images: int = 0
     registry: Path = Path()

@@ -99,6 +99,8 @@ class AddOptions(Request):
         kind: A thing, or a way of drawing things.
         hold_out: Images, the last ones, that are not trained on; the validation loss is theirs.
         samples: Steps between two drawings of the concept; changes no bit of the training.
+        preview: Pictures of judge prompts, as many before as after; a row of them is of the phrase alone.
+        gradient_checkpointing: Whether activations are computed again; changes no bit of the training either.
         prior: Images of the class noun by the base, to be trained on beside the concept's own.
         replace: Teach a name that is taken anew.
         continues: Go on from the concept of that name, with these images and those that it was shown.
@@ -134,6 +136,7 @@ class AddOptions(Request):
     lr: Annotated[
         float | None, Option("Learning rate of the K/V weights.", "RATE", "--lr --learning-rate", check=positive)
     ] = None
+    batch_size: Annotated[int | None, Option("Images a step.", "N", min=1, max=1024)] = None
     score: Annotated[str | None, Option(f"How neurons are chosen: {_one_of(list(BUILT_IN))}.", "SCORE")] = None
     reg: Annotated[
         str | None,
@@ -171,6 +174,16 @@ class AddOptions(Request):
     prior: Annotated[int, Option("Also train on N images of the class noun.", "N", min=0, max=1000)] = 0
     hold_out: Annotated[int, Option("Do not train on the last N images: their loss is watched.", "N", min=0)] = 0
     samples: Annotated[int | None, Option("Draw the concept every N steps, on a sheet.", "N", min=1)] = None
+    preview: Annotated[
+        int | None, Option("Draw N pictures before and N after, which are scored.", "N", min=1, max=1000)
+    ] = None
+    gradient_checkpointing: Annotated[
+        bool | None,
+        Option(
+            "Compute activations again, or keep them; else as free memory says.",
+            flags="--gradient-checkpointing/--no-gradient-checkpointing",
+        ),
+    ] = None
     device: Annotated[str, DEVICE] = "auto"
     dry_run: Annotated[bool, Option("Say what it would take (time, memory, disk); write nothing.")] = False
     replace: Annotated[bool, Option("Teach a name anew that is already taken.")] = False

@@ -10,6 +10,7 @@ from cns.compose import kv_parameters
 from cns.denoising import Denoiser, draw_batch
 from cns.errors import SettingsError
 from cns.general import Vote, find_general_neurons
+from cns.memory import recomputing
 from cns.selection import (
     SCORES,
     general_neurons,
@@ -117,7 +118,7 @@ def test_the_gradient_is_the_slope_of_the_loss(model):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score, monkeypatch):
+def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score):
     prompts = [f"a {noun}" for noun in ("dog", "cat", "car", "house")]
     reports = []
 
@@ -125,8 +126,8 @@ def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score, mon
         reports.append((stage, done, total))
 
     first = find_general_neurons(any_model, prompts, Vote(score, 0.25, 0.5), report)
-    monkeypatch.setattr("cns.denoising.CHECKPOINTED_SIDE", 1)  # memory may not change what is found
-    again = find_general_neurons(any_model, prompts, Vote(score, 0.25, 0.5), report)
+    with recomputing(any_model.pipeline, True):  # memory may not change what is found
+        again = find_general_neurons(any_model, prompts, Vote(score, 0.25, 0.5), report)
     assert ("general neurons", 4, 4) in reports
     assert all(torch.equal(first[name], again[name]) for name in any_model.base)
     share = sum(int(mask.sum()) for mask in first.values()) / any_model.kv_size

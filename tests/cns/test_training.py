@@ -19,7 +19,6 @@ from cns.regularizers import REGULARIZERS
 from cns.sampling import batches, sample
 from cns.selection import SCORES
 from cns.task import Settings, TrainingConstraints, TrainingTask
-from cns.timing import time_steps
 from cns.training import learn_concept
 from tests.weights import weights_digest
 
@@ -159,13 +158,6 @@ def test_learning_lowers_the_loss_on_its_own_images(model):
     assert after < before
 
 
-def test_time_steps_measures_and_leaves_the_weights_alone(model):
-    before = weights_digest(model.base)
-    assert time_steps(model, task().images, "dog", SETTINGS, steps=1) > 0
-    live = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
-    assert weights_digest(live) == before
-
-
 def test_batches_spread_their_timesteps_over_the_whole_schedule():
     generator = torch.Generator().manual_seed(0)
     batch = draw_batch(torch.zeros(3, 4, 8, 8), [["a"], ["b"], ["c"]], 8, 1000, generator)
@@ -201,17 +193,6 @@ def test_images_are_handed_over_a_batch_at_a_time(model):
     parts = list(batches(*asked, steps=1, guidance=1.0, batch_size=2))
     assert [len(part) for part in parts] == [2, 1]
     assert np.array_equal(np.concatenate(parts), sample(*asked, steps=1, guidance=1.0, batch_size=2))
-
-
-def test_gradient_checkpointing_changes_the_memory_and_not_the_result(tiny_folders, monkeypatch):
-    from tests.cns.conftest import tiny_model
-
-    plain = learn(tiny_model(tiny_folders["sd-1"]))
-    monkeypatch.setattr("cns.denoising.CHECKPOINTED_SIDE", 1)
-    model = tiny_model(tiny_folders["sd-1"])
-    checkpointed = learn(model)
-    assert stored(checkpointed) == stored(plain)
-    assert not model.pipeline.unet.is_gradient_checkpointing
 
 
 def test_rate_rises_stays_and_falls():

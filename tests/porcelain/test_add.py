@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from cns.errors import BaseModelError, ImageError, MethodError, SettingsError, T
 from cns.files.images import load_images
 from cns_cli.porcelain.add import add_concept
 from cns_cli.porcelain.answers import DryRun
-from cns_cli.porcelain.learning.estimate import loss_passes
 from cns_cli.porcelain.learning.learn import learn
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
@@ -28,7 +26,6 @@ from registry.errors import BadName, DeltaTaken, NameTaken, TipMoved, TokenTaken
 from registry.objects import Blob, Concept, Record, References
 from registry.repository import Repository
 from registry.trees import without_concept
-from tests.cns.test_training import SETTINGS
 from tests.porcelain.conftest import NOON, add, new_registry
 from tests.tiny import tiny_sd
 
@@ -81,7 +78,7 @@ def test_add_says_what_was_learned(empty, photos):
         assert sheet.size[1] > 4 * TILE  # training images, the noun before, the concept after, and alone
     assert result.photos_kept
     assert result.class_confidence is None
-    assert result.longer == f"cns add rex {photos['rex']} --class dog --steps 4 --score wanda --replace"
+    assert result.longer == f"cns add rex {photos['rex']} --class dog --steps 4 --preview 24 --replace"
 
 
 def test_two_fresh_registries_get_the_same_ids_from_the_same_seed(tmp_path, tiny_base, photos, mlflow_tables):
@@ -248,11 +245,6 @@ def test_a_dry_run_takes_the_class_noun_that_the_training_would(tmp_path, empty,
     for image in folder.glob("*.png"):
         image.with_suffix(".txt").write_text("a dog on the grass")
     assert add_concept(options, NullProgress()).class_nouns == (("dog", 1.0),)
-
-
-def test_a_dry_run_counts_the_loss_of_the_class_s_images():
-    assert loss_passes(SETTINGS) == SETTINGS.warmup_steps + SETTINGS.steps
-    assert loss_passes(replace(SETTINGS, prior=50)) == SETTINGS.warmup_steps + 2 * SETTINGS.steps
 
 
 def test_a_tip_that_moved_gets_the_concept_on_top(learned, photos):

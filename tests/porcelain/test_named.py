@@ -63,6 +63,16 @@ def test_the_figures_of_learning_stand_beside_what_cannot_have_changed(named: Pa
     assert all(math.isfinite(one.now) and one.now == one.baseline for row in rows for one in row.metrics)
 
 
+def test_what_was_judged_by_few_pictures_cannot_have_changed_either(
+    tmp_path: Path, photos: dict[str, Path], tiny_base: Path, mlflow_tables: Path
+) -> None:
+    folder = new_registry(tmp_path / "few", tiny_base, mlflow_tables, "named")
+    add(folder, "rex", photos["rex"], preview=None)
+    result = check(CheckOptions(start=folder))
+    assert result.passed
+    assert not any(math.isfinite(one.now) for one in result.rows[0].metrics)  # nothing was judged, nothing is made up
+
+
 def test_the_order_in_which_concepts_are_learned_changes_no_bit_of_them(
     named: Path, photos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, mlflow_tables: Path
 ) -> None:

@@ -16,8 +16,6 @@ from PIL import Image
 
 from cns.capacity import capacity
 from cns.codec import Delta
-from cns.continual import is_learned
-from cns.imagescores import Scores
 from cns.metrics import ceiling
 from cns.overlap import overlap
 from cns.presets import BALANCED
@@ -30,6 +28,7 @@ from cns_cli.mark import PARTLY_BY_MODEL
 from cns_cli.porcelain.answers import AddResult
 from cns_cli.porcelain.learning.doubts import less_followed, weaker_alone
 from cns_cli.porcelain.learning.interrupted import command_of
+from cns_cli.porcelain.learning.judged import Judged, few, was_learned
 from cns_cli.porcelain.learning.samples import Samples
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject
@@ -43,14 +42,6 @@ from registry.repository import Committed
 from registry.trees import with_concept
 
 PREVIEW_IMAGES = 8
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Images of the judge's prompts, prompt by prompt, shape (P * n, R, R, 3), uint8, and what they score."""
-
-    pictures: Pixels
-    scores: Scores
 
 
 @dataclass
@@ -140,7 +131,8 @@ class Addition:
             better_step=better,
             shorter=command_of(replace(again, steps=better)) if better else "",
             elapsed_s=elapsed_s,
-            learned=self.was_learned,
+            learned=was_learned(self.before.scores, self.after.scores),
+            few=few(self.after.scores),
             images=len(self.subject.images.images),
             registry=self.session.repo.folder,
             capacity=self.capacity,
@@ -184,11 +176,6 @@ class Addition:
         for flag, value in (("--reg-strength", options.reg_strength), ("--anchor", options.anchor)):
             if value is not None and options.reg == "none":
                 yield f"{flag} has no effect with --reg none"
-
-    @property
-    def was_learned(self) -> bool:
-        """The gain over the class noun, or over what it was, is at least three standard errors, over prompts."""
-        return is_learned((self.after.scores.main - self.before.scores.main).mean(1))
 
     @cached_property
     def figures(self) -> dict[str, float]:

@@ -16,9 +16,11 @@ from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
 from cns.training import first_rows, learn_concept
-from cns_cli.porcelain.learning.addition import Addition, Judged
+from cns_cli.porcelain.learning.addition import Addition
 from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_for
+from cns_cli.porcelain.learning.judged import Viewing
+from cns_cli.porcelain.learning.memory import sparing
 from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
 from cns_cli.porcelain.learning.samples import Samples
 from cns_cli.porcelain.learning.saving import Saver, request_of
@@ -33,7 +35,7 @@ from cns_cli.porcelain.learning.subject import (
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import ALONE, Features, judge_images, protocol_of, score_images
+from cns_cli.porcelain.scoring.judging import protocol_of
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress
@@ -41,11 +43,6 @@ from registry.objects import Blob, Compose, Concept, Tree
 from registry.pending import Pending, State
 from registry.repository import Repository
 from registry.trees import trained_in, with_concept
-
-JUDGED_IMAGES = 2
-"""Images of each judge prompt, before and after: enough to tell learned from not, quick enough for every add."""
-ALONE_IMAGES = 8
-"""Images of the phrase alone: a row of the preview."""
 
 
 def learn(
@@ -79,26 +76,28 @@ def learn(
     request = request_of(session, subject, parent, settings, tree.concepts.get(options.name))
     saver = Saver(Pending(repo.folder), options, request, settings, progress)
     state = saver.restore(interrupted) if interrupted else None
-    general = general_neurons_for(base, settings, session.cache, tree.base, report)
     references = {name: encoder.image_features(subject.images.pixels) for name, encoder in base.encoders.items()}
     progress.stage("judge what it is now" if subject.start else "judge the class noun")
     session.set_tree(with_concept(parent, subject.name, subject.continues) if subject.continues else parent)
-    before = _judged(base, subject, subject.was, references, options.seed)
+    viewing = Viewing.of(base, options)
+    before = viewing.judged(base, subject, subject.was, references, options.seed)
 
-    session.set_tree(parent)
     samples = Samples(session, subject, parent, options, state is not None, progress)
-    with saver:
+    with saver, sparing(base, settings, options.gradient_checkpointing, progress):
+        general = general_neurons_for(base, settings, session.cache, tree.base, report)
+        session.set_tree(parent)
         learned = teach(session, subject, parent, general, settings, report, saver, state, samples)
 
     progress.stage("judge the concept")
     concept_id = store_concept(session, subject, learned, parent, options.keep_images)
     born = session.birth_tree(concept_id)
     now = session.set_tree(born)
-    after = _judged(base, subject, subject.phrase, references, options.seed)
-    alone = _alone(base, subject, references, options.seed)
-    evaluations = Evaluations(EvaluationStore(repo), protocol_of(base, options.seed))
-    key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
-    evaluations.add(key, subject.name, after.scores.to_json())
+    after = viewing.judged(base, subject, subject.phrase, references, options.seed)
+    alone = viewing.judged_alone(base, subject, references, options.seed)
+    if viewing.whole:
+        evaluations = Evaluations(EvaluationStore(repo), protocol_of(base, options.seed))
+        key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
+        evaluations.add(key, subject.name, after.scores.to_json())
     drift = drift_since_birth(session, others, now)
     return Addition(
         options, session, subject, learned, concept_id, references, before, after, alone, drift, others, samples,
@@ -121,33 +120,20 @@ def _settled(session: Session, tree: Tree, options: AddOptions, photos: ImageSet
     return subject, settings
 
 
-def _judged(base: LoadedBase, subject: Subject, words: str, references: Features, seed: int) -> Judged:
-    """Images of the judge's prompts with these words, by the live model, and their scores."""
-    pictures = judge_images(base, words, 0, JUDGED_IMAGES, seed, subject.kind)
-    return Judged(pictures, score_images(base, pictures, subject.class_noun, references, subject.kind))
-
-
-def _alone(base: LoadedBase, subject: Subject, references: Features, seed: int) -> Judged | None:
-    """Images of an object's phrase alone, by the live model, and their scores; None for a style, which is no thing."""
-    if subject.kind == "style":
-        return None
-    pictures = judge_images(base, subject.phrase, 0, ALONE_IMAGES, seed, templates=ALONE)
-    return Judged(pictures, score_images(base, pictures, subject.class_noun, references, templates=ALONE))
-
-
 def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images: int) -> Settings:
     """The preset's settings, for what prompts see of the model and so many images, with what the user gave instead."""
     defaults = PRESETS[options.preset].of(base.family).defaults
     kv, denoiser = base.model.kv_size, base.model.denoiser_size
     budget = defaults.budget(kv, denoiser) if options.budget is None else max(1, int(options.budget * kv))
-    directions = directions_for(base, options, compose)
+    directions, size = directions_for(base, options, compose), options.batch_size or defaults.batch_size
     given = {
         "score": options.score or None,
         "reg": options.reg or None,
         "reg_strength": options.reg_strength,
         "anchor_strength": options.anchor,
-        "steps": options.steps or (options.repeats and -(-options.repeats * images // defaults.batch_size)),
+        "steps": options.steps or (options.repeats and -(-options.repeats * images // size)),
         "warmup_steps": options.warmup,
+        "batch_size": options.batch_size,
         "hold_out": options.hold_out or None,
         "lr": options.lr or (base.family.direction_lr if directions else None),
     }

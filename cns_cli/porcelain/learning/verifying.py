@@ -20,6 +20,7 @@ from cns.task import Learned, Settings
 from cns_cli.porcelain.learning.continuing import continues_of
 from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.learn import Reporter, teach
+from cns_cli.porcelain.learning.memory import sparing
 from cns_cli.porcelain.learning.saving import library_versions
 from cns_cli.porcelain.learning.subject import Subject, recipe
 from cns_cli.porcelain.models.session import Session
@@ -93,9 +94,10 @@ def learn_again(
     settings = _settings(record)
     tree = trained_in(parent, concept.name)
     report = Reporter(progress)
-    general = general_neurons_for(session.base, settings, None, parent.base, report)
-    session.set_tree(tree)
-    learned = teach(session, subject, tree, general, settings, report)
+    with sparing(session.base, settings, None, progress):
+        general = general_neurons_for(session.base, settings, None, parent.base, report)
+        session.set_tree(tree)
+        learned = teach(session, subject, tree, general, settings, report)
     made, parts = _compared(session, concept, subject, learned)
     verdict = None
     if parts and scores:

@@ -1,0 +1,129 @@
+"""What an image costs on a base, counted and not timed: arithmetic, and the activations that a training keeps.
+
+The parts are built again from their configs on a fake device, where tensors have shapes and no memory, and run once
+there: a base of any size is counted in seconds, beside one that is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from cns.compose import KV_WEIGHTS
+from cns.quiet import quiet_libraries
+
+if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+
+
+@dataclass(frozen=True)
+class ImageCost:
+    """What one image costs.
+
+    Attributes:
+        forward: FLOPs of the denoiser on it, once.
+        backward: FLOPs of the gradients of its denoising loss, by keys, values and the token's row.
+        text: FLOPs of a prompt in the text encoder, forward and backward.
+        encode: FLOPs of the VAE's encoder on an image.
+        decode: FLOPs of its decoder.
+        kept_bytes: Activations that the forward pass keeps for the backward pass.
+    """
+
+    forward: int
+    backward: int
+    text: int
+    encode: int
+    decode: int
+    kept_bytes: int
+
+    @property
+    def step(self) -> int:
+        """FLOPs of one image of a training step, activations kept."""
+        return self.forward + self.backward + self.text
+
+    def picture(self, passes: int, guidance: float) -> int:
+        """FLOPs of a picture of so many passes (`cns.steps.passes`); under guidance each is two."""
+        return passes * (2 if guidance > 1 else 1) * self.forward + self.decode
+
+
+def image_cost(pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype | None = None) -> ImageCost:
+    """Count what an image costs.
+
+    Args:
+        pipeline: A base; it is not run.
+        side: Of the image's latents.
+        mixed: The dtype that a training computes in under autocast; None for the weights' own.
+    """
+    device, config = pipeline.device, pipeline.unet.config
+    with FakeTensorMode(), torch.device(device), quiet_libraries():
+        unet, vae = (type(part).from_config(part.config) for part in (pipeline.unet, pipeline.vae))
+        encoder = type(pipeline.text_encoder)(pipeline.text_encoder.config)
+        for part in (unet, vae, encoder):
+            part.requires_grad_(False).eval()
+        trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
+        ids = torch.zeros((1, pipeline.tokenizer.model_max_length), dtype=torch.long)
+        row = encoder.get_input_embeddings().weight.requires_grad_()
+        latents, pixels = torch.zeros((1, config.in_channels, side, side)), side * pipeline.vae_scale_factor
+
+        with _kept(unet, encoder) as kept:
+            with _counted() as text:
+                features = encoder(ids)[0]
+            with _counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
+                noise = unet(latents, torch.zeros(1, dtype=torch.long), features).sample
+        with _counted() as text_backward:
+            torch.autograd.grad(features.sum(), [row], retain_graph=True)
+        with _counted() as backward:
+            torch.autograd.grad(noise.float().square().mean(), [features, *trained])
+        with _counted() as encode:
+            vae.encode(torch.zeros((1, 3, pixels, pixels)))
+        with _counted() as decode:
+            vae.decode(latents)
+    return ImageCost(
+        forward=forward.get_total_flops(),
+        backward=backward.get_total_flops(),
+        text=text.get_total_flops() + text_backward.get_total_flops(),
+        encode=encode.get_total_flops(),
+        decode=decode.get_total_flops(),
+        kept_bytes=kept(),
+    )
+
+
+def _counted() -> FlopCounterMode:
+    """A counter that knows the CPU's fused attention, too, which torch 2.13's own takes for nothing."""
+    aten = torch.ops.aten
+    attention = {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=attention)
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_backward_flop_count(grad, query, key, value)
+
+
+@contextmanager
+def _kept(*modules: torch.nn.Module) -> Iterator[Callable[[], int]]:
+    """Within the context note what a backward pass needs, but for the modules' own weights; yields how many bytes."""
+    weights = {weight.untyped_storage()._cdata for module in modules for weight in module.parameters()}
+    storages: dict[int, Any] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            storages[storage._cdata] = storage  # held, or its number would be given again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield lambda: sum(storage.nbytes() for storage in storages.values())
