@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cns_cli.porcelain.metrics import METRIC_NAMES
+from cns_cli.porcelain.metrics import METRIC_NAMES, METRICS
 
 
 def largest_drop(text: str) -> tuple[str, float]:
@@ -46,7 +46,9 @@ def known_metric(name: str) -> None:
         return
     from cns_cli.porcelain.scoring.names import metric_names
 
-    raise typer.BadParameter(f"{name!r} is no metric; expected {', '.join(metric_names())}")
+    meant = next((one for one, row in METRICS.items() if row.label.lower() == name.lower()), "")
+    near = f"did you mean {meant}? " if meant else ""
+    raise typer.BadParameter(f"{name!r} is no metric; {near}expected {', '.join(metric_names())}")
 
 
 def is_metric(name: str) -> bool:

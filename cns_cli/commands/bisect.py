@@ -141,6 +141,9 @@ def reset(
     said = "the bisection is over" if result.was_running else "no bisection was running"
     out = Output(as_json=as_json)
     out.answer(result.to_json(), [f"{said}: HEAD is on {where}"])
+    if result.left_behind:
+        lost = figures.plural(len(result.left_behind), "commit")
+        out.hint(f"cns branch NAME {figures.short_id(result.left_behind[0])}", f"to keep {lost} made meanwhile")
     if rev is not None and not result.was_running:
         out.hint(f"cns checkout {rev}", "HEAD did not move")
 

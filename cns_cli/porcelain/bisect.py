@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.refs import unreached
 from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, refs_by_commit
 from cns_cli.porcelain.views.concepts import introductions
@@ -64,11 +65,16 @@ class BisectResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class ResetResult(Result):
-    """The bisection is over. `branch` and `commit` say where HEAD is; `was_running` is False when none was."""
+    """The bisection is over. `branch` and `commit` say where HEAD is; `was_running` is False when none was.
+
+    Attributes:
+        left_behind: Commits that were made meanwhile and that no branch, tag or HEAD reaches, the newest first.
+    """
 
     was_running: bool
     branch: str | None
     commit: str
+    left_behind: tuple[str, ...] = ()
 
 
 def start(request: Request, revs: Sequence[str] = (), watch: Watch | None = None) -> BisectResult:
@@ -140,10 +146,11 @@ def reset(request: Request, rev: str | None = None) -> ResetResult:
         UnknownRevision: the branch of the start is gone.
     """
     repo = Repository.discover(request.start)
+    before = repo.head()
     with bisect_state.locked(repo.folder):
         was_running = _reset(repo, request, rev)
-    head = repo.head()
-    return ResetResult.of(head, was_running=was_running)
+    left = unreached(repo, before.commit) if before.branch is None else ()
+    return ResetResult.of(repo.head(), was_running=was_running, left_behind=left)
 
 
 def log(request: Request) -> tuple[str, ...]:

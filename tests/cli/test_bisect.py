@@ -92,6 +92,15 @@ def test_reset_goes_back_to_the_branch(lineage: Lineage, cns: Any, commits: Any)
     assert "no bisection was running" in cns("bisect", "reset").stdout
 
 
+def test_reset_names_what_was_made_meanwhile(lineage: Lineage, cns: Any, commits: Any) -> None:
+    cns("bisect", "start", "HEAD", commits["rex"])
+    lineage.add("meanwhile", noun="cat")
+    made = lineage.repo.head().commit
+    result = cns("bisect", "reset")
+    assert f"  next: cns branch NAME {made[:10]}   (to keep 1 commit made meanwhile)\n" in result.stderr
+    assert lineage.repo.head().branch == "main"
+
+
 def test_reset_goes_back_to_a_detached_head_or_to_what_is_named(lineage: Lineage, cns: Any, commits: Any) -> None:
     cns("checkout", commits["pip"])
     cns("bisect", "start", "HEAD", commits["rex"])

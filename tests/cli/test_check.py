@@ -182,6 +182,7 @@ def test_a_summary_that_cannot_be_written_is_a_warning(
     [
         (["--metric", "id,fid"], "'fid' is no metric"),
         (["--max-drop", "sharp=1"], "'sharp' is no metric"),
+        (["--max-drop", "identity=1"], "'identity' is no metric; did you mean id? expected id,"),
         (["--max-drop", "-0.1"], "at least 0"),
         (["--max-drop", "id="], "is no limit"),
         (["--max-drop", "nan"], "is no limit"),

@@ -137,6 +137,11 @@ def test_names_of_files_are_filled_in(tmp_path: Path) -> None:
     assert names("{prompt}.webp", n=2) == ["a-rex-dog-1.webp", "a-rex-dog-2.webp"]
     assert names("x-{seed}") == ["x-7.png"]
     assert names("x.png") == ["x.png"]
+    assert names("x{}-{a b}.png") == ["x{}-{a b}.png"]
+    for one in ("{index}", "{Seed}"):
+        with pytest.raises(RegistryError, match=f"nothing fills {one} in 'x-{one}.png'") as caught:
+            names(f"x-{one}.png")
+        assert caught.value.hint == "-o 'x-{seed}.png'"
 
 
 def test_each_prompt_of_a_file_has_a_file(tmp_path: Path) -> None:

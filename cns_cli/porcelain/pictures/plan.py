@@ -125,7 +125,7 @@ def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
         one: A single file, whatever the number of images.
 
     Raises:
-        RegistryError: The folder of the file does not exist.
+        RegistryError: The folder of the file does not exist, or its name has a place that nothing fills.
     """
     count = 1 if one else options.n
     stem = re.sub(r"[^a-z0-9]+", "-", options.prompt.lower()).strip("-")[:60] or "image"
@@ -136,6 +136,11 @@ def output_paths(options: GenerateOptions, *, one: bool = False) -> list[Path]:
     target = options.out if options.out.suffix else options.out.with_suffix(".png")
     if not target.parent.is_dir():
         raise RegistryError(f"folder '{target.parent}' does not exist", f"mkdir -p {target.parent}")
+    if other := re.search(r"\{(?!prompt\}|seed\})\w+\}", target.stem):
+        meant = shlex.quote(target.name.replace(other[0], "{seed}"))
+        raise RegistryError(
+            f"nothing fills {other[0]} in '{target.name}': expected {{prompt}} or {{seed}}", f"-o {meant}"
+        )
     named = target.stem.replace("{prompt}", stem)
     stems = [named.replace("{seed}", str(options.seed + k)) for k in range(count)]
     if count > 1 and "{seed}" not in named:
