@@ -155,9 +155,15 @@ class _Scales:
             )
 
     def of(self, module: Module, method: Method, parts: Mapping[str, Array]) -> float:
-        """The scale of a module; raises ValueError for one that cannot be meant."""
-        if not method.scaled:
-            return 1.0
+        """The scale of a module; raises AdapterError for one that cannot be meant."""
+        try:
+            return self._scale(module, method, parts) if method.scaled else 1.0
+        except ValueError as error:
+            path = self._source.path
+            hint = "save it again with the scale that is meant where it was made"
+            raise AdapterError(f"{path} says no scale of {module.name}: {error}", hint, path=path) from error
+
+    def _scale(self, module: Module, method: Method, parts: Mapping[str, Array]) -> float:
         rank = method.rank(parts)
         config = settings_of(self._header, module.part) if self._config is None else self._config
         if config is not None:

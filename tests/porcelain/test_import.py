@@ -242,7 +242,7 @@ def huge(tensors: dict[str, Any]) -> None:
         (torn, "lacks a part of"),
         (strange, "is of no dialect that is read"),
         (elsewhere, "which this base does not have"),
-        (zero, "an alpha of 0"),
+        (zero, "says no scale of .*: an alpha of 0"),
         (huge, "does not fit"),
     ],
 )
