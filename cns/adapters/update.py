@@ -7,6 +7,7 @@ hold only its energy, the sum of squares of its change, is ever kept.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -107,7 +108,9 @@ def read_update(path: Path, modules: Modules) -> Update:
     elif path.is_dir():
         weights, settings = (path / name for name in PEFT_FILES)
         if not weights.is_file() or not settings.is_file():
-            raise AdapterError(f"{path} is no folder of PEFT: expected {' and '.join(PEFT_FILES)}", path=path)
+            inside = sorted((one.stat().st_size, one) for one in path.rglob("*.safetensors") if one.is_file())
+            hint = f"cns import {shlex.quote(str(inside[-1][1]))} NAME" if inside else ""
+            raise AdapterError(f"{path} is no folder of PEFT: expected {' and '.join(PEFT_FILES)}", hint, path=path)
         path, config = weights, read_config(settings)
     source = Source.open(path)
     named = _by_module(source, modules)

@@ -150,6 +150,19 @@ def test_a_folder_of_peft(unet: UNet2DConditionModel, read: Read, tmp_path: Path
     assert update.dialect.startswith("PEFT ")
 
 
+def test_of_another_folder_a_file_in_it_is_named(read: Read, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="no folder of PEFT") as caught:
+        read(tmp_path)
+    assert caught.value.hint == ""
+    file = tmp_path / "models" / "my loras" / "rex.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"the larger one")
+    (tmp_path / "models" / "token.safetensors").touch()
+    with pytest.raises(AdapterError) as caught:
+        read(tmp_path)
+    assert caught.value.hint == f"cns import '{file}' NAME"
+
+
 def test_shira_is_about_the_weights_that_it_names(unet: UNet2DConditionModel, read: Read, tmp_path: Path) -> None:
     model = get_peft_model(unet, ShiraConfig(r=2, target_modules=KV, init_weights=False))
     model.save_pretrained(tmp_path)
