@@ -170,9 +170,11 @@ def test_an_export_into_the_current_folder_is_refused_before_the_model_is_loaded
         export("HEAD", "diffusers", Path(), "fp32", learned)
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("onnx", "fp32"), ("diffusers", "int8")])
-def test_an_unknown_format_or_dtype_is_refused(learned, tmp_path, kind, dtype):
-    with pytest.raises(RegistryError, match="diffusers"):
+@pytest.mark.parametrize(
+    ("kind", "dtype", "named"), [("onnx", "fp32", "diffusers"), ("diffusers", "int8", "fp32, fp16, bf16")]
+)
+def test_an_unknown_format_or_dtype_is_refused(learned, tmp_path, kind, dtype, named):
+    with pytest.raises(RegistryError, match=named):
         export("HEAD", kind, tmp_path / "x", dtype, learned)
     assert not (tmp_path / "x").exists()
 

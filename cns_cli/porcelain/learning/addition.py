@@ -159,7 +159,7 @@ class Addition:
             f"only {selection.count:,} of the {selection.budget:,} weights of the budget could be chosen: the others "
             "are general, or held by earlier concepts that vote"
         )
-        less = less_followed(self.before.scores, self.after.scores)
+        less = less_followed(self.before.told, self.after.told)
         less += weaker_alone(self.subject.phrase, self.after.scores, self.alone.scores) if self.alone else ()
         return [*self.subject.warnings, *([short] if selection.lacking else []), *self._idle(), *less]
 

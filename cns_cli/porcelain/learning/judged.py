@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cns.continual import is_learned
 from cns.imagescores import Scores
 from cns.sampling import Pixels
 from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import ALONE, Features, judge_images, score_images
+from cns_cli.porcelain.scoring.judging import ALONE, Features, judge_images, prompts_told, score_images
 
 ALONE_IMAGES = 8
 """Images of the phrase alone, at most: a row of the preview."""
@@ -21,10 +24,17 @@ TELLING = 6
 
 @dataclass(frozen=True)
 class Judged:
-    """Images of the judge's prompts, prompt by prompt, shape (P * n, R, R, 3), uint8, and what they score."""
+    """Images of the judge's prompts, prompt by prompt.
+
+    Attributes:
+        pictures: Shape (P * n, R, R, 3), uint8.
+        scores: What they score, each (P, n).
+        told: Which of them CLIP tells by their own prompt, (P, n).
+    """
 
     pictures: Pixels
     scores: Scores
+    told: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -80,4 +90,5 @@ def _judged(
     base: LoadedBase, subject: Subject, words: str, references: Features, seed: int, templates: Sequence[str], each: int
 ) -> Judged:
     pictures = judge_images(base, words, 0, each, seed, subject.kind, templates)
-    return Judged(pictures, score_images(base, pictures, subject.class_noun, references, subject.kind, templates))
+    scores = score_images(base, pictures, subject.class_noun, references, subject.kind, templates)
+    return Judged(pictures, scores, prompts_told(base, pictures, subject.class_noun, subject.kind, templates))

@@ -78,6 +78,29 @@ def score_images(
     return score_features(shaped, references, base.clip.text_features(texts))
 
 
+def prompts_told(
+    base: LoadedBase, images: Pixels, class_noun: str, kind: Kind = "object", templates: Sequence[str] = ()
+) -> NDArray[np.bool_]:
+    """Which images CLIP finds nearer to their own prompt than to the others of the set: whether it is followed.
+
+    All of these prompts name the same noun, so that it does not matter how like others of its class the thing looks,
+    on which CLIP-T hangs as much as on the background.
+
+    Args:
+        base: The base and its judges.
+        images: P * n images, prompt by prompt.
+        class_noun: Stands in the prompts.
+        kind: What the concept is.
+        templates: What the images were made of; none = the judge prompts.
+
+    Returns:
+        Shape (P, n).
+    """
+    texts = base.clip.text_features(fill_templates(templates or base.family.templates(kind).judge, class_noun))
+    nearest = (base.clip.image_features(images) @ texts.T).argmax(1).reshape(len(texts), -1)
+    return nearest == np.arange(len(texts))[:, None]
+
+
 def score_features(generated: Features, references: Features, texts: NDArray[np.float32]) -> Scores:
     """Score images by their features.
 
