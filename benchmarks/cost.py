@@ -57,7 +57,7 @@ def run(_quick: bool) -> Report:
 def _work(base: Any, cost: ImageCost, known: bool, **changes: Any) -> Work:
     options = AddOptions(name="rex", images=Path("photos"), class_noun="dog", preview=changes.pop("preview", None))
     settings = Settings(**SD_1.defaults.shared(), budget=1, seed=0)
-    return work_of(base, options, replace(settings, **changes), cost, IMAGES, known)
+    return work_of(base, options, replace(settings, **changes), cost, cost, IMAGES, known)
 
 
 def _as_it_was(base: Any, cost: ImageCost, known: bool) -> float:

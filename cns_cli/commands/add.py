@@ -253,7 +253,7 @@ def _advise(out: Output, result: AddResult) -> None:
     """Say how long it took and what to type next."""
     out.note(f"took {figures.duration(result.elapsed_s)}")
     if result.few:
-        out.note("so few pictures cannot tell how much was learned: cns check draws more, and --preview 24 before")
+        out.note("so few pictures cannot tell how much was learned: --preview 24 draws more")
     elif not result.learned and result.continued:
         out.warn(f"{result.name} gained nothing over what it was that could be told from noise")
         out.hint("cns undo", "what it was")

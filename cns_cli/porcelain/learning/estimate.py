@@ -57,10 +57,12 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     settings.check()
     loaded, resident = time.monotonic() - began, psutil.Process().memory_info().rss
     progress.stage("count, and time a few steps")
-    side = latent_side(base)
-    cost = image_cost(base.model.pipeline, side, autocast_dtype(base.device))
+    side, mixed = latent_side(base, subject.images.pixels.shape[1]), autocast_dtype(base.device)
+    cost = image_cost(base.model.pipeline, side, mixed)
+    own = latent_side(base, base.resolution)
+    drawn = cost if own == side else image_cost(base.model.pipeline, own, mixed)
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
-    work = work_of(base, options, settings, cost, len(subject.images.images), known)
+    work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known)
     pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun)
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(

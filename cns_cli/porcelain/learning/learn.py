@@ -83,7 +83,7 @@ def learn(
     before = viewing.judged(base, subject, subject.was, references, options.seed)
 
     samples = Samples(session, subject, parent, options, state is not None, progress)
-    with saver, sparing(base, settings, options.gradient_checkpointing, progress):
+    with saver, sparing(base, settings, subject.images.pixels.shape[1], options.gradient_checkpointing, progress):
         general = general_neurons_for(base, settings, session.cache, tree.base, report)
         session.set_tree(parent)
         learned = teach(session, subject, parent, general, settings, report, saver, state, samples)

@@ -15,29 +15,34 @@ from cns_cli.progress import Progress
 
 
 @contextmanager
-def sparing(base: LoadedBase, settings: Settings, forced: bool | None, progress: Progress) -> Iterator[None]:
+def sparing(
+    base: LoadedBase, settings: Settings, resolution: int, forced: bool | None, progress: Progress
+) -> Iterator[None]:
     """Within the context activations are kept, or computed again in the backward pass where they do not fit.
 
     Args:
         base: Its UNet is differentiated.
         settings: How many images at a time.
+        resolution: Side of these images, pixels.
         forced: Compute them again, or not; None: as free memory says.
         progress: Told what was decided, where it was not forced.
     """
     if forced is None:
-        forced = _recompute(base, settings, progress)
+        forced = _recompute(base, settings, resolution, progress)
     with recomputing(base.model.pipeline, forced):
         yield
 
 
-def latent_side(base: LoadedBase) -> int:
-    """Side of the latents that are trained on."""
-    return base.resolution // base.model.pipeline.vae_scale_factor
+def latent_side(base: LoadedBase, resolution: int) -> int:
+    """Side of the latents of images of this side, pixels."""
+    return resolution // base.model.pipeline.vae_scale_factor
 
 
-def _recompute(base: LoadedBase, settings: Settings, progress: Progress) -> bool:
-    votes = TIMESTEPS if needs_batches(settings.score) and not settings.directions else 1
-    memory = memory_for(base.model.pipeline, latent_side(base), max(settings.batch_size, votes))
+def _recompute(base: LoadedBase, settings: Settings, resolution: int, progress: Progress) -> bool:
+    images = settings.batch_size
+    if needs_batches(settings.score) and not settings.directions:  # calibration prompts vote at the base's own size
+        images, resolution = max(images, TIMESTEPS), max(resolution, base.resolution)
+    memory = memory_for(base.model.pipeline, latent_side(base, resolution), images)
     if memory is None:
         return False
     needed, free = byte_size(memory.needed), byte_size(memory.free)

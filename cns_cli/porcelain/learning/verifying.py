@@ -94,7 +94,7 @@ def learn_again(
     settings = _settings(record)
     tree = trained_in(parent, concept.name)
     report = Reporter(progress)
-    with sparing(session.base, settings, None, progress):
+    with sparing(session.base, settings, pixels.shape[1], None, progress):
         general = general_neurons_for(session.base, settings, None, parent.base, report)
         session.set_tree(tree)
         learned = teach(session, subject, tree, general, settings, report)

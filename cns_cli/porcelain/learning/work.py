@@ -38,7 +38,13 @@ class Work:
 
 
 def work_of(
-    base: LoadedBase, options: AddOptions, settings: Settings, cost: ImageCost, images: int, general_known: bool
+    base: LoadedBase,
+    options: AddOptions,
+    settings: Settings,
+    cost: ImageCost,
+    own: ImageCost,
+    images: int,
+    general_known: bool,
 ) -> Work:
     """Count an add.
 
@@ -46,7 +52,8 @@ def work_of(
         base: The base.
         options: The request.
         settings: Those of its training.
-        cost: Of an image.
+        cost: Of an image that is trained on.
+        own: Of one at the base's own resolution, as pictures and the votes of calibration prompts are.
         images: How many the concept has.
         general_known: Whether no calibration prompt must vote.
     """
@@ -58,9 +65,9 @@ def work_of(
         training += SCORE_BATCHES * size * cost.step
         if not general_known:
             prompts = len(base.calibration.selection)
-            training += prompts * TIMESTEPS * cost.step
-            drawn += prompts * LATENT_STEPS * cost.forward
+            training += prompts * TIMESTEPS * own.step
+            drawn += prompts * LATENT_STEPS * own.forward
     samples = settings.steps // options.samples * PICTURES if options.samples else 0
     pictures = Viewing.of(base, options).pictures + settings.prior + samples
-    each = cost.picture(passes(base.model.pipeline.scheduler, family.sampler_steps), family.guidance)
+    each = own.picture(passes(base.model.pipeline.scheduler, family.sampler_steps), family.guidance)
     return Work(steps, training, drawn + pictures * each)

@@ -41,14 +41,18 @@ class Notes(NullProgress):
         self.notes.append(text)
 
 
-@pytest.mark.parametrize("changes", [{"score": "wanda"}, {"score": "gradient"}, {"preview": 30, "prior": 2}])
+@pytest.mark.parametrize(
+    "changes", [{"score": "wanda", "resolution": 128, "steps": 20}, {"score": "gradient"}, {"preview": 30, "prior": 2}]
+)
 def test_an_add_computes_what_was_counted(empty, photos, monkeypatch, changes):
     few = property(lambda calibration: calibration.prompts[:6])
     monkeypatch.setattr("cns.prompts.Calibration.selection", few)  # all would vote for half a minute
     session = Session.open(Repository(empty), "cpu")
     options = request(empty, photos, **changes)
     settings = settings_for(session.base, options, "named", 3)
-    work = work_of(session.base, options, settings, image_cost(session.base.model.pipeline, SIDE), 3, False)
+    side = (options.resolution or 64) // 8
+    trained, own = (image_cost(session.base.model.pipeline, one) for one in (side, SIDE))
+    work = work_of(session.base, options, settings, trained, own, 3, False)
     with _counted() as real:
         add(empty, "rex", photos["rex"], **{"preview": None, **changes})
     # Text encoder and judges are large beside so small a denoiser, and no part of it.
@@ -84,12 +88,12 @@ def test_memory_decides_unless_it_is_said(empty, photos, monkeypatch):
     for free, wanted, said in ((2**40, False, "are kept"), (2**10, True, "computed again")):
         monkeypatch.setattr("cns.memory.free_bytes", lambda _, free=free: free)
         notes = Notes()
-        with sparing(base, settings, None, notes):
+        with sparing(base, settings, 64, None, notes):
             assert unet.is_gradient_checkpointing is wanted
         assert said in notes.notes[0]
         for forced in (False, True):
             notes = Notes()
-            with sparing(base, settings, forced, notes):
+            with sparing(base, settings, 64, forced, notes):
                 assert unet.is_gradient_checkpointing is forced
             assert notes.notes == []
 
