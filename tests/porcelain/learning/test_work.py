@@ -41,9 +41,10 @@ class Notes(NullProgress):
         self.notes.append(text)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"score": "wanda", "resolution": 128, "steps": 20}, {"score": "gradient"}, {"preview": 30, "prior": 2}]
-)
+LARGER = {"score": "wanda", "resolution": 128, "steps": 20}  # than the base's own pictures
+
+
+@pytest.mark.parametrize("changes", [LARGER, {"score": "gradient"}, {"preview": 30, "prior": 2}])
 def test_an_add_computes_what_was_counted(empty, photos, monkeypatch, changes):
     few = property(lambda calibration: calibration.prompts[:6])
     monkeypatch.setattr("cns.prompts.Calibration.selection", few)  # all would vote for half a minute
