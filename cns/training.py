@@ -36,7 +36,7 @@ from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
 from cns.tokens import check_read, class_noun_row, keep_norm, norm_band, trainable_rows
-from cns.validation import fixed_batches, validation_steps
+from cns.validation import draws_of, fixed_batches, validation_steps
 
 SCORE_BATCHES = 24
 """Batches of the concept that the score accumulates over (chosen)."""
@@ -191,7 +191,7 @@ class _Run:
         if step not in validation_steps(self.settings.steps):
             return
         total = sum(finite(self.loss(batch)) * len(batch.prompts) for batch in self.fixed)
-        self.series.setdefault("validation_loss", []).append(total / sum(len(batch.prompts) for batch in self.fixed))
+        self.series.setdefault("validation_loss", []).append(total / draws_of(self.settings.batch_size))
 
     def prior_loss(self) -> Tensor:
         """The denoising loss of the class noun's images: what DreamBooth adds, with weight 1, against language drift.

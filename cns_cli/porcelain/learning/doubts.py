@@ -66,7 +66,7 @@ def less_followed(before: Told, after: Told) -> tuple[str, ...]:
     mushroom does, in pictures that show every background as it was asked for.
 
     Args:
-        before: Of the noun, which pictures CLIP tells by their own prompt (`prompts_told`), shape (P, n).
+        before: Of the noun, which pictures CLIP tells by their own prompt (`told_by_prompt`), shape (P, n).
         after: Of the concept, likewise.
     """
     falls = before.mean(1) - after.mean(1)

@@ -14,7 +14,14 @@ from cns.sampling import Pixels
 from cns_cli.porcelain.learning.subject import Subject
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.options import AddOptions
-from cns_cli.porcelain.scoring.judging import ALONE, Features, judge_images, prompts_told, score_images
+from cns_cli.porcelain.scoring.judging import (
+    ALONE,
+    Features,
+    features_of,
+    judge_images,
+    score_features,
+    told_by_prompt,
+)
 
 ALONE_IMAGES = 8
 """Images of the phrase alone, at most: a row of the preview."""
@@ -90,5 +97,5 @@ def _judged(
     base: LoadedBase, subject: Subject, words: str, references: Features, seed: int, templates: Sequence[str], each: int
 ) -> Judged:
     pictures = judge_images(base, words, 0, each, seed, subject.kind, templates)
-    scores = score_images(base, pictures, subject.class_noun, references, subject.kind, templates)
-    return Judged(pictures, scores, prompts_told(base, pictures, subject.class_noun, subject.kind, templates))
+    generated, texts = features_of(base, pictures, subject.class_noun, subject.kind, templates)
+    return Judged(pictures, score_features(generated, references, texts), told_by_prompt(generated, texts))

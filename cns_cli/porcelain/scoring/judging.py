@@ -72,33 +72,34 @@ def score_images(
         kind: What the concept is.
         templates: What the images were made of; none = the judge prompts.
     """
+    generated, texts = features_of(base, images, class_noun, kind, templates)
+    return score_features(generated, references, texts)
+
+
+def features_of(
+    base: LoadedBase, images: Pixels, class_noun: str, kind: Kind = "object", templates: Sequence[str] = ()
+) -> tuple[Features, NDArray[np.float32]]:
+    """Features of images that `judge_images` made, by encoder (P, n, D), and of their prompts' texts in CLIP (P, D)."""
     texts = fill_templates(templates or base.family.templates(kind).judge, class_noun)
     features = {name: encoder.image_features(images) for name, encoder in base.encoders.items()}
     shaped = {name: found.reshape(len(texts), -1, found.shape[1]) for name, found in features.items()}
-    return score_features(shaped, references, base.clip.text_features(texts))
+    return shaped, base.clip.text_features(texts)
 
 
-def prompts_told(
-    base: LoadedBase, images: Pixels, class_noun: str, kind: Kind = "object", templates: Sequence[str] = ()
-) -> NDArray[np.bool_]:
+def told_by_prompt(generated: Features, texts: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which images CLIP finds nearer to their own prompt than to the others of the set: whether it is followed.
 
     All of these prompts name the same noun, so that it does not matter how like others of its class the thing looks,
     on which CLIP-T hangs as much as on the background.
 
     Args:
-        base: The base and its judges.
-        images: P * n images, prompt by prompt.
-        class_noun: Stands in the prompts.
-        kind: What the concept is.
-        templates: What the images were made of; none = the judge prompts.
+        generated: Encoder name -> (P, n, D).
+        texts: Features of the P prompts' texts in CLIP, shape (P, D).
 
     Returns:
         Shape (P, n).
     """
-    texts = base.clip.text_features(fill_templates(templates or base.family.templates(kind).judge, class_noun))
-    nearest = (base.clip.image_features(images) @ texts.T).argmax(1).reshape(len(texts), -1)
-    return nearest == np.arange(len(texts))[:, None]
+    return (generated["clip"] @ texts.T).argmax(-1) == np.arange(len(texts))[:, None]
 
 
 def score_features(generated: Features, references: Features, texts: NDArray[np.float32]) -> Scores:

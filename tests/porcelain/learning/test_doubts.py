@@ -12,9 +12,9 @@ from cns.files.bases import describe_base, resolve_base
 from cns.files.images import load_images
 from cns.imagescores import Scores
 from cns.sampling import Pixels
-from cns_cli.porcelain.learning.doubts import MAX_FALL, MAX_LOSS, less_followed, not_drawn, weaker_alone
+from cns_cli.porcelain.learning.doubts import MAX_LOSS, less_followed, not_drawn, weaker_alone
 from cns_cli.porcelain.models.base import LoadedBase
-from cns_cli.porcelain.scoring.judging import judge_images, prompts_told
+from cns_cli.porcelain.scoring.judging import features_of, judge_images, told_by_prompt
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "concepts"
 
@@ -31,7 +31,6 @@ def test_prompts_that_are_followed_less_are_said_where_it_is_no_noise() -> None:
     assert less_followed(all_told, none)
     assert less_followed(all_told, some) == ()  # one prompt in ten, which may be luck
     assert less_followed(half, all_told) == ()
-    assert 0 < MAX_FALL < 0.5
 
 
 @pytest.mark.embedded
@@ -39,9 +38,10 @@ def test_a_picture_is_told_by_its_prompt_whatever_the_thing_looks_like() -> None
     folder = resolve_base("emoji-64")
     base = LoadedBase.open(folder, describe_base(folder), "cpu")
     pictures = judge_images(base, "dog", 0, 1, 0)
-    assert prompts_told(base, pictures, "dog").all()
-    assert prompts_told(base, pictures, "mushroom").mean() > 0.8  # of another noun, the backgrounds are as asked
-    assert prompts_told(base, pictures[::-1], "dog").mean() < 0.2
+    assert told_by_prompt(*features_of(base, pictures, "dog")).all()
+    other = told_by_prompt(*features_of(base, pictures, "mushroom"))
+    assert other.mean() > 0.8  # of another noun, the backgrounds are as asked
+    assert told_by_prompt(*features_of(base, pictures[::-1], "dog")).mean() < 0.2
 
 
 def test_a_phrase_that_shows_less_without_a_background_is_said() -> None:
