@@ -54,13 +54,11 @@ def run(_quick: bool) -> Report:
     return Report("cost", [table], ["cns add rex photos/ --dry-run"], figures)
 
 
-def _work(base: Any, cost: ImageCost, known: bool, **changes: Any) -> Work:
+def _work(base: Any, cost: ImageCost, known: bool, *, recomputed: bool = False, **changes: Any) -> Work:
     options = AddOptions(name="rex", images=Path("photos"), class_noun="dog", preview=changes.pop("preview", None))
     settings = Settings(**SD_1.defaults.shared(), budget=1, seed=0)
-    return work_of(base, options, replace(settings, **changes), cost, cost, IMAGES, known)
+    return work_of(base, options, replace(settings, **changes), cost, cost, IMAGES, known, recomputed)
 
 
 def _as_it_was(base: Any, cost: ImageCost, known: bool) -> float:
-    work = _work(base, cost, known, preview=24, score="gradient")
-    again = work.steps // cost.step * cost.forward
-    return work.share + again / work.steps
+    return _work(base, cost, known, recomputed=True, preview=24, score="gradient").share

@@ -33,7 +33,8 @@ class ImageCost:
         text: FLOPs of a prompt in the text encoder, forward and backward.
         encode: FLOPs of the VAE's encoder on an image.
         decode: FLOPs of its decoder.
-        kept_bytes: Activations that the forward pass keeps for the backward pass.
+        kept_bytes: What the forward pass of a step, of all its images, keeps for the backward pass: activations, and
+            the weights as autocast has cast them.
     """
 
     forward: int
@@ -53,13 +54,16 @@ class ImageCost:
         return passes * (2 if guidance > 1 else 1) * self.forward + self.decode
 
 
-def image_cost(pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype | None = None) -> ImageCost:
+def image_cost(
+    pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype | None = None, images: int = 1
+) -> ImageCost:
     """Count what an image costs.
 
     Args:
         pipeline: A base; it is not run.
         side: Of the image's latents.
         mixed: The dtype that a training computes in under autocast; None for the weights' own.
+        images: How many a step has.
     """
     device, config = pipeline.device, pipeline.unet.config
     with FakeTensorMode(), torch.device(device), quiet_libraries():
@@ -68,15 +72,15 @@ def image_cost(pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype 
         for part in (unet, vae, encoder):
             part.requires_grad_(False).eval()
         trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
-        ids = torch.zeros((1, pipeline.tokenizer.model_max_length), dtype=torch.long)
+        ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
         row = encoder.get_input_embeddings().weight.requires_grad_()
-        latents, pixels = torch.zeros((1, config.in_channels, side, side)), side * pipeline.vae_scale_factor
+        latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
         with _kept(unet, encoder) as kept:
             with _counted() as text:
                 features = encoder(ids)[0]
             with _counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
-                noise = unet(latents, torch.zeros(1, dtype=torch.long), features).sample
+                noise = unet(latents, torch.zeros(images, dtype=torch.long), features).sample
         with _counted() as text_backward:
             torch.autograd.grad(features.sum(), [row], retain_graph=True)
         with _counted() as backward:
@@ -84,11 +88,11 @@ def image_cost(pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype 
         with _counted() as encode:
             vae.encode(torch.zeros((1, 3, pixels, pixels)))
         with _counted() as decode:
-            vae.decode(latents)
+            vae.decode(latents[:1])
     return ImageCost(
-        forward=forward.get_total_flops(),
-        backward=backward.get_total_flops(),
-        text=text.get_total_flops() + text_backward.get_total_flops(),
+        forward=forward.get_total_flops() // images,
+        backward=backward.get_total_flops() // images,
+        text=(text.get_total_flops() + text_backward.get_total_flops()) // images,
         encode=encode.get_total_flops(),
         decode=decode.get_total_flops(),
         kept_bytes=kept(),

@@ -12,7 +12,7 @@ from cns.compose import Model, kv_parameters
 from cns.cost import ImageCost, image_cost
 from cns.denoising import Denoiser, autocast_dtype, draw_batch
 from cns.sampling import default_batch
-from cns.tokens import encode_prompts
+from cns.tokens import class_noun_row, encode_prompts, token_ids, trainable_rows
 
 TRIAL_FLOPS = {"cuda": 2e14, "cpu": 5e11}
 """About what a timed pass may cost (chosen): a few seconds; devices of other types are taken for CPUs."""
@@ -54,13 +54,18 @@ def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class
     denoiser, generator = Denoiser(model, mixed), torch.Generator().manual_seed(0)
     latents = torch.randn((images, model.pipeline.unet.config.in_channels, side, side), generator=generator)
     parameters = list(kv_parameters(model.pipeline).values())
+    tokenizer, encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
+    row = class_noun_row(tokenizer, encoder, class_noun).to(model.pipeline.device).requires_grad_()
+    prompts = [[f"a {class_noun} {number}"] for number in range(images)]  # each is encoded, as captions are
+    token = int(token_ids(tokenizer, [f"a {class_noun}"])[0, 2])
 
     def step() -> None:
-        batch = draw_batch(latents, [[f"a {class_noun}"]] * images, images, denoiser.train_timesteps, generator)
+        batch = draw_batch(latents, prompts, images, denoiser.train_timesteps, generator)
         for parameter in parameters:
             parameter.requires_grad_(True)
         try:
-            torch.autograd.grad(denoiser.loss(batch), parameters)
+            with trainable_rows(encoder, {token: row}):
+                torch.autograd.grad(denoiser.loss(batch), [row, *parameters])
         finally:
             model.freeze()
 

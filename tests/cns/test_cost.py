@@ -65,7 +65,7 @@ def test_memory_is_counted_for_large_latents_alone(model):
     assert one is not None
     assert two is not None
     assert one.needed > 0
-    assert two.needed == 2 * one.needed
+    assert one.needed < two.needed <= 2 * one.needed  # weights that autocast casts are kept once
     assert 0 < two.free <= 2**50
     assert free_bytes(torch.device("cpu")) > 2**20
 

@@ -15,13 +15,14 @@ from cns.denoising import autocast_dtype
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import ImageSet
+from cns.memory import RECOMPUTED_SHARE
 from cns.timing import pace_of
 from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.learning.captioning import SHOWN
 from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_known
 from cns_cli.porcelain.learning.learn import settings_for
-from cns_cli.porcelain.learning.memory import latent_side
+from cns_cli.porcelain.learning.memory import latent_side, memory_of, recomputes
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.learning.work import work_of
 from cns_cli.porcelain.models.base import LoadedBase
@@ -55,22 +56,25 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     settings = settings_for(base, options, compose, len(subject.images.images))
     settings = earlier.kept(settings) if earlier else settings
     settings.check()
-    loaded, resident = time.monotonic() - began, psutil.Process().memory_info().rss
+    loaded = time.monotonic() - began
     progress.stage("count, and time a few steps")
-    side, mixed = latent_side(base, subject.images.pixels.shape[1]), autocast_dtype(base.device)
-    cost = image_cost(base.model.pipeline, side, mixed)
-    own = latent_side(base, base.resolution)
+    resolution, mixed = subject.images.pixels.shape[1], autocast_dtype(base.device)
+    side, own = latent_side(base, resolution), latent_side(base, base.resolution)
+    cost = image_cost(base.model.pipeline, side, mixed, settings.batch_size)
     drawn = cost if own == side else image_cost(base.model.pipeline, own, mixed)
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
-    work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known)
+    forced = options.gradient_checkpointing
+    again = recomputes(memory_of(base, settings, resolution) if forced is None else None, forced)
+    work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known, again)
     pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun)
+    kept = cost.kept_bytes * (RECOMPUTED_SHARE if again else 1)
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
         name=options.name,
         images=len(subject.images.images),
         steps=settings.steps + settings.warmup_steps,
         seconds=loaded + work.training / pace.training + work.drawing / pace.drawing,
-        memory_bytes=max(_peak_memory_bytes(), resident + settings.batch_size * cost.kept_bytes),
+        memory_bytes=max(_peak_memory_bytes(), psutil.Process().memory_info().rss + int(kept)),
         disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + options.keep_images * subject.images.pixels.nbytes,
         device=str(base.device),
         class_nouns=nouns,

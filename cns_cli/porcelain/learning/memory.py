@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cns.general import TIMESTEPS
-from cns.memory import memory_for, recomputing
+from cns.memory import Memory, memory_for, recomputing
 from cns.scores import needs_batches
 from cns.task import Settings
 from cns_cli.figures import byte_size
@@ -27,10 +27,16 @@ def sparing(
         forced: Compute them again, or not; None: as free memory says.
         progress: Told what was decided, where it was not forced.
     """
-    if forced is None:
-        forced = _recompute(base, settings, resolution, progress)
-    with recomputing(base.model.pipeline, forced):
+    memory = None if forced is not None else memory_of(base, settings, resolution)
+    if memory is not None:
+        progress.note(_said(memory))
+    with recomputing(base.model.pipeline, recomputes(memory, forced)):
         yield
+
+
+def recomputes(memory: Memory | None, forced: bool | None) -> bool:
+    """Whether activations are computed again: as it was said, or where they do not fit."""
+    return forced if forced is not None else memory is not None and not memory.suffices
 
 
 def latent_side(base: LoadedBase, resolution: int) -> int:
@@ -38,19 +44,19 @@ def latent_side(base: LoadedBase, resolution: int) -> int:
     return resolution // base.model.pipeline.vae_scale_factor
 
 
-def _recompute(base: LoadedBase, settings: Settings, resolution: int, progress: Progress) -> bool:
+def memory_of(base: LoadedBase, settings: Settings, resolution: int) -> Memory | None:
+    """What keeping the activations of a step takes, of images of this side in pixels; None where that is little."""
     images = settings.batch_size
     if needs_batches(settings.score) and not settings.directions:  # calibration prompts vote at the base's own size
         images, resolution = max(images, TIMESTEPS), max(resolution, base.resolution)
-    memory = memory_for(base.model.pipeline, latent_side(base, resolution), images)
-    if memory is None:
-        return False
+    return memory_for(base.model.pipeline, latent_side(base, resolution), images)
+
+
+def _said(memory: Memory) -> str:
     needed, free = byte_size(memory.needed), byte_size(memory.free)
     if memory.suffices:
-        progress.note(f"activations are kept: they take {needed}, and {free} are free")
-    else:
-        progress.note(
-            f"activations take {needed}, and {free} are free: they are computed again, which takes half the time more "
-            "(--no-gradient-checkpointing keeps them)"
-        )
-    return not memory.suffices
+        return f"activations are kept: they take {needed}, and {free} are free"
+    return (
+        f"activations take {needed}, and {free} are free: they are computed again, which takes a third more time "
+        "(--no-gradient-checkpointing keeps them)"
+    )

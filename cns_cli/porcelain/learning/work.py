@@ -45,6 +45,7 @@ def work_of(
     own: ImageCost,
     images: int,
     general_known: bool,
+    recomputed: bool = False,
 ) -> Work:
     """Count an add.
 
@@ -56,10 +57,12 @@ def work_of(
         own: Of one at the base's own resolution, as pictures and the votes of calibration prompts are.
         images: How many the concept has.
         general_known: Whether no calibration prompt must vote.
+        recomputed: Whether activations are computed again.
     """
     size, family = settings.batch_size, base.family.defaults
     steps = (settings.warmup_steps + settings.steps * (2 if settings.prior else 1)) * size * cost.step
-    training = steps + len(validation_steps(settings.steps)) * draws_of(size) * cost.forward
+    again = steps // cost.step * cost.forward if recomputed else 0
+    training = steps + again + len(validation_steps(settings.steps)) * draws_of(size) * cost.forward
     drawn = (images + settings.prior) * cost.encode
     if needs_batches(settings.score) and not settings.directions:
         training += SCORE_BATCHES * size * cost.step
