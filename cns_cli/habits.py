@@ -7,7 +7,7 @@ behind it stands in that answer where it fits. This module knows words alone; `m
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 # {what does it: the words for it}. A capital is a place: what was typed behind the word takes it.
@@ -47,7 +47,14 @@ _VERBS = {
     "--version": "version",
     "help": "man usage",
 }
-VERB_OF = {word: does for does, words in _VERBS.items() for word in words.split()}
+
+
+def _by_word(table: Mapping[str, str]) -> dict[str, str]:
+    """Word -> what it stands for, of a table that has it the other way around."""
+    return {word: meant for meant, words in table.items() for word in words.split()}
+
+
+VERB_OF = _by_word(_VERBS)
 
 _OPTIONS = {
     "--class": "--class-noun --class-prompt --class-token --class-name --noun",
@@ -84,7 +91,7 @@ _FORMATS = {
     "lycoris": "locon loha lokr",
     "diffusers": "folder pipeline huggingface hf",
 }
-FORMAT_OF = {word: meant for meant, words in _FORMATS.items() for word in words.split()}
+FORMAT_OF = _by_word(_FORMATS)
 # {verb: options that git needs there, and cns does not}.
 _NEEDLESS = {
     "reset": "--hard",
@@ -96,7 +103,7 @@ _NEEDLESS = {
     "rm": "-f --force -r",
     "status": "-s --short",
 }
-OPTION_OF = {word: does for does, words in _OPTIONS.items() for word in words.split()}
+OPTION_OF = _by_word(_OPTIONS)
 
 
 def command_for(word: str, behind: Sequence[str], verbs: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from cns.training import first_rows, learn_concept
 from cns_cli.porcelain.learning.addition import Addition
 from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_for
-from cns_cli.porcelain.learning.judged import Viewing
+from cns_cli.porcelain.learning.judged import Judged, Viewing
 from cns_cli.porcelain.learning.memory import sparing
 from cns_cli.porcelain.learning.past import calibration_moments, drift_since_birth, masks_of, past_concepts
 from cns_cli.porcelain.learning.samples import Samples
@@ -67,9 +67,7 @@ def learn(
     base = session.base
     tree = repo.tree_of(repo.head().commit)
     subject, settings = _settled(session, tree, options, photos)
-    masks = [f"masks: {taken}"] if (taken := subject.images.masks_taken) else []
-    for line in (f"captions: {subject.captions}", *masks, *(f"warning: {warning}" for warning in subject.warnings)):
-        progress.note(line)
+    _tell(subject, progress)
     parent = trained_in(tree, options.name)
     others = parent.concepts
     report = Reporter(progress)
@@ -95,14 +93,27 @@ def learn(
     after = viewing.judged(base, subject, subject.phrase, references, options.seed)
     alone = viewing.judged_alone(base, subject, references, options.seed)
     if viewing.whole:
-        evaluations = Evaluations(EvaluationStore(repo), protocol_of(base, options.seed))
-        key = EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind)
-        evaluations.add(key, subject.name, after.scores.to_json())
+        _keep_scores(session, EvaluationKey("concept", born, concept_id, subject.name, of=subject.kind), after, options)
     drift = drift_since_birth(session, others, now)
     return Addition(
         options, session, subject, learned, concept_id, references, before, after, alone, drift, others, samples,
         tree.compose,
     )  # fmt: skip
+
+
+def _tell(subject: Subject, progress: Progress) -> None:
+    """Say what was taken for captions and masks, and what is doubtful, before the time of a training is spent."""
+    progress.note(f"captions: {subject.captions}")
+    if taken := subject.images.masks_taken:
+        progress.note(f"masks: {taken}")
+    for warning in subject.warnings:
+        progress.note(f"warning: {warning}")
+
+
+def _keep_scores(session: Session, key: EvaluationKey, judged: Judged, options: AddOptions) -> None:
+    """Store scores, from which a check goes on."""
+    evaluations = Evaluations(EvaluationStore(session.repo), protocol_of(session.base, options.seed))
+    evaluations.add(key, key.name, judged.scores.to_json())
 
 
 def _settled(session: Session, tree: Tree, options: AddOptions, photos: ImageSet) -> tuple[Subject, Settings]:
