@@ -133,9 +133,9 @@ def about_option(word: str, options: Collection[str], verb: str = "") -> str:
     if word in _NEEDLESS.get(verb, "").split():
         return f"there is no option {word}: cns {verb} needs none for that"
     if word == "--epochs" and "--steps" in options:
-        from cns_cli.porcelain.models.defaults import images_a_step
+        from cns_cli.porcelain.models.defaults import family_defaults
 
-        by_steps = f"--steps, EPOCHS * IMAGES / images a step ({images_a_step()})"
+        by_steps = f"--steps, EPOCHS * IMAGES / images a step ({family_defaults('batch_size')})"
         return f"a training is counted in steps: expected --repeats, how often each image is seen, or {by_steps}"
     meant = OPTION_OF.get(word.replace("_", "-"), "")
     return f"there is no option {word}: expected {meant}" if meant in options else ""

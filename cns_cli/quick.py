@@ -15,7 +15,8 @@ OF_FAMILY = {
     "add": {
         "--steps": "steps", "--lr": "lr", "--budget": "budget", "--score": "score", "--reg": "reg",
         "--reg-strength": "reg_strength", "--anchor": "anchor_strength", "--warmup": "warmup_steps",
-        "--resolution": "resolution", "--directions": "directions",
+        "--resolution": "resolution", "--directions": "directions", "--batch-size": "batch_size",
+        "--preview": "preview",
     },
     "generate": {"--steps": "sampler_steps", "--guidance": "guidance"},
     "check": {"--images": "check_images"},

@@ -100,7 +100,7 @@ def test_quiet_keeps_errors(lineage: Lineage) -> None:
         (("add", "--max_train_steps", "2"), "there is no option --max_train_steps: expected --steps"),
         (("generate", "--guidance-scale", "3", "a dog"), "there is no option --guidance-scale: expected --guidance"),
         (("add", "--epochs", "3"), "expected --repeats, how often each image is seen, or --steps, "),
-        (("add", "--epochs", "3"), "EPOCHS * IMAGES / images a step (10 of emoji-64, 2 of sd-1, 2 of sd-2)"),
+        (("add", "--epochs", "3"), "EPOCHS * IMAGES / images a step (10 (emoji-64), 2 (sd-1, sd-2))"),
         (("log", "--epochs", "3"), "no such option: --epochs"),
         (("reset", "--hard", "HEAD"), "there is no option --hard: cns reset needs none for that"),
         (("branch", "-a"), "there is no option -a: cns branch needs none for that"),

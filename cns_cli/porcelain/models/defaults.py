@@ -23,8 +23,3 @@ def family_defaults(field: str) -> str:
             said = f"{100 * (ours.budget_share_denoiser or 0):g}% of the denoiser"
         named.setdefault(said, []).append(name)
     return ", ".join(f"{said} ({', '.join(names)})" for said, names in named.items())
-
-
-def images_a_step() -> str:
-    """Return how many images a step of each family's training takes, in words: `10 of emoji-64, 2 of sd-1`."""
-    return ", ".join(f"{family.defaults.batch_size} of {name}" for name, family in FAMILIES.items())
