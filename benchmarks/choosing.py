@@ -21,7 +21,7 @@ from benchmarks.twenty import STREAM, judge_of
 from benchmarks.work import Job
 from cns.drift import kv_drift, prompt_moments
 from cns.scores import BUILT_IN
-from cns.tokens import class_noun_row
+from cns.text import class_noun_row
 
 EXPERIMENT = "choosing"
 COUNT = 4
@@ -100,7 +100,7 @@ def _one(setup: Setup, judge: Judge, choice: Choice, concept: Concept) -> Mappin
     trainer = setup.trainer
     pipeline, method = trainer.model.pipeline, choice.method(trainer.model.kv_size)
     weights = method.learn(trainer, None, concept, training_seed(concept, ORDER))[concept.name]
-    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun)
+    row = class_noun_row(pipeline, concept.noun)
     kept = {"scores": weights}
     if not choice.frozen:
         kept[NO_CHANGE] = replace(weights, delta={})

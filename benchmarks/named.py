@@ -24,7 +24,8 @@ from cns.compose import ConceptWeights
 from cns.drift import Moments
 from cns.named import Mention, Reach, last_named, whole_prompt
 from cns.regularizers import PastConcept
-from cns.tokens import content_positions, encode_prompts, token_ids
+from cns.text import encode_prompts
+from cns.tokens import content_positions, token_ids
 from cns_cli.porcelain.learning.subject import Subject
 
 FROZEN = 1e-12
@@ -131,7 +132,7 @@ def beside(trainer: Trainer, concept: Concept, where: str) -> list[PastConcept]:
     prompts = [f"a {concept.phrase} and a {noun}" for noun in nouns]
     prompts += [f"a {noun} and a {concept.phrase}" for noun in nouns]
     with torch.no_grad():
-        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts).float().cpu()  # (B, T, D)
+        features = encode_prompts(pipeline, prompts).float().cpu()  # (B, T, D)
     ids = token_ids(pipeline.tokenizer, prompts)
     names = pipeline.tokenizer(concept.phrase, add_special_tokens=False).input_ids
     others = content_positions(pipeline.tokenizer, prompts)

@@ -28,7 +28,7 @@ from cns.regularizers import PastConcept
 from cns.resume import Checkpoint, TrainingState, forget
 from cns.task import Settings, TrainingConstraints, TrainingTask
 from cns.templates import fill_templates
-from cns.tokens import class_noun_row, install_tokens
+from cns.text import class_noun_row, install_tokens
 from cns.training import learn_concept
 from cns_cli.porcelain.learning.general import general_neurons_cached
 from cns_cli.porcelain.learning.past import calibration_moments, protected_prompts
@@ -181,8 +181,8 @@ class Trainer:
         pipeline = self.model.pipeline
         parent = self.model.set_concepts([one.weights for one in earlier])
         # The token must exist before prompts that hold it beside an earlier one are encoded.
-        row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, subject.class_noun)
-        install_tokens(pipeline.tokenizer, pipeline.text_encoder, {subject.token: row})
+        row = class_noun_row(pipeline, subject.class_noun)
+        install_tokens(pipeline, {subject.token: row})
         past = [self.past(one, earlier, subject) for one in earlier] if settings.reg != "none" else []
         past += tied()
         prompts = training_prompts(self.base, subject)

@@ -21,7 +21,7 @@ from cns.errors import GridError
 from cns.families import COMPANY
 from cns.named import NamedWeights, Reach, last_named
 from cns.templates import Kind, is_further_vector, phrase_of
-from cns.tokens import install_tokens
+from cns.text import TOKENIZERS, install_tokens, text_encoders, tokenizers
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -76,7 +76,7 @@ class Model:
             for name, parameter in kv_parameters(pipeline).items()
         }
         self.exponents = dict(exponents)
-        self._plain: CLIPTokenizer | None = None
+        self._plain: list[CLIPTokenizer] = []
         self._named: NamedWeights | None = None
         if self.exponents.keys() != self.base.keys():
             raise GridError("the grid names other matrices than this pipeline has", hint="cns status")
@@ -149,15 +149,15 @@ class Model:
         """
         vocabulary = self.pipeline.tokenizer.get_added_vocab()
         stale = [token for token in vocabulary if token not in rows and is_further_vector(token, vocabulary)]
-        if stale and self._plain is not None:
-            self.pipeline.tokenizer = copy.deepcopy(self._plain)
+        for name, plain in zip(TOKENIZERS, self._plain if stale else (), strict=False):
+            setattr(self.pipeline, name, copy.deepcopy(plain))
         self.add_tokens(rows)
 
     def add_tokens(self, rows: Mapping[str, Tensor]) -> None:
-        """Install tokens beside those that are there; see `cns.tokens.install_tokens`."""
-        if self._plain is None and any(is_further_vector(token, rows) for token in rows):
-            self._plain = copy.deepcopy(self.pipeline.tokenizer)
-        install_tokens(self.pipeline.tokenizer, self.pipeline.text_encoder, rows)
+        """Install tokens beside those that are there; see `cns.text.install_tokens`."""
+        if not self._plain and any(is_further_vector(token, rows) for token in rows):
+            self._plain = copy.deepcopy(tokenizers(self.pipeline))
+        install_tokens(self.pipeline, rows)
 
     def write(self, weights: Weights) -> None:
         """Copy these weights into the live pipeline (cast to its dtype and device), for all prompts alike."""
@@ -170,7 +170,7 @@ class Model:
 
     def freeze(self) -> None:
         """Turn gradients off everywhere and set evaluation mode, as the model was before a training."""
-        for part in (self.pipeline.unet, self.pipeline.vae, self.pipeline.text_encoder):
+        for part in (self.pipeline.unet, self.pipeline.vae, *text_encoders(self.pipeline)):
             part.requires_grad_(False)
             part.eval()
 

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from cns.compose import KV_WEIGHTS
 from cns.quiet import quiet_libraries
+from cns.text import read, text_encoders
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -68,23 +69,24 @@ def image_cost(
     device, config = pipeline.device, pipeline.unet.config
     with FakeTensorMode(), torch.device(device), quiet_libraries():
         unet, vae = (type(part).from_config(part.config) for part in (pipeline.unet, pipeline.vae))
-        encoder = type(pipeline.text_encoder)(pipeline.text_encoder.config)
-        for part in (unet, vae, encoder):
+        encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
+        for part in (unet, vae, *encoders):
             part.requires_grad_(False).eval()
         trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
         ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
-        row = encoder.get_input_embeddings().weight.requires_grad_()
+        rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
-        with _kept(unet, encoder) as kept:
+        with _kept(unet, *encoders) as kept:
             with _counted() as text:
-                features = encoder(ids)[0]
+                told = read(encoders, [ids] * len(encoders))
             with _counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
-                noise = unet(latents, torch.zeros(images, dtype=torch.long), features).sample
+                noise = unet(latents, torch.zeros(images, dtype=torch.long), **told.inputs(pixels, pixels)).sample
+        read_out = [told.features] if told.pooled is None else [told.features, told.pooled]
         with _counted() as text_backward:
-            torch.autograd.grad(features.sum(), [row], retain_graph=True)
+            torch.autograd.grad(sum(one.sum() for one in read_out), rows, retain_graph=True)
         with _counted() as backward:
-            torch.autograd.grad(noise.float().square().mean(), [features, *trained])
+            torch.autograd.grad(noise.float().square().mean(), [*read_out, *trained])
         with _counted() as encode:
             vae.encode(torch.zeros((1, 3, pixels, pixels)))
         with _counted() as decode:

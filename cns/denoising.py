@@ -19,7 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from cns.compose import Model
 from cns.finite import require_finite
-from cns.tokens import encode_prompts
+from cns.text import Conditions, conditions_of
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -87,23 +87,23 @@ class Denoiser:
             batch: Latents, noise, timesteps, prompts.
             mixed_precision: Compute under `autocast_dtype`; scores are taken in full precision.
         """
-        device = self.pipeline.device
+        device, factor = self.pipeline.device, self.pipeline.vae_scale_factor
         latents, noise, steps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
         signal = self._alphas[steps].sqrt().view(-1, 1, 1, 1)
         sigma = (1 - self._alphas[steps]).sqrt().view(-1, 1, 1, 1)
         noisy = signal * latents + sigma * noise
         enabled = mixed_precision and self.autocast_dtype is not None
         with torch.autocast(device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled):
-            prediction = self.pipeline.unet(noisy, steps, self._features(batch.prompts)).sample.float()
+            told = self._conditions(batch.prompts).inputs(*(side * factor for side in latents.shape[-2:]))
+            prediction = self.pipeline.unet(noisy, steps, **told).sample.float()
         velocity = self._schedule.config.prediction_type == "v_prediction"
         target = signal * noise - sigma * latents if velocity else noise
         errors = (prediction - target).square()
         return errors.mean() if batch.weights is None else (batch.weights.to(device) * errors).mean()
 
-    def _features(self, prompts: Sequence[str]) -> Tensor:
+    def _conditions(self, prompts: Sequence[str]) -> Conditions:
         unique = sorted(set(prompts))
-        features = encode_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, unique)
-        return features[torch.tensor([unique.index(prompt) for prompt in prompts], device=features.device)]
+        return conditions_of(self.pipeline, unique).pick([unique.index(prompt) for prompt in prompts])
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -26,7 +26,8 @@ from torch import Tensor
 from cns.codec import Delta
 from cns.drift import Moments, prompt_moments
 from cns.factors import UNIT, FactorDelta, factored
-from cns.tokens import encode_prompts, token_ids
+from cns.text import encode_prompts
+from cns.tokens import token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -151,7 +152,7 @@ def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_
     ids = token_ids(pipeline.tokenizer, prompts)
     reached = (ids == token_id).cumsum(1) > 0
     with torch.no_grad():
-        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts).float().cpu()[reached]
+        features = encode_prompts(pipeline, prompts).float().cpu()[reached]
     return features.T @ features / len(features)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cns.compose import Weights
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -56,7 +56,7 @@ def prompt_moments(pipeline: StableDiffusionPipeline, prompts: Sequence[str], ba
     count = 0
     for start in range(0, len(prompts), batch_size):
         part = prompts[start : start + batch_size]
-        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, part).float().cpu()  # (B, T, D)
+        features = encode_prompts(pipeline, part).float().cpu()  # (B, T, D)
         centred = features - features.mean(1, keepdim=True)
         one, two = _gram(centred), _gram(features)
         key, value = (one, two) if key is None or value is None else (key + one, value + two)

@@ -33,7 +33,7 @@ from cns.drift import energy
 from cns.factors import MAX_RANK, FactorDelta, factored
 from cns.prompts import names
 from cns.templates import fill_template
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -110,14 +110,13 @@ def _pairs(pipeline: StableDiffusionPipeline, noun: str, other: str, templates: 
     A piece of the noun is paired with the piece of the other words at the same place, at most their last; without other
     words, with the word before. What follows is paired with itself.
     """
-    tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
 
     def pieces(text: str) -> int:
-        return len(tokenizer(text, add_special_tokens=False).input_ids) if text else 0
+        return len(pipeline.tokenizer(text, add_special_tokens=False).input_ids) if text else 0
 
     prompts = [fill_template(template, noun) for template in templates]
     targets = [" ".join(fill_template(template, other).split()) for template in templates]
-    own, wanted = (encode_prompts(tokenizer, encoder, texts).double().cpu() for texts in (prompts, targets))
+    own, wanted = (encode_prompts(pipeline, texts).double().cpu() for texts in (prompts, targets))
     length, (mine, theirs) = own.shape[1], (pieces(noun), pieces(other))
     found: list[tuple[Tensor, Tensor]] = []
     for row, template in enumerate(templates):

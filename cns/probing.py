@@ -21,7 +21,7 @@ from cns.files.pipelines import unsupported
 from cns.files.plain import reason_of
 from cns.general import LATENT_STEPS
 from cns.steps import check_steps
-from cns.tokens import encode_prompts
+from cns.text import conditions_of, encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -49,10 +49,12 @@ def probe(pipeline: StableDiffusionPipeline, family: Family, folder: Path) -> No
             raise unsupported(folder, error.message, f"another scheduler, in {folder}/scheduler") from error
     tried = _Tried(folder)
     tried("noise schedule", lambda: Denoiser.schedule_of(pipeline).alphas_cumprod)
-    text = tried("text encoder", lambda: encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a photo"]))
+    tried("text encoder", lambda: encode_prompts(pipeline, ["a photo"]))
+    pixels = SIDE * pipeline.vae_scale_factor
+    told = conditions_of(pipeline, ["a photo"]).inputs(pixels, pixels)
     shape = (1, pipeline.unet.config["in_channels"], SIDE, SIDE)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipeline.device)
-    tried("UNet", lambda: pipeline.unet(latents, 1, text).sample)
+    tried("UNet", lambda: pipeline.unet(latents, 1, **told).sample)
     picture = tried("VAE decoder", lambda: pipeline.vae.decode(latents, return_dict=False)[0])
     pixels = (picture.clamp(-1, 1) * 127.5 + 127.5).byte().permute(0, 2, 3, 1).cpu().numpy()
     again = tried("VAE encoder", lambda: encode_images(pipeline, pixels))

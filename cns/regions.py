@@ -32,7 +32,7 @@ from cns.compose import ConceptWeights
 from cns.errors import RegionError
 from cns.named import NamedWeights, named_weights
 from cns.templates import mention
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -184,7 +184,7 @@ class _Text:
 
 def _read(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[_Text]:
     with torch.no_grad():
-        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts)
+        features = encode_prompts(pipeline, prompts)
     named = named_weights(pipeline)
     return [_Text(prompt, one, named) for prompt, one in zip(prompts, features, strict=True)]
 

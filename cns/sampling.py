@@ -21,7 +21,8 @@ from cns.files.pipelines import latent_side
 from cns.finite import HINT, is_finite
 from cns.quiet import quiet_libraries
 from cns.steps import check_steps
-from cns.tokens import encode_prompts, expand_tokens
+from cns.text import encode_prompts
+from cns.tokens import expand_tokens
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -124,7 +125,7 @@ def _decoded(pipeline: StableDiffusionPipeline, latents: Tensor) -> Tensor:
 @torch.no_grad()
 def _culprit(pipeline: StableDiffusionPipeline, prompts: list[str]) -> str:
     """The part that made latents which are no numbers; the schedule itself was tried."""
-    text = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, prompts)
+    text = encode_prompts(pipeline, prompts)
     return "UNet" if is_finite(text) else "text encoder"
 
 

@@ -65,10 +65,11 @@ def wanda(denoiser: Denoiser, prompts: Sequence[str], _batches: Sequence[NoisedB
     """
     import torch
 
-    from cns.tokens import content_positions, encode_prompts
+    from cns.text import encode_prompts
+    from cns.tokens import content_positions
 
     with torch.no_grad():
-        features = encode_prompts(denoiser.pipeline.tokenizer, denoiser.pipeline.text_encoder, prompts).float().cpu()
+        features = encode_prompts(denoiser.pipeline, prompts).float().cpu()
     norm = features[content_positions(denoiser.pipeline.tokenizer, prompts)].square().sum(0).sqrt()  # (I,)
     return {name: weight.abs() * norm for name, weight in denoiser.model.base.items()}
 

@@ -36,7 +36,7 @@ class Settings(TrainingSettings):
             None = their masks have no vote.
         vectors: Embedding rows of the special token.
         init: Words whose mean embedding the token starts at; empty = the class noun.
-        norm_guard: Keep the length of each of the token's rows within the band of `cns.tokens.norm_band`.
+        norm_guard: Keep the length of each of the token's rows within the band of `cns.text.norm_bands`.
         prior: Images of the class noun that the base makes and that are trained on beside the concept's; 0 = none.
         directions: Rank r of the change under `cns.directions`; 0 = a mask.
         basis: How its directions are found, one of `cns.directions.BASES`.

@@ -12,7 +12,8 @@ from cns.compose import Model, kv_parameters
 from cns.cost import ImageCost, image_cost
 from cns.denoising import Denoiser, autocast_dtype, draw_batch
 from cns.sampling import default_batch
-from cns.tokens import class_noun_row, encode_prompts, token_ids, trainable_rows
+from cns.text import class_noun_row, conditions_of, trainable_rows
+from cns.tokens import token_ids
 
 TRIAL_FLOPS = {"cuda": 2e14, "cpu": 5e11}
 """About what a timed pass may cost (chosen): a few seconds; devices of other types are taken for CPUs."""
@@ -54,17 +55,17 @@ def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class
     denoiser, generator = Denoiser(model, mixed), torch.Generator().manual_seed(0)
     latents = torch.randn((images, model.pipeline.unet.config.in_channels, side, side), generator=generator)
     parameters = list(kv_parameters(model.pipeline).values())
-    tokenizer, encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
-    row = class_noun_row(tokenizer, encoder, class_noun).to(model.pipeline.device).requires_grad_()
+    pipeline = model.pipeline
+    row = class_noun_row(pipeline, class_noun).to(pipeline.device).requires_grad_()
     prompts = [[f"a {class_noun} {number}"] for number in range(images)]  # each is encoded, as captions are
-    token = int(token_ids(tokenizer, [f"a {class_noun}"])[0, 2])
+    token = int(token_ids(pipeline.tokenizer, [f"a {class_noun}"])[0, 2])
 
     def step() -> None:
         batch = draw_batch(latents, prompts, images, denoiser.train_timesteps, generator)
         for parameter in parameters:
             parameter.requires_grad_(True)
         try:
-            with trainable_rows(encoder, {token: row}):
+            with trainable_rows(pipeline, {token: row}):
                 torch.autograd.grad(denoiser.loss(batch), [row, *parameters])
         finally:
             model.freeze()
@@ -72,13 +73,16 @@ def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class
     return step
 
 
+@torch.no_grad()
 def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[], object]:
     """A forward pass on random latents, in the pipeline's own precision."""
     pipeline = model.pipeline
-    text = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [f"a {class_noun}"]).detach()
-    latents = torch.randn((images, pipeline.unet.config.in_channels, side, side)).to(pipeline.device, text.dtype)
+    told = (
+        conditions_of(pipeline, [f"a {class_noun}"]).pick([0] * images).inputs(*[side * pipeline.vae_scale_factor] * 2)
+    )
+    latents = torch.randn((images, pipeline.unet.config.in_channels, side, side)).to(pipeline.device, pipeline.dtype)
     times = torch.zeros(images, dtype=torch.long, device=pipeline.device)
-    return torch.no_grad()(lambda: pipeline.unet(latents, times, text.expand(images, -1, -1)))
+    return torch.no_grad()(lambda: pipeline.unet(latents, times, **told))
 
 
 def _seconds(act: Callable[[], object], device: torch.device) -> float:

@@ -1,12 +1,9 @@
-"""Special tokens: how a concept's name enters the vocabulary, and how prompts become text features.
-
-A concept owns one or more tokens, each with one embedding row. Rows of committed concepts never change again, and no
-other row of the embedding is ever touched: during training the new row is a free parameter that replaces what the
-embedding layer returns at the token's positions, so not even an optimizer's weight decay can reach the others.
+"""Special tokens: how a concept's name enters a vocabulary, and where it stands in a prompt.
 
 A token of several vectors is several tokens of the vocabulary, `<rex>`, `<rex>_1`, `<rex>_2`: the names under which
 diffusers looks for them when a prompt says `<rex>`. People type the first one alone; `expand_tokens` does for our own
-prompts what diffusers' pipelines do for theirs.
+prompts what diffusers' pipelines do for theirs. Rows, and how prompts become text
+features, are the part of `text.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +11,11 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 
-import torch
 from tokenizers import AddedToken
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from cns.errors import SettingsError, TokenError
 from cns.templates import is_further_vector, vector_tokens, whole_token
@@ -66,28 +61,17 @@ def _word_that_holds(token: str, vocabulary: Collection[str]) -> str:
     return min((word for word in words if token.lower() in word and word.isalpha()), default="")
 
 
-def install_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, rows: Mapping[str, Tensor]) -> None:
-    """Give each token its embedding row, adding the tokens that the vocabulary lacks.
-
-    Args:
-        tokenizer: Changed in place.
-        text_encoder: Changed in place: its embedding grows by the tokens that are new; all other rows keep their bits.
-        rows: Token -> embedding row, shape (D,), float32. Tokens are added in sorted order, so ids depend on the set.
-    """
-    missing = sorted(token for token in rows if token not in tokenizer.get_added_vocab())
-    if missing:
-        tokenizer.add_tokens([_added(token) for token in missing])
-        _grow(text_encoder, len(tokenizer))
-    weight = text_encoder.get_input_embeddings().weight
-    with torch.no_grad():
-        for token, row in rows.items():
-            weight[tokenizer.convert_tokens_to_ids(token)] = row.to(weight)
+def add_tokens(tokenizer: CLIPTokenizer, tokens: Iterable[str]) -> bool:
+    """Add the tokens that a vocabulary lacks, in sorted order, so that ids depend on the set; say whether it grew."""
+    missing = sorted(set(tokens) - tokenizer.get_added_vocab().keys())
+    tokenizer.add_tokens([_added(token) for token in missing])
+    return bool(missing)
 
 
 def with_tokens(tokenizer: CLIPTokenizer, tokens: Iterable[str]) -> CLIPTokenizer:
     """A copy of the tokenizer whose vocabulary has these tokens, too: to read prompts before anything is installed."""
     reading = copy.deepcopy(tokenizer)
-    reading.add_tokens([_added(token) for token in sorted(set(tokens) - reading.get_added_vocab().keys())])
+    add_tokens(reading, tokens)
     return reading
 
 
@@ -147,39 +131,6 @@ def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]
     return expanded
 
 
-def class_noun_row(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, class_noun: str) -> Tensor:
-    """Mean embedding of the class noun's pieces, shape (D,), float32: where a special token starts."""
-    ids = tokenizer(class_noun, add_special_tokens=False).input_ids
-    if not ids:
-        raise TokenError(f"class noun {class_noun!r} has no piece in the vocabulary", hint="cns add … --class NOUN")
-    return text_encoder.get_input_embeddings().weight.detach()[ids].float().mean(0)
-
-
-def norm_band(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, row: Tensor) -> tuple[float, float]:
-    """How short and how long a token's row may be: as the shortest and the longest row of the base's own vocabulary.
-
-    The text encoder never read a longer one in its training, and on the embedded base a row that is free to grow
-    becomes longer (docs/method.md). Whether that does harm is another question, so that the guard is off unless asked
-    for. The band is widened to hold the row that the token starts at.
-
-    Args:
-        tokenizer: Says how many rows are the base's own.
-        text_encoder: Has the rows.
-        row: Where the token starts, shape (D,) or (V, D).
-    """
-    weight = text_encoder.get_input_embeddings().weight.detach()[: tokenizer.vocab_size]
-    norms = torch.cat([weight.float().norm(dim=1), row.detach().float().reshape(-1, weight.shape[1]).norm(dim=1)])
-    return float(norms.min()), float(norms.max())
-
-
-def keep_norm(rows: Tensor, band: tuple[float, float]) -> None:
-    """Scale each row, shape (D,) or (V, D), into the band, in place; what lies within keeps its bits."""
-    with torch.no_grad():
-        norms = rows.norm(dim=-1, keepdim=True)
-        factor = norms.clamp(*band) / norms.clamp_min(1e-12)
-        rows.copy_(torch.where((norms < band[0]) | (norms > band[1]), rows * factor, rows))
-
-
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Padded and truncated ids of B prompts, shape (B, T), int64, T = the tokenizer's own length."""
     length = tokenizer.model_max_length
@@ -188,49 +139,8 @@ def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     ).input_ids
 
 
-def encode_prompts(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: Sequence[str]) -> Tensor:
-    """Text features that cross-attention sees, shape (B, T, D), in the text encoder's dtype; differentiable."""
-    ids = token_ids(tokenizer, prompts).to(text_encoder.device)
-    return text_encoder(ids).last_hidden_state
-
-
 def content_positions(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Which positions hold a prompt's own words: shape (B, T), bool; BOS, EOS and padding are False."""
     ids = token_ids(tokenizer, prompts)
     before_eos = (ids == tokenizer.eos_token_id).cumsum(1) == 0
     return before_eos & (ids != tokenizer.bos_token_id)
-
-
-@contextmanager
-def trainable_rows(text_encoder: CLIPTextModel, token_index: Mapping[int, Tensor]) -> Iterator[None]:
-    """Within the context, the embedding layer returns these rows (with gradient) for these token ids.
-
-    Args:
-        text_encoder: Its weights are not changed.
-        token_index: Token id -> row, shape (D,), a parameter.
-    """
-
-    def replace(_module: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        (ids,) = inputs
-        for token_id, row in token_index.items():
-            output = torch.where((ids == token_id).unsqueeze(-1), row.to(output.dtype), output)
-        return output
-
-    handle = text_encoder.get_input_embeddings().register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _grow(text_encoder: CLIPTextModel, size: int) -> None:
-    old = text_encoder.get_input_embeddings()
-    if old.num_embeddings >= size:
-        return
-    new = torch.nn.Embedding(size, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
-    with torch.no_grad():
-        new.weight.zero_()
-        new.weight[: old.num_embeddings] = old.weight
-    new.weight.requires_grad_(old.weight.requires_grad)
-    text_encoder.set_input_embeddings(new)
-    text_encoder.config.vocab_size = size

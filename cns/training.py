@@ -35,7 +35,8 @@ from cns.resume import BASIS, Checkpoint, Stage, TrainingState, basis_of, forget
 from cns.selection import Selection, score_named, select_concept_neurons, voted
 from cns.task import Learned, Settings, TrainingConstraints, TrainingTask
 from cns.templates import vector_tokens
-from cns.tokens import check_read, class_noun_row, keep_norm, norm_band, trainable_rows
+from cns.text import class_noun_row, keep_norms, norm_bands, trainable_rows
+from cns.tokens import check_read
 from cns.validation import draws_of, fixed_batches, validation_steps
 
 SCORE_BATCHES = 24
@@ -103,8 +104,7 @@ def first_rows(model: Model, task: TrainingTask, settings: Settings) -> Tensor:
         model.add_tokens(task.start.rows)
         rows = torch.stack([task.start.rows[token] for token in vector_tokens(task.token, settings.vectors)])
         return rows[0] if settings.vectors == 1 else rows
-    tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
-    row = class_noun_row(tokenizer, text_encoder, settings.init or task.class_noun)
+    row = class_noun_row(model.pipeline, settings.init or task.class_noun)
     model.add_tokens(dict.fromkeys(vector_tokens(task.token, settings.vectors), row))
     return row if settings.vectors == 1 else row.repeat(settings.vectors, 1)
 
@@ -133,7 +133,6 @@ class _Run:
         self.task, self.settings, self.report, self.checkpoint, self.state = task, settings, report, checkpoint, state
         self.watch, pipeline = watch, model.pipeline
         self.denoiser = Denoiser(model, autocast_dtype(pipeline.device))
-        self.text_encoder = pipeline.text_encoder
         row = first_rows(model, task, settings)
         self.tokens = vector_tokens(task.token, settings.vectors)
         check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), self.tokens)
@@ -157,7 +156,7 @@ class _Run:
         self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
         self.row = row.to(pipeline.device).requires_grad_()
         self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
-        self.band = norm_band(pipeline.tokenizer, self.text_encoder, self.row) if settings.norm_guard else None
+        self.bands = norm_bands(pipeline, self.row) if settings.norm_guard else None
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.selection: Selection | None = None
         self.basis: Tensor | None = None
@@ -182,7 +181,7 @@ class _Run:
     def loss(self, batch: NoisedBatch | None = None) -> Tensor:
         """The denoising loss of a batch, drawn now where none is given, the token's rows in their places."""
         rows = self.rows().values() if len(self.tokens) > 1 else [self.row]
-        with trainable_rows(self.text_encoder, dict(zip(self.ids, rows, strict=True))):
+        with trainable_rows(self.denoiser.pipeline, dict(zip(self.ids, rows, strict=True))):
             return self.denoiser.loss(self.draw() if batch is None else batch)
 
     @torch.no_grad()
@@ -205,8 +204,8 @@ class _Run:
 
     def guard(self) -> None:
         """Keep the rows' lengths within the band, where that was asked for."""
-        if self.band is not None:
-            keep_norm(self.row, self.band)
+        if self.bands is not None:
+            keep_norms(self.row, self.bands)
 
     def warm_up(self) -> None:
         """Train the token's row alone."""

@@ -13,11 +13,12 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from cns.text import answering, reads_penultimate, text_encoders, tokenizers
 from cns.tokens import expand_tokens, token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -48,38 +49,34 @@ def fragments(text: str) -> list[tuple[str, float]]:
 
 @contextmanager
 def weighing(pipeline: StableDiffusionPipeline, texts: Iterable[str]) -> Iterator[None]:
-    """Within the context, the text encoder answers to `words_of` each text with its weighted features.
+    """Within the context, the text encoders answer to `words_of` each text with its weighted features.
+
+    A pooled vector, where the denoiser reads one, knows no weights: that is of the words alone.
 
     Args:
         pipeline: Its components are not changed.
         texts: What is drawn, with weights; those without any are left alone.
     """
     weighted = [text for text in dict.fromkeys(texts) if words_of(text) != text]
-    known = [(token_ids(pipeline.tokenizer, [words_of(text)]), _features(pipeline, text)) for text in weighted]
-
-    def weigh(_encoder: object, inputs: tuple[Any, ...], output: Any) -> Any:
-        ids: Tensor = inputs[0]
-        for own, features in known:
-            if ids.shape[1] == own.shape[1]:
-                rows = (ids == own.to(ids.device)).all(1).view(-1, 1, 1)
-                output.last_hidden_state = torch.where(rows, features, output.last_hidden_state)
-        return output
-
-    handle = pipeline.text_encoder.register_forward_hook(weigh)
-    try:
+    known = [
+        [(token_ids(tokenizer, [words_of(text)]), _features(pipeline, part, text)) for text in weighted]
+        for part, tokenizer in enumerate(tokenizers(pipeline))
+    ]
+    with answering(pipeline, known):
         yield
-    finally:
-        handle.remove()
 
 
 @torch.no_grad()
-def _features(pipeline: StableDiffusionPipeline, text: str) -> Tensor:
-    """Weighted text features of a prompt, shape (1, T, D)."""
-    from compel.embeddings_provider import EmbeddingsProvider
+def _features(pipeline: StableDiffusionPipeline, part: int, text: str) -> Tensor:
+    """Weighted text features of a prompt by one of the encoders, shape (1, T, its width)."""
+    from compel.embeddings_provider import EmbeddingsProvider, ReturnedEmbeddingsType
 
-    tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
+    tokenizer, encoder = tokenizers(pipeline)[part], text_encoders(pipeline)[part]
     words, weights = zip(*fragments(text), strict=True)
-    provider = EmbeddingsProvider(tokenizer, encoder)
+    kind = ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED
+    if reads_penultimate(pipeline):
+        kind = ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
+    provider = EmbeddingsProvider(tokenizer, encoder, returned_embeddings_type=kind)
     found: Tensor = provider.get_embeddings_for_weighted_prompt_fragments(
         [expand_tokens(tokenizer, words)], [list(weights)], device=encoder.device
     )

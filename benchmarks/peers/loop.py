@@ -17,7 +17,7 @@ from benchmarks.method import Footprint
 from benchmarks.trainer import Trainer
 from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
 from cns.flat import finite, learning_rate
-from cns.tokens import class_noun_row, install_tokens, trainable_rows
+from cns.text import class_noun_row, install_tokens, trainable_rows
 from cns_cli.porcelain.learning.subject import Subject, training_prompts
 
 
@@ -59,8 +59,8 @@ def train(
         MethodError: The training diverged.
     """
     pipeline, defaults = trainer.model.pipeline, trainer.defaults
-    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concept.noun).requires_grad_()
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concept.token: row.detach()})
+    row = class_noun_row(pipeline, concept.noun).requires_grad_()
+    install_tokens(pipeline, {concept.token: row.detach()})
     subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
     prompts = training_prompts(trainer.base, subject)
     latents = encode_images(pipeline, concept.images.pixels)
@@ -73,7 +73,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(recipe.steps):
         batch = draw_batch(latents, prompts, defaults.batch_size, denoiser.train_timesteps, generator)
-        with trainable_rows(pipeline.text_encoder, {token_id: row}):
+        with trainable_rows(pipeline, {token_id: row}):
             loss = denoiser.loss(batch)
         if penalty is not None:
             loss = loss + penalty()
@@ -83,13 +83,13 @@ def train(
         optimizer.step()
         schedule.step()
     rows = {concept.token: row.detach()}
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, rows)
+    install_tokens(pipeline, rows)
     return rows
 
 
 def install(trainer: Trainer, rows: Mapping[str, Tensor]) -> None:
     """Install token rows that were trained."""
-    install_tokens(trainer.model.pipeline.tokenizer, trainer.model.pipeline.text_encoder, rows)
+    install_tokens(trainer.model.pipeline, rows)
 
 
 def footprint(count: int, rows: Mapping[str, Tensor]) -> Footprint:

@@ -18,7 +18,7 @@ from benchmarks.trial_scores import RATIO, greedy
 from benchmarks.twenty import begun
 from cns.codec import encode
 from cns.errors import MethodError
-from cns.tokens import class_noun_row, install_tokens
+from cns.text import class_noun_row, install_tokens
 
 SMALL = {"steps": 3, "warmup_steps": 1}
 
@@ -60,8 +60,8 @@ def test_what_stands_beside_a_concept_is_tied_at_its_own_positions(
     trainer: Trainer, concepts: Sequence[Concept]
 ) -> None:
     pipeline = trainer.model.pipeline
-    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, concepts[0].noun)
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {concepts[0].token: row})
+    row = class_noun_row(pipeline, concepts[0].noun)
+    install_tokens(pipeline, {concepts[0].token: row})
     (nouns,), (words,) = (beside(trainer, concepts[0], where) for where in ("noun", "words"))
     assert nouns.birth is trainer.model.base
     assert not torch.allclose(nouns.moments.value, words.moments.value)

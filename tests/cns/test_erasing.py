@@ -13,7 +13,7 @@ from cns.erasing import _pairs, erase_nouns, is_value, moved
 from cns.named import named_weights
 from cns.prompts import names
 from cns.templates import fill_templates
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 from tests.cns.test_compose import concept
 from tests.weights import weights_digest
 
@@ -70,7 +70,7 @@ def test_what_has_no_token_is_seen_by_every_prompt_that_composes_by_name(model):
     model.set_named([rex, part])
     named = named_weights(model.pipeline)
     for prompt, parts in (("a cat", [part]), ("a <rex> dog", [part, rex])):
-        features = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [prompt])
+        features = encode_prompts(model.pipeline, [prompt])
         found, weights = named.project(features, [prompt]), model.compose(parts)
         assert all(torch.equal(found[name], torch.nn.functional.linear(features, weights[name])) for name in found)
     model.set_concepts([])

@@ -18,7 +18,7 @@ from cns.named import BYTES_KEPT, Mention, Reach, last_named, named_weights, who
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 from tests.cns.conftest import tiny_model
 from tests.weights import weights_digest
 
@@ -159,7 +159,7 @@ def test_beside_others_a_concept_acts_with_half_of_its_change(model: Model) -> N
             model.set_named([rex, replace(tom, kind=tom_is)], whole_prompt, company)
             weights = named_weights(model.pipeline)
             assert weights is not None
-            features = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [REX, both])
+            features = encode_prompts(model.pipeline, [REX, both])
             found[tom_is, company] = weights.project(features, [REX, both])
             boxed = weights.project(features, [REX, both], beside=True)
             for matrix, values in boxed.items():
@@ -242,7 +242,7 @@ def test_few_composed_sets_are_kept(model: Model, monkeypatch: pytest.MonkeyPatc
 def test_text_features_of_unknown_prompts_are_refused(model: Model) -> None:
     model.set_named(list(rex_and_tom(model).values()))
     pipeline: Any = model.pipeline
-    features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [REX])
+    features = encode_prompts(pipeline, [REX])
     with pytest.raises(ValueError, match="prompts as text"):
         pipeline(prompt_embeds=features, guidance_scale=1.0, num_inference_steps=1)
     draw(model, [NONE])
@@ -272,7 +272,7 @@ def test_at_each_position_the_keys_are_those_of_the_set_that_acts_there(model: M
     model.set_named(list(known.values()), reach, company=1.0)
     weights = named_weights(model.pipeline)
     assert weights is not None
-    features = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [BOTH, NONE])
+    features = encode_prompts(model.pipeline, [BOTH, NONE])
     found = weights.project(features, [BOTH, NONE])
     # <bos> a <rex> <rex>_1 dog and a <tom> cat
     mentions: list[Mention] = [(2, "rex"), (3, "rex"), (7, "tom")]

@@ -142,6 +142,6 @@ def test_a_shift_common_to_all_keys_of_a_prompt_is_no_drift(model):
 
 
 def _features(model, prompt):
-    from cns.tokens import encode_prompts
+    from cns.text import encode_prompts
 
-    return encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, [prompt])
+    return encode_prompts(model.pipeline, [prompt])

@@ -7,15 +7,8 @@ import torch
 
 from cns.errors import TokenError
 from cns.templates import default_token
-from cns.tokens import (
-    check_new_token,
-    class_noun_row,
-    content_positions,
-    encode_prompts,
-    install_tokens,
-    token_ids,
-    trainable_rows,
-)
+from cns.text import class_noun_row, encode_prompts, install_tokens, trainable_rows
+from cns.tokens import check_new_token, content_positions, token_ids
 
 
 def test_default_token_is_the_name_in_lower_case():
@@ -37,7 +30,7 @@ def test_a_token_with_odd_characters_is_refused(model, token):
 def test_an_installed_token_is_refused_the_second_time(model):
     pipeline = model.pipeline
     check_new_token(pipeline.tokenizer, "<rex>")
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.ones(32)})
+    install_tokens(pipeline, {"<rex>": torch.ones(32)})
     with pytest.raises(TokenError):
         check_new_token(pipeline.tokenizer, "<rex>")
 
@@ -45,7 +38,7 @@ def test_an_installed_token_is_refused_the_second_time(model):
 def test_installing_leaves_every_other_row_as_it_is(any_model):
     pipeline = any_model.pipeline
     before = pipeline.text_encoder.get_input_embeddings().weight.clone()
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<b>": torch.ones(32), "<a>": torch.zeros(32)})
+    install_tokens(pipeline, {"<b>": torch.ones(32), "<a>": torch.zeros(32)})
     after = pipeline.text_encoder.get_input_embeddings().weight
     assert torch.equal(after[: len(before)], before)
     assert len(after) == len(before) + 2
@@ -56,7 +49,7 @@ def test_installing_leaves_every_other_row_as_it_is(any_model):
 
 def test_a_token_is_one_piece_in_any_surrounding(model):
     pipeline = model.pipeline
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.ones(32)})
+    install_tokens(pipeline, {"<rex>": torch.ones(32)})
     own = pipeline.tokenizer.convert_tokens_to_ids("<rex>")
     for prompt in ("a <rex> dog", "<rex>", "a dog,<rex>.", "a <rex><rex>"):
         assert own in token_ids(pipeline.tokenizer, [prompt])[0]
@@ -65,7 +58,7 @@ def test_a_token_is_one_piece_in_any_surrounding(model):
 def test_a_token_without_brackets_is_not_found_in_longer_words(model):
     pipeline = model.pipeline
     before = token_ids(pipeline.tokenizer, ["a zwx2 dog"]).tolist()
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"zwx": torch.ones(32)})
+    install_tokens(pipeline, {"zwx": torch.ones(32)})
     assert token_ids(pipeline.tokenizer, ["a zwx2 dog"]).tolist() == before
     assert pipeline.tokenizer.convert_tokens_to_ids("zwx") in token_ids(pipeline.tokenizer, ["a zwx, dog"])[0]
 
@@ -74,7 +67,7 @@ def test_class_noun_row_is_the_mean_of_its_pieces(model):
     pipeline = model.pipeline
     weight = pipeline.text_encoder.get_input_embeddings().weight
     ids = pipeline.tokenizer("dog cat", add_special_tokens=False).input_ids
-    row = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, "dog cat")
+    row = class_noun_row(pipeline, "dog cat")
     assert len(ids) == 2
     torch.testing.assert_close(row, (weight[ids[0]] + weight[ids[1]]) / 2)
 
@@ -86,15 +79,15 @@ def test_content_positions_leave_out_bos_eos_and_padding(any_model):
 
 def test_trainable_rows_stand_in_for_the_embedding_and_get_the_gradient(model):
     pipeline = model.pipeline
-    install_tokens(pipeline.tokenizer, pipeline.text_encoder, {"<rex>": torch.zeros(32)})
+    install_tokens(pipeline, {"<rex>": torch.zeros(32)})
     pipeline.text_encoder.requires_grad_(False)
     row = torch.ones(32, requires_grad=True)
     own = pipeline.tokenizer.convert_tokens_to_ids("<rex>")
-    plain = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"])
-    with trainable_rows(pipeline.text_encoder, {own: row}):
-        features = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"])
+    plain = encode_prompts(pipeline, ["a <rex> dog"])
+    with trainable_rows(pipeline, {own: row}):
+        features = encode_prompts(pipeline, ["a <rex> dog"])
     features.square().sum().backward()
     assert row.grad is not None
     assert row.grad.abs().sum() > 0
     assert not torch.equal(features, plain)
-    assert torch.equal(encode_prompts(pipeline.tokenizer, pipeline.text_encoder, ["a <rex> dog"]), plain)
+    assert torch.equal(encode_prompts(pipeline, ["a <rex> dog"]), plain)

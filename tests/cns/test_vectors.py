@@ -10,15 +10,8 @@ import torch
 from cns.errors import SettingsError, TokenError
 from cns.sampling import cut_off
 from cns.templates import phrase_of, vector_tokens
-from cns.tokens import (
-    check_new_token,
-    class_noun_row,
-    encode_prompts,
-    expand_tokens,
-    keep_norm,
-    norm_band,
-    token_ids,
-)
+from cns.text import class_noun_row, encode_prompts, keep_norms, norm_bands
+from cns.tokens import check_new_token, expand_tokens, token_ids
 from cns.training import first_rows
 from tests.cns.test_training import SETTINGS, learn, stored, task
 
@@ -47,7 +40,7 @@ def test_a_token_is_not_expanded_within_a_longer_one(model):
 
 def test_our_features_of_a_prompt_are_those_of_the_pipeline(model):
     model.set_tokens(rows_of(model, "<rex>", 2))
-    ours = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, PROMPTS)
+    ours = encode_prompts(model.pipeline, PROMPTS)
     theirs, _ = model.pipeline.encode_prompt(PROMPTS, torch.device("cpu"), 1, False)
     assert torch.equal(ours, theirs)
 
@@ -70,11 +63,11 @@ def test_further_vectors_count_for_the_length_of_a_prompt(model):
 def test_a_set_without_the_further_vectors_does_not_read_them(model):
     """The same model goes from a token of two vectors to one of one: the vocabulary must not remember."""
     model.set_tokens(rows_of(model, "<rex>", 1))
-    alone = encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, PROMPTS)
+    alone = encode_prompts(model.pipeline, PROMPTS)
     model.set_tokens({**rows_of(model, "<rex>", 2), **rows_of(model, "<tom>", 1)})
-    assert not torch.equal(encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, PROMPTS), alone)
+    assert not torch.equal(encode_prompts(model.pipeline, PROMPTS), alone)
     model.set_tokens(rows_of(model, "<rex>", 1))
-    assert torch.equal(encode_prompts(model.pipeline.tokenizer, model.pipeline.text_encoder, PROMPTS), alone)
+    assert torch.equal(encode_prompts(model.pipeline, PROMPTS), alone)
 
 
 def test_all_vectors_are_learned_and_named_once_in_the_phrase(model):
@@ -106,16 +99,15 @@ def test_phrases_leave_further_vectors_out():
 
 
 def test_the_token_starts_at_the_class_noun_or_at_the_words_that_are_given(model):
-    tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
-    assert torch.equal(first_rows(model, task(), SETTINGS), class_noun_row(tokenizer, text_encoder, "dog"))
+    assert torch.equal(first_rows(model, task(), SETTINGS), class_noun_row(model.pipeline, "dog"))
     found = first_rows(model, task(), dataclasses.replace(TWO, init="red car"))
-    assert torch.equal(found[1], class_noun_row(tokenizer, text_encoder, "red car"))
+    assert torch.equal(found[1], class_noun_row(model.pipeline, "red car"))
 
 
 def test_the_guard_keeps_rows_within_the_band_and_touches_no_other():
     rows = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.6, 0.8]])
     untouched = rows[2].clone()
-    keep_norm(rows, (0.8, 2.0))
+    keep_norms(rows, [(2, 0.8, 2.0)])
     torch.testing.assert_close(rows.norm(dim=1), torch.tensor([2.0, 0.8, 1.0]))
     assert torch.equal(rows[2], untouched)
 
@@ -123,24 +115,22 @@ def test_the_guard_keeps_rows_within_the_band_and_touches_no_other():
 def test_the_band_is_that_of_the_vocabulary_without_the_tokens_of_concepts(model):
     tokenizer, text_encoder = model.pipeline.tokenizer, model.pipeline.text_encoder
     norms = text_encoder.get_input_embeddings().weight.detach().norm(dim=1)
-    row = class_noun_row(tokenizer, text_encoder, "dog")
-    band = norm_band(tokenizer, text_encoder, row)
+    row = class_noun_row(model.pipeline, "dog")
+    bands = norm_bands(model.pipeline, row)
     model.set_tokens({"<giant>": torch.full_like(row, 100.0)})
-    assert norm_band(tokenizer, text_encoder, row) == band
-    assert band == pytest.approx((float(norms[: tokenizer.vocab_size].min()), float(norms.max())))
+    assert norm_bands(model.pipeline, row) == bands
+    expected = (len(row), float(norms[: tokenizer.vocab_size].min()), float(norms.max()))
+    assert bands == [pytest.approx(expected)]
 
 
 def test_a_guarded_training_stays_within_the_band(model):
     wild = dataclasses.replace(SETTINGS, token_lr=0.5, vectors=2)
-    band = norm_band(
-        model.pipeline.tokenizer, model.pipeline.text_encoder,
-        class_noun_row(model.pipeline.tokenizer, model.pipeline.text_encoder, "dog"),
-    )  # fmt: skip
+    (band,) = norm_bands(model.pipeline, class_noun_row(model.pipeline, "dog"))
     free = [float(row.norm()) for row in learn(model, wild).weights.rows.values()]
-    assert max(free) > band[1]
+    assert max(free) > band[2]
     model.set_tokens({})
     held = [float(row.norm()) for row in learn(model, dataclasses.replace(wild, norm_guard=True)).weights.rows.values()]
-    assert all(band[0] - 1e-4 <= one <= band[1] + 1e-4 for one in held)
+    assert all(band[1] - 1e-4 <= one <= band[2] + 1e-4 for one in held)
 
 
 @pytest.mark.parametrize(

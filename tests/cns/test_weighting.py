@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cns.sampling import sample
-from cns.tokens import encode_prompts, install_tokens, token_ids
+from cns.text import encode_prompts, install_tokens
+from cns.tokens import token_ids
 from cns.weighting import fragments, weighing, words_of
 
 pytest.importorskip("compel")
@@ -18,13 +19,13 @@ def pipeline(any_model):
     width = found.text_encoder.get_input_embeddings().weight.shape[1]
     tokens = ("<rex>", "<rex>_1", "<rex>_2", "sks", "sks_1")
     rows = torch.randn(len(tokens), width, generator=torch.Generator().manual_seed(0)) * 0.1
-    install_tokens(found.tokenizer, found.text_encoder, dict(zip(tokens, rows, strict=True)))
+    install_tokens(found, dict(zip(tokens, rows, strict=True)))
     return found
 
 
 def features(pipeline, text):
     with torch.no_grad(), weighing(pipeline, [text]):
-        return encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [words_of(text)])[0]
+        return encode_prompts(pipeline, [words_of(text)])[0]
 
 
 def test_a_prompt_is_split_into_words_and_weights():
@@ -37,14 +38,14 @@ def test_a_prompt_is_split_into_words_and_weights():
 
 @pytest.mark.parametrize("text", ["a (<rex> dog:1) on grass", "a (sks:1.0) dog", 'a photo, (of a "red":1) <rex> dog'])
 def test_a_weight_of_one_leaves_every_bit(pipeline, text):
-    plain = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [words_of(text)])[0]
+    plain = encode_prompts(pipeline, [words_of(text)])[0]
     assert torch.equal(features(pipeline, text), plain)
 
 
 def test_a_weight_moves_all_vectors_of_its_words_and_no_other_word(pipeline):
     words = "a <rex> dog on grass"
     ids = pipeline.tokenizer.convert_ids_to_tokens(token_ids(pipeline.tokenizer, [words])[0].tolist())
-    plain = encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [words])[0]
+    plain = encode_prompts(pipeline, [words])[0]
     moved = (features(pipeline, "a (<rex>:1.3) dog on grass") - plain).abs().amax(1) > 1e-6
     assert {one for one, far in zip(ids, moved.tolist(), strict=True) if far} == {"<rex>", "<rex>_1", "<rex>_2"}
     less = (features(pipeline, "a (<rex>:0.5) dog on grass") - plain).abs().amax(1) > 1e-6

@@ -143,13 +143,13 @@ def test_two_textual_inversions_stand_beside_each_other(named: Path, tmp_path: P
 
 
 def test_a_token_without_vectors_starts_at_the_class_noun(named: Path, lora: Path) -> None:
-    from cns.tokens import class_noun_row
+    from cns.text import class_noun_row
 
     bring(named, lora)
     session = Session.open(Repository(named), "cpu")
     (row,) = session.concept(session.repo.tree_of("HEAD").concepts["zed"]).rows.values()
     pipeline = session.base.model.pipeline
-    assert torch.equal(row, class_noun_row(pipeline.tokenizer, pipeline.text_encoder, "dog"))
+    assert torch.equal(row, class_noun_row(pipeline, "dog"))
 
 
 def test_what_is_wider_is_refused_with_its_share_and_left_out_where_that_is_asked_for(named: Path, wide: Path) -> None:

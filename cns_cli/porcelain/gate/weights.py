@@ -19,6 +19,7 @@ from cns.errors import MetricError
 from cns.files.models import weight_files
 from cns.files.tensors import read_header, read_tensor
 from cns.overlap import overlap
+from cns.text import ENCODERS, embeddings
 from cns_cli.porcelain.answers import CheckRow
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.evaluator import Evaluator
@@ -101,22 +102,24 @@ def live_is_composed(session: Session, weights: Weights) -> bool:
 def rows_are_base(session: Session, concepts: Mapping[str, ConceptWeights]) -> bool:
     """Whether the embedding is the base's, and each concept's tokens have their own rows."""
     pipeline = session.base.model.pipeline
-    live = pipeline.text_encoder.get_input_embeddings().weight.detach().cpu().float()
-    base = _base_embedding(session)
-    if not np.array_equal(live[: len(base)].numpy(), base):
-        return False
+    live = [weight.cpu().float() for weight in embeddings(pipeline)]
+    for part, weight in zip(ENCODERS, live, strict=False):
+        base = _base_embedding(session, part)
+        if not np.array_equal(weight[: len(base)].numpy(), base):
+            return False
     rows = {token: row for concept in concepts.values() for token, row in concept.rows.items()}
-    return all(torch.equal(live[pipeline.tokenizer.convert_tokens_to_ids(token)], row) for token, row in rows.items())
+    ids = {token: pipeline.tokenizer.convert_tokens_to_ids(token) for token in rows}
+    return all(torch.equal(torch.cat([one[ids[token]] for one in live]), row) for token, row in rows.items())
 
 
-def _base_embedding(session: Session) -> np.ndarray:
-    """The embedding as the base's file has it, shape (V, D), float32."""
-    for path in weight_files(session.base.folder, "text_encoder"):
+def _base_embedding(session: Session, part: str) -> np.ndarray:
+    """The embedding of a text encoder as the base's file has it, shape (V, D), float32."""
+    for path in weight_files(session.base.folder, part):
         header = read_header(path)
         for name in header:
             if name.endswith(EMBEDDING):
                 return np.asarray(read_tensor(path, header[name]), np.float32)
-    raise MetricError(f"the base's text encoder has no {EMBEDDING}", metric="weights")
+    raise MetricError(f"the base's {part} has no {EMBEDDING}", metric="weights")
 
 
 def with_weight_gates(rows: Sequence[CheckRow], evaluator: Evaluator, tree: Tree, name: str) -> list[CheckRow]:

@@ -164,10 +164,10 @@ def _shown(session: Session, options: ImportOptions, photos: ImageSet | None) ->
 
 def _row_of(session: Session, noun: str) -> NDArray[np.float32]:
     """Where a token starts that nothing brings vectors for: at the class noun."""
-    from cns.tokens import class_noun_row
+    from cns.text import class_noun_row
 
     pipeline = session.base.model.pipeline
-    row: NDArray[np.float32] = class_noun_row(pipeline.tokenizer, pipeline.text_encoder, noun).cpu().numpy()
+    row: NDArray[np.float32] = class_noun_row(pipeline, noun).cpu().numpy()
     return row
 
 

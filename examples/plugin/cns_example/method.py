@@ -10,15 +10,15 @@ from torch import Tensor
 from cns.denoising import Denoiser, NoisedBatch
 from cns.regularizers import History, Penalty
 from cns.selection import Scores
-from cns.tokens import content_positions, encode_prompts
+from cns.text import encode_prompts
+from cns.tokens import content_positions
 
 
 def spread(denoiser: Denoiser, prompts: Sequence[str], _batches: Sequence[NoisedBatch]) -> Scores:
     """Size of a weight times how much its input differs from word to word: S[o, i] = |W[o, i]| * std(x_i)."""
-    tokenizer, text_encoder = denoiser.pipeline.tokenizer, denoiser.pipeline.text_encoder
     with torch.no_grad():
-        features = encode_prompts(tokenizer, text_encoder, prompts).float().cpu()
-    spread = features[content_positions(tokenizer, prompts)].std(0, correction=0)  # (I,)
+        features = encode_prompts(denoiser.pipeline, prompts).float().cpu()
+    spread = features[content_positions(denoiser.pipeline.tokenizer, prompts)].std(0, correction=0)  # (I,)
     return {name: weight.abs() * spread for name, weight in denoiser.model.base.items()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cns.templates import fill_templates
-from cns.tokens import encode_prompts
+from cns.text import encode_prompts
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.rm import rm
@@ -27,7 +27,7 @@ def drift_by_hand(session: Session, concept: str, tree: Tree) -> float:
     born = {name: weight.double().numpy() for name, weight in session.birth_weights(concept).items()}
     prompts = fill_templates(session.base.family.templates("object").judge, session.concept(concept).phrase)
     pipeline = session.base.model.pipeline
-    features = [encode_prompts(pipeline.tokenizer, pipeline.text_encoder, [one])[0].double().numpy() for one in prompts]
+    features = [encode_prompts(pipeline, [one])[0].double().numpy() for one in prompts]
     drifts = []
     for name, weight in born.items():
         seen = [x - x.mean(0) if "to_k" in name else x for x in features]

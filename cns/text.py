@@ -1,0 +1,235 @@
+"""How a base reads prompts: the one place that knows how many text encoders it has, and what its denoiser is told.
+
+Stable Diffusion has one encoder; keys and values read its last hidden states. SDXL has two: keys and values read the
+hidden states before their last layers, side by side, and the pooled vector of the second enters beside the timestep,
+with how the picture was cut out of its original (the "time ids"). Both are computed from a prompt's own tokens alone.
+
+A token's row is one vector here, the rows of its encoders side by side. Rows of committed concepts never change again,
+and no other row of an embedding is ever touched: during training the new row is a free parameter that replaces what the
+embedding layers return at the token's positions, so not even an optimizer's weight decay can reach the others.
+
+Source: Podell et al., "SDXL" (ICLR 2024), sections 2.1 and 2.2; `StableDiffusionXLPipeline.encode_prompt` of diffusers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cns.errors import TokenError
+from cns.tokens import add_tokens, token_ids
+
+if TYPE_CHECKING:  # the classes are for annotations; importing them costs seconds and talks
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+ENCODERS = ("text_encoder", "text_encoder_2")
+"""Names of a pipeline's parts, in the order in which their features and rows stand side by side."""
+
+Bands = Sequence[tuple[int, float, float]]
+"""For each encoder the width of its rows, and how short and how long one may be."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a denoiser is told of B prompts.
+
+    Attributes:
+        features: What keys and values read, shape (B, T, D).
+        pooled: What enters beside the timestep, shape (B, P); None where nothing does.
+    """
+
+    features: Tensor
+    pooled: Tensor | None
+
+    def pick(self, rows: Sequence[int]) -> Conditions:
+        """These of the prompts, in this order."""
+        index = torch.tensor(rows, device=self.features.device)
+        return Conditions(self.features[index], None if self.pooled is None else self.pooled[index])
+
+    def inputs(self, height: int, width: int, framings: Tensor | None = None) -> dict[str, Any]:
+        """Arguments of the denoiser.
+
+        Args:
+            height: Of the pictures, pixels.
+            width: Likewise.
+            framings: How each was cut out of its original, see `cns.files.squares.framing`, shape (B, 4); None: not.
+        """
+        if self.pooled is None:
+            return {"encoder_hidden_states": self.features}
+        whole = self.pooled.new_tensor([height, width, 0, 0])
+        cut = whole.expand(len(self.pooled), -1) if framings is None else framings.to(self.pooled)
+        time_ids = torch.cat([cut, whole[:2].expand(len(cut), -1)], 1)
+        added = {"text_embeds": self.pooled, "time_ids": time_ids}
+        return {"encoder_hidden_states": self.features, "added_cond_kwargs": added}
+
+
+def tokenizers(pipeline: StableDiffusionPipeline) -> list[CLIPTokenizer]:
+    """A pipeline's tokenizers; they cut every prompt alike, but for what they fill it up with."""
+    return [getattr(pipeline, name) for name in TOKENIZERS if hasattr(pipeline, name)]
+
+
+def text_encoders(pipeline: StableDiffusionPipeline) -> list[CLIPTextModel]:
+    """The text encoder of each tokenizer."""
+    return [getattr(pipeline, name) for name in ENCODERS if hasattr(pipeline, name)]
+
+
+def conditions_of(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Conditions:
+    """What the denoiser is told of B prompts, in the encoders' dtype; differentiable."""
+    return read(text_encoders(pipeline), [token_ids(one, prompts) for one in tokenizers(pipeline)])
+
+
+def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
+    """Text features that cross-attention sees, shape (B, T, D), in the text encoders' dtype; differentiable."""
+    return conditions_of(pipeline, prompts).features
+
+
+def read(encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
+    """Conditions of prompts by their ids, shape (B, T), int64, for each encoder."""
+    if len(encoders) == 1:
+        return Conditions(encoders[0](ids[0].to(encoders[0].device)).last_hidden_state, None)
+    both = zip(encoders, ids, strict=True)
+    answers = [encoder(own.to(encoder.device), output_hidden_states=True) for encoder, own in both]
+    return Conditions(torch.cat([one.hidden_states[-2] for one in answers], -1), answers[-1].text_embeds)
+
+
+def reads_penultimate(pipeline: StableDiffusionPipeline) -> bool:
+    """Whether keys and values read the hidden states before the encoders' last layers; else those after them."""
+    return len(text_encoders(pipeline)) > 1
+
+
+@contextmanager
+def answering(pipeline: StableDiffusionPipeline, answers: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Iterator[None]:
+    """Within the context, the text encoders have other features for some prompts than they compute.
+
+    Args:
+        pipeline: Its components are not changed.
+        answers: For each encoder, the ids of a prompt, shape (1, T), with its features, shape (1, T, its width).
+    """
+
+    def answer(known: Sequence[tuple[Tensor, Tensor]], _encoder: object, inputs: tuple[Any, ...], output: Any) -> Any:
+        for own, features in known:
+            if inputs[0].shape[1] == own.shape[1]:
+                rows = (inputs[0] == own.to(inputs[0].device)).all(1).view(-1, 1, 1)
+                if reads_penultimate(pipeline):
+                    *before, read, last = output.hidden_states
+                    output.hidden_states = (*before, torch.where(rows, features, read), last)
+                else:
+                    output.last_hidden_state = torch.where(rows, features, output.last_hidden_state)
+        return output
+
+    both = zip(text_encoders(pipeline), answers, strict=True)
+    handles = [encoder.register_forward_hook(partial(answer, known)) for encoder, known in both]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def install_tokens(pipeline: StableDiffusionPipeline, rows: Mapping[str, Tensor]) -> None:
+    """Give each token its row, adding the tokens that the vocabulary lacks.
+
+    Args:
+        pipeline: Its tokenizers and text encoders are changed in place: embeddings grow by the tokens that are new; all
+            other rows keep their bits.
+        rows: Token -> row, shape (D,), float32. Tokens are added in sorted order, so ids depend on the set.
+    """
+    for part, (tokenizer, encoder) in enumerate(zip(tokenizers(pipeline), text_encoders(pipeline), strict=True)):
+        if add_tokens(tokenizer, rows):
+            _grow(encoder, len(tokenizer))
+        weight = encoder.get_input_embeddings().weight
+        with torch.no_grad():
+            for token, row in rows.items():
+                weight[tokenizer.convert_tokens_to_ids(token)] = _parts(pipeline, row)[part].to(weight)
+
+
+def class_noun_row(pipeline: StableDiffusionPipeline, class_noun: str) -> Tensor:
+    """Mean embedding of the class noun's pieces, shape (D,), float32: where a special token starts."""
+    ids = pipeline.tokenizer(class_noun, add_special_tokens=False).input_ids
+    if not ids:
+        raise TokenError(f"class noun {class_noun!r} has no piece in the vocabulary", hint="cns add … --class NOUN")
+    return torch.cat([weight[ids].float().mean(0) for weight in embeddings(pipeline)])
+
+
+def embeddings(pipeline: StableDiffusionPipeline) -> list[Tensor]:
+    """Each encoder's embedding of its vocabulary, shape (V, its width): not a copy."""
+    return [encoder.get_input_embeddings().weight.detach() for encoder in text_encoders(pipeline)]
+
+
+def norm_bands(pipeline: StableDiffusionPipeline, row: Tensor) -> Bands:
+    """How short and how long a token's row may be: as the shortest and the longest row of the base's own vocabulary.
+
+    The text encoder never read a longer one in its training, and on the embedded base a row that is free to grow
+    becomes longer (docs/method.md). Whether that does harm is another question, so that the guard is off unless asked
+    for. The band is widened to hold the row that the token starts at.
+
+    Args:
+        pipeline: Its tokenizer says how many rows are the base's own.
+        row: Where the token starts, shape (D,) or (V, D).
+    """
+    bands = []
+    for table, part in zip(embeddings(pipeline), _parts(pipeline, row.detach()), strict=True):
+        own, width = table[: pipeline.tokenizer.vocab_size], table.shape[1]
+        norms = torch.cat([own.float().norm(dim=1), part.float().reshape(-1, width).norm(dim=1)])
+        bands.append((width, float(norms.min()), float(norms.max())))
+    return bands
+
+
+def keep_norms(rows: Tensor, bands: Bands) -> None:
+    """Scale each row, shape (D,) or (V, D), into its bands, in place; what lies within keeps its bits."""
+    with torch.no_grad():
+        for part, (_, least, most) in zip(rows.split([one[0] for one in bands], -1), bands, strict=True):
+            norms = part.norm(dim=-1, keepdim=True)
+            factor = norms.clamp(least, most) / norms.clamp_min(1e-12)
+            part.copy_(torch.where((norms < least) | (norms > most), part * factor, part))
+
+
+@contextmanager
+def trainable_rows(pipeline: StableDiffusionPipeline, token_index: Mapping[int, Tensor]) -> Iterator[None]:
+    """Within the context, the embedding layers return these rows (with gradient) for these token ids.
+
+    Args:
+        pipeline: Its weights are not changed.
+        token_index: Token id -> row, shape (D,), a parameter.
+    """
+
+    def replace(part: int, _module: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        (ids,) = inputs
+        for token_id, row in token_index.items():
+            own = _parts(pipeline, row)[part].to(output.dtype)
+            output = torch.where((ids == token_id).unsqueeze(-1), own, output)
+        return output
+
+    layers = [encoder.get_input_embeddings() for encoder in text_encoders(pipeline)]
+    handles = [layer.register_forward_hook(partial(replace, part)) for part, layer in enumerate(layers)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _parts(pipeline: StableDiffusionPipeline, rows: Tensor) -> Sequence[Tensor]:
+    """What each encoder has of rows, shape (…, D)."""
+    return rows.split([weight.shape[1] for weight in embeddings(pipeline)], -1)
+
+
+def _grow(text_encoder: CLIPTextModel, size: int) -> None:
+    old = text_encoder.get_input_embeddings()
+    if old.num_embeddings >= size:
+        return
+    new = torch.nn.Embedding(size, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
+    with torch.no_grad():
+        new.weight.zero_()
+        new.weight[: old.num_embeddings] = old.weight
+    new.weight.requires_grad_(old.weight.requires_grad)
+    text_encoder.set_input_embeddings(new)
+    text_encoder.config.vocab_size = size
