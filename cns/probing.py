@@ -1,22 +1,27 @@
 """Whether a loaded base can do what every command asks of it, tried once on the smallest picture.
 
 Configs and weights that fit one by one need not fit each other: a VAE of other channels than the denoiser, a vocabulary
-that is larger than the text encoder's, a schedule that fails at the judges' steps, numbers that overflow. A registry is
-made on a base that has been through this, so that no later command is the first to find out.
+that is larger than the text encoder's, a schedule that fails at the judges' steps, numbers that overflow. Nor does the
+name of a matrix prove what it reads: concepts are kept in keys and values of the text's features alone, so what these
+read is listened to. A registry is made on a base that has been through this, so that no later command is the first to
+find out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from cns.denoising import Denoiser, encode_images
 from cns.errors import BaseModelError, SettingsError
 from cns.families import Family
+from cns.files.bases import KV_MATRIX
 from cns.files.pipelines import unsupported
 from cns.files.plain import reason_of
 from cns.general import LATENT_STEPS
@@ -28,6 +33,9 @@ if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds an
 
 SIDE = 8
 """Of the latents: the smallest that Stable Diffusion's four levels halve evenly."""
+
+TIMESTEP = 500
+"""The second one that is tried."""
 
 
 @torch.no_grad()
@@ -50,17 +58,55 @@ def probe(pipeline: StableDiffusionPipeline, family: Family, folder: Path) -> No
     tried = _Tried(folder)
     tried("noise schedule", lambda: Denoiser.schedule_of(pipeline).alphas_cumprod)
     tried("text encoder", lambda: encode_prompts(pipeline, ["a photo"]))
-    pixels = SIDE * pipeline.vae_scale_factor
-    told = conditions_of(pipeline, ["a photo"]).inputs(pixels, pixels)
-    shape = (1, pipeline.unet.config["in_channels"], SIDE, SIDE)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipeline.device)
-    tried("UNet", lambda: pipeline.unet(latents, 1, **told).sample)
+    side = SIDE * pipeline.vae_scale_factor
+    told = conditions_of(pipeline, ["a photo"]).inputs(side, side)
+    shape = (2, 1, pipeline.unet.config["in_channels"], SIDE, SIDE)
+    latents, others = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipeline.device)
+    matrices = {name: one for name, one in pipeline.unet.named_modules() if KV_MATRIX.search(f"{name}.weight")}
+    with inputs_of(matrices) as heard:
+        tried("UNet", lambda: pipeline.unet(latents, 1, **told).sample)
+        tried("UNet", lambda: pipeline.unet(others, TIMESTEP, **told).sample)
+    if (reason := why_not_static(heard)) is not None:
+        raise unsupported(folder, reason)
     picture = tried("VAE decoder", lambda: pipeline.vae.decode(latents, return_dict=False)[0])
     pixels = (picture.clamp(-1, 1) * 127.5 + 127.5).byte().permute(0, 2, 3, 1).cpu().numpy()
     again = tried("VAE encoder", lambda: encode_images(pipeline, pixels))
     if again.shape != latents.shape:
         shapes = f"{tuple(latents.shape)} to latents of {tuple(again.shape)}"
         raise unsupported(folder, f"its VAE brings latents of {shapes}, by way of a picture")
+
+
+@contextmanager
+def inputs_of(matrices: Mapping[str, Module]) -> Iterator[dict[str, list[Tensor]]]:
+    """Listen to what matrices read: the dict that is given fills with the inputs of each, one a run, by name."""
+    heard: dict[str, list[Tensor]] = {name: [] for name in matrices}
+
+    def listen(name: str) -> Callable[[Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: heard[name].append(inputs[0].detach().clone())
+
+    hooks = [one.register_forward_pre_hook(listen(name)) for name, one in matrices.items()]
+    try:
+        yield heard
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def why_not_static(heard: Mapping[str, Sequence[Tensor]]) -> str | None:
+    """Why no concept can be kept in matrices of keys and values, by what they read; None if one can.
+
+    Args:
+        heard: Of each matrix its inputs (`inputs_of`) in runs of one prompt with different latents and timesteps.
+    """
+    if silent := [name for name, inputs in heard.items() if not inputs]:
+        return f"{silent[0]} reads nothing of the text"
+    text = next(iter(heard.values()))[0]
+    for name, (first, *further) in heard.items():
+        if not all(torch.equal(first, one) for one in further):
+            return f"what {name} reads of the text changes with the picture and the timestep, as in joint attention"
+        if not torch.equal(first, text):
+            return f"what {name} reads of the text is not what other layers read of it"
+    return None
 
 
 class _Tried:

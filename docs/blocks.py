@@ -88,6 +88,20 @@ def choices(dotted: str) -> str:
     return table(["name", "what it is"], [(f"`{key}`", summary(value)) for key, value in find(dotted).items()])
 
 
+def architectures() -> str:
+    """Return which lines of models there are, whether they could hold concepts, and whether they are supported."""
+    taken = find("cns.files.pipelines.PIPELINES")
+    rows = []
+    for one in find("cns.files.architectures.ARCHITECTURES"):
+        supported = any(f"{name}Pipeline" in taken for name in one.pipelines)
+        state = "**supported**" if supported else "not yet" if one.static else "cannot"
+        alone = "; ".join(filter(None, ["yes" if one.static else "no", one.notes]))
+        rows.append((one.models, one.matrices, one.weights, alone, one.budget, state))
+    return table(
+        ["base", "K/V matrices", "weights, share of the denoiser", "read the text alone", "0.13 %", "cns"], rows
+    )
+
+
 OF_DIRECTIONS = ("directions", "direction_lr")
 """Fields of a family that are defaults, too, but of what a mask has none."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from cns import grid
 from cns.errors import BaseModelError
 from cns.families import family_of
 from cns.files.models import component_files, file_sha256, read_json, weight_files
-from cns.files.pipelines import latent_side, unsupported
+from cns.files.pipelines import check_index, latent_side, unsupported
 from cns.files.plain import typed_path
 from cns.files.tensors import first_not_finite, read_header, read_tensor
 
@@ -47,8 +48,11 @@ HUB_PATTERNS = (
     "tokenizer/merges.txt",
     "scheduler/scheduler_config.json",
 )
+HUB_INDEX = ("model_index.json", "scheduler/scheduler_config.json")  # by which most bases are refused
 HUB_HALF = ("*.fp16.safetensors", "*.fp16-*.safetensors", "*.index.fp16.json")  # of a part, where it has no other
 HUB_IGNORED = (*HUB_HALF, "*.non_ema.safetensors*", "*.bf16.safetensors*")
+
+ADAPTERS = ("adapter_config.json", "pytorch_lora_weights.safetensors")  # of PEFT, and of diffusers
 
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
@@ -100,11 +104,7 @@ def resolve_base(
     folder = typed_path(source)
     if folder.is_dir():
         if not (folder / "model_index.json").is_file():
-            raise BaseModelError(
-                f"{folder} is no diffusers pipeline: it has no model_index.json",
-                "Name the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/",
-                source=text,
-            )
+            raise _no_pipeline(folder, text)
         return folder.resolve()
     if folder.is_file():
         raise BaseModelError(
@@ -122,6 +122,18 @@ def resolve_base(
     return _from_hub(text, cache_folder, offline=local_files_only)
 
 
+def _no_pipeline(folder: Path, source: str) -> BaseModelError:
+    """The error for a folder without an index, which says what it holds instead."""
+    hint = "Name the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/"
+    reason = "it has no model_index.json"
+    if any((folder / name).exists() for name in ADAPTERS):
+        reason = "it holds an adapter, a change of a base"
+        hint = f"cns import {shlex.quote(source)} NAME, in a registry on the base that it was trained for"
+    elif (folder / "config.json").is_file() and (part := read_json(folder / "config.json").get("_class_name")):
+        reason = f"it holds one part alone, of class {part!r}"
+    return BaseModelError(f"{source} is no diffusers pipeline: {reason}", hint, source=source)
+
+
 def pinned(source: str, folder: Path) -> str:
     """What a registry writes down of a hub's base: with the commit that was fetched, since "main" moves.
 
@@ -137,6 +149,12 @@ def _from_hub(source: str, cache_folder: Path | None, *, offline: bool) -> Path:
     """The snapshot of a base: full-precision weights, and of a part that has none there the fp16 ones."""
     hub_id, _, revision = source.partition("@")
     fetch = partial(fetch_snapshot, hub_id, cache_folder=cache_folder, offline=offline)
+    if not offline:  # gigabytes are not fetched of what is not supported
+        folder = fetch(HUB_INDEX, revision=revision or None)
+        if not (folder / "model_index.json").is_file():
+            raise _no_pipeline(folder, hub_id)
+        check_index(folder)
+        revision = folder.name  # a branch may move on meanwhile
     try:
         folder = fetch(HUB_PATTERNS, revision=revision or None)
     except BaseModelError:

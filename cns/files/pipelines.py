@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cns.errors import BaseModelError
+from cns.files.architectures import why_not
 from cns.files.models import read_json
 
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")  # saved by either, the parts are the same
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
+"""Whatever of these saved a folder, the parts are the same; a denoiser for inpainting is told by its channels."""
 CLASSES = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL",),
@@ -57,8 +59,9 @@ def check_index(folder: Path) -> str:
         BaseModelError: it names another pipeline, part or class, or a schedule that no picture comes out of.
     """
     index = read_json(folder / "model_index.json")
-    if index.get("_class_name") not in PIPELINES:
-        raise unsupported(folder, f"its pipeline is {index.get('_class_name')!r}, expected {' or '.join(PIPELINES)}")
+    if (pipeline := index.get("_class_name")) not in PIPELINES:
+        known = why_not(pipeline) if isinstance(pipeline, str) else None
+        raise unsupported(folder, known or f"its pipeline is {pipeline!r}, expected {' or '.join(PIPELINES)}")
     parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
     for name, part in parts.items():
         if name == "scheduler" and part[-1] not in SCHEDULERS:
@@ -94,6 +97,22 @@ def _check_schedule(folder: Path) -> None:
             "first step makes NaN",
             f"put right what is wrong of the two in {path}: prediction_type or rescale_betas_zero_snr",
         )
+
+
+def distilled(folder: Path) -> str | None:
+    """What is to be known of a base whose schedule is that of models which draw in a few steps; None of others.
+
+    SD Turbo says so nowhere else: noise is predicted, and timesteps are counted from the noisiest ("trailing"), with no
+    zero terminal SNR that would ask for it. Sauer et al., "Adversarial Diffusion Distillation" (ECCV 2024).
+    """
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    if config.get("timestep_spacing") != "trailing" or config.get("prediction_type", PREDICTIONS[0]) != "epsilon":
+        return None
+    return (
+        "its schedule is that of bases that were distilled to draw in a few steps without guidance (turbo): nothing "
+        "was measured on one, and previews and cns check draw with guidance; for pictures: cns generate --steps 4 "
+        "--guidance 1"
+    )
 
 
 def latent_side(unet_config: Mapping[str, Any]) -> int:

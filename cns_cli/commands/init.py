@@ -58,6 +58,8 @@ def init(
     result = init_registry(wanted["start"], base, author=wanted["author"], time=wanted["time"], compose=compose)
     if result.above is not None:
         out.warn(f"here and below, this registry is seen in the place of the one in {figures.place(result.above)}")
+    for warning in result.warnings:
+        out.warn(warning)
     out.answer(result.to_json(), init_lines(result))
     out.hint("cns add NAME IMAGES/", "teach it something")
 

@@ -51,6 +51,7 @@ class InitResult(Result):
         base: Id of the base; the same for everyone who has the same files.
         compose: What prompts see: "all" concepts, or those that they name ("named").
         above: A folder above whose registry commands saw here before, if there is one.
+        warnings: What is unusual about the base.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class InitResult(Result):
     commit: str
     compose: Compose
     above: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cns.families import family_of
 from cns.files.bases import EMBEDDED, check_finite, describe_base, pinned, resolution_of, resolve_base
 from cns.files.models import read_json
-from cns.files.pipelines import check_index
+from cns.files.pipelines import check_index, distilled
 from cns.files.plain import typed_path
 from cns.judges.files import find_judges
 from cns.prompts import calibration_of, nouns_of
@@ -63,6 +63,7 @@ def init_registry(
         branch=head.branch or "",
         commit=head.commit,
         above=_registry_above(place),
+        warnings=tuple(filter(None, [distilled(folder)])),
     )
 
 

@@ -86,13 +86,22 @@ def repository(place: Path, suffix: str) -> None:
         (place / part).mkdir(parents=True)
         (place / part / "config.json").write_text("{}")
         save_file({"a": torch.ones(1)}, place / part / f"{stem}{suffix}.safetensors")
-    (place / "model_index.json").write_text("{}")
+    (place / "scheduler").mkdir()
+    (place / "scheduler" / "scheduler_config.json").write_text("{}")
+    parts = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "text_encoder": "CLIPTextModel"}
+    parts |= {"tokenizer": "CLIPTokenizer", "scheduler": "DDIMScheduler"}
+    index = {"_class_name": "StableDiffusionPipeline"} | {part: ["library", name] for part, name in parts.items()}
+    (place / "model_index.json").write_text(json.dumps(index))
+
+
+def asked(source: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What another process, whose hub is ours, makes of a source."""
+    program = f"from cns.files.bases import resolve_base; print(resolve_base({source!r}))"
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
 
 
 def resolved(source: str, environment: dict[str, str]) -> Path:
-    """What another process, whose hub is ours, makes of a source."""
-    program = f"from cns.files.bases import resolve_base; print(resolve_base({source!r}))"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    done = asked(source, environment)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -109,6 +118,18 @@ def test_half_precision_is_fetched_where_there_is_no_other(hub: tuple[Path, dict
     for part in STEMS:
         assert ".fp16." in weight_files(folder, part)[0].name
     assert not list(resolved("acme/both", environment).glob("*/*.fp16.safetensors"))
+
+
+def test_of_what_is_not_supported_no_weights_are_fetched(hub: tuple[Path, dict[str, str]]) -> None:
+    place, environment = hub
+    repository(place / "flux", "")
+    index = json.loads((place / "flux" / "model_index.json").read_text())
+    (place / "flux" / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxPipeline"}))
+    (place / "lora").mkdir()
+    save_file({"a": torch.ones(1)}, place / "lora" / "lora.safetensors")
+    for name, words in (("flux", "FluxPipeline cannot hold concepts"), ("lora", "acme/lora is no diffusers pipeline")):
+        assert words in asked(f"acme/{name}", environment).stderr
+    assert not list(Path(environment["HF_HOME"]).rglob("*.safetensors"))
 
 
 def test_the_commit_that_was_fetched_is_found_when_main_has_moved(hub: tuple[Path, dict[str, str]]) -> None:

@@ -61,6 +61,29 @@ def tensors(file: str, change_names: Callable[[dict[str, torch.Tensor]], None]) 
     return change
 
 
+def alone(part: str) -> Change:
+    def change(base: Path) -> None:
+        (base / "model_index.json").rename(base / "config.json")
+        edit("config.json", _class_name=part)(base)
+
+    return change
+
+
+def adapter(base: Path) -> None:
+    (base / "model_index.json").unlink()
+    (base / "pytorch_lora_weights.safetensors").write_bytes(b"")
+
+
+def in_shards(base: Path) -> None:
+    pipeline = load_pipeline(base)
+    for part, size in (("unet", "40KB"), ("text_encoder", "40KB")):
+        for file in (base / part).glob("*.safetensors"):
+            file.unlink()
+        getattr(pipeline, part).save_pretrained(base / part, max_shard_size=size)
+        assert len(list((base / part).glob("*-00002-of-*.safetensors"))) == 1
+        assert list((base / part).glob("*.safetensors.index.json"))
+
+
 def lora_inside(found: dict[str, torch.Tensor]) -> None:
     name = next(one for one in found if one.endswith("attn2.to_q.weight"))
     weight = found.pop(name)
@@ -97,7 +120,15 @@ UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model",
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (edit("model_index.json", _class_name="LatentConsistencyModelPipeline"), "LatentConsistencyModelPipeline"),
+        (edit("model_index.json", _class_name="LatentConsistencyModelPipeline"), "Pipeline was distilled"),
+        (edit("model_index.json", _class_name="FluxPipeline"), "FluxPipeline cannot hold concepts: joint attention"),
+        (edit("model_index.json", _class_name="SanaPipeline"), "SanaPipeline is not supported yet, though"),
+        (edit("model_index.json", _class_name="WuerstchenPipeline"), "its pipeline is 'WuerstchenPipeline', expected"),
+        (edit("model_index.json", controlnet=["diffusers", "ControlNetModel"]), "ControlNetModel"),
+        (edit("unet/config.json", in_channels=9), "reads 9 channels and writes 4, as inpainting"),
+        (lambda base: (base / "model_index.json").unlink(), "it has no model_index.json"),
+        (alone("ControlNetModel"), "one part alone, of class 'ControlNetModel'"),
+        (adapter, "holds an adapter, a change of a base"),
         (scheduler("LCMScheduler"), "LCMScheduler"),
         (scheduler("FlowMatchEulerDiscreteScheduler"), "FlowMatchEulerDiscreteScheduler"),
         (scheduler("KDPM2AncestralDiscreteScheduler"), "expected one of DDIMScheduler"),
@@ -147,6 +178,8 @@ def test_every_load_compares_names(base: Path) -> None:
     "change",
     [
         edit("model_index.json", _class_name="StableDiffusionImg2ImgPipeline"),
+        edit("model_index.json", _class_name="StableDiffusionInpaintPipeline"),
+        in_shards,
         edit("unet/config.json", sample_size=[8, 8]),
         scheduler("DDIMScheduler", rescale_betas_zero_snr=True, prediction_type="v_prediction", clip_sample=False),
         tensors(VAE, as_in_2022),
@@ -160,6 +193,21 @@ def test_what_works_is_taken_and_draws(base: Path, tmp_path: Path, change: Chang
     init(tmp_path / "registry", base)
     made = generate(GenerateOptions(start=tmp_path / "registry", prompt="a dog", steps=2), NullProgress())
     assert made.made == 1
+
+
+def test_shards_are_the_weights_of_the_whole(base: Path) -> None:
+    whole = load_pipeline(base).unet.state_dict()
+    in_shards(base)
+    parts = load_pipeline(base).unet.state_dict()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole | parts)
+
+
+def test_the_schedule_of_a_turbo_is_warned_of(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scheduler("EulerDiscreteScheduler", timestep_spacing="trailing", prediction_type="epsilon")(base)
+    done = CliRunner().invoke(app, ["init", "--base", str(base)], prog_name="cns")
+    assert done.exit_code == 0
+    assert "warning: its schedule is that of bases that were distilled" in done.stderr
 
 
 def test_a_folder_that_has_a_registry_is_said_before_anything_is_looked_at(base: Path, tmp_path: Path) -> None:
