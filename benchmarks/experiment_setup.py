@@ -5,11 +5,11 @@ Loaded when a cell is first computed, so that making tables costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diffusers.models.attention_processor import AttnProcessor
 
@@ -19,6 +19,7 @@ from benchmarks.lite import LiteEncoder
 from benchmarks.trainer import Trainer
 from cns.families import FAMILIES, Defaults
 
+Row = TypeVar("Row")
 DRAWN_MIXED = ("report",)
 """Streams whose judged images are drawn in mixed precision, in half the time."""
 CACHE = Path(__file__).resolve().parent.parent / ".bench"
@@ -66,6 +67,7 @@ class Size:
         calibration: Numbers of calibration prompts.
         prompts: Judge templates and groups of concepts; None = all.
         zero_shot: Images of other things; None = all.
+        trials: About how many rows of a table of trials; None = all.
         steps: Training steps after the warm-up, for every method.
         warmup_steps: Steps of the warm-up; peers, which have none, take them as further training steps.
     """
@@ -78,12 +80,17 @@ class Size:
     calibration: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 100)
     prompts: int | None = None
     zero_shot: int | None = None
+    trials: int | None = None
     steps: int = 100
     warmup_steps: int = 30
 
+    def some(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows of a table of trials: all, or some of each part of it."""
+        return rows if self.trials is None else rows[:: max(1, len(rows) // self.trials)]
+
 
 FULL = Size()
-QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, steps=3, warmup_steps=1)
+QUICK = Size(1, 2, 1, 1, 1, calibration=(1, 2), prompts=1, zero_shot=1, trials=6, steps=3, warmup_steps=1)
 
 
 class Setup:

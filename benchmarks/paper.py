@@ -98,11 +98,12 @@ class Paper:
         yield from _each(figure3.EXPERIMENT, figure3.plan(self.setup))
         yield from _each(tuning.EXPERIMENT, sweeps.plan(0, self._swept(PEERS)))
         yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(0), *sweeps.plan(0, self._swept(OURS))])
-        yield from _each(twenty.EXPERIMENT, [twenty.job(self.setup, trial) for trial in twenty.TRIALS])
+        yield from _each(twenty.EXPERIMENT, [twenty.job(self.setup, trial) for trial in size.some(twenty.TRIALS)])
         for number in range(size.orders):
             yield from _each(stream.EXPERIMENT, self._rows(number, self.rows, stream.job))
             yield from _each(singles.EXPERIMENT, self._rows(number, alone, singles.job))
-        yield from _each(choosing.EXPERIMENT, [choosing.job(self.setup, choice) for choice in choosing.CHOICES])
+        choices = size.some(choosing.CHOICES)
+        yield from _each(choosing.EXPERIMENT, [choosing.job(self.setup, choice) for choice in choices])
         for order in range(1, size.tuning_orders):
             yield from _each(tuning.EXPERIMENT, [*sweeps.baseline(order), *sweeps.plan(order, self._swept(OURS))])
 

@@ -1,4 +1,4 @@
-"""Runs `cns` as a user does, in a process of its own, and keeps the time, the peak memory and the answer."""
+"""Runs `cns` as a user does, in a process of its own, and keeps the times, the peak memory and the answer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Ran:
         line: As typed.
         code: Exit code.
         elapsed_s: Wall-clock seconds, imports included.
+        cpu_s: Processor seconds of the process and those that it waited for: what else the machine does changes them
+            less.
         peak_bytes: Largest resident set of the process.
         stdout: What it answered.
         stderr: What it said on the way.
@@ -37,6 +39,7 @@ class Ran:
     line: str
     code: int
     elapsed_s: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
     stderr: str
@@ -66,7 +69,7 @@ def cns(line: str, folder: Path, *, expect: tuple[int, ...] = (0,)) -> Ran:
 
 def program(command: list[str], folder: Path, line: str = "") -> Ran:
     """Run any program to its end, as `cns` does."""
-    started = time.perf_counter()
+    started, before_s = time.perf_counter(), _children_s()
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -77,8 +80,14 @@ def program(command: list[str], folder: Path, line: str = "") -> Ran:
         text=True,
     )
     stdout, stderr, peak_bytes = _drain(process)
-    elapsed_s = time.perf_counter() - started
-    return Ran(line or shlex.join(command), process.returncode, elapsed_s, peak_bytes, stdout, stderr)
+    elapsed_s, cpu_s = time.perf_counter() - started, _children_s() - before_s
+    return Ran(line or shlex.join(command), process.returncode, elapsed_s, cpu_s, peak_bytes, stdout, stderr)
+
+
+def _children_s() -> float:
+    """Processor seconds of all children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _drain(process: subprocess.Popen[str]) -> tuple[str, str, int]:

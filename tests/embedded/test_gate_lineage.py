@@ -1,9 +1,9 @@
 """The gate on a real lineage of six concepts, the fourth of which was learned by a harmful commit.
 
 The lineage is the golden registry (tests/golden/README.md): every commit was made by `cns add`. What the tests are
-about is computed here, image by image: the registry's own evaluations of older concepts before the harmful commit, at
-it, and at the commit beside it on the clean branch are taken out first. Those of the baselines and of the other commits
-stay, so that the file takes a minute and not five; one test makes such a stored evaluation anew and compares.
+about is computed here, image by image: the registry's own evaluations of two older concepts at the harmful commit, and
+at the one beside it on the clean branch, are taken out first. Those of the baselines and of the other commits stay, so
+that the file takes a minute and not five; one test makes such a stored evaluation anew and compares.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.embedded
 
 HARMFUL = "main~2"
 OLDER = ("pip", "rex", "tom")
-LIVE = ("main~3", HARMFUL, "clean~1")
-"""Revisions where the older concepts are judged here."""
+LIVE, JUDGED = (HARMFUL, "clean~1"), ("pip", "rex")
+"""Revisions, and the older concepts that are judged there."""
 
 SETTINGS = """
 [check]
@@ -47,8 +47,8 @@ with open({log!r}, "a") as log: log.write("one\\n")
 sys.exit(subprocess.call([sys.executable, "-c", {program!r}, "check", "--bisect"]))
 """
 
-MOST = 8
-"""Images of each prompt at which a check of these tests ends, an eighth of what a user's may take."""
+MOST = 4
+"""Images of each prompt at which a check of these tests ends, a sixteenth of what a user's may take."""
 
 CHECKING = f"""
 from cns_cli.porcelain.gate import verdicts
@@ -74,7 +74,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repo = Repository(folder)
     for rev in LIVE:
         tree = repo.tree_of(repo.resolve(rev))
-        forget_evaluations(repo, tree, [one for one in tree.concepts.values() if birth(repo.objects, one) != tree])
+        forget_evaluations(repo, tree, [tree.concepts[name] for name in JUDGED])
     return folder
 
 
@@ -107,7 +107,6 @@ def metric(answer: dict[str, Any], concept: str, name: str) -> dict[str, Any]:
 def test_every_commit_before_the_harmful_one_passes(answers):
     for rev in ("main~5", "main~4", "main~3"):
         assert (answers[rev]["code"], answers[rev]["outcome"]) == (0, "kept"), answers[rev]["rows"]
-    assert answers["main~3"]["images_made"] > 0
 
 
 def test_the_harmful_commit_fails_and_names_what_it_harmed(answers):

@@ -64,7 +64,7 @@ def test_the_first_concept_is_kept(lineage, run):
 def test_the_benchmark_reads_what_the_commands_answer(lineage, run):
     """`benchmarks/learning.py` runs for half an hour before it reads these answers."""
     checked = json.loads(run(lineage.folder, "check", "--images", "2", "--max-drop", "0.05", "--json").stdout)
-    added = [Ran("cns add", 0, 50.0, 2**30, json.dumps(said), "") for said in lineage.added.values()]
+    added = [Ran("cns add", 0, 50.0, 50.0, 2**30, json.dumps(said), "") for said in lineage.added.values()]
     rows, first = stream_rows(list(lineage.added), added, checked)
     assert [row[:2] for row in rows] == [["rex", "kept"], ["pip", "kept"]]
     assert all(len(row) == len(STREAM_COLUMNS) for row in rows)
