@@ -19,7 +19,7 @@ from benchmarks.concept_stream import Concept, Stream
 from benchmarks.lite import LiteEncoder
 from benchmarks.trainer import Pixels, Trainer
 from cns import metrics
-from cns.denoising import autocast_dtype
+from cns.precision import training_dtype
 from cns.templates import AN
 from cns.windows import best_similarities
 
@@ -45,7 +45,7 @@ class Judge:
 
     def __init__(self, trainer: Trainer, stream: Stream, lite: LiteEncoder | None, *, mixed: bool = False) -> None:
         self.trainer, self.stream = trainer, stream
-        self._dtype = autocast_dtype(trainer.model.pipeline.device) if mixed else None
+        self._dtype = training_dtype(trainer.model.pipeline) if mixed else None
         self.encoders: dict[str, Callable[[Pixels], Features]] = {
             name: encoder.image_features for name, encoder in trainer.base.encoders.items()
         }

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from cns.compose import KV_WEIGHTS
+from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.text import read, text_encoders
 
@@ -72,6 +73,7 @@ def image_cost(
         encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
         for part in (unet, vae, *encoders):
             part.requires_grad_(False).eval()
+        compute_in(unet, pipeline.unet.dtype)
         trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
         ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]

@@ -53,7 +53,7 @@ class Denoiser:
 
     Attributes:
         model: The model; its live weights are used.
-        autocast_dtype: bfloat16 where the device computes faster in it, else None.
+        autocast_dtype: What is cast to, see `cns.precision.training_dtype`; None where nothing is.
     """
 
     def __init__(self, model: Model, autocast_dtype: torch.dtype | None) -> None:
@@ -104,18 +104,6 @@ class Denoiser:
     def _conditions(self, prompts: Sequence[str]) -> Conditions:
         unique = sorted(set(prompts))
         return conditions_of(self.pipeline, unique).pick([unique.index(prompt) for prompt in prompts])
-
-
-def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device computes in it, else None: float16 would need its losses scaled."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu":
-        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
-        if any(present and name.endswith("bf16") for name, present in capabilities.items()):
-            return torch.bfloat16
-    return None
 
 
 @torch.no_grad()

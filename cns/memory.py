@@ -11,7 +11,6 @@ import psutil
 import torch
 
 from cns.cost import image_cost
-from cns.denoising import autocast_dtype
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -40,11 +39,14 @@ class Memory:
         return self.needed <= USED_SHARE * self.free
 
 
-def memory_for(pipeline: StableDiffusionPipeline, side: int, images: int) -> Memory | None:
-    """What a training of so many images a step takes, at this side of their latents; None for small ones."""
+def memory_for(pipeline: StableDiffusionPipeline, side: int, images: int, mixed: torch.dtype | None) -> Memory | None:
+    """What a training of so many images a step takes, at this side of their latents; None for small ones.
+
+    `mixed` is what it casts to, see `cns.precision.training_dtype`.
+    """
     if side < COUNTED_SIDE:
         return None
-    cost = image_cost(pipeline, side, autocast_dtype(pipeline.device), images)
+    cost = image_cost(pipeline, side, mixed, images)
     return Memory(cost.kept_bytes, free_bytes(pipeline.device))
 
 

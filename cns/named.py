@@ -131,12 +131,14 @@ class NamedWeights:
                 known = projected.get(matrix, found)
                 projected[matrix] = torch.where(chosen.unsqueeze(-1), found, known)
         several = [beside or len(frozenset().union(*row) - self._everywhere) > 1 for row in acting]
+        dtype = self._pipeline.unet.dtype
         if self._company == 1 or not any(several):
-            return projected
+            return {matrix: one.to(dtype) for matrix, one in projected.items()}
         rows = torch.tensor(several, device=features.device).view(-1, 1, 1)
         for matrix, layer in self._layers.items():
             base = linear(features, layer.weight, layer.bias)
-            projected[matrix] = torch.where(rows, torch.lerp(base, projected[matrix], self._company), projected[matrix])
+            one = projected[matrix]
+            projected[matrix] = torch.where(rows, torch.lerp(base, one, self._company), one).to(dtype)
         return projected
 
     @contextmanager

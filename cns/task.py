@@ -43,6 +43,7 @@ class Settings(TrainingSettings):
         hold_out: Images, the last of the task's, that are not trained on: the validation loss is theirs. Of 0 it is
             that of all images.
         bare_share: Share of the draws of a captioned image that see the phrase alone, "a <rex> dog", instead.
+        dtype: In which number format it computes, as it was asked for; see `cns.precision.training_dtype`.
     """
 
     budget: int
@@ -56,6 +57,7 @@ class Settings(TrainingSettings):
     basis: str = "best"
     hold_out: int = 0
     bare_share: float = 0.0
+    dtype: str = "auto"
 
     def plain(self) -> dict[str, float | int | str]:
         """The settings as plain values; one that came later stands there only where it is not the default.

@@ -10,7 +10,7 @@ import torch
 
 from cns.compose import Model, kv_parameters
 from cns.cost import ImageCost, image_cost
-from cns.denoising import Denoiser, autocast_dtype, draw_batch
+from cns.denoising import Denoiser, draw_batch
 from cns.sampling import default_batch
 from cns.text import class_noun_row, conditions_of, trainable_rows
 from cns.tokens import token_ids
@@ -27,7 +27,9 @@ class Pace:
     drawing: float
 
 
-def pace_of(model: Model, side: int, cost: ImageCost, batch_size: int, class_noun: str) -> Pace:
+def pace_of(
+    model: Model, side: int, cost: ImageCost, batch_size: int, class_noun: str, mixed: torch.dtype | None
+) -> Pace:
     """Time a training step, and a forward pass as pictures take it; weights and token rows are left as they are.
 
     Args:
@@ -36,6 +38,7 @@ def pace_of(model: Model, side: int, cost: ImageCost, batch_size: int, class_nou
         cost: Of an image of that side.
         batch_size: Images a step.
         class_noun: Stands in the prompts.
+        mixed: What a training casts to, see `cns.precision.training_dtype`.
     """
     pipeline, trial, images = model.pipeline, side, batch_size
     drawn = 2 * default_batch(side * pipeline.vae_scale_factor)
@@ -43,7 +46,6 @@ def pace_of(model: Model, side: int, cost: ImageCost, batch_size: int, class_nou
         images = drawn = 1
         while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
             trial //= 2
-    mixed = autocast_dtype(pipeline.device)
     small = cost if trial == side else image_cost(pipeline, trial, mixed)
     training = _seconds(_step(model, mixed, trial, images, class_noun), pipeline.device)
     drawing = _seconds(_pass(model, trial, drawn, class_noun), pipeline.device)

@@ -24,11 +24,12 @@ from torch import Tensor
 from cns import directions
 from cns.codec import Delta
 from cns.compose import ConceptWeights, Model, Weights, kv_parameters
-from cns.denoising import Denoiser, NoisedBatch, autocast_dtype, draw_batch, encode_images, loss_weights
+from cns.denoising import Denoiser, NoisedBatch, draw_batch, encode_images, loss_weights
 from cns.directions import Factors
 from cns.errors import CodecError, SettingsError
 from cns.flat import Flat, finite, learning_rate
 from cns.masks import mask_of
+from cns.precision import training_dtype
 from cns.regularizers import History, Projection, Ties, regularizer_named
 from cns.report import Report, Unwatched, Watch
 from cns.resume import BASIS, Checkpoint, Stage, TrainingState, basis_of, forget, put_back, take
@@ -132,7 +133,7 @@ class _Run:
     ) -> None:
         self.task, self.settings, self.report, self.checkpoint, self.state = task, settings, report, checkpoint, state
         self.watch, pipeline = watch, model.pipeline
-        self.denoiser = Denoiser(model, autocast_dtype(pipeline.device))
+        self.denoiser = Denoiser(model, training_dtype(pipeline, settings.dtype))
         row = first_rows(model, task, settings)
         self.tokens = vector_tokens(task.token, settings.vectors)
         check_read(pipeline.tokenizer, itertools.chain.from_iterable(task.prompts), self.tokens)

@@ -20,6 +20,9 @@ MAX_SEED = 2**63 - 1  # what torch's generators and numpy's both take
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""In which number format the denoiser computes."""
+
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -149,6 +152,7 @@ def device_there(name: str) -> str:
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
 SEED = Option("Same seed, same result.", "SEED", flags="--seed -s", check=seed_number)
 DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device, check=device_there)
+DTYPE = Option("Number format of the denoiser; auto is float32, on a GPU bfloat16 or float16.", choices=Dtype)
 MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
 OURS = Option("In conflict: keep what HEAD has; may be repeated.", "NAME", repeated=True)
 THEIRS = Option("In conflict: take what the other side has; may be repeated.", "NAME", repeated=True)

@@ -15,8 +15,9 @@ from torch import Tensor
 from benchmarks.concept_stream import Concept
 from benchmarks.method import Footprint
 from benchmarks.trainer import Trainer
-from cns.denoising import Denoiser, autocast_dtype, draw_batch, encode_images
+from cns.denoising import Denoiser, draw_batch, encode_images
 from cns.flat import finite, learning_rate
+from cns.precision import training_dtype
 from cns.text import class_noun_row, install_tokens, trainable_rows
 from cns_cli.porcelain.learning.subject import Subject, training_prompts
 
@@ -64,7 +65,7 @@ def train(
     subject = Subject(concept.name, concept.noun, None, concept.token, concept.images)
     prompts = training_prompts(trainer.base, subject)
     latents = encode_images(pipeline, concept.images.pixels)
-    denoiser = Denoiser(trainer.model, autocast_dtype(row.device))
+    denoiser = Denoiser(trainer.model, training_dtype(pipeline))
     token_id = pipeline.tokenizer.convert_tokens_to_ids(concept.token)
     token_rate = defaults.token_lr if weights else recipe.lr
     groups = [{"params": [row], "lr": token_rate, "weight_decay": 0.0}, {"params": list(weights), "lr": recipe.lr}]

@@ -19,6 +19,7 @@ EXAMPLES = (
     "cns config check.max-drop.id 0.03",
     "cns config --unset mlflow.tracking_uri",
     "cns config compose named",
+    "cns config dtype bfloat16",
     "cns config preset show",
 )
 
@@ -27,7 +28,8 @@ def config(
     key: Annotated[
         str | None,
         Argument(
-            "user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, check.…, compose or preset.",
+            "user.name, base.source, mlflow.name, mlflow.tracking_uri, mlflow.required, dtype, check.…, compose, "
+            "preset.",
             "KEY",
         ),
     ] = None,

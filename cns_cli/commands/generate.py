@@ -53,7 +53,16 @@ class Command(QuickCommand):
             raise
 
 
-@takes(GenerateOptions, out="batch", device="out", width="prompts", height="width", force="device", mark="force")
+@takes(
+    GenerateOptions,
+    out="batch",
+    device="out",
+    dtype="device",
+    width="prompts",
+    height="width",
+    force="dtype",
+    mark="force",
+)
 def generate(as_json: JsonFlag = False, **given: Any) -> None:
     """Make images of a prompt; image i of n takes the seed plus i.
 

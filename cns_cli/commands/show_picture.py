@@ -27,6 +27,7 @@ def picture_lines(result: PictureResult) -> Iterator[Line]:
         ("seed", f"{record.seed}{several}{sheet}"),
         ("sampler", f"{record.sampler}, {figures.plural(record.steps, 'step')}, guidance {record.guidance:g}"),
         ("size", f"{record.width}x{record.height}"),
+        ("computed in", record.dtype or ""),
         ("commit", figures.short_id(record.commit)),
         ("range", "..".join(map(figures.short_id, record.at.split(".."))) if ".." in record.at else ""),
         ("tree", figures.short_id(record.tree)),

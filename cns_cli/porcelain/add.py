@@ -25,6 +25,7 @@ from cns_cli.porcelain.learning.continuing import check_kept, side_of
 from cns_cli.porcelain.learning.interrupted import command_of, flag_of, pending_views, told
 from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.learning.resume import continued
+from cns_cli.porcelain.models.device import asked_dtype
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.refs import shadowed
@@ -68,6 +69,7 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
         options = replace(options, class_noun=clean_noun(options.class_noun))
     if options.resume:
         options, interrupted = continued(options, Repository.discover(options.start))
+    options = _in_format(options)
     photos, repo = _begin(options, interrupted, progress)
     progress.stage("load libraries")
     if repo is None or options.dry_run:
@@ -112,6 +114,24 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
         notes = (*shadowed(repo, options.name), *_learned_before(repo, options.name, photos))
         photos = replace(photos, warnings=(*photos.warnings, *notes))
     return photos, repo
+
+
+def _in_format(options: AddOptions) -> AddOptions:
+    """The request in the format that was typed, else that a concept is in that goes on, else of `config.toml`."""
+    repo, asked = _registry(options.start), options.dtype
+    if repo is not None and options.continues and asked == "auto":
+        tree = repo.tree_of(head := repo.head().commit)
+        if options.name in tree.concepts:
+            params = record_data(repo, introductions(repo, head, tree)[options.name][1]).get("params")
+            asked = params.get("dtype", asked) if isinstance(params, dict) else asked
+    if repo is not None:
+        asked = asked_dtype(repo, asked)
+    if asked == "float16":
+        raise MethodError(
+            "float16 is too short to train in, its gradients vanish: expected float32 or bfloat16",
+            command_of(replace(options, dtype="bfloat16")),
+        )
+    return replace(options, dtype=asked)
 
 
 def _learned_before(repo: Repository, name: str, photos: ImageSet) -> Iterator[str]:
@@ -202,7 +222,7 @@ def _checked(options: AddOptions, outcome: Addition, progress: Progress) -> Chec
 
     wanted = CheckOptions(
         start=options.start, author=options.author, mlflow_uri=options.mlflow_uri, device=options.device,
-        seed=options.seed,
+        seed=options.seed, dtype=options.dtype,
     )  # fmt: skip
     return check(wanted, progress, session=outcome.session)
 

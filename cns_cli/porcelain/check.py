@@ -93,7 +93,7 @@ class Checker:
             from cns_cli.porcelain.models.session import Session
 
             self.progress.stage("load the model")
-            self._session = Session.open(self.repo, self.device)
+            self._session = Session.open(self.repo, self.device, dtype="auto")
         result = check(options, self.progress, self._session)
         self._needs_base = self._needs_base or result.images_made > 0
         return result

@@ -12,12 +12,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from cns.families import EMOJI_64, family_named
 from cns.files.plain import typed_path
 from cns.presets import PRESETS
+from cns_cli.optionfield import Dtype
 from cns_cli.porcelain.gate.limits import check_settings
+from cns_cli.porcelain.models.device import DTYPE_KEY
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
@@ -32,8 +34,9 @@ from registry.trees import composing
 TEXTS = ("user.name", SOURCE_KEY, NAME_KEY, URI_KEY)
 REQUIRED = "mlflow.required"
 CHECK = "check"
+DTYPES = get_args(Dtype)
 COMPOSE = "compose"
-KEYS = (*TEXTS, REQUIRED, COMPOSE, f"{CHECK}.…")
+KEYS = (*TEXTS, REQUIRED, COMPOSE, DTYPE_KEY, f"{CHECK}.…")
 """What can be set; below `check` all that `[tool.cns.check]` of a pyproject.toml takes."""
 
 
@@ -215,6 +218,10 @@ def _value(key: str, written: str) -> Any:
         if written not in ("true", "false"):
             raise BadSetting(key, written, "true or false")
         return written == "true"
+    if key == DTYPE_KEY:
+        if written not in DTYPES:
+            raise BadSetting(key, written, f"one of {', '.join(DTYPES)}")
+        return written
     if key.startswith(f"{CHECK}."):
         return _toml(written)
     raise BadSetting(key, written, f"another key: {', '.join(KEYS)}")

@@ -65,7 +65,7 @@ def sheet(start: Path, result: DiffResult, *, n: int, seed: int, device: str, pr
     from cns_cli.porcelain.pictures.comparison import comparison
 
     progress.stage("load the model")
-    session = Session.open(repo, device)
+    session = Session.open(repo, device, dtype="auto")
     return comparison(session, stops, n=n, seed=seed, progress=progress)
 
 

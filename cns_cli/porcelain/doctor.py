@@ -31,6 +31,8 @@ Level = Literal["ok", "warn", "bad"]
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "mlflow", "pillow", "zstandard", "filelock")
 LITTLE_SPACE = 2**30  # an add of the embedded base takes a few MB, MLflow's record and a download of a base much more
 NO_SPACE = 50 * 2**20
+CPU_FACTS = Path("/proc/cpuinfo")
+"""It calls instructions for bfloat16 avx512_bf16 and amx_bf16 on x86, bf16 and svebf16 on ARM."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def doctor(start: Path, mlflow_uri: str | None = None) -> DoctorResult:
         start: The folder.
         mlflow_uri: Tracking URI that overrides the registry's own.
     """
-    signs = [*_versions(), _sqlite()]
+    signs = [*_versions(), _sqlite(), *_processor()]
     try:
         folder = layout.find(start)
     except NotARegistry as error:
@@ -114,6 +116,19 @@ def _sqlite() -> Sign:
     buggy = (3, 7, 0) <= info <= (3, 51, 2) and info not in ((3, 44, 6), (3, 50, 7))
     known = " can damage files in WAL mode; ours are in DELETE mode, so that does not reach them"
     return Sign("ok", "SQLite", version + known * buggy)
+
+
+def _processor() -> Iterator[Sign]:
+    """Say whether the CPU has instructions for bfloat16, where the kernel lists what it has: Linux."""
+    try:
+        text = CPU_FACTS.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    known = {word for line in text.splitlines() if line.startswith(("flags", "Features")) for word in line.split()}
+    if any(word.endswith("bf16") for word in known):
+        yield Sign("ok", "CPU", "computes bfloat16 natively, about twice as fast: cns config dtype bfloat16")
+    else:
+        yield Sign("ok", "CPU", "computes float32 alone natively: bfloat16 would be slower here")
 
 
 def _journals(folder: Path) -> Iterator[Sign]:

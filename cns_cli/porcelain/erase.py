@@ -104,7 +104,7 @@ def erase(options: EraseOptions, progress: Progress) -> EraseResult:
     from cns_cli.porcelain.models.session import Session
 
     progress.stage("load the model")
-    done = forget(Session.open(repo, options.device), tree, nouns, options.images, options.seed, progress)
+    done = forget(Session.open(repo, options.device, dtype="auto"), tree, nouns, options.images, options.seed, progress)
 
     def change(tip: Tree) -> Tree:
         if tip.erasure != tree.erasure:

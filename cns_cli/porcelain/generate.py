@@ -76,7 +76,7 @@ def generate_all(
             from cns_cli.porcelain.models.session import Session
 
             progress.stage("load the model")
-            session = Session.open(plan.repo, options.device)
+            session = Session.open(plan.repo, options.device, dtype=options.dtype)
             if total is not None:
                 progress.stage("generate", total)
         if total is None:

@@ -19,6 +19,7 @@ from cns.provenance import CHOICES
 from cns.scores import BUILT_IN
 from cns_cli.optionfield import (
     DEVICE,
+    DTYPE,
     MAX_SEED,
     MESSAGE,
     REV,
@@ -185,6 +186,7 @@ class AddOptions(Request):
         ),
     ] = None
     device: Annotated[str, DEVICE] = "auto"
+    dtype: Annotated[str, DTYPE] = "auto"
     dry_run: Annotated[bool, Option("Say what it would take (time, memory, disk); write nothing.")] = False
     replace: Annotated[bool, Option("Teach a name anew that is already taken.")] = False
     continues: Annotated[bool, Option("Go on from what NAME has learned, with more images.", flags="--continue")] = (
@@ -305,6 +307,7 @@ class GenerateOptions(Request):
         ),
     ] = None
     device: Annotated[str, DEVICE] = "auto"
+    dtype: Annotated[str, DTYPE] = "auto"
     regions: Annotated[
         tuple[str, ...],
         Option(
@@ -380,6 +383,7 @@ class CheckOptions(Request):
     images: Annotated[int | None, Option("Images of each prompt, to begin with.", "N", min=1, max=200)] = None
     seed: Annotated[int | None, Option("Same seed, same images.", "SEED", "--seed -s", min=0, max=MAX_SEED)] = None
     device: Annotated[str, DEVICE] = "auto"
+    dtype: Annotated[str, DTYPE] = "auto"
     fast: Annotated[bool, Option("Weights and K/V drift only; makes no image.")] = False
     encoder: Annotated[str | None, Option("Another CLIP or DINOv2 as judge: a folder or hub id.", "E")] = None
 
@@ -409,6 +413,7 @@ class ReportOptions(Request):
     ] = True
     fill: Annotated[bool, Option("Compute every score of the matrix that is missing.")] = False
     device: Annotated[str, DEVICE] = "auto"
+    dtype: Annotated[str, DTYPE] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cns_cli.files import write_output
+from cns_cli.porcelain.models.device import asked_dtype, dtype_for
 from cns_cli.porcelain.options import ReportOptions
 from cns_cli.porcelain.reporting.collect import Collector, known_family
 from cns_cli.porcelain.reporting.data import CellVerdict, MetricTable, ReportData
@@ -78,7 +79,7 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     if options.fill:
         from cns_cli.porcelain.reporting.fill import fill
 
-        digest, warnings = fill(repo, data, options.device, options.mlflow_uri, progress)
+        digest, warnings = fill(repo, data, options.device, options.dtype, options.mlflow_uri, progress)
         data = Collector(repo, commit, list(warnings)).collect(options.rev, digest)
     if options.pictures:
         data = _with_pictures(data, repo, options, progress)
@@ -107,15 +108,17 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
 
 
 def _with_pictures(data: ReportData, repo: Repository, options: ReportOptions, progress: Progress) -> ReportData:
+    dtype = dtype_for(asked_dtype(repo, options.dtype), options.device)
+
     def opened() -> Session:
         from cns_cli.porcelain.models.session import Session
 
-        return Session.open(repo, options.device)
+        return Session.open(repo, options.device, dtype=dtype)
 
     family = known_family(data.family)
     if family is None or not data.columns:
         return data
-    sheets, told = Sheets(repo, family, opened, progress).sheets(data, options.images)
+    sheets, told = Sheets(repo, family, opened, progress, dtype).sheets(data, options.images)
     left_out = tuple(one for one in told if not one.startswith("no pictures"))
     warnings = tuple(one for one in told if one.startswith("no pictures"))
     return replace(data, sheets=sheets, left_out=data.left_out + left_out, warnings=data.warnings + warnings)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cns.errors import MethodError
+from cns_cli.optionfield import Dtype
 from cns_cli.porcelain.options import Request
 from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
@@ -78,7 +79,8 @@ def verify(request: Request, rev: str, name: str | None, progress: Progress, dev
     from cns_cli.porcelain.models.session import Session
 
     progress.stage("load the model")
-    session = Session.open(repo, device)
+    dtype = str(record.get("dtype", "")).removeprefix("torch.")
+    session = Session.open(repo, device, dtype=dtype if dtype in get_args(Dtype) else "auto", trains=True)
     machine = surroundings(session, record)
     tried = tuple(_tried(session, one, record, progress, scores=bool(machine)) for one in wanted.values())
     return VerifyResult(

@@ -246,3 +246,22 @@ def test_what_is_in_progress_is_told(healthy: Repository, cns: Any) -> None:
     found = signs(cns)
     assert "state of 'rex'" in found["resume"][0]["found"]
     assert "bisect" in found
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16\n", "cns config dtype bfloat16"),
+        ("Features\t: fp asimd bf16\n", "cns config dtype bfloat16"),
+        ("flags\t\t: fpu avx2\nmodel name: bf16\n", "would be slower"),
+    ],
+)
+def test_it_says_whether_the_processor_computes_bfloat16(
+    healthy: Repository, cns: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: str, said: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(facts)
+    monkeypatch.setattr("cns_cli.porcelain.doctor.CPU_FACTS", tmp_path / "cpuinfo")
+    (sign,) = signs(cns)["CPU"]
+    assert said in sign["found"]
+    monkeypatch.setattr("cns_cli.porcelain.doctor.CPU_FACTS", tmp_path / "none")
+    assert "CPU" not in signs(cns)

@@ -60,8 +60,8 @@ def test_attention_of_a_cpu_is_counted():
 
 
 def test_memory_is_counted_for_large_latents_alone(model):
-    assert memory_for(model.pipeline, SIDE, 2) is None
-    one, two = (memory_for(model.pipeline, 32, images) for images in (1, 2))
+    assert memory_for(model.pipeline, SIDE, 2, None) is None
+    one, two = (memory_for(model.pipeline, 32, images, torch.bfloat16) for images in (1, 2))
     assert one is not None
     assert two is not None
     assert one.needed > 0
@@ -86,9 +86,9 @@ def test_activations_are_computed_again_within_the_context_alone(model):
 def test_the_pace_is_measured_and_leaves_the_weights_alone(model, monkeypatch):
     before = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
     cost = image_cost(model.pipeline, 32)
-    whole = pace_of(model, 32, cost, 2, "dog")
+    whole = pace_of(model, 32, cost, 2, "dog", None)
     monkeypatch.setattr("cns.timing.TRIAL_FLOPS", {"cpu": cost.step / 8})  # as a big base: on smaller images
-    parts = pace_of(model, 32, cost, 2, "dog")
+    parts = pace_of(model, 32, cost, 2, "dog", None)
     for pace in (whole, parts):
         assert 1e6 < pace.training < 1e13
         assert 1e6 < pace.drawing < 1e13

@@ -224,7 +224,8 @@ class CheckRun:
                 from cns_cli.porcelain.models.session import Session
                 from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
-            opened = partial(Session.open, self.repo, self.options.device, self.setup.protocol.encoder)
+            how = self.setup.protocol
+            opened = partial(Session.open, self.repo, self.options.device, how.encoder, how.dtype)
             self.evaluator = open_evaluator(self.session, opened, self.evaluations, self.stages, self.progress)
         return self.evaluator
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from cns.families import family_named
 from cns_cli.porcelain.gate.limits import LimitSource, Thresholds, first, read_templates, sources, thresholds_of
+from cns_cli.porcelain.models.device import asked_dtype, device_kind, dtype_for
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.scoring.protocol import Protocol, device_kind
+from cns_cli.porcelain.scoring.protocol import Protocol
 from registry.objects import Base, Tree
 from registry.repository import Repository
 from registry.trees import erased_in
@@ -53,7 +54,7 @@ def settle(repo: Repository, tree: Tree, options: CheckOptions, session: Session
         BaseModelError: the base is not where config.toml says.
     """
     places = sources(repo, options)
-    protocol = _protocol(repo, tree, places, options.device, session)
+    protocol = _protocol(repo, tree, places, options, session)
     defaults = protocol.family.defaults
     has_identity = not options.fast and "identity" in protocol.judges  # a judge may be far away, and --fast needs none
     erases = bool(protocol.erased)
@@ -63,7 +64,7 @@ def settle(repo: Repository, tree: Tree, options: CheckOptions, session: Session
 
 def protocol_for(repo: Repository, tree: Tree, options: CheckOptions) -> Protocol:
     """The protocol under which a check with these options would look for scores of this tree; see `settle`."""
-    return _protocol(repo, tree, sources(repo, options), options.device, None)
+    return _protocol(repo, tree, sources(repo, options), options, None)
 
 
 def _warnings(protocol: Protocol) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ def _warnings(protocol: Protocol) -> tuple[str, ...]:
 
 
 def _protocol(
-    repo: Repository, tree: Tree, places: tuple[LimitSource, ...], device: str, session: Session | None
+    repo: Repository, tree: Tree, places: tuple[LimitSource, ...], options: CheckOptions, session: Session | None
 ) -> Protocol:
     family = family_named(repo.objects.get(tree.base, Base).family)
     prompts = first(places, "prompts")
@@ -84,8 +85,9 @@ def _protocol(
         folder=session.base.folder if session else base_folder(repo),
         family=family,
         seed=first(places, "seed") or 0,
-        device=session.base.device.type if session else device_kind(device),
+        device=session.base.device.type if session else device_kind(options.device),
         templates=templates if prompts is None else read_templates(prompts, len(templates)),
         encoder=first(places, "encoder"),
         erased=tuple(sorted(erased_in(tree, repo.objects))),
+        dtype=session.base.dtype if session else dtype_for(asked_dtype(repo, options.dtype), options.device),
     )

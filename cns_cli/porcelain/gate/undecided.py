@@ -48,6 +48,7 @@ def command(options: CheckOptions, concept: str | None, images: int) -> str:
         "--prompts": options.prompts,
         "--seed": options.seed,
         "--device": None if options.device == "auto" else options.device,
+        "--dtype": None if options.dtype == "auto" else options.dtype,
         "--encoder": options.encoder,
         "--images": images,
     }

@@ -11,11 +11,11 @@ from dataclasses import replace
 import psutil
 
 from cns.cost import image_cost
-from cns.denoising import autocast_dtype
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import ImageSet
 from cns.memory import RECOMPUTED_SHARE
+from cns.precision import training_dtype
 from cns.timing import pace_of
 from cns_cli.porcelain.answers import DryRun
 from cns_cli.porcelain.learning.captioning import SHOWN
@@ -26,6 +26,7 @@ from cns_cli.porcelain.learning.memory import latent_side, memory_of, recomputes
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.learning.work import work_of
 from cns_cli.porcelain.models.base import LoadedBase
+from cns_cli.porcelain.models.device import dtype_for
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions
 from cns_cli.progress import Progress
@@ -58,7 +59,8 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     settings.check()
     loaded = time.monotonic() - began
     progress.stage("count, and time a few steps")
-    resolution, mixed = subject.images.pixels.shape[1], autocast_dtype(base.device)
+    resolution = subject.images.pixels.shape[1]
+    mixed = training_dtype(base.model.pipeline, settings.dtype)
     side, own = latent_side(base, resolution), latent_side(base, base.resolution)
     cost = image_cost(base.model.pipeline, side, mixed, settings.batch_size)
     drawn = cost if own == side else image_cost(base.model.pipeline, own, mixed)
@@ -66,7 +68,7 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     forced = options.gradient_checkpointing
     again = recomputes(memory_of(base, settings, resolution) if forced is None else None, forced)
     work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known, again)
-    pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun)
+    pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun, mixed)
     kept = cost.kept_bytes * (RECOMPUTED_SHARE if again else 1)
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
@@ -90,8 +92,9 @@ def _opened(options: AddOptions, repo: Repository | None) -> tuple[Session | Non
     """The registry, opened, and its base; without a registry the embedded base."""
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
-        return None, LoadedBase.open(folder, describe_base(folder), options.device)
-    session = Session.open(repo, options.device)
+        dtype = dtype_for(options.dtype, options.device, trains=True)
+        return None, LoadedBase.open(folder, describe_base(folder), options.device, dtype)
+    session = Session.open(repo, options.device, dtype=options.dtype, trains=True)
     return session, session.base
 
 

@@ -77,6 +77,8 @@ def _general_path(base: LoadedBase, settings: Settings, cache: Path | None, base
         base.calibration.digest,
         torch.__version__,
     ]
+    if base.dtype != "float32":
+        key.append(base.dtype)
     if "score" in settings.plugins:
         key.append(settings.plugins["score"])  # another version of a plugin is another score
     return cache / f"general-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"

@@ -63,7 +63,7 @@ def learn(
         StateCorrupt: What the interrupted training left is damaged.
     """
     progress.stage("load the model")
-    session = Session.open(repo, options.device)
+    session = Session.open(repo, options.device, dtype=options.dtype, trains=True)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
     subject, settings = _settled(session, tree, options, photos)
@@ -159,6 +159,7 @@ def settings_for(base: LoadedBase, options: AddOptions, compose: Compose, images
         prior=options.prior,
         directions=directions,
         bare_share=BARE_SHARE if options.kind == "object" else 0.0,
+        dtype=options.dtype,
     )
 
 

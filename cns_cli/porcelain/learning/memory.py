@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from cns.general import TIMESTEPS
 from cns.memory import Memory, memory_for, recomputing
+from cns.precision import training_dtype
 from cns.scores import needs_batches
 from cns.task import Settings
 from cns_cli.figures import byte_size
@@ -49,7 +50,8 @@ def memory_of(base: LoadedBase, settings: Settings, resolution: int) -> Memory |
     images = settings.batch_size
     if needs_batches(settings.score) and not settings.directions:  # calibration prompts vote at the base's own size
         images, resolution = max(images, TIMESTEPS), max(resolution, base.resolution)
-    return memory_for(base.model.pipeline, latent_side(base, resolution), images)
+    pipeline = base.model.pipeline
+    return memory_for(pipeline, latent_side(base, resolution), images, training_dtype(pipeline, settings.dtype))
 
 
 def _said(memory: Memory) -> str:

@@ -18,6 +18,7 @@ from cns.files.bases import BaseFacts, resolution_of
 from cns.judges.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.judges.files import find_judges
 from cns.loading import load_pipeline, pick_device
+from cns.precision import compute_in
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
 from registry.objects import Base
@@ -32,6 +33,7 @@ class LoadedBase:
         family: Its family.
         model: Its pipeline with composable weights.
         device: Where it computes.
+        dtype: In which number format its denoiser computes, one of `cns_cli.optionfield.DTYPES`.
         encoder: Another judge in the place of one of the base's, see `cns.judges.files.find_judges`.
     """
 
@@ -39,20 +41,24 @@ class LoadedBase:
     family: Family
     model: Model
     device: torch.device
+    dtype: str = "float32"
     encoder: str | None = None
 
     @classmethod
-    def open(cls, folder: Path, facts: BaseFacts | Base, device: str) -> LoadedBase:
+    def open(cls, folder: Path, facts: BaseFacts | Base, device: str, dtype: str = "float32") -> LoadedBase:
         """Load a base.
 
         Args:
             folder: A diffusers folder.
             facts: What the base is: what `describe_base` found, or the registry's object, where it has been checked.
             device: auto, cpu, cuda or mps.
+            dtype: float32, bfloat16 or float16.
         """
         where = pick_device(device)
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
-        return cls(folder, family_named(facts.family), Model(load_pipeline(folder, where), exponents), where)
+        model = Model(load_pipeline(folder, where), exponents)
+        compute_in(model.pipeline.unet, getattr(torch, dtype))
+        return cls(folder, family_named(facts.family), model, where, dtype)
 
     @cached_property
     def encoders(self) -> Mapping[str, ImageEncoder]:

@@ -16,6 +16,7 @@ from cns.errors import MetricError
 from cns.files.bases import check_base
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.deltas import delta_of
+from cns_cli.porcelain.models.device import asked_dtype, dtype_for
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.stored import kind_of
 from registry.objects import Base, Blob, Concept, Erasure, References, Tree
@@ -37,21 +38,33 @@ class Session:
     _decoded: dict[str, ConceptWeights] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, repo: Repository, device: str, encoder: str | None = None) -> Session:
+    def open(
+        cls,
+        repo: Repository,
+        device: str,
+        encoder: str | None = None,
+        dtype: str = "float32",
+        *,
+        trains: bool = False,
+    ) -> Session:
         """Load the registry's base model.
 
         Args:
             repo: The registry.
             device: auto, cpu, cuda or mps.
             encoder: Another judge in the place of one of the base's.
+            dtype: In which number format its denoiser computes; of "auto" the registry's config decides, or the device.
+            trains: Weights are also trained, which cannot be in float16.
 
         Raises:
+            BadConfig: `config.toml` cannot be meant.
             BaseModelError: It is not where `config.toml` says, or it is not the one that the registry was made on.
         """
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
         folder = base_folder(repo)
         check_base(folder, base.components)
-        return cls(repo, LoadedBase.open(folder, base, device)).judged_by(encoder)
+        dtype = dtype_for(asked_dtype(repo, dtype), device, trains=trains)
+        return cls(repo, LoadedBase.open(folder, base, device, dtype)).judged_by(encoder)
 
     def judged_by(self, encoder: str | None) -> Session:
         """This session, with the same live model, under other judges."""

@@ -13,11 +13,12 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from cns.boxes import split_region
 from cns.errors import RegionError
+from cns_cli.optionfield import Dtype
 from cns_cli.porcelain.result import Result
 from registry.errors import RegistryError
 from registry.names import is_id
@@ -57,6 +58,7 @@ class PictureRecord(Result):
         compose: What prompts saw: "all" concepts, or those that they "named"; None in pictures from before the choice.
         grid: The picture is a sheet of all `n`.
         sized: The size was asked for, and is not the base's own.
+        dtype: Number format of the denoiser; None is float32.
         version: Of cns.
     """
 
@@ -80,11 +82,13 @@ class PictureRecord(Result):
     compose: Compose | None = None
     grid: bool = False
     sized: bool = False
+    dtype: str | None = None
     version: str
 
     def to_text(self) -> str:
-        """The record as one line of JSON, in ASCII."""
-        return json.dumps({"format": FORMAT, **self.to_json()}, sort_keys=True, separators=(",", ":"))
+        """The record as one line of JSON, in ASCII; a number format stands there only where it is not float32."""
+        said = {name: value for name, value in self.to_json().items() if (name, value) != ("dtype", None)}
+        return json.dumps({"format": FORMAT, **said}, sort_keys=True, separators=(",", ":"))
 
     def command(self) -> str:
         """The command that makes the same pixels again; of several pictures, all of them."""
@@ -112,6 +116,7 @@ class PictureRecord(Result):
         words += ["--steps", str(self.steps), "--guidance", repr(self.guidance)]
         words += ["--negative", self.negative] if self.negative else []
         words += ["--compose", self.compose] if self.compose else []
+        words += ["--dtype", self.dtype] if self.dtype else []
         words += ["--width", str(self.width), "--height", str(self.height)] if self.sized else []
         for region in self.regions:
             words += ["--region", region]
@@ -171,6 +176,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "at": lambda value: isinstance(value, str) and value.count("..") <= 1 and all(map(is_id, value.split(".."))),
     "negative": lambda value: value is None or isinstance(value, str),
     "compose": lambda value: value is None or value in COMPOSES,
+    "dtype": lambda value: value is None or value in get_args(Dtype)[1:],
     "grid": lambda value: isinstance(value, bool),
     "sized": lambda value: value is None or isinstance(value, bool),
     "guidance": _is_scale,

@@ -200,6 +200,7 @@ class GenerateRun:
             base=stop.tree.base, concepts={name: self.plan.concepts[name] for name in self.used},
             compose=stop.tree.compose,
             grid=options.grid or self.plan.is_range, version=__version__,
+            dtype=None if self.session.base.dtype == "float32" else self.session.base.dtype,
         )  # fmt: skip
 
 

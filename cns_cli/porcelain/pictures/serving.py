@@ -15,6 +15,7 @@ from cns.errors import BaseModelError, SettingsError
 from cns.files.bases import check_base, resolve_base
 from cns_cli.optionfield import Option
 from cns_cli.porcelain.models.base import LoadedBase
+from cns_cli.porcelain.models.device import asked_dtype, dtype_for
 from cns_cli.porcelain.models.folder import base_folder
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import GenerateOptions
@@ -62,7 +63,9 @@ class PictureService:
             error.add_note("name the folder of the base model on this machine: export CNS_BASE=FOLDER")
             raise
         self.plan = Plan(repo, (stop,), (), (Path("picture.png"),), commit_id)
-        self.session = Session(repo, LoadedBase.open(folder, facts, device))
+        self.session = Session(
+            repo, LoadedBase.open(folder, facts, device, dtype_for(asked_dtype(repo, "auto"), device))
+        )
         self._turn = threading.Lock()  # a pipeline makes one picture at a time, and a server has several threads
 
     def picture(self, request: Mapping[str, Any]) -> tuple[bytes, int]:

@@ -24,7 +24,7 @@ from registry.trees import bare, birth, seen_of
 
 
 def fill(
-    repo: Repository, data: ReportData, device: str, mlflow_uri: str | None, progress: Progress
+    repo: Repository, data: ReportData, device: str, dtype: str, mlflow_uri: str | None, progress: Progress
 ) -> tuple[str, tuple[str, ...]]:
     """Compute and store what is not stored of the shown rows and columns.
 
@@ -32,6 +32,7 @@ def fill(
         repo: The registry.
         data: Rows and columns of the matrix.
         device: Where to compute.
+        dtype: In which number format.
         mlflow_uri: Tracking URI that overrides the registry's own.
         progress: Told of progress.
 
@@ -43,7 +44,7 @@ def fill(
         BaseModelError, EncoderMissingError: the base or a judge is not there.
     """
     head = repo.objects.get(data.head.tree, Tree)
-    setup = settle(repo, head, CheckOptions(start=repo.root, rev=data.head.id, device=device))
+    setup = settle(repo, head, CheckOptions(start=repo.root, rev=data.head.id, device=device, dtype=dtype))
     evaluations = Evaluations(EvaluationStore(repo), setup.protocol)
     lacking = [
         keys
@@ -57,7 +58,7 @@ def fill(
     from cns_cli.porcelain.models.session import Session
     from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
-    opened = partial(Session.open, repo, device, setup.protocol.encoder)
+    opened = partial(Session.open, repo, device, setup.protocol.encoder, setup.protocol.dtype)
     evaluator = open_evaluator(None, opened, evaluations, Stages(), progress)
     for keys in lacking:
         evaluator.evaluate(keys)

@@ -74,12 +74,14 @@ class Sheets:
         family: The base's family: its judge prompts.
         open_session: Loads the base; called when a picture is not in the cache.
         progress: Told of progress.
+        dtype: Number format in which it makes pictures.
     """
 
     repo: Repository
     family: Family
     open_session: Callable[[], Session]
     progress: Progress
+    dtype: str = "float32"
 
     def sheets(self, data: ReportData, images: int) -> tuple[tuple[Sheet, ...], tuple[str, ...]]:
         """Return a sheet a concept, and what is to be said about them.
@@ -196,7 +198,8 @@ class Sheets:
     def _how(self) -> str:
         """What every picture depends on beside weights, prompt and seed; libraries count, devices do not."""
         defaults = self.family.defaults
-        return f"{library_versions()} {defaults.sampler_steps} {defaults.guidance} {SIDE} {QUALITY} {MADE_BY_MODEL}"
+        how = f"{library_versions()} {defaults.sampler_steps} {defaults.guidance} {SIDE} {QUALITY} {MADE_BY_MODEL}"
+        return how if self.dtype == "float32" else f"{how} {self.dtype}"
 
     @property
     def _folder(self) -> Path:

@@ -28,7 +28,8 @@ Features = dict[str, NDArray[np.float32]]
 
 def protocol_of(base: LoadedBase, seed: int) -> Protocol:
     """How a loaded base judges objects under a seed, on the family's own prompts; see `Protocol.of_kind`."""
-    return Protocol(base.folder, base.family, seed, base.device.type, base.family.objects.judge, base.encoder)
+    templates = base.family.objects.judge
+    return Protocol(base.folder, base.family, seed, base.device.type, templates, base.encoder, dtype=base.dtype)
 
 
 ALONE = ("a {}",)

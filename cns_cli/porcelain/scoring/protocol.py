@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,11 +23,10 @@ from cns.files.models import read_json
 from cns.judges.files import find_judges, folder_digest
 from cns.prompts import calibration_of, names, nouns_of, prompts_digest
 from cns.templates import Kind, fill_templates
-from cns_cli.devices import accelerator_possible
 
 LIBRARIES = ("torch", "diffusers", "transformers")
 DTYPE = "torch.float32"
-"""Of the weights that make images: `cns.loading` brings every base up in it."""
+"""Of what a drift is computed from, whatever pictures are made in."""
 
 ZERO_SHOT_PROMPTS = 40
 """How many held-out calibration prompts judge the zero-shot drift: the first ones. Chosen: 4 s on the embedded base."""
@@ -54,6 +52,7 @@ class Protocol:
         style: Judge prompts of styles, which stand in the place of `templates` in a protocol `of_kind("style")`; None
             in any other.
         erased: Nouns that the model erases: no prompt about other things names them.
+        dtype: Number format in which images are made.
     """
 
     folder: Path
@@ -64,6 +63,7 @@ class Protocol:
     encoder: str | None = None
     style: tuple[str, ...] | None = None
     erased: tuple[str, ...] = ()
+    dtype: str = "float32"
 
     def of_kind(self, kind: Kind) -> Protocol:
         """The protocol of a kind of concept; prompts that the user gave serve for every kind."""
@@ -92,7 +92,7 @@ class Protocol:
             "steps": self.family.defaults.sampler_steps,
             "guidance": self.family.defaults.guidance,
             "resolution": resolution_of(self.folder),
-            "dtype": DTYPE,
+            "dtype": f"torch.{self.dtype}",
             "device": self.device,
             "encoders": {name: folder_digest(folder) for name, folder in self.judges.items()},
             "versions": library_versions(),
@@ -151,21 +151,6 @@ def digest_of(plan: Mapping[str, Any]) -> str:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that images and features depend on."""
     return {name: version(name) for name in LIBRARIES}
-
-
-def device_kind(name: str) -> str:
-    """The kind of device that `cns.loading.pick_device` would choose; torch is imported only where it must be asked.
-
-    Args:
-        name: auto, cpu, cuda (or cuda:1) or mps.
-    """
-    if name != "auto":
-        return name.partition(":")[0]
-    if "torch" not in sys.modules and not accelerator_possible():
-        return "cpu"
-    from cns.loading import pick_device
-
-    return pick_device(name).type
 
 
 def image_seed(seed: int, prompt: int, image: int) -> int:
