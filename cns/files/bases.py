@@ -27,6 +27,7 @@ from cns.families import family_of
 from cns.files.models import component_files, file_sha256, read_json, weight_files
 from cns.files.pipelines import check_index, latent_side, unsupported
 from cns.files.plain import typed_path
+from cns.files.singlefile import converted
 from cns.files.tensors import first_not_finite, read_header, read_tensor
 
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
@@ -87,9 +88,9 @@ def resolve_base(
     """Find the folder of a base model, fetching it from a hub if need be.
 
     Args:
-        source: The embedded base's name ("emoji-64"), a folder with a `model_index.json`, or a hub id, "owner/name" or
-            "owner/name@revision", a branch, tag or commit there.
-        cache_folder: Where a fetched base is kept; None = the hub client's own cache.
+        source: The embedded base's name ("emoji-64"), a folder with a `model_index.json`, one file with the whole model
+            (`cns.checkpoints`), or a hub id, "owner/name" or "owner/name@revision", a branch, tag or commit there.
+        cache_folder: Where a fetched or converted base is kept; None = the hub client's own cache.
         local_files_only: Never go to the network. A revision that is not here then gives way to the one that is.
 
     Raises:
@@ -107,15 +108,12 @@ def resolve_base(
             raise _no_pipeline(folder, text)
         return folder.resolve()
     if folder.is_file():
-        raise BaseModelError(
-            f"{folder} is one file; expected a diffusers folder",
-            "Convert it first, with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py",
-            source=text,
-        )
+        return converted(folder.resolve(), cache_folder)
     if not HUB_SOURCE.match(text):
         page = HUB_PAGE.match(text)
+        expected = f"{' or '.join(sorted(EMBEDDED))}, a folder, a file, or a hub id 'owner/name'"
         raise BaseModelError(
-            f"no base model {text!r}: expected {' or '.join(sorted(EMBEDDED))}, a folder, or a hub id 'owner/name'",
+            f"no base model {text!r}: expected {expected}",
             f"cns init --base {page[1]}" if page else "in a new folder: cns init --base emoji-64",
             source=text,
         )
@@ -131,16 +129,22 @@ def _no_pipeline(folder: Path, source: str) -> BaseModelError:
         hint = f"cns import {shlex.quote(source)} NAME, in a registry on the base that it was trained for"
     elif (folder / "config.json").is_file() and (part := read_json(folder / "config.json").get("_class_name")):
         reason = f"it holds one part alone, of class {part!r}"
+    elif files := sorted(folder.glob("*.safetensors")):
+        hint = f"one file may be a whole model: cns init --base {shlex.quote(str(files[0]))}"
+    elif HUB_ID.match(source) and not typed_path(source).exists():
+        hint = f"if it has one file: hf download {source} X.safetensors --local-dir . and cns init --base X.safetensors"
     return BaseModelError(f"{source} is no diffusers pipeline: {reason}", hint, source=source)
 
 
 def pinned(source: str, folder: Path) -> str:
-    """What a registry writes down of a hub's base: with the commit that was fetched, since "main" moves.
+    """What a registry writes down of where its base is: the whole path, or with the commit that a hub gave.
 
     Args:
-        source: As it was typed.
+        source: As it was typed; "main" of a hub moves, and so does the folder in which a command is typed.
         folder: Where `resolve_base` found it.
     """
+    if source not in EMBEDDED and typed_path(source).exists():
+        return str(typed_path(source).resolve())
     hub_id = source.partition("@")[0]
     return f"{hub_id}@{folder.name}" if HUB_ID.match(hub_id) and folder.parent.name == "snapshots" else source
 

@@ -13,6 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."
+LDM_CLIP, LDM_OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
+"""Prefixes of an LDM file; Stable Diffusion 1 has OpenAI's text encoder, 2 that of OpenCLIP."""
+
 UNET = "lora_unet_"
 TEXT_ENCODERS = ("lora_te_", "lora_te1_")
 """Prefixes of one text encoder's modules: of kohya's files for Stable Diffusion, and of those that count encoders."""

@@ -6,10 +6,13 @@ therefore opened by a descriptor that follows no link and waits for nothing, and
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 
 def typed_path(text: str | Path) -> Path:
@@ -66,3 +69,9 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a config, whose bytes follow from what it says, into a folder that is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")

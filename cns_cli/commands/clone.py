@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cns_cli.porcelain.clone import CloneResult
 
 FolderArgument = Annotated[Path | None, Argument("Where to; the last part of the address.", "FOLDER")]
-BaseOption = Annotated[str | None, Option("Where the base model lies: emoji-64, a folder, or a hub id.", "BASE")]
+BaseOption = Annotated[str | None, Option("Where the base lies: emoji-64, a folder, a file, or a hub id.", "BASE")]
 EXAMPLES = (
     "cns clone https://mlflow.example.org#studio",
     "cns clone s3://bucket/studio",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "cns init",
     "cns init --base ./stable-diffusion-v1-5",
+    "cns init --base dreamshaper_8.safetensors",
     "cns init --base stable-diffusion-v1-5/stable-diffusion-v1-5",
 )
 
@@ -43,7 +44,7 @@ class Command(QuickCommand):
 
 
 def init(
-    base: Annotated[str, Option("emoji-64 (embedded), a folder, or a hub id.", "BASE")] = "emoji-64",
+    base: Annotated[str, Option("emoji-64 (embedded), a folder, a file, or a hub id.", "BASE")] = "emoji-64",
     compose: Annotated[Composed, Option("What prompts see: all concepts, or those that they name.")] = DEFAULT_COMPOSE,
     as_json: JsonFlag = False,
 ) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cns.errors import BaseModelError
-from cns.files.bases import check_base, resolve_base
-from cns.files.plain import typed_path
+from cns.files.bases import check_base, pinned, resolve_base
 from cns_cli.porcelain.fetch import ByteMeter, moment_of
 from cns_cli.porcelain.options import DEFAULT_BASE, Request
 from cns_cli.porcelain.result import Result
@@ -61,7 +60,7 @@ def clone(
         address: Of the remote, or a bundle's file.
         folder: Where to; None takes the last part of the address.
         progress: Is told of bytes.
-        base: Where the base model lies: the embedded base's name, a folder, or a hub id; None finds the embedded one.
+        base: Where the base model lies: emoji-64, a folder, a single file, or a hub id; None finds the embedded one.
 
     Raises:
         AlreadyARegistry, NoFolderName, RemoteUnavailable, PackCorrupt, LockBusy.
@@ -106,4 +105,4 @@ def _source(wanted: Base, named: str | None) -> str | None:
         if named is None:
             return None
         raise
-    return str(folder) if typed_path(source).is_dir() else source
+    return pinned(source, folder)

@@ -206,7 +206,7 @@ def _file(repo: Repository) -> Path:
 
 def _value(key: str, written: str) -> Any:
     """Return what a typed value means for its key."""
-    if key == SOURCE_KEY and typed_path(written).is_dir():
+    if key == SOURCE_KEY and typed_path(written).exists():
         return str(typed_path(written).resolve())
     if key == NAME_KEY and not NAME.fullmatch(written):
         raise BadSetting(key, written, "letters, digits, '-' and '_', at most 128")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Iterator
 from pathlib import Path
 
 from cns.families import family_of
 from cns.files.bases import EMBEDDED, check_finite, describe_base, pinned, resolution_of, resolve_base
 from cns.files.models import read_json
 from cns.files.pipelines import check_index, distilled
-from cns.files.plain import typed_path
+from cns.files.singlefile import CONVERTED
 from cns.judges.files import find_judges
 from cns.prompts import calibration_of, nouns_of
 from cns_cli.porcelain.answers import InitResult
@@ -32,7 +33,7 @@ def init_registry(
 
     Args:
         place: The folder.
-        base_source: The embedded base's name, a folder, or a hub id.
+        base_source: The embedded base's name, a folder, a single file, or a hub id.
         author: Who commits.
         time: Unix seconds to write; None takes the clock.
         compose: What prompts see: all concepts, or those that they name.
@@ -50,7 +51,7 @@ def init_registry(
         _try(folder)
     facts = describe_base(folder)
     base = Base(facts.family, facts.components, facts.matrices, facts.denoiser_parameters)
-    source = str(folder) if typed_path(base_source).is_dir() else pinned(base_source, folder)
+    source = pinned(base_source, folder)
     now = int(clock.time()) if time is None else time
     repo = Repository.init(place, base, {"base.source": source}, author=author, time=now, compose=compose)
     head = repo.head()
@@ -63,7 +64,7 @@ def init_registry(
         branch=head.branch or "",
         commit=head.commit,
         above=_registry_above(place),
-        warnings=tuple(filter(None, [distilled(folder)])),
+        warnings=tuple(filter(None, [distilled(folder), *_converted(folder)])),
     )
 
 
@@ -73,6 +74,17 @@ def _registry_above(place: Path) -> Path | None:
         return layout.find(place.resolve().parent).parent
     except RegistryError:
         return None
+
+
+def _converted(folder: Path) -> Iterator[str]:
+    """What is to be known of a base that was one file."""
+    if not (folder / CONVERTED).is_file():
+        return
+    notes = read_json(folder / CONVERTED)
+    if averaged := notes["left_out"].get("model_ema"):
+        yield f"{averaged} averaged weights (model_ema) of the file were left out; its other weights are the base"
+    if not notes["said"]:
+        yield f"the file does not say what it predicts; by its answer to noise it is {notes['predicts']}"
 
 
 def _try(folder: Path) -> None:

@@ -235,7 +235,7 @@ def test_what_is_no_base_is_said(tmp_path: Path) -> None:
         resolve_base(tmp_path)
     single = tmp_path / "model.safetensors"
     single.write_bytes(b"")
-    with pytest.raises(BaseModelError, match="one file"):
+    with pytest.raises(BaseModelError, match="no whole safetensors file"):
         resolve_base(single)
     for name in ("emoji-65", "a/b/c", "../x/y", "https://example.org/x", "~nobody-of-this-name"):
         with pytest.raises(BaseModelError) as caught:

@@ -167,6 +167,14 @@ def test_a_base_that_cannot_work_is_refused_by_name(base: Path, tmp_path: Path, 
     assert caught.value.hint
 
 
+def test_a_folder_of_files_leads_to_the_first(tmp_path: Path) -> None:
+    (tmp_path / "b.safetensors").touch()
+    (tmp_path / "a b.safetensors").touch()
+    with pytest.raises(BaseModelError, match="no model_index") as caught:
+        init(tmp_path / "registry", tmp_path)
+    assert caught.value.hint == f"one file may be a whole model: cns init --base '{tmp_path / 'a b.safetensors'}'"
+
+
 def test_every_load_compares_names(base: Path) -> None:
     """A text encoder that lacked one tensor drew another picture every time."""
     tensors(TEXT, lambda found: found.pop(max(found)))(base)

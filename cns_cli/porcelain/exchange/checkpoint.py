@@ -15,10 +15,6 @@ if TYPE_CHECKING:  # they load torch
 
     from cns_cli.porcelain.exchange.order import Order
 
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP, OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
-"""Prefixes of an LDM file; Stable Diffusion 1 has OpenAI's text encoder, 2 that of OpenCLIP."""
-
 
 def write(order: Order, folder: Path) -> None:
     """Write the base with the weights of a set of concepts."""
@@ -29,32 +25,32 @@ def write(order: Order, folder: Path) -> None:
 
 
 def _tensors(order: Order) -> Iterator[tuple[str, Tensor]]:
-    from cns.files.keys import TEXT_MODEL, ldm_unet, ldm_vae
+    from cns.files.keys import LDM_CLIP, LDM_UNET, LDM_VAE, TEXT_MODEL, ldm_unet, ldm_vae
 
     session = order.session
     session.base.model.write(session.base.model.compose(session.parts(order.tree)))
     pipeline = session.base.model.pipeline
     unet, vae = pipeline.unet.state_dict(), pipeline.vae.state_dict()
-    yield from ((UNET + name, unet[ours]) for ours, name in ldm_unet(unet).items())
+    yield from ((LDM_UNET + name, unet[ours]) for ours, name in ldm_unet(unet).items())
     for ours, name in ldm_vae(vae).items():
         convolves = ".attn_1." in name and vae[ours].ndim == 2  # a matrix here, a 1x1 convolution there
-        yield VAE + name, vae[ours][:, :, None, None] if convolves else vae[ours]
+        yield LDM_VAE + name, vae[ours][:, :, None, None] if convolves else vae[ours]
     text = {name.removeprefix(TEXT_MODEL): one for name, one in pipeline.text_encoder.state_dict().items()}
     if session.base.family.name == "sd-2":
         yield from _open_clip(text)
     else:
-        yield from ((f"{CLIP}{TEXT_MODEL}{name}", tensor) for name, tensor in text.items())
+        yield from ((f"{LDM_CLIP}{TEXT_MODEL}{name}", tensor) for name, tensor in text.items())
 
 
 def _open_clip(text: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """A text encoder as OpenCLIP has it: query, key and value of a layer are one tensor."""
     import torch
 
-    from cns.files.keys import open_clip
+    from cns.files.keys import LDM_OPEN_CLIP, open_clip
 
     for name, tensor in text.items():
         if ".self_attn.q_proj." in name:
             three = [text[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
-            yield OPEN_CLIP + open_clip(name), torch.cat(three)
+            yield LDM_OPEN_CLIP + open_clip(name), torch.cat(three)
         elif not (".self_attn.k_proj." in name or ".self_attn.v_proj." in name):
-            yield OPEN_CLIP + open_clip(name), tensor
+            yield LDM_OPEN_CLIP + open_clip(name), tensor

@@ -29,7 +29,9 @@ def base_folder(repo: Repository) -> Path:
     try:
         return resolve_base(source, local_files_only=not trust.is_trusted(repo.root))
     except BaseModelError as error:
-        if "/" in source and not Path(source).is_absolute():
+        if Path(source).is_absolute() and not Path(source).exists():
+            error.hint = "say where it is now: cns config base.source PATH"
+        elif "/" in source and not Path(source).is_absolute():
             hub_id, at, revision = source.partition("@")
             what = f"{hub_id} --revision {revision}" if at else hub_id
             error.hint = f"fetch it first: hf download {what}; or name its folder as base.source in {path}"
