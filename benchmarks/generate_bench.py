@@ -1,4 +1,4 @@
-"""Generation: `cns generate` against plain diffusers on the exported folder, image for image and second for second of processor time.
+"""Generation: `cns generate` against plain diffusers on the exported folder, image for image and time for time.
 
 And composition by name against all concepts in one set of weights: the same prompt of three concepts, in turns.
 """
