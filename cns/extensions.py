@@ -14,10 +14,12 @@ are: `cns.selection.Score`, `cns.regularizers`, `cns.metrics.Metric`; docs/exten
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, TypeVar
 
 from cns.errors import ExtensionError, MethodError, SettingsError
@@ -86,7 +88,13 @@ class Plugin:
 
 def plugin_names(point: Point) -> tuple[str, ...]:
     """Names that installed packages add, sorted; nothing is imported."""
-    return tuple(sorted({found.name for found in entry_points(group=point.group)}))
+    return tuple(sorted({found.name for found in _declared(point.group, tuple(sys.path))}))
+
+
+@lru_cache
+def _declared(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    """Entry points of a group, looked for once in a process: that reads a file of every package on `sys.path`."""
+    return entry_points(group=group)
 
 
 def known_names(point: Point, built_in: Iterable[str]) -> tuple[str, ...]:
@@ -143,7 +151,7 @@ def find(point: Point, name: str, built_in: Mapping[str, T], valid: Callable[[An
 
 def _entry(point: Point, name: str, built_in: tuple[str, ...]) -> EntryPoint | None:
     """The one entry point of a name, or None for a built-in name."""
-    found = list(entry_points(group=point.group, name=name))
+    found = list(_declared(point.group, tuple(sys.path)).select(name=name))
     packages = ", ".join(sorted(_package(one) for one in found))
     plugin, remedy = Plugin(point, name, packages), f"pip uninstall {packages.partition(' ')[0]}"
     if name in built_in and found:

@@ -183,21 +183,31 @@ def check_size(model_class: Any, place: Path, files: list[Path]) -> None:
     Raises:
         BaseModelError: it does, or describes none.
     """
-    stored = tensors_of(files)
+    stored, config = tensors_of(files), place / "config.json"
     try:
+        described = _parameters(model_class, place, config.read_bytes())
+    except Exception as error:
+        raise BaseModelError(
+            f"{config} describes no model: {reason_of(error)[:300]}", source=str(place.parent)
+        ) from error
+    if described > stored + stored // 10 + 1000:
+        raise BaseModelError(
+            f"{config} describes {described:,} parameters, its weights are {stored:,}",
+            "Get the base model again from where it is published",
+            source=str(place.parent),
+        )
+
+
+def _parameters(model_class: Any, place: Path, config: bytes) -> int:
+    """How many parameters a config describes; a process that opens a base again counts them once."""
+    if (model_class, config) not in _COUNTED:
         with torch.device("meta"), quiet_libraries():  # shapes without memory
             if issubclass(model_class, ModelMixin):
                 model = model_class.from_config(model_class.load_config(place, local_files_only=True))
             else:
                 model = model_class(model_class.config_class.from_pretrained(place, local_files_only=True))
-    except Exception as error:
-        raise BaseModelError(
-            f"{place / 'config.json'} describes no model: {reason_of(error)[:300]}", source=str(place.parent)
-        ) from error
-    described = sum(parameter.numel() for parameter in model.parameters())
-    if described > stored + stored // 10 + 1000:
-        raise BaseModelError(
-            f"{place / 'config.json'} describes {described:,} parameters, its weights are {stored:,}",
-            "Get the base model again from where it is published",
-            source=str(place.parent),
-        )
+        _COUNTED[model_class, config] = sum(parameter.numel() for parameter in model.parameters())
+    return _COUNTED[model_class, config]
+
+
+_COUNTED: dict[tuple[Any, bytes], int] = {}
