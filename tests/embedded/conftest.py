@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from cns_cli.main import app
 
 CONCEPTS = Path(__file__).resolve().parents[2] / "examples" / "concepts"
-STEPS = "100"
-"""Fewer than the default: enough to be learned, few enough for a test."""
+SHORT = ("--steps", "100", "--warmup", "40", "--batch-size", "4")
+"""Less than the defaults: enough to be learned, little enough for a test."""
 
 
 def cns(folder: Path, *words: str) -> Result:
@@ -49,7 +49,7 @@ def _lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
     assert cns(folder, "init", "--compose", "all").exit_code == 0  # one set of weights, where one can harm another
     added = {}
     for name, noun in (("rex", "dog"), ("pip", "penguin")):
-        result = cns(folder, "add", name, str(CONCEPTS / noun), "--steps", STEPS, "--json")
+        result = cns(folder, "add", name, str(CONCEPTS / noun), *SHORT, "--json")
         assert result.exit_code == 0, result.output
         added[name] = json.loads(result.stdout)
     return Lineage(folder, added)

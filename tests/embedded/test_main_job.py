@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks.learning import STREAM_COLUMNS, stream_rows
 from benchmarks.shell import Ran
+from tests.embedded.conftest import CONCEPTS, SHORT
 
 pytestmark = pytest.mark.embedded
 
@@ -37,7 +38,8 @@ def test_by_default_a_concept_acts_where_it_is_named(run, tmp_path):
 
     assert run(tmp_path, "init").exit_code == 0
     before = picture("before.png")
-    added = run(tmp_path, "add", "rex", str(lineage_images("dog")), "--steps", "30", "--warmup", "30", "--json")
+    short = ["--steps", "30", "--warmup", "30", "--batch-size", "4", "--preview", "8"]
+    added = run(tmp_path, "add", "rex", str(lineage_images("dog")), *short, "--json")
     assert added.exit_code == 0, added.output
     said = json.loads(added.stdout)
     assert (said["rank"], said["compose"], said["learned"]) == (4, "named", True)
@@ -76,7 +78,7 @@ def test_a_harmful_commit_fails_the_gate_and_is_named(copy_of_lineage, run, tmp_
     folder = copy_of_lineage.folder
     images = str(tmp_path / "car")
     shutil.copytree(lineage_images("car"), images)
-    harm = ["--directions", "0", "--reg", "none", "--lr", "0.01", "--steps", "60", "--class", "car"]
+    harm = ["--directions", "0", "--reg", "none", "--lr", "0.01", *SHORT, "--preview", "1", "--class", "car"]
     added = run(folder, "add", "vroom", images, *harm)
     assert added.exit_code == 0, added.output
     result = run(folder, "check", "--concept", "rex", "--images", "2", "--json")
@@ -113,6 +115,4 @@ def test_both_concepts_come_in_one_picture(lineage, run, tmp_path):
 
 
 def lineage_images(noun: str):
-    from tests.embedded.conftest import CONCEPTS
-
     return CONCEPTS / noun

@@ -38,8 +38,8 @@ def write_photos(folder: Path, seed: int, count: int = 3, side: int = 80) -> Pat
 
 
 def add(registry: Path, name: str, images: Path, **changes: Any) -> AddResult:
-    """`cns add` with a training of two steps, judged by two pictures of each prompt as the embedded base's are."""
-    settings: dict[str, Any] = {"class_noun": "dog", "steps": 2, "author": "ann", "time": NOON, "preview": 24}
+    """`cns add` with a training of two steps, judged by a picture of each prompt."""
+    settings: dict[str, Any] = {"class_noun": "dog", "steps": 2, "author": "ann", "time": NOON, "preview": 12}
     result = add_concept(
         AddOptions(start=registry, name=name, images=images, **{**settings, **changes}), NullProgress()
     )
