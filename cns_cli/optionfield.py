@@ -149,10 +149,39 @@ def device_there(name: str) -> str:
     return name
 
 
+def device_list(text: str | None) -> tuple[str, ...]:
+    """Accept devices of one kind by commas, such as cuda:0,cuda:1; scores of two kinds are never compared."""
+    names = tuple(filter(None, (text or "").split(",")))
+    for name in names:
+        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+            raise ValueError(f"{name!r} is no device; expected cpu, cuda, cuda:1 or mps, by commas")
+        device_there(name)
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ValueError(f"{text} are of two kinds, whose scores are never compared; expected one kind")
+    return names
+
+
+def part(text: str | None) -> tuple[int, int] | None:
+    """Accept one of several parts: `1/2` is the first of two."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"{text!r} is no part; expected I/N, with I from 1 to N, such as 1/2")
+    return int(found[1]), int(found[2])
+
+
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
 SEED = Option("Same seed, same result.", "SEED", flags="--seed -s", check=seed_number)
 DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device, check=device_there)
 DTYPE = Option("Number format of the denoiser; auto is float32, on a GPU bfloat16 or float16.", choices=Dtype)
+JOBS = Option("Work in N processes (on each device), which share the cores.", "N", min=1, max=256)
+DEVICES = Option(
+    "Work on several devices, such as cuda:0,cuda:1.", "DEVICES", choices=str, absent=None, check=device_list
+)
+SHARD = Option(
+    "Compute and store this part alone; exit code 0, and no verdict.", "I/N", choices=str, absent=None, check=part
+)
 MESSAGE = Option("Commit message.", "TEXT", flags="--message -m")
 OURS = Option("In conflict: keep what HEAD has; may be repeated.", "NAME", repeated=True)
 THEIRS = Option("In conflict: take what the other side has; may be repeated.", "NAME", repeated=True)

@@ -229,6 +229,13 @@ def mark(path: Path) -> None:
         pass
 
 
+@contextlib.contextmanager
+def opened_to_lock(path: Path) -> Iterator[int]:
+    """Open a file whose bytes are locks, which nobody writes; made where there is none."""
+    with _opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as handle:
+        yield handle
+
+
 def unmark(path: Path) -> None:
     """Remove such a file. Where that fails it stays, and somebody will look for what was left unfinished in vain."""
     with contextlib.suppress(OSError):

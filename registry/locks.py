@@ -6,10 +6,14 @@ Whoever waits for longer than a moment is told for whom, once; the shell says wh
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from registry import fsio
 from registry.errors import DiskFailed, LockBusy, NotPlain
 
 # Long enough for a queue of committers (one holds the lock for about 20 ms), short enough for a person.
@@ -57,6 +61,32 @@ def hold(path: Path, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def claim(path: Path, what: str, *, patient: bool = False) -> Iterator[bool]:
+    """Claim a piece of work against other processes: a kernel lock on one byte of a file, which goes with its process.
+
+    Two pieces may share a byte, so one at a time is claimed, and refusing one that is free costs only time.
+
+    Args:
+        path: The file, in a folder that is there; it stays empty.
+        what: The piece of work.
+        patient: Wait until it is free.
+
+    Yields:
+        Whether it is ours.
+    """
+    with fsio.opened_to_lock(path) as handle:
+        place = int(hashlib.sha256(what.encode()).hexdigest()[:15], 16)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB), 1, place)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise DiskFailed("lock", path, error) from error
+            yield False
+            return
+        yield True  # closing the file lets it go
 
 
 def holder(path: Path, locks: Path = LOCKS) -> str | None:

@@ -24,7 +24,7 @@ from cns_cli.settings import request_settings
 from cns_cli.signals import explained
 
 if TYPE_CHECKING:
-    from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult
+    from cns_cli.porcelain.answers import CheckPart, CheckResult, CheckRow, MetricResult
 
 EXAMPLES = (
     "cns check",
@@ -32,13 +32,15 @@ EXAMPLES = (
     "cns check --concept rex --metric id,clip-t --min=clip-t=0.2",
     "cns check --max-drop 0.05 --junit check.xml",
     "cns check --fast --max-drop=drift=0.001",
+    "cns check --jobs 4",
+    "cns check --shard 1/2",
 )
 SKIP = 125
 """What `git bisect run` and `cns bisect run` read as: this one cannot be told."""
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
 
 
-@takes(CheckOptions)
+@takes(CheckOptions, shard="seed", devices="seed", jobs="seed", dtype="seed", device="seed")
 def check(
     bisect: Annotated[bool, Option("Exit code 0 if kept, 3 if forgot, 125 if it cannot be told.")] = False,
     as_json: JsonFlag = False,
@@ -64,7 +66,7 @@ def check(
         out = Output(as_json=as_json)
         result = _answer(options)
         write_reports(result, out, junit, markdown)
-        if not result.passed:
+        if not result.passed and result.part is None:
             raise typer.Exit(exit_code(result, bisect=bisect))
 
 
@@ -139,6 +141,9 @@ def _summarise(text: str, out: Output) -> None:
 
 def result_lines(result: CheckResult) -> Iterator[Line]:
     """Shape the whole answer: what was checked, one block a concept, the limits, the verdict."""
+    if result.part is not None:
+        yield from _part_lines(result.part)
+        return
     if not result.rows:
         yield f"{figures.short_id(result.commit)} holds no concept; there is nothing to forget."
         return
@@ -157,6 +162,15 @@ def result_lines(result: CheckResult) -> Iterator[Line]:
         return
     lost = [row.concept for row in result.rows if row.verdict != "kept"]
     yield [Styled("not kept", "red"), f": {', '.join(lost)}"]
+
+
+def _part_lines(part: CheckPart) -> Iterator[Line]:
+    """Say how far the check is, and what is left to do."""
+    yield f"{part.shard} of {part.shards}: {part.stored} of {part.evaluations} evaluations are stored"
+    if part.stored < part.evaluations:
+        yield "Run the other shards, bring all together (cns push, cns pull, or one folder), then: cns check"
+    else:
+        yield "All that is asked for is there: cns check"
 
 
 def check_lines(rows: Sequence[CheckRow]) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cns_cli import figures
-from cns_cli.options import JsonFlag, takes
+from cns_cli.options import JsonFlag, MissingArgument, takes
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import ReportOptions
 from cns_cli.progress import open_progress
@@ -15,17 +15,25 @@ from cns_cli.settings import request_settings
 if TYPE_CHECKING:
     from cns_cli.porcelain.report import ReportResult
 
-EXAMPLES = ("cns report", "cns report v1 -o v1.html", "cns report --fill --images 4", "cns report --no-images")
+EXAMPLES = (
+    "cns report",
+    "cns report v1 -o v1.html",
+    "cns report --fill --images 4",
+    "cns report --fill --jobs 4",
+    "cns report --no-images",
+)
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow", "unmeasured": "yellow"}
 
 
-@takes(ReportOptions)
+@takes(ReportOptions, shard="fill", devices="fill", jobs="fill", dtype="fill", device="fill")
 def report(as_json: JsonFlag = False, **given: Any) -> None:
     """Write a self-contained HTML page about a revision's lineage.
 
     Scores are taken from what is stored; what was never measured is said, with the command that measures it. Pictures
     are made once and kept in the registry's cache.
     """
+    if given["shard"] and not given["fill"]:
+        raise MissingArgument("--fill: --shard is a part of what it computes", "cns report --fill --shard 1/2")
     options = ReportOptions(**given, **request_settings())
     from cns_cli.porcelain.report import report as write_report
 
@@ -35,7 +43,7 @@ def report(as_json: JsonFlag = False, **given: Any) -> None:
     for warning in result.warnings:
         out.warn(warning)
     out.answer(result.to_json(), result_lines(result))
-    if result.missing and not options.fill:
+    if result.missing and (options.shard or not options.fill):
         rev = "" if options.rev == "HEAD" else f"{options.rev} "
         out.hint(f"cns report {rev}--fill", "compute what is missing")
 

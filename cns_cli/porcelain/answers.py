@@ -311,6 +311,21 @@ class CheckRow(Result):
         return next((one for one in self.metrics if one.metric == name), None)
 
 
+@dataclass(frozen=True)
+class CheckPart(Result):
+    """How far a check is that several machines compute: `shard` of `shards` was computed here.
+
+    Attributes:
+        evaluations: All that the check asks for, of all parts.
+        stored: Those of them that are stored here.
+    """
+
+    shard: int
+    shards: int
+    evaluations: int
+    stored: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckResult(Result):
     """The gate's answer: `passed` only when every row is "kept".
@@ -324,6 +339,7 @@ class CheckResult(Result):
         images_made: Those that were not in the registry yet.
         protocol: Digest of the protocol of the scores.
         stages: Seconds of loading, generating, encoding and deciding.
+        part: With `--shard`, where nothing is decided: there are no rows, and `outcome` is "inconclusive".
     """
 
     also = ("schema",)
@@ -341,6 +357,7 @@ class CheckResult(Result):
     elapsed_s: float
     stages: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    part: CheckPart | None = None
 
     @property
     def schema(self) -> Literal["cns-check/1"]:

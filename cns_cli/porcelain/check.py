@@ -50,7 +50,10 @@ def check(options: CheckOptions, progress: Progress | None = None, session: Sess
     run = CheckRun(options, progress or NullProgress(), session)
     if not run.chosen:
         return run.result({}, ())
-    return run.decide()
+    try:
+        return run.decide()
+    finally:
+        run.pool.close()
 
 
 NO_LIMIT = 1e9

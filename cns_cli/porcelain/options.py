@@ -19,11 +19,14 @@ from cns.provenance import CHOICES
 from cns.scores import BUILT_IN
 from cns_cli.optionfield import (
     DEVICE,
+    DEVICES,
     DTYPE,
+    JOBS,
     MAX_SEED,
     MESSAGE,
     REV,
     SEED,
+    SHARD,
     Argument,
     Option,
     age,
@@ -337,7 +340,29 @@ class GenerateOptions(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions(Request):
+class Spread:
+    """How scores are computed by several processes or machines.
+
+    Attributes:
+        jobs: Processes on each device.
+        devices: Where they compute; empty: on `device`.
+        shard: The part that is computed here, from 1, and how many there are; None: all.
+    """
+
+    device: Annotated[str, DEVICE] = "auto"
+    dtype: Annotated[str, DTYPE] = "auto"
+    jobs: Annotated[int, JOBS] = 1
+    devices: Annotated[tuple[str, ...], DEVICES] = ()
+    shard: Annotated[tuple[int, int] | None, SHARD] = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The device of each process."""
+        return (self.devices or (self.device,)) * self.jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Spread, Request):
     """Compare every concept of one revision with its own baseline. Empty or None means: config, else the family's.
 
     Attributes:
@@ -382,8 +407,6 @@ class CheckOptions(Request):
     ] = None
     images: Annotated[int | None, Option("Images of each prompt, to begin with.", "N", min=1, max=200)] = None
     seed: Annotated[int | None, Option("Same seed, same images.", "SEED", "--seed -s", min=0, max=MAX_SEED)] = None
-    device: Annotated[str, DEVICE] = "auto"
-    dtype: Annotated[str, DTYPE] = "auto"
     fast: Annotated[bool, Option("Weights and K/V drift only; makes no image.")] = False
     encoder: Annotated[str | None, Option("Another CLIP or DINOv2 as judge: a folder or hub id.", "E")] = None
 
@@ -391,11 +414,11 @@ class CheckOptions(Request):
     def by_the_registry(self) -> bool:
         """Whether nothing was said but what to check and where: all concepts, by the limits and prompts of files."""
         said = (self.since, self.concepts, self.metrics, self.max_drop, self.minimum, self.prompts, self.images)
-        return not any(said) and not self.fast and self.seed is None and self.encoder is None
+        return not any(said) and not self.fast and not self.shard and self.seed is None and self.encoder is None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(Request):
+class ReportOptions(Spread, Request):
     """Write the report of one revision.
 
     Attributes:
@@ -412,8 +435,6 @@ class ReportOptions(Request):
         bool, Option("Make no pictures; needs no base model.", flags="--no-images", absent=False, check=not_)
     ] = True
     fill: Annotated[bool, Option("Compute every score of the matrix that is missing.")] = False
-    device: Annotated[str, DEVICE] = "auto"
-    dtype: Annotated[str, DTYPE] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

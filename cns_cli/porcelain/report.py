@@ -79,7 +79,7 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
     if options.fill:
         from cns_cli.porcelain.reporting.fill import fill
 
-        digest, warnings = fill(repo, data, options.device, options.dtype, options.mlflow_uri, progress)
+        digest, warnings = fill(repo, data, options, progress)
         data = Collector(repo, commit, list(warnings)).collect(options.rev, digest)
     if options.pictures:
         data = _with_pictures(data, repo, options, progress)
@@ -108,12 +108,12 @@ def report(options: ReportOptions, progress: Progress | None = None) -> ReportRe
 
 
 def _with_pictures(data: ReportData, repo: Repository, options: ReportOptions, progress: Progress) -> ReportData:
-    dtype = dtype_for(asked_dtype(repo, options.dtype), options.device)
+    dtype = dtype_for(asked_dtype(repo, options.dtype), options.places[0])
 
     def opened() -> Session:
         from cns_cli.porcelain.models.session import Session
 
-        return Session.open(repo, options.device, dtype=dtype)
+        return Session.open(repo, options.places[0], dtype=dtype)
 
     family = known_family(data.family)
     if family is None or not data.columns:

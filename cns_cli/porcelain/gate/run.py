@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cns.imagescores import Array, Scores
-from cns_cli.porcelain.answers import CheckResult, CheckRow, MetricResult, Verdict
+from cns_cli.porcelain.answers import CheckPart, CheckResult, CheckRow, MetricResult, Verdict
 from cns_cli.porcelain.gate.pairs import Sides, joined, pair_sides
 from cns_cli.porcelain.gate.setup import Setup, settle
 from cns_cli.porcelain.gate.telling import is_told, tell
-from cns_cli.porcelain.gate.undecided import lacking, way_out
+from cns_cli.porcelain.gate.undecided import way_out
 from cns_cli.porcelain.gate.verdicts import Judged, judge, next_look, word, worst
 from cns_cli.porcelain.metrics import METRICS, OF_TREE, Case
 from cns_cli.porcelain.models.stored import baseline_tree, kind_of
@@ -25,6 +26,7 @@ from cns_cli.porcelain.options import CheckOptions
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol, digest_of
 from cns_cli.porcelain.scoring.scores import EvaluationStore
+from cns_cli.porcelain.scoring.units import Pool, part_of
 from cns_cli.progress import Progress, Stages
 from registry.errors import UnknownConcept
 from registry.objects import Concept, Tree
@@ -62,6 +64,7 @@ class CheckRun:
         self.now = {name: seen(self.tree, [name]) for name in self.chosen}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
         self.evaluator: Evaluator | None = None
+        self.pool = Pool(options.places if session is None else options.places[:1])
 
     @cached_property
     def setup(self) -> Setup:
@@ -77,7 +80,10 @@ class CheckRun:
         """Compute what is missing, judge, and draw more images of what is undecided."""
         asked = dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
         while True:
-            self._compute([key for name in self.rows for key in self.keys(name, asked[name])])
+            wanted = [key for name in self.rows for key in self.keys(name, asked[name])]
+            self._compute(wanted)
+            if self.options.shard and not all(map(self.evaluations.has, wanted)):
+                return self._part(wanted)
             with self.stages.measure("decide"):
                 cases = {name: self.case(name, asked[name]) for name in self.rows}
                 judged = self._judge(cases)
@@ -85,6 +91,8 @@ class CheckRun:
             if not any(planned.values()):
                 break
             asked |= {name: images for name, images in planned.items() if images}
+        if self.options.shard:
+            return self._part(wanted)
         results = {name: tuple(one.result for one in found) for name, found in judged.items()}
         return self.result(cases, self._rows(results, cases))
 
@@ -148,17 +156,28 @@ class CheckRun:
     def result(self, cases: Mapping[str, Case], rows: tuple[CheckRow, ...]) -> CheckResult:
         """Put the answer together, and record in MLflow what is new."""
         outcome = word(worst([row.verdict for row in rows]))
-        made = self.evaluator.images_made if self.evaluator else 0
         warnings = (*(self.setup.warnings if rows else ()), *self._mirror(outcome, rows))
         fast = self.options.fast
         protocol = self.setup.protocol if rows else None
         return CheckResult(
             commit=self.commit, tree=self.tree.id, since=self.since, rows=rows, outcome=outcome,
             passed=outcome == "kept", prompts=len(protocol.templates) if protocol else 0,
-            images=sum(_count(case) for case in cases.values()), images_made=made,
+            images=sum(_count(case) for case in cases.values()), images_made=self.made,
             protocol=_digest(protocol, fast=fast), elapsed_s=time.monotonic() - self.began,
             stages=self.stages.seconds, warnings=warnings,
         )  # fmt: skip
+
+    @property
+    def made(self) -> int:
+        """Images that were drawn."""
+        return self.pool.images_made + (self.evaluator.images_made if self.evaluator else 0)
+
+    def _part(self, wanted: list[EvaluationKey]) -> CheckResult:
+        """What is answered where only a part was computed: how far the check is, and no verdict."""
+        assert self.options.shard
+        stored = sum(map(self.evaluations.has, wanted))
+        part = CheckPart(*self.options.shard, evaluations=len(wanted), stored=stored)
+        return replace(self.result({}, ()), outcome="inconclusive", passed=False, part=part)
 
     def _drift(self, name: str) -> EvaluationKey:
         concept, baseline = self.chosen[name], self.baselines[name]
@@ -214,7 +233,10 @@ class CheckRun:
         return [None if one is None or one.images < images else one.first(images) for one in found]
 
     def _compute(self, wanted: list[EvaluationKey]) -> None:
-        lacking = [key for key in wanted if not self.evaluations.has(key)]
+        if self.options.shard:
+            wanted = part_of(self.evaluations, wanted, *self.options.shard)
+        with self.stages.measure("generate"):
+            lacking = self.pool.evaluate(self.evaluations, wanted, self.progress)
         if lacking or (self.options.fast and self.evaluator is None):
             self._open().evaluate(lacking)
 
@@ -225,7 +247,7 @@ class CheckRun:
                 from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
             how = self.setup.protocol
-            opened = partial(Session.open, self.repo, self.options.device, how.encoder, how.dtype)
+            opened = partial(Session.open, self.repo, self.options.places[0], how.encoder, how.dtype)
             self.evaluator = open_evaluator(self.session, opened, self.evaluations, self.stages, self.progress)
         return self.evaluator
 
@@ -260,10 +282,10 @@ class CheckRun:
         """What it takes to decide a row, where that is known and nothing of it is lost already."""
         needed = max((one.needed or 0 for one in metrics), default=0)
         if needed and all(one.verdict != "forgot" for one in metrics):
-            made = self.evaluator.images_made if self.evaluator else 0
-            seconds = (self.stages.seconds["generate"] + self.stages.seconds["encode"]) / made if made else None
-            more = lacking(self.evaluations, self._sides(name, needed), needed)
-            yield way_out(self.options, None if name == BASE_ROW else name, needed, more, seconds)
+            spent = self.stages.seconds["generate"] + self.stages.seconds["encode"]
+            each = spent / self.made if self.made else None
+            more = self.evaluations.pictures(chain(*self._sides(name, needed).values()), lacking=True)
+            yield way_out(self.options, None if name == BASE_ROW else name, needed, more, each)
 
     def _base_score(self, name: str) -> float | None:
         """b_j: what the base scores with the class noun alone."""
@@ -275,7 +297,7 @@ class CheckRun:
     def _mirror(self, outcome: Verdict, rows: Sequence[CheckRow]) -> tuple[str, ...]:
         """Record new evaluations in MLflow, and the verdict; the answer stands whatever comes of it."""
         gate = _gate(outcome, rows) if self.options.by_the_registry else None
-        stored = self.evaluator.stored if self.evaluator else []
+        stored = [*self.pool.stored, *(self.evaluator.stored if self.evaluator else ())]
         if not stored and (gate is None or is_told(self.repo, self.commit, gate)):
             return ()
         if unstored := self.evaluations.store.unstored:

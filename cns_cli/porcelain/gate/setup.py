@@ -85,9 +85,9 @@ def _protocol(
         folder=session.base.folder if session else base_folder(repo),
         family=family,
         seed=first(places, "seed") or 0,
-        device=session.base.device.type if session else device_kind(options.device),
+        device=session.base.device.type if session else device_kind(options.places[0]),
         templates=templates if prompts is None else read_templates(prompts, len(templates)),
         encoder=first(places, "encoder"),
         erased=tuple(sorted(erased_in(tree, repo.objects))),
-        dtype=session.base.dtype if session else dtype_for(asked_dtype(repo, options.dtype), options.device),
+        dtype=session.base.dtype if session else dtype_for(asked_dtype(repo, options.dtype), options.places[0]),
     )

@@ -8,9 +8,7 @@ from __future__ import annotations
 import shlex
 
 from cns_cli import figures
-from cns_cli.porcelain.gate.pairs import Sides
 from cns_cli.porcelain.options import CheckOptions
-from cns_cli.porcelain.scoring.keys import Evaluations
 
 
 def way_out(options: CheckOptions, concept: str | None, needed: int, more: int, seconds: float | None) -> str:
@@ -28,16 +26,6 @@ def way_out(options: CheckOptions, concept: str | None, needed: int, more: int, 
     return f"about {round(more / digits) * digits:,} more images{time}: {command(options, concept, needed)}"
 
 
-def lacking(evaluations: Evaluations, sides: Sides, images: int) -> int:
-    """How many images have to be drawn for so many of each prompt on all sides of a row."""
-    protocol, drawn = evaluations.protocol, {}
-    for key in (key for side in sides.values() for key in side):
-        of_tree = {"zero-shot": 2 * len(protocol.zero_shot_prompts), "erased": len(protocol.erased_prompts)}
-        prompts = of_tree.get(key.kind, len(protocol.of_kind(key.of).prompts))
-        drawn[key.pictures] = prompts * max(0, images - evaluations.images(key))
-    return sum(drawn.values())
-
-
 def command(options: CheckOptions, concept: str | None, images: int) -> str:
     """The command that checks a concept again with so many images of each prompt, all else as it was asked."""
     words = ["cns", "check", *([] if options.rev == "HEAD" else [options.rev])]
@@ -50,6 +38,8 @@ def command(options: CheckOptions, concept: str | None, images: int) -> str:
         "--device": None if options.device == "auto" else options.device,
         "--dtype": None if options.dtype == "auto" else options.dtype,
         "--encoder": options.encoder,
+        "--jobs": None if options.jobs == 1 else options.jobs,
+        "--devices": ",".join(options.devices),
         "--images": images,
     }
     for name in (concept,) if concept else options.concepts:

@@ -8,32 +8,31 @@ torch nor the base is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
+from itertools import chain
 
 from cns_cli.porcelain.gate.run import BASE_IMAGES
 from cns_cli.porcelain.gate.setup import settle
-from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.options import CheckOptions, ReportOptions
 from cns_cli.porcelain.reporting.data import ReportData
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import digest_of
 from cns_cli.porcelain.scoring.scores import EvaluationStore
+from cns_cli.porcelain.scoring.units import Pool, part_of
 from cns_cli.progress import Progress, Stages
 from registry.objects import Tree
 from registry.repository import Repository
 from registry.trees import bare, birth, seen_of
 
 
-def fill(
-    repo: Repository, data: ReportData, device: str, dtype: str, mlflow_uri: str | None, progress: Progress
-) -> tuple[str, tuple[str, ...]]:
+def fill(repo: Repository, data: ReportData, options: ReportOptions, progress: Progress) -> tuple[str, tuple[str, ...]]:
     """Compute and store what is not stored of the shown rows and columns.
 
     Args:
         repo: The registry.
         data: Rows and columns of the matrix.
-        device: Where to compute.
-        dtype: In which number format.
-        mlflow_uri: Tracking URI that overrides the registry's own.
+        options: Where to compute, and which part.
         progress: Told of progress.
 
     Returns:
@@ -44,28 +43,34 @@ def fill(
         BaseModelError, EncoderMissingError: the base or a judge is not there.
     """
     head = repo.objects.get(data.head.tree, Tree)
-    setup = settle(repo, head, CheckOptions(start=repo.root, rev=data.head.id, device=device, dtype=dtype))
+    device = options.places[0]
+    wish = CheckOptions(start=repo.root, rev=data.head.id, device=device, dtype=options.dtype)
+    setup = settle(repo, head, wish)
     evaluations = Evaluations(EvaluationStore(repo), setup.protocol)
-    lacking = [
-        keys
-        for found in _keys(repo, data, setup.images)
-        if (keys := [one for one in found if not evaluations.has(one)])
-    ]
+    states = [*_keys(repo, data, setup.images)]
     digest = digest_of(setup.protocol.scores)
-    if not lacking:
+    wanted = [*chain(*states)]
+    if options.shard:
+        wanted = part_of(evaluations, wanted, *options.shard)
+    if all(map(evaluations.has, wanted)):
         return digest, setup.warnings
     from cns_cli.porcelain.models.mirroring import mirror_evaluations
     from cns_cli.porcelain.models.session import Session
     from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
-    opened = partial(Session.open, repo, device, setup.protocol.encoder, setup.protocol.dtype)
-    evaluator = open_evaluator(None, opened, evaluations, Stages(), progress)
-    for keys in lacking:
-        evaluator.evaluate(keys)
+    with closing(Pool(options.places)) as pool:
+        lacking = pool.evaluate(evaluations, wanted, progress)
+    stored = set(pool.stored)
+    if lacking:
+        opened = partial(Session.open, repo, device, setup.protocol.encoder, setup.protocol.dtype)
+        evaluator = open_evaluator(None, opened, evaluations, Stages(), progress)
+        for keys in states:
+            evaluator.evaluate([key for key in keys if key in lacking])
+        stored |= set(evaluator.stored)
     if unstored := evaluations.store.unstored:
         return digest, (*setup.warnings, f"the scores are not stored, and not on the page: {unstored}")
     progress.stage("record in MLflow")
-    warnings = mirror_evaluations(repo, data.head.id, set(evaluator.stored), mlflow_uri)
+    warnings = mirror_evaluations(repo, data.head.id, stored, options.mlflow_uri)
     return digest, (*setup.warnings, *warnings)
 
 

@@ -1,7 +1,7 @@
 """Computing what a check asks for: images, features and weights become evaluations of the registry.
 
-All keys of one round are computed together: their images are made a tree at a time, whatever concept they are of, so
-that a batch is always full; the features of references and of texts are computed once; no tree is composed twice.
+All keys of one round are computed together: their images are made a tree at a time, whatever concept they are of; the
+features of references and of texts are computed once; no tree is composed twice.
 """
 
 from __future__ import annotations

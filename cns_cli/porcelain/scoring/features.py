@@ -2,7 +2,8 @@
 
 Scores are products of these features with others, so a metric that is asked for later, or a class noun that two
 concepts share, needs no new image. A file holds the features of image number k of each prompt of one list; the cache
-may be deleted at any time, and a damaged file is made again.
+may be deleted at any time, and a damaged file is made again. What is drawn beside it moves the last bits of a picture:
+no other batch than its list's own, so that features are the same whoever draws what else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,9 +26,6 @@ from cns_cli.progress import Stages
 from registry import fsio
 from registry.errors import DiskFailed
 from registry.objects import Tree
-
-CHUNK = 64
-"""Images in memory at a time; a multiple of the sampler's batch."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +93,14 @@ class FeatureCache:
         return {tree: list(found.values()) for tree, found in jobs.items()}
 
     def _make(self, jobs: Sequence[tuple[tuple[str, ...], str, int]]) -> None:
-        """Make the jobs' images a chunk at a time; features are kept as soon as the last image of a list is encoded."""
-        numbered = [(k, row, prompt) for prompts, _, k in jobs for row, prompt in enumerate(prompts)]
-        pairs = [(prompt, image_seed(self._seed, row, k)) for k, row, prompt in numbered]
-        waiting = deque(jobs)
-        encoded: Features = {}
-        for start in range(0, len(pairs), CHUNK):
-            chunk = pairs[start : start + CHUNK]
+        """Make the images of one job after the other, and keep what the judges see in them."""
+        for prompts, key, image in jobs:
             with self._stages.measure("generate"):
-                pixels = self._base.images([prompt for prompt, _ in chunk], [seed for _, seed in chunk])
+                pixels = self._base.images(prompts, [image_seed(self._seed, row, image) for row in range(len(prompts))])
             with self._stages.measure("encode"):
                 found = {name: encoder.image_features(pixels) for name, encoder in self._encoders.items()}
-            encoded = {name: np.concatenate([encoded[name], new]) if encoded else new for name, new in found.items()}
-            while waiting and all(len(waiting[0][0]) <= len(rows) for rows in encoded.values()):
-                prompts, key, image = waiting.popleft()
-                self._keep(key, image, {name: rows[: len(prompts)] for name, rows in encoded.items()})
-                encoded = {name: rows[len(prompts) :] for name, rows in encoded.items()}
-            self.made += len(chunk)
+            self._keep(key, image, found)
+            self.made += len(prompts)
             self._on_image(self.made)
 
     def _known(self, key: str, image: int, prompts: int) -> bool:

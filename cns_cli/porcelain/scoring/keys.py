@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,9 +53,9 @@ class EvaluationKey:
 
     @property
     def pictures(self) -> tuple[str, Tree, frozenset[str]]:
-        """What tells its pictures from those of other keys of the same concept."""
+        """What tells its pictures from those of other keys."""
         kind = "concept" if self.kind == "metric" else self.kind
-        return kind, self.tree, frozenset((self.concept_id, self.beside) if self.beside else ())
+        return kind, self.tree, frozenset(filter(None, (self.concept_id, self.beside)))
 
     def plan(self, protocol: Protocol) -> ProtocolPlan:
         """The protocol that its evaluation names, of a check's protocol."""
@@ -122,6 +122,19 @@ class Evaluations:
             return 0 if found is None or found.ndim != 2 else int(found.shape[1])
         scores = self.scores(key)
         return 0 if scores is None else scores.images
+
+    def pictures(self, keys: Iterable[EvaluationKey], *, lacking: bool = False) -> int:
+        """How many pictures keys rest on, or how many of them have to be drawn; what keys share counts once."""
+        drawn: dict[object, int] = {}
+        for key in keys:
+            of_tree = {
+                "zero-shot": 2 * len(self.protocol.zero_shot_prompts),
+                "erased": len(self.protocol.erased_prompts),
+            }
+            prompts = of_tree.get(key.kind, len(self.protocol.of_kind(key.of).prompts))
+            images = key.images - (self.images(key) if lacking else 0)
+            drawn[key.pictures] = max(drawn.get(key.pictures, 0), prompts * images)
+        return sum(drawn.values())
 
     def has(self, key: EvaluationKey) -> bool:
         """Whether nothing must be computed for a key."""

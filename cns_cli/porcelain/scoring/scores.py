@@ -34,6 +34,10 @@ class EvaluationStore:
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
         self.unstored = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was read: others have stored something since."""
         self._read: dict[str, list[Evaluation]] = {}
         self._names: dict[str, list[str]] | None = None
 

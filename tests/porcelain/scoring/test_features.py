@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.scoring import features
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.progress import Stages
 from registry.objects import Tree
@@ -28,18 +27,15 @@ def test_a_file_is_named_by_its_tree_its_protocol_and_its_prompts(session: Sessi
     assert str(made.relative_to(tmp_path / "made")) == "c0/26362956e1a99341d649350e8b18267f-0.npz"
 
 
-def test_an_interruption_keeps_every_frame_that_was_encoded(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Frames of three prompts in chunks of four: after the second chunk two are whole."""
-    monkeypatch.setattr(features, "CHUNK", 4)
+def test_an_interruption_keeps_every_list_that_was_encoded(session: Session, tmp_path: Path) -> None:
+    """What is drawn beside a list of prompts moves no bit of it."""
     span = ImageSpan(session.repo.tree_of("HEAD"), ("a dog", "a cat", "a <rex> dog"), 0, 3, "digest")
 
     def opened(name: str, told: Callable[[int], None]) -> FeatureCache:
         return FeatureCache(session.base, session.set_tree, 0, tmp_path / name, Stages(), told)
 
     def stop(made: int) -> None:
-        if made == 8:
+        if made == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -50,5 +46,4 @@ def test_an_interruption_keeps_every_frame_that_was_encoded(
     whole.prepare([span])
     assert (again.made, whole.made) == (3, 9)
     for name, found in again.features(span).items():
-        np.testing.assert_array_equal(found[:, :2], whole.features(span)[name][:, :2])
-        np.testing.assert_allclose(found, whole.features(span)[name], atol=1e-3)  # in other batches
+        np.testing.assert_array_equal(found, whole.features(span)[name])

@@ -1,0 +1,112 @@
+"""Units of work in several processes: each opens once what its units need, and takes the next one when it has done.
+
+A process that dies loses nothing but its time: its unit goes to another one. What raises, and what no process lived to
+do, is not answered: the caller does it itself, and meets the error where it belongs. Ctrl-C ends all, and so does the
+end of the caller, however it comes. Nothing here knows what a unit is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any, Self
+
+Work = Callable[[Any, Callable[[int], None]], Any]
+"""Does a unit, and says now and then how many steps more of it are done; what it returns is sent to the caller."""
+
+
+PATIENCE_S = 2.0
+"""Until a process that was asked to end is killed."""
+
+
+class Workers:
+    """Processes that work through units.
+
+    Args:
+        opened: Called once in each process, with a place and the number of processes, when its first unit comes.
+            Functions, units and answers must be what pickle takes.
+        places: What tells the processes from each other, such as devices; one process each.
+        method: How they start; "spawn": fresh.
+    """
+
+    def __init__(self, opened: Callable[[str, int], Work], places: Sequence[str], method: str = "spawn") -> None:
+        context: Any = get_context(method)
+        self._processes: dict[Connection, Any] = {}
+        for place in places:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, partial(opened, place, len(places))), daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for link in [*self._processes]:
+            self._end(link)
+
+    def each(self, units: Sequence[Any], told: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
+        """Yield the number of each unit and its answer, in the order in which they are done.
+
+        Args:
+            units: In the order in which they shall begin.
+            told: Called with how many steps more were done.
+        """
+        waiting, busy = deque(enumerate(units)), dict[Connection, tuple[int, Any]]()
+        while self._processes:
+            for link in self._processes.keys() - busy.keys():
+                if waiting:
+                    busy[link] = waiting.popleft()
+                    with contextlib.suppress(OSError):  # it is dead, which is seen below
+                        link.send(busy[link][1])
+            if not busy:
+                return
+            ready = wait([*busy])
+            for link in [one for one in busy if one in ready]:
+                try:
+                    kind, answer = link.recv()
+                except (EOFError, OSError):  # it was killed
+                    waiting.append(busy.pop(link))
+                    self._end(link)
+                    continue
+                if kind == "steps":
+                    told(answer)
+                    continue
+                number, _ = busy.pop(link)
+                if kind == "done":
+                    yield number, answer
+
+    def _end(self, link: Connection) -> None:
+        process = self._processes.pop(link)
+        process.terminate()
+        process.join(PATIENCE_S)
+        process.kill()  # every write is atomic, and a kernel lock goes with its process
+        process.join()
+        link.close()
+
+
+def _serve(link: Connection, opened: Callable[[], Work]) -> None:
+    """Do what comes, until the caller is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the caller ends us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    work: Work | None = None
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            unit = link.recv()
+            try:
+                work = work or opened()
+                answer = ("done", work(unit, lambda steps: link.send(("steps", steps))))
+            except ConnectionError:
+                return
+            except Exception:  # noqa: BLE001  the caller does the unit itself, and meets the error there
+                answer = ("undone", None)
+            link.send(answer)
