@@ -13,6 +13,7 @@ BENCHMARKS = {
     "startup": "startup",
     "registry": "registry_bench",
     "cost": "cost",
+    "step": "step",
     "generate": "generate_bench",
     "learning": "learning",
     "check": "check_time",
@@ -28,7 +29,15 @@ BENCHMARKS = {
     "scale": "scale",
     "summary": "summary",
 }
-ON_REQUEST = ("gate_noise", "gate_fast", "sweep", "presets", "merge", "erase")  # half an hour to hours
+ON_REQUEST = (
+    "step",
+    "gate_noise",
+    "gate_fast",
+    "sweep",
+    "presets",
+    "merge",
+    "erase",
+)  # minutes to hours
 # Parts of the paper's tables, of `benchmarks/paper.py`: on request, hours, in several processes if asked.
 PAPER = ("paper", "figure3", "tuning", "frontier", "twenty", "choosing", "singles", "stream", "multi")
 

@@ -80,18 +80,18 @@ def image_cost(
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
         with _kept(unet, *encoders) as kept:
-            with _counted() as text:
+            with counted() as text:
                 told = read(encoders, [ids] * len(encoders))
-            with _counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
+            with counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
                 noise = unet(latents, torch.zeros(images, dtype=torch.long), **told.inputs(pixels, pixels)).sample
         read_out = [told.features] if told.pooled is None else [told.features, told.pooled]
-        with _counted() as text_backward:
+        with counted() as text_backward:
             torch.autograd.grad(sum(one.sum() for one in read_out), rows, retain_graph=True)
-        with _counted() as backward:
+        with counted() as backward:
             torch.autograd.grad(noise.float().square().mean(), [*read_out, *trained])
-        with _counted() as encode:
+        with counted() as encode:
             vae.encode(torch.zeros((1, 3, pixels, pixels)))
-        with _counted() as decode:
+        with counted() as decode:
             vae.decode(latents[:1])
     return ImageCost(
         forward=forward.get_total_flops() // images,
@@ -103,7 +103,7 @@ def image_cost(
     )
 
 
-def _counted() -> FlopCounterMode:
+def counted() -> FlopCounterMode:
     """A counter that knows the CPU's fused attention, too, which torch 2.13's own takes for nothing."""
     aten = torch.ops.aten
     attention = {

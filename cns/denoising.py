@@ -28,6 +28,9 @@ UNMASKED_WEIGHT = 0.1
 """What the loss weighs outside a mask, where inside it is 1, before both are scaled: OneTrainer's default of the same
 name. With 0 nothing would hold the rest of the picture, and what the concept is drawn in comes out as anything."""
 
+ENCODED_PIXELS = 2**19
+"""Of the images that are encoded at a time (chosen): two of 512 pixels, which take less than a step of as many."""
+
 
 @dataclass(frozen=True)
 class NoisedBatch:
@@ -107,13 +110,12 @@ class Denoiser:
 
 
 @torch.no_grad()
-def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], batch_size: int = 8) -> Tensor:
+def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8]) -> Tensor:
     """Scaled latents of images: the mean of the VAE's posterior, so that they can be cached and repeated.
 
     Args:
         pipeline: Its VAE is used.
         pixels: Shape (N, H, W, 3), uint8.
-        batch_size: Images at a time.
 
     Returns:
         Shape (N, C, h, w), float32, CPU.
@@ -122,6 +124,7 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8], 
         NotFiniteError: A latent is NaN or infinite.
     """
     parts = []
+    batch_size = max(1, min(8, ENCODED_PIXELS // (pixels.shape[1] * pixels.shape[2])))
     for start in range(0, len(pixels), batch_size):
         images = torch.from_numpy(pixels[start : start + batch_size].astype(np.float32)).permute(0, 3, 1, 2)
         images = (images / 127.5 - 1).to(pipeline.device, pipeline.vae.dtype)

@@ -23,6 +23,7 @@ from cns.files.bases import COMPONENTS, resolve_base
 from cns.files.models import check_part, read_json, tensors_of, weight_files
 from cns.files.pipelines import check_index
 from cns.files.plain import reason_of
+from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 
 with quiet_libraries():
@@ -67,15 +68,18 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDiffusionPipeline:
+def load_pipeline(
+    folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> StableDiffusionPipeline:
     """Load a base from its folder, ready to generate and to be trained.
 
     Args:
         folder: A diffusers folder, as `resolve_base` returns it.
         device: Where the components go.
+        dtype: In which format the denoiser computes, see `cns.precision`.
 
     Returns:
-        A pipeline whose modules are float32, in evaluation mode and without gradients; no progress bar, no safety
+        A pipeline whose other modules are float32, in evaluation mode and without gradients; no progress bar, no safety
         checker. Its tokenizer pads to no more than the text encoder reads, which knows its true end-of-text id.
 
     Raises:
@@ -86,8 +90,10 @@ def load_pipeline(folder: Path, device: torch.device | str = "cpu") -> StableDif
         check_part(folder, component)
     family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
     with quiet_libraries():
+        unet = _load(UNet2DConditionModel, folder, "unet")
+        compute_in(unet, dtype)  # before the others are loaded: until then it takes memory twice
         modules = {
-            "unet": _load(UNet2DConditionModel, folder, "unet"),
+            "unet": unet,
             "vae": _load(AutoencoderKL, folder, "vae"),
             "text_encoder": _load(CLIPTextModel, folder, "text_encoder"),
         }

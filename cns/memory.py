@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from cns.cost import image_cost
+from cns.cost import ImageCost, image_cost
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -39,15 +39,20 @@ class Memory:
         return self.needed <= USED_SHARE * self.free
 
 
-def memory_for(pipeline: StableDiffusionPipeline, side: int, images: int, mixed: torch.dtype | None) -> Memory | None:
+def memory_for(
+    pipeline: StableDiffusionPipeline,
+    side: int,
+    images: int,
+    mixed: torch.dtype | None,
+    count: Callable[..., ImageCost] = image_cost,
+) -> Memory | None:
     """What a training of so many images a step takes, at this side of their latents; None for small ones.
 
-    `mixed` is what it casts to, see `cns.precision.training_dtype`.
+    `mixed` is what it casts to, see `cns.precision.training_dtype`; `count` stands for `cns.cost.image_cost`.
     """
     if side < COUNTED_SIDE:
         return None
-    cost = image_cost(pipeline, side, mixed, images)
-    return Memory(cost.kept_bytes, free_bytes(pipeline.device))
+    return Memory(count(pipeline, side, mixed, images).kept_bytes, free_bytes(pipeline.device))
 
 
 def free_bytes(device: torch.device) -> int:

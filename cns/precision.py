@@ -53,15 +53,17 @@ def compute_in(unet: UNet2DConditionModel, dtype: torch.dtype) -> None:
     """
     if dtype is torch.float32:
         return
-    device = unet.device.type
     for name, layer in unet.named_modules():
         if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and not f"{name}.weight".endswith(KV_WEIGHTS):
             layer.to(dtype)
+    for weight in unet.parameters():
+        if weight.dtype is torch.float32:
+            weight.data = weight.data.clone()  # a file that is mapped into memory stays there while one weight needs it
     inner = unet.forward
 
     @functools.wraps(inner)
     def forward(*inputs: Any, **options: Any) -> Any:
-        with torch.autocast(device, dtype):
+        with torch.autocast(unet.device.type, dtype):
             answer = inner(*inputs, **options)
         if isinstance(answer, tuple):
             return tuple(one.float() for one in answer)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,11 +157,30 @@ def features(history: History, strength: float, anchor: float) -> Penalty:
     def penalty(current: Mapping[str, Tensor]) -> Tensor:
         total = torch.zeros((), device=history.device)
         for name, (parent, square, linear, constant) in terms.items():
-            change = current[name] - parent
-            total = total + energy(change, square) + 2 * (change * linear).sum() + constant
+            total = total + _Quadratic.apply(current[name], parent, square, linear) + constant
         return total / len(terms)
 
     return penalty
+
+
+class _Quadratic(torch.autograd.Function):
+    """tr(D S D^T) + 2 tr(D B^T) of D = W - W_p, with its gradient 2 (D S + B): one product of matrices, and not two.
+
+    S is symmetric. The gradient is made where the loss is, so that nothing else need be kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, parent: Tensor, square: Tensor, linear: Tensor) -> Tensor:
+        change = current - parent
+        felt = change @ square
+        felt += linear
+        ctx.save_for_backward(felt)
+        return (change * (felt + linear)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        (felt,) = ctx.saved_tensors
+        return 2 * slope * felt, None, None, None
 
 
 def features_parent(history: History, strength: float, anchor: float) -> Penalty:

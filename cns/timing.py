@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cns.compose import Model, kv_parameters
-from cns.cost import ImageCost, image_cost
+from cns.cost import ImageCost, counted
 from cns.denoising import Denoiser, draw_batch
 from cns.sampling import default_batch
 from cns.text import class_noun_row, conditions_of, trainable_rows
@@ -46,10 +46,10 @@ def pace_of(
         images = drawn = 1
         while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
             trial //= 2
-    small = cost if trial == side else image_cost(pipeline, trial, mixed)
-    training = _seconds(_step(model, mixed, trial, images, class_noun), pipeline.device)
-    drawing = _seconds(_pass(model, trial, drawn, class_noun), pipeline.device)
-    return Pace(images * small.step / training, drawn * small.forward / drawing)
+    training = _pace(_step(model, mixed, trial, images, class_noun), pipeline.device)
+    if mixed is None and images == drawn == 1:
+        return Pace(training, training)  # one precision, the same load: nothing else would be measured
+    return Pace(training, _pace(_pass(model, trial, drawn, class_noun), pipeline.device))
 
 
 def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class_noun: str) -> Callable[[], object]:
@@ -87,12 +87,13 @@ def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[],
     return torch.no_grad()(lambda: pipeline.unet(latents, times, **told))
 
 
-def _seconds(act: Callable[[], object], device: torch.device) -> float:
-    """The time of a second call: the first one pays for what later ones find."""
-    act()
+def _pace(act: Callable[[], object], device: torch.device) -> float:
+    """FLOPs a second of a second call: the first one is counted, and pays for what later ones find."""
+    with counted() as counter:
+        act()
     began = _now(device)
     act()
-    return _now(device) - began
+    return counter.get_total_flops() / (_now(device) - began)
 
 
 def _now(device: torch.device) -> float:

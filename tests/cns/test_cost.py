@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cns.compose import kv_parameters
-from cns.cost import _counted, image_cost
+from cns.cost import counted, image_cost
 from cns.denoising import Denoiser, draw_batch
 from cns.memory import Memory, free_bytes, memory_for, recomputing
 from cns.sampling import sample
@@ -21,7 +21,7 @@ def a_loss(model):
     return Denoiser(model, None).loss(batch)
 
 
-def test_a_step_is_counted_as_a_real_one_counts(model):
+def test_a_step_iscounted_as_a_real_one_counts(model):
     cost = image_cost(model.pipeline, SIDE)
     row = model.pipeline.text_encoder.get_input_embeddings().weight.requires_grad_()
     trained = [weight.requires_grad_() for weight in kv_parameters(model.pipeline).values()]
@@ -33,7 +33,7 @@ def test_a_step_is_counted_as_a_real_one_counts(model):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    with _counted() as real:
+    with counted() as real:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = a_loss(model)
         torch.autograd.grad(loss, [row, *trained])
@@ -42,8 +42,8 @@ def test_a_step_is_counted_as_a_real_one_counts(model):
     assert cost.kept_bytes == pytest.approx(real_bytes, rel=0.05)
 
 
-def test_a_picture_is_counted_as_a_real_one_counts(model):
-    with _counted() as real:
+def test_a_picture_iscounted_as_a_real_one_counts(model):
+    with counted() as real:
         sample(model.pipeline, ["a dog"], [0], steps=3, guidance=2.0)
     asked = passes(model.pipeline.scheduler, 3)
     assert asked == 4  # PNDM, of three steps
@@ -51,15 +51,15 @@ def test_a_picture_is_counted_as_a_real_one_counts(model):
     assert pictures == pytest.approx(real.get_total_flops(), rel=0.03)  # but for the text encoder
 
 
-def test_attention_of_a_cpu_is_counted():
+def test_attention_of_a_cpu_iscounted():
     """torch 2.13's own counter takes it for nothing: an eighth of Stable Diffusion's arithmetic at 512 pixels."""
     query = torch.randn((1, 2, 16, 8))
-    with _counted() as counted:
+    with counted() as counter:
         torch.nn.functional.scaled_dot_product_attention(query, query, query)
-    assert counted.get_total_flops() == 2 * 2 * (2 * 16 * 16 * 8)
+    assert counter.get_total_flops() == 2 * 2 * (2 * 16 * 16 * 8)
 
 
-def test_memory_is_counted_for_large_latents_alone(model):
+def test_memory_iscounted_for_large_latents_alone(model):
     assert memory_for(model.pipeline, SIDE, 2, None) is None
     one, two = (memory_for(model.pipeline, 32, images, torch.bfloat16) for images in (1, 2))
     assert one is not None

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 
 import psutil
 
@@ -62,11 +63,12 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     resolution = subject.images.pixels.shape[1]
     mixed = training_dtype(base.model.pipeline, settings.dtype)
     side, own = latent_side(base, resolution), latent_side(base, base.resolution)
-    cost = image_cost(base.model.pipeline, side, mixed, settings.batch_size)
-    drawn = cost if own == side else image_cost(base.model.pipeline, own, mixed)
+    count = cache(image_cost)  # for this while: it holds the model
+    cost = count(base.model.pipeline, side, mixed, settings.batch_size)
+    drawn = cost if own == side else count(base.model.pipeline, own, mixed)
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
     forced = options.gradient_checkpointing
-    again = recomputes(memory_of(base, settings, resolution) if forced is None else None, forced)
+    again = recomputes(memory_of(base, settings, resolution, count) if forced is None else None, forced)
     work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known, again)
     pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun, mixed)
     kept = cost.kept_bytes * (RECOMPUTED_SHARE if again else 1)

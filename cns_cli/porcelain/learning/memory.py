@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cns.cost import ImageCost, image_cost
 from cns.general import TIMESTEPS
 from cns.memory import Memory, memory_for, recomputing
 from cns.precision import training_dtype
@@ -45,13 +46,15 @@ def latent_side(base: LoadedBase, resolution: int) -> int:
     return resolution // base.model.pipeline.vae_scale_factor
 
 
-def memory_of(base: LoadedBase, settings: Settings, resolution: int) -> Memory | None:
+def memory_of(
+    base: LoadedBase, settings: Settings, resolution: int, count: Callable[..., ImageCost] = image_cost
+) -> Memory | None:
     """What keeping the activations of a step takes, of images of this side in pixels; None where that is little."""
     images = settings.batch_size
     if needs_batches(settings.score) and not settings.directions:  # calibration prompts vote at the base's own size
         images, resolution = max(images, TIMESTEPS), max(resolution, base.resolution)
     pipeline = base.model.pipeline
-    return memory_for(pipeline, latent_side(base, resolution), images, training_dtype(pipeline, settings.dtype))
+    return memory_for(pipeline, latent_side(base, resolution), images, training_dtype(pipeline, settings.dtype), count)
 
 
 def _said(memory: Memory) -> str:

@@ -18,7 +18,6 @@ from cns.files.bases import BaseFacts, resolution_of
 from cns.judges.encoders import ClipEncoder, ImageEncoder, load_judge
 from cns.judges.files import find_judges
 from cns.loading import load_pipeline, pick_device
-from cns.precision import compute_in
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
 from registry.objects import Base
@@ -56,8 +55,7 @@ class LoadedBase:
         """
         where = pick_device(device)
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
-        model = Model(load_pipeline(folder, where), exponents)
-        compute_in(model.pipeline.unet, getattr(torch, dtype))
+        model = Model(load_pipeline(folder, where, getattr(torch, dtype)), exponents)
         return cls(folder, family_named(facts.family), model, where, dtype)
 
     @cached_property

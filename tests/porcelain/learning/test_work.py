@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cns.cost import _counted, image_cost
+from cns.cost import counted, image_cost
 from cns.families import FAMILIES
 from cns_cli.porcelain.learning.judged import Viewing
 from cns_cli.porcelain.learning.learn import settings_for
@@ -54,7 +54,7 @@ def test_an_add_computes_what_was_counted(empty, photos, monkeypatch, changes):
     side = (options.resolution or 64) // 8
     trained, own = (image_cost(session.base.model.pipeline, one) for one in (side, SIDE))
     work = work_of(session.base, options, settings, trained, own, 3, False)
-    with _counted() as real:
+    with counted() as real:
         add(empty, "rex", photos["rex"], **{"preview": None, **changes})
     # Text encoder and judges are large beside so small a denoiser, and no part of it.
     assert work.training + work.drawing == pytest.approx(real.get_total_flops(), rel=0.15)
