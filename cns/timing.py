@@ -49,7 +49,8 @@ def pace_of(
     training = _pace(_step(model, mixed, trial, images, class_noun), pipeline.device)
     if mixed is None and images == drawn == 1:
         return Pace(training, training)  # one precision, the same load: nothing else would be measured
-    return Pace(training, _pace(_pass(model, trial, drawn, class_noun), pipeline.device))
+    drawing = _pace(_pass(model, trial, drawn, class_noun), pipeline.device, again=drawn > 1)
+    return Pace(training, drawing)
 
 
 def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class_noun: str) -> Callable[[], object]:
@@ -87,12 +88,14 @@ def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[],
     return torch.no_grad()(lambda: pipeline.unet(latents, times, **told))
 
 
-def _pace(act: Callable[[], object], device: torch.device) -> float:
-    """FLOPs a second of a second call: the first one is counted, and pays for what later ones find."""
+def _pace(act: Callable[[], object], device: torch.device, *, again: bool = True) -> float:
+    """FLOPs a second of a call; or of a second one: the first one pays for what later ones find."""
+    began = _now(device)
     with counted() as counter:
         act()
-    began = _now(device)
-    act()
+    if again:
+        began = _now(device)
+        act()
     return counter.get_total_flops() / (_now(device) - began)
 
 
