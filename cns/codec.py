@@ -182,10 +182,18 @@ def decode_rows(data: bytes, tokens: Iterable[str] | None = None) -> dict[str, N
     return rows
 
 
-def encode_images(images: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None) -> bytes:
-    """Return the file of a concept's training images, shape (N, R, R, 3), and their masks, (N, R, R), uint8."""
-    masked = {} if masks is None else {"masks": np.ascontiguousarray(masks)}
-    return save({"images": np.ascontiguousarray(images), **masked})
+def encode_images(
+    images: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None, framings: NDArray[np.int32] | None = None
+) -> bytes:
+    """Return the file of a concept's training images.
+
+    Args:
+        images: Shape (N, R, R, 3), uint8.
+        masks: Shape (N, R, R), uint8.
+        framings: How each was cut out, see `cns.files.squares.Framing`, shape (N, 4), int32.
+    """
+    parts = {"images": images, "masks": masks, "framings": framings}
+    return save({name: np.ascontiguousarray(one) for name, one in parts.items() if one is not None})
 
 
 def decode_images(data: bytes) -> NDArray[np.uint8]:
@@ -199,8 +207,15 @@ def decode_images(data: bytes) -> NDArray[np.uint8]:
 
 def decode_masked_images(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Read back the images and masks that `encode_images` wrote; raises as `decode_images`."""
+    return decode_photos(data)[:2]
+
+
+def decode_photos(
+    data: bytes,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.int32] | None]:
+    """Read back all that `encode_images` wrote; raises as `decode_images`."""
     tensors = load_tensors(data)
-    masks = tensors.pop("masks", None)
+    masks, framings = tensors.pop("masks", None), tensors.pop("framings", None)
     if list(tensors) != ["images"]:
         raise CodecError(f"a file of {len(tensors)} tensors; expected one, 'images'", hint="cns fsck")
     images = tensors["images"]
@@ -210,7 +225,9 @@ def decode_masked_images(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uin
         raise CodecError("stored images that are none", hint="cns fsck")
     if masks is not None and (masks.dtype != np.uint8 or masks.shape != images.shape[:3]):
         raise CodecError(f"masks of shape {masks.shape} for images of shape {images.shape}", hint="cns fsck")
-    return images, masks
+    if framings is not None and (framings.dtype != np.int32 or framings.shape != (len(images), 4)):
+        raise CodecError(f"framings of shape {framings.shape} for images of shape {images.shape}", hint="cns fsck")
+    return images, masks, framings
 
 
 def encode_features(features: NDArray[np.float32]) -> bytes:

@@ -42,6 +42,7 @@ class NoisedBatch:
         timesteps: Shape (B,), int64, 0 <= t < the schedule's length.
         prompts: B prompts.
         weights: Of the loss at each latent pixel, shape (B, 1, h, w), float32, of mean 1 in each latent; None: all 1.
+        framings: How each was cut out, see `cns.files.squares.Framing`, shape (B, 4); None: they are whole pictures.
     """
 
     latents: Tensor
@@ -49,6 +50,7 @@ class NoisedBatch:
     timesteps: Tensor
     prompts: tuple[str, ...]
     weights: Tensor | None = None
+    framings: Tensor | None = None
 
 
 class Denoiser:
@@ -97,7 +99,8 @@ class Denoiser:
         noisy = signal * latents + sigma * noise
         enabled = mixed_precision and self.autocast_dtype is not None
         with torch.autocast(device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled):
-            told = self._conditions(batch.prompts).inputs(*(side * factor for side in latents.shape[-2:]))
+            height, width = (side * factor for side in latents.shape[-2:])
+            told = self._conditions(batch.prompts).inputs(height, width, batch.framings)
             prediction = self.pipeline.unet(noisy, steps, **told).sample.float()
         velocity = self._schedule.config.prediction_type == "v_prediction"
         target = signal * noise - sigma * latents if velocity else noise
@@ -161,6 +164,7 @@ def draw_batch(
     train_timesteps: int,
     generator: torch.Generator,
     weights: Tensor | None = None,
+    framings: Tensor | None = None,
 ) -> NoisedBatch:
     """Draw B latents with noise, a prompt each, and timesteps spread evenly over the schedule.
 
@@ -173,6 +177,7 @@ def draw_batch(
         train_timesteps: Length of the noise schedule.
         generator: A CPU generator.
         weights: Of the loss, shape (N, 1, h, w); None: all 1.
+        framings: As of `NoisedBatch`, shape (N, 4).
     """
     rounds = -(-size // len(latents))
     index = torch.cat([torch.randperm(len(latents), generator=generator) for _ in range(rounds)])[:size]
@@ -184,5 +189,5 @@ def draw_batch(
         torch.randn((size, *latents.shape[1:]), generator=generator),
         (strata * train_timesteps).long().clamp_(max=train_timesteps - 1),  # float32 may round up to the end
         chosen,
-        None if weights is None else weights[index],
+        *(None if one is None else one[index] for one in (weights, framings)),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from cns.errors import BaseModelError, SettingsError
-from cns.files.pipelines import latent_side, why_unsupported
+from cns.files.pipelines import ADDED, latent_side, why_unsupported
 from cns.templates import Kind, TemplateSet, template_sets
 
 COMPANY = 0.5
@@ -174,21 +174,26 @@ def family_named(name: str) -> Family:
     return FAMILIES[name]
 
 
-def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) -> Family:
+def family_of(unet_config: Mapping[str, Any], *text_configs: Mapping[str, Any]) -> Family:
     """Tell a base's family from its own config files.
 
     Args:
         unet_config: `unet/config.json` of the pipeline.
-        text_config: `text_encoder/config.json` of the pipeline.
+        text_configs: `config.json` of each of its text encoders.
 
     Raises:
         BaseModelError: the base is of no supported family; the message says by which property.
     """
     width = unet_config.get("cross_attention_dim")
-    text_width = text_config.get("hidden_size")
+    widths = [config.get("hidden_size") for config in text_configs]
     reason = why_unsupported(unet_config)
-    if reason is None and width != text_width:
-        reason = f"its cross-attention reads {width} values a token and its text encoder writes {text_width}"
+    if reason is None and width != sum(one for one in widths if isinstance(one, int)):
+        written = " + ".join(map(str, widths))
+        reason = f"its cross-attention reads {width} values a token and its text encoder writes {written}"
+    dual = len(text_configs) > 1
+    if reason is None and dual != (unet_config.get("addition_embed_type") == ADDED):
+        expected = "one" if dual else "two, as SDXL's is"
+        reason = f"its text encoders are {len(text_configs)}, and its denoiser is made for {expected}"
     if reason is not None:
         known = ", ".join(f"{family.name} ({family.describe})" for family in FAMILIES.values())
         raise BaseModelError(
@@ -197,6 +202,8 @@ def family_of(unet_config: Mapping[str, Any], text_config: Mapping[str, Any]) ->
         )
     # Latents of 16x16 are the embedded base's alone: Stable Diffusion starts at 64x64. Real SD 2.x is the line that
     # projects its spatial transformers by linear layers; the rule also holds for tiny random pipelines.
+    if dual:
+        return FAMILIES["sdxl"]
     if latent_side(unet_config) == EMBEDDED_SAMPLE_SIZE:
         return FAMILIES["emoji-64"]
     return FAMILIES["sd-2" if unet_config.get("use_linear_projection") else "sd-1"]
@@ -280,4 +287,11 @@ SD_1 = Family(
 
 SD_2 = replace(SD_1, name="sd-2", describe="Stable Diffusion 2.x, a folder or a hub id")
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2)}
+SDXL = replace(
+    SD_1,
+    name="sdxl",
+    describe="Stable Diffusion XL and what has its parts, such as SSD-1B; a folder or a hub id",
+    defaults=replace(SD_DEFAULTS, resolution=1024, guidance=5.0),
+)
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2, SDXL)}

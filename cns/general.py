@@ -15,6 +15,7 @@ from torch import Tensor
 from cns.compose import Model, kv_parameters
 from cns.denoising import Denoiser, NoisedBatch, draw_batch
 from cns.finite import require_finite
+from cns.quiet import quiet_libraries
 from cns.report import Report
 from cns.scores import needs_batches
 from cns.selection import Scores, general_neurons, score_named
@@ -85,9 +86,10 @@ def _calibration_batches(
     for start in range(0, len(prompts), LATENT_BATCH):
         part = list(prompts[start : start + LATENT_BATCH])
         noise = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
-        latents = pipeline(
-            part, num_inference_steps=LATENT_STEPS, guidance_scale=1.0, generator=noise, output_type="latent"
-        ).images
+        with quiet_libraries():
+            latents = pipeline(
+                part, num_inference_steps=LATENT_STEPS, guidance_scale=1.0, generator=noise, output_type="latent"
+            ).images
         require_finite(latents, "UNet", "latents of calibration prompts")
         for latent, prompt in zip(latents.float().cpu(), part, strict=True):
             copies = latent.expand(TIMESTEPS, *latent.shape)

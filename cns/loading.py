@@ -18,22 +18,33 @@ from typing import Any
 import torch
 
 from cns.errors import BaseModelError, SettingsError
-from cns.families import family_of
-from cns.files.bases import COMPONENTS, resolve_base
+from cns.files.bases import family_at, models_of, resolve_base
 from cns.files.models import check_part, read_json, tensors_of, weight_files
-from cns.files.pipelines import check_index
+from cns.files.pipelines import check_index, parts_of, unsupported
 from cns.files.plain import reason_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
+from cns.text import TOKENIZERS, text_encoders, tokenizers
 
 with quiet_libraries():
     import diffusers
-    from diffusers import AutoencoderKL, ModelMixin, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from diffusers import (
+        AutoencoderKL,
+        ModelMixin,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+CLASSES: Mapping[str, Any] = {
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 
 
@@ -86,45 +97,52 @@ def load_pipeline(
         BaseModelError: the folder is no supported pipeline, names a class outside the allow-list, or lacks a file.
     """
     scheduler_class = getattr(diffusers, check_index(folder))
-    for component in COMPONENTS:
-        check_part(folder, component)
-    family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
+    for part in parts_of(folder):
+        check_part(folder, part)
+    family_at(folder)
     with quiet_libraries():
         unet = _load(UNet2DConditionModel, folder, "unet")
         compute_in(unet, dtype)  # before the others are loaded: until then it takes memory twice
-        modules = {
-            "unet": unet,
-            "vae": _load(AutoencoderKL, folder, "vae"),
-            "text_encoder": _load(CLIPTextModel, folder, "text_encoder"),
-        }
-        tokenizer = _read(CLIPTokenizer, folder, "tokenizer")
-        scheduler = _read(scheduler_class, folder, "scheduler")
-        pipeline = StableDiffusionPipeline(
-            **modules,
-            tokenizer=tokenizer,
-            scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-    for module in modules.values():
-        module.requires_grad_(False).eval().to(device)
-    positions = modules["text_encoder"].config.max_position_embeddings
-    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
-    fix_end_of_text(modules["text_encoder"], tokenizer)
+        others = {part: _load(CLASSES[part], folder, part) for part in models_of(folder) if part != "unet"}
+        parts = {"unet": unet, **others}
+        for module in parts.values():
+            module.requires_grad_(False).eval().to(device)
+        parts |= {part: _read(CLIPTokenizer, folder, part) for part in parts_of(folder) if part in TOKENIZERS}
+        parts["scheduler"] = _read(scheduler_class, folder, "scheduler")
+        if "text_encoder_2" in parts:
+            zeros = bool(read_json(folder / "model_index.json").get("force_zeros_for_empty_prompt", True))
+            pipeline = StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
+        else:
+            pipeline = StableDiffusionPipeline(
+                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            )
+    _fit_tokenizers(pipeline, folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
-    """Tell a CLIP text encoder its true end-of-text id.
+def _fit_tokenizers(pipeline: Any, folder: Path) -> None:
+    """Let tokenizers cut where the text encoders do, and these know where a text ends; refuse two that differ."""
+    words, encoders = tokenizers(pipeline), text_encoders(pipeline)
+    if any(one.get_vocab() != words[0].get_vocab() for one in words):
+        raise unsupported(folder, "its two tokenizers have different vocabularies")
+    positions = min(encoder.config.max_position_embeddings for encoder in encoders)
+    length = min(positions, *(one.model_max_length for one in words))
+    for tokenizer, encoder in zip(words, encoders, strict=True):
+        tokenizer.model_max_length = length
+        fix_end_of_text(encoder, tokenizer)
 
-    Configs written before 2023 say `eos_token_id: 2`; with it the pooled vector is taken at the *largest* id, which an
-    added special token then is. K and V read all positions and do not care, but the pooled vector would be the token's.
+
+def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Tell a CLIP text encoder, and whoever reads its config again, its true end-of-text id.
+
+    Configs written before 2023, and SDXL's, say `eos_token_id: 2`; with it the pooled vector is taken at the *largest*
+    id, which an added special token then is. K and V read all positions and do not care; SDXL's denoiser does, which
+    reads the pooled vector.
     """
     for module in text_encoder.modules():
         if hasattr(module, "eos_token_id"):
-            module.eos_token_id = tokenizer.eos_token_id
+            module.eos_token_id = module.config.eos_token_id = tokenizer.eos_token_id
 
 
 def _load(model_class: Any, folder: Path, component: str) -> Any:

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -177,19 +178,24 @@ class NamedWeights:
         self._composed.move_to_end(concepts)
         return self._composed[concepts]
 
-    def _encode(
-        self, prompt: Any, device: Any, images: int, guided: bool, negative_prompt: Any = None, **others: Any
-    ) -> tuple[Tensor, Tensor | None]:
+    def _encode(self, *given: Any, **named: Any) -> tuple[Any, ...]:
         """The pipeline's `encode_prompt`, which also computes the keys and values of what it encodes."""
-        if prompt is None or others.get("negative_prompt_embeds") is not None:
+        call = signature(self._encode_prompt).bind(*given, **named)
+        call.apply_defaults()
+        said = call.arguments
+        prompt, against = said.get("prompt"), said.get("negative_prompt")
+        if prompt is None or said.get("negative_prompt_embeds") is not None:
             raise ValueError("weights follow what a prompt names; expected prompts as text, not as embeddings")
-        positive, negative = self._encode_prompt(prompt, device, images, guided, negative_prompt, **others)
+        if said.get("prompt_2") is not None or said.get("negative_prompt_2") is not None:
+            raise ValueError("weights follow what a prompt names; expected one prompt for both text encoders")
+        encoded: tuple[Any, ...] = self._encode_prompt(*given, **named)
+        positive, negative = encoded[:2]
         rows, features = _rows(prompt, len(positive)), positive
-        if guided and negative is not None:
-            rows = [*_rows(negative_prompt or "", len(negative)), *rows]
+        if said["do_classifier_free_guidance"] and negative is not None:
+            rows = [*_rows(against or "", len(negative)), *rows]
             features = torch.cat([negative, positive])
         self._features, self._handed = features, self.project(features, rows)
-        return positive, negative
+        return encoded
 
     def _hand(self, matrix: str, features: Tensor) -> Tensor:
         """The forward of a projection: what was computed for these features."""

@@ -131,6 +131,8 @@ class TrainingTask:
             (`cns.denoising.loss_weights`); or None.
         start: The same concept as it was learned before, to go on from: its rows and its change are where the training
             begins, and what may change stays its mask or its directions; None begins at the class noun and at nothing.
+        framings: How each image was cut out of its original, see `cns.files.squares.Framing`, shape (N, 4); None: it is
+            a whole picture.
     """
 
     name: str
@@ -143,6 +145,7 @@ class TrainingTask:
     kind: Kind = "object"
     image_masks: NDArray[np.uint8] | None = None
     start: ConceptWeights | None = None
+    framings: NDArray[np.int32] | None = None
 
     def prompts_with_bare(self, share: float) -> list[list[str]]:
         """The prompts, so repeated that `share` of an image's draws see the phrase alone where it has one caption."""

@@ -60,7 +60,7 @@ class Conditions:
         Args:
             height: Of the pictures, pixels.
             width: Likewise.
-            framings: How each was cut out of its original, see `cns.files.squares.framing`, shape (B, 4); None: not.
+            framings: How each was cut out of its original, see `cns.files.squares.Framing`, shape (B, 4); None: not.
         """
         if self.pooled is None:
             return {"encoder_hidden_states": self.features}
@@ -100,8 +100,8 @@ def read(encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions
     return Conditions(torch.cat([one.hidden_states[-2] for one in answers], -1), answers[-1].text_embeds)
 
 
-def reads_penultimate(pipeline: StableDiffusionPipeline) -> bool:
-    """Whether keys and values read the hidden states before the encoders' last layers; else those after them."""
+def has_second_encoder(pipeline: StableDiffusionPipeline) -> bool:
+    """Whether it reads as SDXL does: penultimate hidden states of two encoders, a pooled vector, and framings."""
     return len(text_encoders(pipeline)) > 1
 
 
@@ -118,7 +118,7 @@ def answering(pipeline: StableDiffusionPipeline, answers: Sequence[Sequence[tupl
         for own, features in known:
             if inputs[0].shape[1] == own.shape[1]:
                 rows = (inputs[0] == own.to(inputs[0].device)).all(1).view(-1, 1, 1)
-                if reads_penultimate(pipeline):
+                if has_second_encoder(pipeline):
                     *before, read, last = output.hidden_states
                     output.hidden_states = (*before, torch.where(rows, features, read), last)
                 else:

@@ -114,7 +114,8 @@ class _Run:
     """One training: what warm-up, selection and finetuning share. Made, it has installed the token.
 
     Attributes:
-        latents: Of the concept's images; `weights` are those of their loss, see `TrainingTask.image_masks`.
+        latents: Of the concept's images; `of_images` has the weights of their loss, by `TrainingTask.image_masks`, and
+            their framings.
         prior: Of the class noun's images, see `Settings.prior`; None without any.
         row: The token's row, shape (D,), or of several vectors (V, D), float32: what is trained.
         selection: The concept neurons; None during the warm-up.
@@ -147,13 +148,13 @@ class _Run:
             )
         masks = task.image_masks
         weights = None if masks is None else loss_weights(masks, *latents.shape[-2:])
+        framings = None if task.framings is None else torch.from_numpy(task.framings)
         self.latents, self.prompts = latents[:kept], task.prompts_with_bare(settings.bare_share)[:kept]
-        self.loss_weights = None if weights is None else weights[:kept]
+        self.of_images = [None if one is None else one[:kept] for one in (weights, framings)]
         seen = slice(kept if settings.hold_out else 0, None)
+        others = [None if one is None else one[seen] for one in (weights, framings)]
         size, length = settings.batch_size, self.denoiser.train_timesteps
-        self.fixed = list(
-            fixed_batches(latents[seen], task.prompts[seen], size, length, None if weights is None else weights[seen])
-        )
+        self.fixed = list(fixed_batches(latents[seen], task.prompts[seen], size, length, *others))
         self.prior = None if task.prior is None or not settings.prior else encode_images(pipeline, task.prior)
         self.row = row.to(pipeline.device).requires_grad_()
         self.ids = pipeline.tokenizer.convert_tokens_to_ids(list(self.tokens))
@@ -168,7 +169,7 @@ class _Run:
     def draw(self) -> NoisedBatch:
         """A batch of the concept's images."""
         size, steps = self.settings.batch_size, self.denoiser.train_timesteps
-        return draw_batch(self.latents, self.prompts, size, steps, self.generator, self.loss_weights)
+        return draw_batch(self.latents, self.prompts, size, steps, self.generator, *self.of_images)
 
     def rows(self) -> dict[str, Tensor]:
         """The row of each of the token's vectors, views of the one that is trained."""

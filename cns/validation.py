@@ -43,7 +43,12 @@ def draws_of(size: int) -> int:
 
 
 def fixed_batches(
-    latents: Tensor, prompts: Sequence[Sequence[str]], size: int, train_timesteps: int, weights: Tensor | None = None
+    latents: Tensor,
+    prompts: Sequence[Sequence[str]],
+    size: int,
+    train_timesteps: int,
+    weights: Tensor | None = None,
+    framings: Tensor | None = None,
 ) -> Iterator[NoisedBatch]:
     """The draws, in batches of at most `size`.
 
@@ -53,13 +58,14 @@ def fixed_batches(
         size: Images at a time.
         train_timesteps: Length of the noise schedule.
         weights: Of the loss, shape (N, 1, h, w); None: all 1.
+        framings: How each was cut out, shape (N, 4); None: not.
     """
     draws = draws_of(size)
-    drawn = draw_batch(latents, prompts, draws, train_timesteps, torch.Generator().manual_seed(SEED), weights)
+    drawn = draw_batch(latents, prompts, draws, train_timesteps, torch.Generator().manual_seed(SEED), weights, framings)
     for start in range(0, draws, size):
         part = slice(start, start + size)
-        weighed = None if drawn.weights is None else drawn.weights[part]
-        yield NoisedBatch(drawn.latents[part], drawn.noise[part], drawn.timesteps[part], drawn.prompts[part], weighed)
+        others = (None if one is None else one[part] for one in (drawn.weights, drawn.framings))
+        yield NoisedBatch(drawn.latents[part], drawn.noise[part], drawn.timesteps[part], drawn.prompts[part], *others)
 
 
 def better_step(losses: Sequence[float], steps: int) -> int | None:

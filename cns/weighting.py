@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cns.text import answering, reads_penultimate, text_encoders, tokenizers
+from cns.text import answering, has_second_encoder, text_encoders, tokenizers
 from cns.tokens import expand_tokens, token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -74,7 +74,7 @@ def _features(pipeline: StableDiffusionPipeline, part: int, text: str) -> Tensor
     tokenizer, encoder = tokenizers(pipeline)[part], text_encoders(pipeline)[part]
     words, weights = zip(*fragments(text), strict=True)
     kind = ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED
-    if reads_penultimate(pipeline):
+    if has_second_encoder(pipeline):
         kind = ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
     provider = EmbeddingsProvider(tokenizer, encoder, returned_embeddings_type=kind)
     found: Tensor = provider.get_embeddings_for_weighted_prompt_fragments(

@@ -17,11 +17,28 @@ from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
 
 with quiet_libraries():
-    from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        EulerDiscreteScheduler,
+        PNDMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import (
+        CLIPConfig,
+        CLIPModel,
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+    )
 
-VARIANTS = ("sd-1", "sd-2", "emoji-64")
+VARIANTS = ("sd-1", "sd-2", "sdxl", "emoji-64")
 WIDTH = 32
+SECOND_WIDTH = 40
+POOLED = 12
 SIZE = 64
 POSITIONS = 24
 NOUNS = ("dog", "cat", "car", "house", "apple", "tree", "star", "guitar", "frog", "cup")
@@ -39,8 +56,9 @@ def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
     Args:
         folder: Where; made if absent.
         seed: Of all weights.
-        variant: "sd-1" (noise prediction, quick GELU), "sd-2" (velocity prediction, linear projections, pad "!") or
-            "emoji-64" (16x16 latents; ships nouns and calibration prompts).
+        variant: "sd-1" (noise prediction, quick GELU), "sd-2" (velocity prediction, linear projections, pad "!"),
+            "sdxl" (two text encoders of different widths, pooled text and time ids) or "emoji-64" (16x16 latents; ships
+            nouns and calibration prompts).
 
     Returns:
         The folder.
@@ -49,17 +67,22 @@ def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
     tokenizer = tiny_tokenizer(variant)
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)
-        pipeline = StableDiffusionPipeline(
-            unet=_unet(variant),
-            vae=_vae(variant),
-            text_encoder=_text_encoder(variant, tokenizer),
-            tokenizer=tokenizer,
-            scheduler=_scheduler(variant),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.save_pretrained(folder)
+        parts = {
+            "unet": _unet(variant),
+            "vae": _vae(variant),
+            "text_encoder": CLIPTextModel(_text_config(variant, tokenizer, WIDTH)),
+            "tokenizer": tokenizer,
+            "scheduler": _scheduler(variant),
+        }
+        if variant == "sdxl":
+            second = tiny_tokenizer("sd-2")  # of the same words, filled up by "!"
+            config = _text_config("sd-2", second, SECOND_WIDTH)
+            parts |= {"text_encoder_2": CLIPTextModelWithProjection(config), "tokenizer_2": second}
+            StableDiffusionXLPipeline(**parts, add_watermarker=False).save_pretrained(folder)
+        else:
+            StableDiffusionPipeline(
+                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            ).save_pretrained(folder)
         tiny_clip(folder / "clip", tokenizer)
         IdentityEncoder((8, 16, 16), embedding_size=16).save_pretrained(folder / "identity")
     if variant == "emoji-64":
@@ -134,17 +157,16 @@ def _text_ids(tokenizer: CLIPTokenizer) -> dict[str, int]:
     }
 
 
-def _text_encoder(variant: str, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            **_text_ids(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=2 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=POSITIONS,
-            hidden_act="gelu" if variant == "sd-2" else "quick_gelu",
-        )
+def _text_config(variant: str, tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        **_text_ids(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=POSITIONS,
+        **({"projection_dim": POOLED} if width == SECOND_WIDTH else {}),
+        hidden_act="gelu" if variant == "sd-2" else "quick_gelu",
     )
 
 
@@ -156,10 +178,19 @@ def _unet(variant: str) -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
         norm_num_groups=4,
-        cross_attention_dim=WIDTH,
+        cross_attention_dim=WIDTH + SECOND_WIDTH if variant == "sdxl" else WIDTH,
         attention_head_dim=2,
-        use_linear_projection=variant == "sd-2",
+        use_linear_projection=variant in ("sd-2", "sdxl"),
+        **(_XL if variant == "sdxl" else {}),
     )
+
+
+_XL = {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": POOLED + 6 * 8,
+    "transformer_layers_per_block": (1, 2),
+}
 
 
 def _vae(variant: str) -> AutoencoderKL:
@@ -172,13 +203,16 @@ def _vae(variant: str) -> AutoencoderKL:
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=4,
+        scaling_factor=0.13025 if variant == "sdxl" else 0.18215,
     )
 
 
-def _scheduler(variant: str) -> DDIMScheduler | PNDMScheduler:
+def _scheduler(variant: str) -> DDIMScheduler | EulerDiscreteScheduler | PNDMScheduler:
     shared = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
     if variant == "sd-1":
         return PNDMScheduler(**shared, skip_prk_steps=True)
+    if variant == "sdxl":
+        return EulerDiscreteScheduler(**shared, timestep_spacing="leading")
     return DDIMScheduler(**shared, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cns.files.keys import TEXT_MODEL, text_modules, unet_modules
+from cns.files.keys import SECOND_ENCODER, TEXT_ENCODERS, TEXT_MODEL, text_modules, unet_modules
 from cns.files.models import weight_files
+from cns.files.pipelines import parts_of
 from cns.files.tensors import read_header, read_tensor
 
-UNET, TEXT = "unet", "text_encoder"
+UNET, TEXT, SECOND = "unet", "text_encoder", "text_encoder_2"
 WEIGHT = ".weight"
 
 
@@ -26,7 +27,7 @@ class Module:
     """A module of a base that has a weight.
 
     Attributes:
-        part: `UNET` or `TEXT`.
+        part: `UNET`, `TEXT` or `SECOND`.
         name: As the part's state dict has it, without `.weight`.
         shape: Of its weight.
         file, facts: Where that is.
@@ -46,7 +47,7 @@ class Module:
     @property
     def kind(self) -> str:
         """What it is, in a word or two."""
-        if self.part == TEXT:
+        if self.part != UNET:
             return "text encoder"
         if self.is_kv:
             return "K/V"
@@ -69,23 +70,30 @@ class Modules:
 
     Attributes:
         spelled: What an adapter's file may call it -> the module.
-        token_width: Numbers in an embedding row.
+        token_widths: Numbers in an embedding row of each text encoder.
     """
 
     def __init__(self, folder: Path) -> None:
-        unet, text = _read(folder, UNET), _read(folder, TEXT)
+        unet = _read(folder, UNET)
         self.spelled: dict[str, Module] = {}
+        self.token_widths: tuple[int, ...] = ()
         for spelled, name in unet_modules(unet).items():
             self.spelled[spelled] = self.spelled[spelled.replace("lora_unet_", "lycoris_", 1)] = unet[name]
-        for spelled, name in text_modules(text).items():
+        for part, prefixes in ((SECOND, SECOND_ENCODER), (TEXT, TEXT_ENCODERS)):  # PEFT's names mean the first
+            if part in parts_of(folder):
+                self._add_text(part, _read(folder, part), prefixes)
+        for name, module in unet.items():
+            self._add(f"{UNET}.", name, module)
+
+    def _add_text(self, part: str, text: dict[str, Module], prefixes: tuple[str, ...]) -> None:
+        for spelled, name in text_modules(text, prefixes).items():
             self.spelled[spelled] = text[name]
         for name, module in text.items():
             bare = name.removeprefix(TEXT_MODEL)
             for spelled in (bare, TEXT_MODEL + bare):
-                self._add(f"{TEXT}.", spelled, module)
-        for name, module in unet.items():
-            self._add(f"{UNET}.", name, module)
-        self.token_width = self.spelled[f"{TEXT}.embeddings.token_embedding"].shape[1]
+                self._add(f"{part}.", spelled, module)
+        width = self.spelled[f"{part}.embeddings.token_embedding"].shape[1]
+        self.token_widths = (width, *self.token_widths)
 
     def _add(self, part: str, spelled: str, module: Module) -> None:
         for prefix in (part, "base_model.model.", f"base_model.model.{part}"):

@@ -28,7 +28,7 @@ KEY = re.compile(rf"(.+)\.({'|'.join(map(re.escape, sorted(PART_OF, key=len, rev
 PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 HEADER = "lora_adapter_metadata"
-WRITERS = {"lora_": "kohya", "lycoris_": "LyCORIS", "unet.": "diffusers", "text_encoder.": "diffusers"}
+WRITERS = {"lora_": "kohya", "lycoris_": "LyCORIS", "unet.": "diffusers", "text_encoder": "diffusers"}
 
 
 @dataclass(frozen=True, eq=False)

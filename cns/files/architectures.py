@@ -88,6 +88,8 @@ OTHERS = {
     "LatentConsistencyModel": "was distilled to take the guidance as an input",
     "StableDiffusionControlNet": "has a ControlNet beside its parts; save the base alone: "
     "StableDiffusionPipeline(…).save_pretrained(FOLDER)",
+    "StableDiffusionXLControlNet": "has a ControlNet beside its parts; save the base alone: "
+    "StableDiffusionXLPipeline(…).save_pretrained(FOLDER)",
     "StableDiffusionUpscale": "makes pictures larger",
     "StableDiffusionDepth2Img": "reads a depth map",
     "StableDiffusionInstructPix2Pix": "edits a picture",
@@ -102,10 +104,10 @@ def why_not(pipeline: str) -> str | None:
     Args:
         pipeline: Name of a class that is not among the supported ones.
     """
-    rows = {start: one.why_not(pipeline) for one in ARCHITECTURES for start in one.pipelines if start != SD}
+    rows = {start: one.why_not(pipeline) for one in ARCHITECTURES for start in one.pipelines if start not in TAKEN}
     rows |= {start: f"{pipeline} {does}" for start, does in OTHERS.items()}
     found = [start for start in rows if pipeline.startswith(start)]
     return rows[max(found, key=len)] if found else None
 
 
-SD = "StableDiffusion"  # the start of others' names, too
+TAKEN = ("StableDiffusion", "StableDiffusionXL")  # the start of others' names, too

@@ -23,9 +23,9 @@ from typing import Any
 
 from cns import grid
 from cns.errors import BaseModelError
-from cns.families import family_of
+from cns.families import Family, family_of
 from cns.files.models import component_files, file_sha256, read_json, weight_files
-from cns.files.pipelines import check_index, latent_side, unsupported
+from cns.files.pipelines import check_index, latent_side, parts_of, unsupported
 from cns.files.plain import typed_path
 from cns.files.singlefile import converted
 from cns.files.tensors import first_not_finite, read_header, read_tensor
@@ -33,8 +33,7 @@ from cns.files.tensors import first_not_finite, read_header, read_tensor
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
 
 EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
-MODELS = ("unet", "vae", "text_encoder")
-COMPONENTS = (*MODELS, "tokenizer", "scheduler")
+WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 
 # What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
 HUB_PATTERNS = (
@@ -43,10 +42,8 @@ HUB_PATTERNS = (
     "unet/diffusion_pytorch_model*.safetensors*",
     "vae/config.json",
     "vae/diffusion_pytorch_model*.safetensors*",
-    "text_encoder/config.json",
-    "text_encoder/model*.safetensors*",
-    "tokenizer/*.json",
-    "tokenizer/merges.txt",
+    *(f"text_encoder{number}/{file}" for number in ("", "_2") for file in ("config.json", "model*.safetensors*")),
+    *(f"tokenizer{number}/{file}" for number in ("", "_2") for file in ("*.json", "merges.txt")),
     "scheduler/scheduler_config.json",
 )
 HUB_INDEX = ("model_index.json", "scheduler/scheduler_config.json")  # by which most bases are refused
@@ -165,7 +162,7 @@ def _from_hub(source: str, cache_folder: Path | None, *, offline: bool) -> Path:
         if not (revision and offline):
             raise
         return fetch(HUB_PATTERNS)  # whoever asked compares digests
-    lacking = [part for part in MODELS if not any((folder / part).glob("*.safetensors"))]
+    lacking = [part for part in models_of(folder) if not any((folder / part).glob("*.safetensors"))]
     if lacking and not offline:
         halves = tuple(f"{part}/{pattern}" for part in lacking for pattern in HUB_HALF)
         fetch(halves, revision=folder.name, ignored=())
@@ -224,8 +221,7 @@ def describe_base(folder: Path) -> BaseFacts:
     Raises:
         BaseModelError: it is of no supported family, lacks a file, or holds a damaged safetensors file.
     """
-    unet_config = read_json(folder / "unet" / "config.json")
-    family = family_of(unet_config, read_json(folder / "text_encoder" / "config.json"))
+    family = family_at(folder)
     matrices: dict[str, dict[str, Any]] = {}
     parameters = 0
     for path in weight_files(folder, "unet"):
@@ -250,7 +246,7 @@ def check_finite(folder: Path) -> None:
     Raises:
         BaseModelError: one is NaN or infinite; names its tensor.
     """
-    for component in MODELS:
+    for component in models_of(folder):
         for path in weight_files(folder, component):
             if (name := first_not_finite(path)) is not None:
                 raise BaseModelError(
@@ -295,10 +291,22 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
     Raises:
         BaseModelError: a component has no config or no weights.
     """
-    return {
-        component: {path.name: file_sha256(path) for path in component_files(folder, component)}
-        for component in COMPONENTS
-    }
+    parts = parts_of(folder)
+    found = {part: {path.name: file_sha256(path) for path in component_files(folder, part)} for part in parts}
+    if "text_encoder_2" in parts:  # only there the index says how an empty prompt is read
+        found["pipeline"] = {"model_index.json": file_sha256(folder / "model_index.json")}
+    return found
+
+
+def models_of(folder: Path) -> list[str]:
+    """The parts of a base that have weights."""
+    return [part for part in parts_of(folder) if part not in WITHOUT_WEIGHTS]
+
+
+def family_at(folder: Path) -> Family:
+    """The family of the base in a folder, by its configs; raises BaseModelError as `cns.families.family_of`."""
+    texts = [part for part in parts_of(folder) if part.startswith("text_encoder")]
+    return family_of(*(read_json(folder / part / "config.json") for part in ("unet", *texts)))
 
 
 def resolution_of(folder: Path) -> int:

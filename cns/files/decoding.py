@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 
 from cns.files import jpegxl
 from cns.files.colours import Flattening
-from cns.files.squares import ORIENTATION, aim, box, stored_place, upright_size
+from cns.files.squares import ORIENTATION, Framing, aim, box, framing, stored_place, upright_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "AVIF")
 NEEDS_HEIC = "HEIC is read with the extra heic: pip install 'cns-cli[heic]'"
@@ -73,6 +73,7 @@ class Decoded:
         pixels: Its upright square, shape (R, R, 3), uint8, sRGB.
         size: Width and height of the whole picture, in pixels, as it is stored.
         profile_used: False where it names its colours by a profile that cannot be read, so that they are a guess.
+        framing: How the square was cut out.
         mask: Where the concept is, shape (R, R), uint8, 255 there; None without a mask.
         mask_kept: Share of what the mask marks that the square keeps; 1 without one.
     """
@@ -80,6 +81,7 @@ class Decoded:
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     profile_used: bool
+    framing: Framing
     mask: NDArray[np.uint8] | None = None
     mask_kept: float = 1.0
 
@@ -128,7 +130,8 @@ def decode(
             square = flat(_cut(_upright(image), place))
         resized = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
     pixels = np.asarray(resized, dtype=np.uint8).copy()
-    return Decoded(pixels, size, flat.profile_used, *((aimed.mask, aimed.kept) if aimed else ()))
+    cut = framing(upright, place, resolution)
+    return Decoded(pixels, size, flat.profile_used, cut, *((aimed.mask, aimed.kept) if aimed else ()))
 
 
 def decode_mask(data: bytes, spend: Callable[[float], None] | None = None) -> Image.Image | None:

@@ -81,6 +81,12 @@ class ImageSet:
         return tuple(image.caption for image in self.images)
 
     @property
+    def framings(self) -> NDArray[np.int32] | None:
+        """How each was cut out (`cns.files.squares.Framing`), shape (N, 4); None where that is not known of all."""
+        known = [image.framing for image in self.images if image.framing]
+        return np.array(known, np.int32) if len(known) == len(self.images) else None
+
+    @property
     def mask_digests(self) -> dict[str, str]:
         """Image name -> where its mask comes from, see `TrainingImage.mask`; of those that have one."""
         return {image.name: image.mask for image in self.images if image.mask}

@@ -15,17 +15,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."
 LDM_CLIP, LDM_OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
-"""Prefixes of an LDM file; Stable Diffusion 1 has OpenAI's text encoder, 2 that of OpenCLIP."""
+SGM_CLIP, SGM_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+"""Prefixes of an LDM file; Stable Diffusion 1 has OpenAI's text encoder, 2 that of OpenCLIP, SDXL both."""
 
 UNET = "lora_unet_"
 TEXT_ENCODERS = ("lora_te_", "lora_te1_")
 """Prefixes of one text encoder's modules: of kohya's files for Stable Diffusion, and of those that count encoders."""
+
+SECOND_ENCODER = ("lora_te2_",)
 
 TEXT_MODEL = "text_model."
 """In front of a text encoder's modules in transformers 4, and in every trainer's files; transformers 5 has none."""
 
 _LAYERS = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}
 _LAYERS |= {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2"}
+_LAYERS |= {"add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2"}
 _LAYERS |= {"mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1"}
 _LAYERS |= {"mid_block.resnets.1": "middle_block.2"}
 _IN_RESNET = {
@@ -61,12 +65,12 @@ def unet_modules(modules: Collection[str]) -> dict[str, str]:
     return by_ldm | {kohya_name(module): module for module in modules}
 
 
-def text_modules(modules: Iterable[str]) -> dict[str, str]:
-    """Name in a kohya or LyCORIS file -> module of a text encoder, with and without `text_model`, by any prefix."""
+def text_modules(modules: Iterable[str], prefixes: Collection[str] = TEXT_ENCODERS) -> dict[str, str]:
+    """Name in a kohya or LyCORIS file -> module of a text encoder, with and without `text_model`, by each prefix."""
     found = {}
     for module in modules:
         bare = module.removeprefix(TEXT_MODEL).replace(".", "_")
-        for prefix in TEXT_ENCODERS:
+        for prefix in prefixes:
             found[prefix + bare] = found[kohya_name(module, prefix)] = module
     return found
 
@@ -147,7 +151,7 @@ _IN_VAE = {
 
 
 def open_clip(name: str) -> str:
-    """A text encoder's parameter in an LDM file of Stable Diffusion 2; q, k and v of a layer, stacked, are named as q.
+    """A parameter of OpenCLIP's text encoder in an LDM file; q, k and v of a layer, stacked, are named as q.
 
     Args:
         name: As transformers calls it, without `text_model.`.
@@ -165,6 +169,7 @@ _IN_OPEN_CLIP = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
     "final_layer_norm.": "ln_final.",
+    "text_projection.weight": "text_projection",
     "encoder.layers.": "transformer.resblocks.",
     ".layer_norm": ".ln_",
     ".mlp.fc1.": ".mlp.c_fc.",

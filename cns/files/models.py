@@ -97,7 +97,7 @@ def _refused(path: Path, reason: str) -> BaseModelError:
 def component_files(folder: Path, component: str) -> list[Path]:
     """The files of one component that the method loads, in the order of their names."""
     place = folder / component
-    if component == "tokenizer":
+    if component.startswith("tokenizer"):
         files = [*place.glob("*.json"), *place.glob("merges.txt")]
     elif component == "scheduler":
         files = list(place.glob("scheduler_config.json"))
@@ -114,7 +114,7 @@ def weight_files(folder: Path, component: str) -> list[Path]:
     Raises:
         BaseModelError: there is none.
     """
-    stem = "model" if component == "text_encoder" else "diffusion_pytorch_model"
+    stem = "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
     place = folder / component
     for suffix in ("", ".fp16"):
         for pattern in (f"{stem}{suffix}.safetensors", f"{stem}{suffix}-?????-of-?????.safetensors"):

@@ -15,14 +15,26 @@ from cns.errors import BaseModelError
 from cns.files.architectures import why_not
 from cns.files.models import read_json
 
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
-"""Whatever of these saved a folder, the parts are the same; a denoiser for inpainting is told by its channels."""
-CLASSES = {
+_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+_ONE_ENCODER = {
     "unet": ("UNet2DConditionModel",),
     "vae": ("AutoencoderKL",),
     "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer": _TOKENIZERS,
 }
+_TWO_ENCODERS = {**_ONE_ENCODER, "text_encoder_2": ("CLIPTextModelWithProjection",), "tokenizer_2": _TOKENIZERS}
+PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "StableDiffusionPipeline": _ONE_ENCODER,
+    "StableDiffusionImg2ImgPipeline": _ONE_ENCODER,
+    "StableDiffusionInpaintPipeline": _ONE_ENCODER,
+    "StableDiffusionXLPipeline": _TWO_ENCODERS,
+    "StableDiffusionXLImg2ImgPipeline": _TWO_ENCODERS,
+    "StableDiffusionXLInpaintPipeline": _TWO_ENCODERS,
+}
+"""Pipeline -> its parts beside the scheduler, and which classes each may have.
+
+Whatever of these saved a folder, the parts are the same; a denoiser for inpainting is told by its channels."""
+
 SCHEDULERS = (
     "DDIMScheduler",
     "DDPMScheduler",
@@ -39,7 +51,6 @@ SCHEDULERS = (
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
 PREDICTIONS = ("epsilon", "v_prediction")
 UNSUPPORTED = {
-    "addition_embed_type": "takes extra conditions, as SDXL does",
     "num_class_embeds": "takes class labels",
     "class_embed_type": "takes class labels",
     "encoder_hid_dim": "projects the text features before reading them",
@@ -52,6 +63,10 @@ UNSUPPORTED = {
 """What a denoiser's config may not ask for, and what it would be."""
 
 
+ADDED = "text_time"
+"""What the denoiser of a pipeline with two text encoders is told beside the text: their pooled vector, and time ids."""
+
+
 def check_index(folder: Path) -> str:
     """Compare a folder's index and its scheduler's config with what is supported; return the scheduler's class name.
 
@@ -59,9 +74,7 @@ def check_index(folder: Path) -> str:
         BaseModelError: it names another pipeline, part or class, or a schedule that no picture comes out of.
     """
     index = read_json(folder / "model_index.json")
-    if (pipeline := index.get("_class_name")) not in PIPELINES:
-        known = why_not(pipeline) if isinstance(pipeline, str) else None
-        raise unsupported(folder, known or f"its pipeline is {pipeline!r}, expected {' or '.join(PIPELINES)}")
+    classes = _classes(folder, index)
     parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
     for name, part in parts.items():
         if name == "scheduler" and part[-1] not in SCHEDULERS:
@@ -71,12 +84,29 @@ def check_index(folder: Path) -> str:
                 f"for a base that was trained with noise: name another in {folder / 'model_index.json'} and in "
                 f"{folder / 'scheduler' / 'scheduler_config.json'}",
             )
-        if name not in (*UNUSED, "scheduler") and part[-1] not in CLASSES.get(name, ()):
+        if name not in (*UNUSED, "scheduler") and part[-1] not in classes.get(name, ()):
             raise unsupported(folder, f"its {name} is of class {part[-1]!r}, which is not on the allow-list")
-    if missing := sorted({*CLASSES, "scheduler"} - set(parts)):
+    if missing := sorted({*classes, "scheduler"} - set(parts)):
         raise unsupported(folder, f"its model_index.json names no {missing[0]}")
     _check_schedule(folder)
     return str(parts["scheduler"][-1])
+
+
+def parts_of(folder: Path) -> tuple[str, ...]:
+    """The parts of a pipeline that are loaded, by its index: denoiser, autoencoder, text encoders; then tokenizers.
+
+    Raises:
+        BaseModelError: it is a pipeline of another kind.
+    """
+    return (*_classes(folder, read_json(folder / "model_index.json")), "scheduler")
+
+
+def _classes(folder: Path, index: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        known = why_not(name) if isinstance(name, str) else None
+        raise unsupported(folder, known or f"its pipeline is {name!r}, expected {' or '.join(PIPELINES)}")
+    return PIPELINES[name]
 
 
 def _check_schedule(folder: Path) -> None:
@@ -139,6 +169,8 @@ def why_unsupported(unet_config: Mapping[str, Any]) -> str | None:
         value = unet_config.get(name)
         if any(value) if isinstance(value, list) else value not in (None, False, "default"):
             return f"its denoiser {does} ({name} is {str(value)[:40]})"
+    if (added := unet_config.get("addition_embed_type")) not in (None, ADDED):
+        return f"its denoiser takes extra conditions (addition_embed_type is {str(added)[:40]}, expected {ADDED})"
     if unet_config.get("in_channels") != unet_config.get("out_channels"):
         return (
             f"its denoiser reads {unet_config.get('in_channels')} channels and writes "

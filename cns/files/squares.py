@@ -76,6 +76,24 @@ def box(size: tuple[int, int], place: float | None) -> tuple[int, int, int, int]
     return left, top, left + edge, top + edge
 
 
+Framing = tuple[int, int, int, int]
+"""How a square was cut out of an upright picture: its height and width, and top and left edge of the square once it has
+the side that it is trained at. SDXL is told so of every picture (Podell et al. 2024, section 2.2)."""
+
+
+def framing(size: tuple[int, int], place: float | None, resolution: int) -> Framing:
+    """How the largest square of an upright picture is cut out of it.
+
+    Args:
+        size: Width and height.
+        place: As `Aim.place`; None is the centre.
+        resolution: Side of the square once it is resized.
+    """
+    left, top, _, _ = box(size, place)
+    width, height = size
+    return height, width, round(top * resolution / min(size)), round(left * resolution / min(size))
+
+
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Width and height of a stored picture once it is turned."""
     return (size[1], size[0]) if orientation in _SWAPPED else size

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cns.files.decoding import Decoded
+from cns.files.squares import Framing
 
 ALPHA = "alpha"
 """Where the mask of a `TrainingImage` comes from that is the picture's own transparency."""
@@ -24,6 +25,7 @@ class TrainingImage:
         profile_used: False where its colours are a guess, see `Decoded`.
         mask: Where its mask comes from: the hex digest of a file's bytes, or `ALPHA`; None without one.
         mask_kept: Share of what the mask marks that the square keeps; 1 without one.
+        framing: How the square was cut out; None where nobody knows.
     """
 
     name: str
@@ -33,6 +35,7 @@ class TrainingImage:
     profile_used: bool = True
     mask: str | None = None
     mask_kept: float = 1.0
+    framing: Framing | None = None
 
 
 def training_image(path: Path, data: bytes, caption: str | None, seen: Decoded, mask: str | None) -> TrainingImage:
@@ -53,4 +56,5 @@ def training_image(path: Path, data: bytes, caption: str | None, seen: Decoded, 
         profile_used=seen.profile_used,
         mask=mask or (None if seen.mask is None else ALPHA),
         mask_kept=seen.mask_kept,
+        framing=seen.framing,
     )

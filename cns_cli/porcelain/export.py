@@ -132,13 +132,18 @@ def _write_record(file: Path, order: Order, whole: Tree, tokens: Mapping[str, Se
 
 def _loading_lines(order: Order, kind: str, folder: Path, tokens: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Lines of Python that open what was written."""
+    from cns.text import has_second_encoder
+
+    pipeline = order.session.base.model.pipeline
     files = {f"{order.stem}.safetensors": ""}
     if FORMATS[kind].apart:
         files = {f"{word_of(one)}.safetensors": f"<{word_of(one)}>" for one in tokens.values()}
     for file, token in files.items():
         said = {"folder": folder, "file": folder / file, "name": file, "token": token, "dtype": DTYPES[order.dtype]}
-        said["base"] = order.session.base.folder
-        yield from (line.format(**said) for line in FORMATS[kind].load)
+        said |= {"base": order.session.base.folder, "pipeline": type(pipeline).__name__}
+        row = FORMATS[kind]
+        lines = row.load_two if row.load_two and has_second_encoder(pipeline) else row.load
+        yield from (line.format(**said) for line in lines)
 
 
 def _check_writable(kind: str, dtype: str, tree: Tree, tokens: Mapping[str, Sequence[str]]) -> None:

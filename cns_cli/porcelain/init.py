@@ -6,8 +6,7 @@ import time as clock
 from collections.abc import Iterator
 from pathlib import Path
 
-from cns.families import family_of
-from cns.files.bases import EMBEDDED, check_finite, describe_base, pinned, resolution_of, resolve_base
+from cns.files.bases import EMBEDDED, check_finite, describe_base, family_at, pinned, resolution_of, resolve_base
 from cns.files.models import read_json
 from cns.files.pipelines import check_index, distilled
 from cns.files.singlefile import CONVERTED
@@ -92,7 +91,7 @@ def _try(folder: Path) -> None:
 
     What its files say is looked at first; then it is loaded and tried, which takes torch's seconds.
     """
-    family = family_of(read_json(folder / "unet" / "config.json"), read_json(folder / "text_encoder" / "config.json"))
+    family = family_at(folder)
     resolution_of(folder)
     nouns_of(family, folder)
     calibration_of(family, folder)

@@ -21,7 +21,8 @@ def concept(model, name: str, seed: int) -> ConceptWeights:
         positions = np.flatnonzero(rng.random(weight.numel()) < 0.1)
         steps = rng.integers(-3000, 3000, positions.size).astype(np.int16)
         delta[matrix] = SparseDelta(tuple(weight.shape), positions, steps, model.exponents[matrix])
-    rows = {f"<{name}>": torch.from_numpy(rng.normal(size=32).astype(np.float32))}
+    width = next(iter(model.base.values())).shape[1]
+    rows = {f"<{name}>": torch.from_numpy(rng.normal(size=width).astype(np.float32))}
     return ConceptWeights(name, "dog", rows, delta)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cns.errors import BaseModelError, ClassNounError, SettingsError
 from cns.families import FAMILIES, Family, family_named, family_of
+from cns.files.bases import family_at
 from cns.judges.classnoun import ClassNoun, clean_noun, infer_class_noun, near_nouns
 from cns.prompts import calibration_of, nouns_of, prompts_digest
 from cns.templates import fill_template, fill_templates
@@ -61,18 +62,26 @@ def test_real_configs_are_told_apart(unet: dict[str, Any], width: int, name: str
     assert family_of(unet, {"hidden_size": width}).name == name
 
 
+def test_two_text_encoders_write_side_by_side() -> None:
+    assert family_of(SDXL_UNET, {"hidden_size": 768}, {"hidden_size": 1280}).name == "sdxl"
+    with pytest.raises(BaseModelError, match=r"768 \+ 1024"):
+        family_of(SDXL_UNET, {"hidden_size": 768}, {"hidden_size": 1024})
+    with pytest.raises(BaseModelError, match="are 2, and its denoiser is made for one"):
+        family_of({**SD_1_UNET, "cross_attention_dim": 2048}, {"hidden_size": 768}, {"hidden_size": 1280})
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_tiny_pipelines_are_of_their_family(tmp_path: Path, variant: str) -> None:
     folder = tiny_sd(tmp_path, variant=variant)
-    configs = [json.loads((folder / part / "config.json").read_text()) for part in ("unet", "text_encoder")]
-    assert family_of(*configs).name == variant
+    assert family_at(folder).name == variant
 
 
 @pytest.mark.parametrize(
     ("change", "word"),
     [
         ({"_class_name": "SD3Transformer2DModel"}, "SD3Transformer2DModel"),
-        ({"addition_embed_type": "text_time"}, "SDXL"),
+        ({"addition_embed_type": "text_time"}, "two, as SDXL's"),
+        ({"addition_embed_type": "text_image"}, "text_image"),
         ({"in_channels": 9}, "inpainting"),
         ({"num_class_embeds": 1000}, "class labels"),
         ({"encoder_hid_dim": 4096}, "projects"),
@@ -90,8 +99,8 @@ def test_unsupported_base_is_refused_by_its_property(change: dict[str, Any], wor
 def test_unknown_family_lists_the_known() -> None:
     assert family_named("sd-2").name == "sd-2"
     with pytest.raises(SettingsError) as caught:
-        family_named("sdxl")
-    assert caught.value.value == "sdxl"
+        family_named("sd-3")
+    assert caught.value.value == "sd-3"
     assert "sd-1" in caught.value.message
 
 

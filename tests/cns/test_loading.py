@@ -20,6 +20,8 @@ from cns.files import bases
 from cns.files.bases import check_base, describe_base, resolution_of, resolve_base
 from cns.files.tensors import read_header, read_tensor
 from cns.loading import load_pipeline, pick_device
+from cns.quiet import quiet_libraries
+from cns.text import text_encoders
 from tests.tiny import POSITIONS, VARIANTS, tiny_sd, tiny_tokenizer
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
@@ -55,10 +57,11 @@ def test_every_variant_loads_and_generates_silently(
         pipeline = load_pipeline(folder)
     assert resolution_of(folder) == pipeline.unet.config["sample_size"] * pipeline.vae_scale_factor == 64
     assert pipeline.tokenizer.model_max_length == POSITIONS
-    assert pipeline.safety_checker is None
-    image = pipeline(["a dog"], num_inference_steps=2).images[0]
+    assert getattr(pipeline, "safety_checker", None) is None
+    with quiet_libraries():  # Euler's schedule warns of numpy 2
+        image = pipeline(["a dog"], num_inference_steps=2).images[0]
     assert image.size == (64, 64)
-    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+    for module in (pipeline.unet, pipeline.vae, *text_encoders(pipeline)):
         assert not module.training
         assert not any(parameter.requires_grad for parameter in module.parameters())
         assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
@@ -149,7 +152,7 @@ def test_pickles_are_never_loaded(own: Path, file: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"_class_name": "StableDiffusionXLPipeline"}, "StableDiffusionXLPipeline"),
+        ({"_class_name": "KolorsPipeline"}, "KolorsPipeline"),
         ({"unet": ["evil_package", "Payload"]}, "Payload"),
         ({"scheduler": ["diffusers", "FlaxDDIMScheduler"]}, "FlaxDDIMScheduler"),
         ({"extra": ["os", "system"]}, "system"),

@@ -35,9 +35,9 @@ def concept(model: Model, name: str, seed: int, vectors: int = 1) -> ConceptWeig
         positions = np.flatnonzero(rng.random(weight.numel()) < 0.5)
         steps = rng.integers(-20000, 20000, positions.size).astype(np.int16)
         delta[matrix] = SparseDelta(tuple(weight.shape), positions, steps, model.exponents[matrix])
-    rows = {
-        token: torch.from_numpy(rng.normal(size=32).astype(np.float32)) for token in vector_tokens(f"<{name}>", vectors)
-    }
+    width = next(iter(model.base.values())).shape[1]
+    tokens = vector_tokens(f"<{name}>", vectors)
+    rows = {token: torch.from_numpy(rng.normal(size=width).astype(np.float32)) for token in tokens}
     return ConceptWeights(name, "dog", rows, delta)
 
 

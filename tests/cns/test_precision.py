@@ -12,27 +12,29 @@ from cns.compose import KV_WEIGHTS, Model, kv_parameters
 from cns.denoising import Denoiser, draw_batch
 from cns.precision import compute_in, default_dtype, training_dtype
 from cns.sampling import sample
+from cns.text import conditions_of
 
 PROMPTS = ["a dog", "a cat on the grass"]
 
 
-def predict(unet: torch.nn.Module) -> torch.Tensor:
-    side, width = unet.config.sample_size, unet.config.cross_attention_dim
-    generator = torch.Generator().manual_seed(0)
+def predict(model: Model) -> torch.Tensor:
+    unet = model.pipeline.unet
+    side, generator = unet.config.sample_size, torch.Generator().manual_seed(0)
     latents = torch.randn((2, unet.config.in_channels, side, side), generator=generator)
-    text = torch.randn((2, 7, width), generator=generator)
-    return unet(latents, torch.tensor([1, 500]), text).sample
+    with torch.autocast("cpu", enabled=False):
+        told = conditions_of(model.pipeline, PROMPTS).inputs(64, 64)
+    return unet(latents, torch.tensor([1, 500]), **told).sample
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_held_format_computes_what_autocast_computes(any_model: Model, dtype: torch.dtype) -> None:
     unet = any_model.pipeline.unet
     with torch.no_grad():
-        exact = predict(unet)
+        exact = predict(any_model)
         with torch.autocast("cpu", dtype):
-            cast = predict(unet)
+            cast = predict(any_model)
         compute_in(unet, dtype)
-        held = predict(unet)
+        held = predict(any_model)
     assert held.dtype is torch.float32
     assert torch.equal(held, cast.float())
     assert 0 < (held - exact).abs().max() < 0.05 * exact.abs().max()

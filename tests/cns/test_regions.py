@@ -13,6 +13,7 @@ from cns.boxes import Box
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model
 from cns.errors import RegionError
+from cns.quiet import quiet_libraries
 from cns.regions import Region, concept_region, regional
 from cns.sampling import sample
 from cns.templates import Kind
@@ -123,7 +124,7 @@ def test_an_image_does_not_depend_on_its_batch(model: Model) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (128, 64), (72, 72)])
 def test_any_resolution_works(any_model: Model, height: int, width: int) -> None:
-    with regional(any_model.pipeline, [Region(LEFT, ("a red car",))]):
+    with regional(any_model.pipeline, [Region(LEFT, ("a red car",))]), quiet_libraries():
         pipeline: Any = any_model.pipeline
         images = pipeline(PROMPT, num_inference_steps=1, height=height, width=width, output_type="np").images
     assert images.shape == (1, height, width, 3)

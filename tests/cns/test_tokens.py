@@ -7,7 +7,7 @@ import torch
 
 from cns.errors import TokenError
 from cns.templates import default_token
-from cns.text import class_noun_row, encode_prompts, install_tokens, trainable_rows
+from cns.text import class_noun_row, embeddings, encode_prompts, install_tokens, tokenizers, trainable_rows
 from cns.tokens import check_new_token, content_positions, token_ids
 
 
@@ -37,14 +37,16 @@ def test_an_installed_token_is_refused_the_second_time(model):
 
 def test_installing_leaves_every_other_row_as_it_is(any_model):
     pipeline = any_model.pipeline
-    before = pipeline.text_encoder.get_input_embeddings().weight.clone()
-    install_tokens(pipeline, {"<b>": torch.ones(32), "<a>": torch.zeros(32)})
-    after = pipeline.text_encoder.get_input_embeddings().weight
-    assert torch.equal(after[: len(before)], before)
-    assert len(after) == len(before) + 2
-    ids = [pipeline.tokenizer.convert_tokens_to_ids(token) for token in ("<a>", "<b>")]
-    assert ids == [len(before), len(before) + 1]  # sorted, whatever order they came in
-    assert torch.equal(after[ids[1]], torch.ones(32))
+    before = [weight.clone() for weight in embeddings(pipeline)]
+    row = torch.arange(float(sum(weight.shape[1] for weight in before)))
+    install_tokens(pipeline, {"<b>": row, "<a>": torch.zeros_like(row)})
+    after, size = embeddings(pipeline), len(before[0])
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(other[:size], one)
+        assert len(other) == size + 2
+    for tokenizer in tokenizers(pipeline):  # sorted, whatever order they came in
+        assert [tokenizer.convert_tokens_to_ids(token) for token in ("<a>", "<b>")] == [size, size + 1]
+    assert torch.equal(torch.cat([weight[size + 1] for weight in after]), row)
 
 
 def test_a_token_is_one_piece_in_any_surrounding(model):

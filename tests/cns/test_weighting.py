@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cns.sampling import sample
-from cns.text import encode_prompts, install_tokens
+from cns.text import embeddings, encode_prompts, install_tokens
 from cns.tokens import token_ids
 from cns.weighting import fragments, weighing, words_of
 
@@ -16,7 +16,7 @@ pytest.importorskip("compel")
 @pytest.fixture
 def pipeline(any_model):
     found = any_model.pipeline
-    width = found.text_encoder.get_input_embeddings().weight.shape[1]
+    width = sum(weight.shape[1] for weight in embeddings(found))
     tokens = ("<rex>", "<rex>_1", "<rex>_2", "sks", "sks_1")
     rows = torch.randn(len(tokens), width, generator=torch.Generator().manual_seed(0)) * 0.1
     install_tokens(found, dict(zip(tokens, rows, strict=True)))

@@ -25,7 +25,18 @@ def write(order: Order, folder: Path) -> None:
 
 
 def _tensors(order: Order) -> Iterator[tuple[str, Tensor]]:
-    from cns.files.keys import LDM_CLIP, LDM_UNET, LDM_VAE, TEXT_MODEL, ldm_unet, ldm_vae
+    from cns.files.keys import (
+        LDM_CLIP,
+        LDM_OPEN_CLIP,
+        LDM_UNET,
+        LDM_VAE,
+        SGM_CLIP,
+        SGM_OPEN_CLIP,
+        TEXT_MODEL,
+        ldm_unet,
+        ldm_vae,
+    )
+    from cns.text import text_encoders
 
     session = order.session
     session.base.model.write(session.base.model.compose(session.parts(order.tree)))
@@ -35,22 +46,28 @@ def _tensors(order: Order) -> Iterator[tuple[str, Tensor]]:
     for ours, name in ldm_vae(vae).items():
         convolves = ".attn_1." in name and vae[ours].ndim == 2  # a matrix here, a 1x1 convolution there
         yield LDM_VAE + name, vae[ours][:, :, None, None] if convolves else vae[ours]
-    text = {name.removeprefix(TEXT_MODEL): one for name, one in pipeline.text_encoder.state_dict().items()}
+    encoders = [
+        {name.removeprefix(TEXT_MODEL): tensor for name, tensor in one.state_dict().items()}
+        for one in text_encoders(pipeline)
+    ]
     if session.base.family.name == "sd-2":
-        yield from _open_clip(text)
+        yield from _open_clip(LDM_OPEN_CLIP, encoders[0])
     else:
-        yield from ((f"{LDM_CLIP}{TEXT_MODEL}{name}", tensor) for name, tensor in text.items())
+        clip = LDM_CLIP if len(encoders) == 1 else SGM_CLIP
+        yield from ((f"{clip}{TEXT_MODEL}{name}", tensor) for name, tensor in encoders[0].items())
+    for text in encoders[1:]:
+        yield from _open_clip(SGM_OPEN_CLIP, text)
 
 
-def _open_clip(text: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _open_clip(prefix: str, text: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """A text encoder as OpenCLIP has it: query, key and value of a layer are one tensor."""
     import torch
 
-    from cns.files.keys import LDM_OPEN_CLIP, open_clip
+    from cns.files.keys import open_clip
 
     for name, tensor in text.items():
         if ".self_attn.q_proj." in name:
             three = [text[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
-            yield LDM_OPEN_CLIP + open_clip(name), torch.cat(three)
+            yield prefix + open_clip(name), torch.cat(three)
         elif not (".self_attn.k_proj." in name or ".self_attn.v_proj." in name):
-            yield LDM_OPEN_CLIP + open_clip(name), tensor
+            yield prefix + open_clip(name), tensor.T if name == "text_projection.weight" else tensor

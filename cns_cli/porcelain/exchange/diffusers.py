@@ -24,6 +24,7 @@ def write(order: Order, folder: Path) -> None:
     import torch
 
     from cns.quiet import quiet_libraries
+    from cns.text import TOKENIZERS
 
     order.session.set_tree(order.tree)
     pipeline = order.session.base.model.pipeline
@@ -31,7 +32,9 @@ def write(order: Order, folder: Path) -> None:
         if order.dtype != "fp32":
             pipeline.to(dtype=getattr(torch, DTYPES[order.dtype]))
         pipeline.save_pretrained(folder, safe_serialization=True)
-    _write_vocabulary(folder / "tokenizer")
+    for name in TOKENIZERS:
+        if hasattr(pipeline, name):
+            _write_vocabulary(folder / name)
     _name_tensors(folder / "text_encoder" / "model.safetensors")
     for config in folder.glob("*/config.json"):
         _write_json(config, {key: value for key, value in _read_json(config).items() if key != "_name_or_path"})

@@ -18,7 +18,9 @@ class Format:
         about: In a few words.
         write: Fills a folder; returns how far the weights that a program reads are from those of `cns generate`, as a
             share of the change (Frobenius norms), or None where it says nothing about that.
-        load: Lines of Python that open it, with `{folder}`, `{file}`, its `{name}`, `{token}`, `{base}` and `{dtype}`.
+        load: Lines of Python that open it, with `{folder}`, `{file}`, its `{name}`, `{token}`, `{base}`, `{dtype}` and
+            `{pipeline}`, the class.
+        load_two: The same for a base of two text encoders, where that is another.
         apart: Each concept has a file of its own, so that no choice among them is needed.
         whole: The base is inside.
     """
@@ -26,11 +28,12 @@ class Format:
     about: str
     write: Callable[[Order, Path], float | None]
     load: tuple[str, ...] = ()
+    load_two: tuple[str, ...] = ()
     apart: bool = False
     whole: bool = False
 
 
-_PIPELINE = "from diffusers import StableDiffusionPipeline"
+_PIPELINE = "from diffusers import {pipeline}"
 
 FORMATS: Mapping[str, Format] = {
     "diffusers": Format(
@@ -39,14 +42,14 @@ FORMATS: Mapping[str, Format] = {
         (
             "import torch",
             _PIPELINE,
-            'pipeline = StableDiffusionPipeline.from_pretrained("{folder}", dtype=torch.{dtype})',
+            'pipeline = {pipeline}.from_pretrained("{folder}", dtype=torch.{dtype})',
         ),
         whole=True,
     ),
     "checkpoint": Format(
         "one file with the whole model, as the first Stable Diffusion came",
         checkpoint.write,
-        (_PIPELINE, 'pipeline = StableDiffusionPipeline.from_single_file("{file}", config="{base}")'),
+        (_PIPELINE, 'pipeline = {pipeline}.from_single_file("{file}", config="{base}")'),
         whole=True,
     ),
     "lycoris": Format("the change of the weights, exact, at any strength", networks.write_lycoris),
@@ -60,6 +63,14 @@ FORMATS: Mapping[str, Format] = {
         "the vectors of each token",
         parts.write_embedding,
         ('pipeline.load_textual_inversion("{file}", token="{token}")',),
+        (
+            'vectors = safetensors.torch.load_file("{file}")',
+            'first = {{"text_encoder": pipeline.text_encoder, "tokenizer": pipeline.tokenizer}}',
+            'second = {{"text_encoder": pipeline.text_encoder_2, "tokenizer": pipeline.tokenizer_2}}',
+            "pipeline.text_encoder_2.text_model.eos_token_id = pipeline.tokenizer_2.eos_token_id",
+            'pipeline.load_textual_inversion(vectors["clip_l"], token="{token}", **first)',
+            'pipeline.load_textual_inversion(vectors["clip_g"], token="{token}", **second)',
+        ),
         apart=True,
     ),
     "delta": Format("what cns stores of each concept's change, bit for bit", parts.write_delta, apart=True),

@@ -1,7 +1,8 @@
 """The change of a set of concepts as one file beside a base: whole matrices, or factors of low rank.
 
-Modules are called `lora_unet_…` by diffusers' names, which kohya's trainer began and every program reads
-(`cns.files.keys`). Each reader adds what it finds to the base that it has, so a file fits this base alone.
+Modules are called `lora_unet_…` by diffusers' names, which kohya's trainer began and every program reads; for SDXL by
+LDM's, as that trainer has it there (`cns.files.keys`). Each reader adds what it finds to the base that it has, so a
+file fits this base alone.
 
 One alpha for the whole file, in every layer; what a layer lacks is in its `lora_up`: diffusers 0.42 takes the alpha
 that is most frequent for all attention layers, and LyCORIS raises a TypeError where one is missing.
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cns.files.keys import kohya_name
+from cns.files.keys import kohya_name, ldm_unet
 from registry.errors import RegistryError
 
 if TYPE_CHECKING:  # they load torch
@@ -39,7 +40,7 @@ def write_lycoris(order: Order, folder: Path) -> float:
 
     changed = _changes(order)
     tensors = {name: cast(torch.from_numpy(one), order.dtype) for name, one in changed.items()}
-    named = {f"{_key(name)}.diff": tensor for name, tensor in tensors.items()}
+    named = {f"{key}.diff": tensors[name] for name, key in _keys(order).items() if name in tensors}
     _write(order, folder, named, "lycoris.kohya", _directions(order))
     return _error(changed, {name: tensor.float().numpy() for name, tensor in tensors.items()})
 
@@ -51,7 +52,7 @@ def write_comfy(order: Order, folder: Path) -> float:
     model, changed = order.session.base.model, _changes(order)
     weights = model.compose(order.session.parts(order.tree))
     tensors = {name: cast(weights[name], order.dtype) for name in changed}
-    named = {f"{_key(name)}.set_weight": tensor for name, tensor in tensors.items()}
+    named = {f"{key}.set_weight": tensors[name] for name, key in _keys(order).items() if name in tensors}
     _write(order, folder, named, "cns", _directions(order))
     found = {name: tensor.double().numpy() - model.base[name].double().numpy() for name, tensor in tensors.items()}
     exact = {name: weights[name].double().numpy() - model.base[name].double().numpy() for name in changed}
@@ -64,15 +65,15 @@ def write_lora(order: Order, folder: Path) -> float:
 
     from cns_cli.porcelain.exchange.files import cast
 
-    changed = _changes(order)
+    changed, keys = _changes(order), _keys(order)
     pairs = _factors(order, changed)
     alpha = max(len(down) for _, down in pairs.values())
     tensors, found = {}, {}
     for name, (up, down) in pairs.items():
         folded = cast(torch.from_numpy(up * (len(down) / alpha)), order.dtype)
         stored = cast(torch.from_numpy(down), order.dtype)
-        tensors[f"{_key(name)}.lora_up.weight"], tensors[f"{_key(name)}.lora_down.weight"] = folded, stored
-        tensors[f"{_key(name)}.alpha"] = cast(torch.tensor(float(alpha)), order.dtype)
+        tensors[f"{keys[name]}.lora_up.weight"], tensors[f"{keys[name]}.lora_down.weight"] = folded, stored
+        tensors[f"{keys[name]}.alpha"] = cast(torch.tensor(float(alpha)), order.dtype)
         found[name] = (folded.double() @ stored.double()).numpy() * (alpha / len(down))
     facts = {"ss_network_alpha": str(alpha), "ss_network_dim": str(alpha)}
     _write(order, folder, tensors, "networks.lora", facts)
@@ -130,8 +131,14 @@ def _error(exact: Matrices, found: Matrices) -> float:
     return float(np.sqrt(wrong / whole))
 
 
-def _key(name: str) -> str:
-    return kohya_name(name.removesuffix(".weight"))
+def _keys(order: Order) -> dict[str, str]:
+    """Matrix name -> what its module is called."""
+    from cns.text import has_second_encoder
+
+    model = order.session.base.model
+    parameters = [name for name, _ in model.pipeline.unet.named_parameters()]
+    called = ldm_unet(parameters) if has_second_encoder(model.pipeline) else {name: name for name in parameters}
+    return {name: kohya_name(called[name].removesuffix(".weight")) for name in model.base}
 
 
 def _directions(order: Order) -> dict[str, str]:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:  # it loads torch
     from cns_cli.porcelain.models.session import Session
     from registry.objects import Tree
 
-ARCHITECTURES = {"sd-1": ("stable-diffusion-v1", "sd_v1"), "sd-2": ("stable-diffusion-v2", "sd_v2")}
+ARCHITECTURES = {
+    "sd-1": ("stable-diffusion-v1", "sd_v1"),
+    "sd-2": ("stable-diffusion-v2", "sd_v2"),
+    "sdxl": ("stable-diffusion-xl-v1-base", "sdxl_base_v1-0"),
+}
 """Family -> what modelspec and kohya call it; others go by their own name."""
 
 

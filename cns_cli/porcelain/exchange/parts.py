@@ -23,20 +23,25 @@ DELTA = "cns-delta/1"
 
 
 def write_embedding(order: Order, folder: Path) -> None:
-    """Write the vectors of each concept's token, (n, D), as A1111 names them.
+    """Write the vectors of each concept's token, (n, D), as A1111 names them; of two text encoders apart, as all do.
 
     One tensor a file, since ComfyUI takes the first and others refuse more. A file's name is the word in prompts.
     """
     import torch
 
+    from cns.adapters.embeddings import TWO_ENCODERS
+    from cns.text import embeddings
     from cns_cli.porcelain.exchange.files import cast, write_tensors
     from cns_cli.porcelain.exchange.order import word_of
 
+    widths = [table.shape[1] for table in embeddings(order.session.base.model.pipeline)]
+    names = ("emb_params",) if len(widths) == 1 else TWO_ENCODERS
     for concept in order.session.concepts(order.tree).values():
         rows = torch.stack(list(concept.rows.values()))
         word = word_of(tuple(concept.rows))
         facts = {**order.facts, "modelspec.title": word, "modelspec.trigger_phrase": word}
-        write_tensors(folder / f"{word}.safetensors", {"emb_params": cast(rows, order.dtype)}, facts)
+        parts = zip(names, cast(rows, order.dtype).split(widths, 1), strict=True)
+        write_tensors(folder / f"{word}.safetensors", {name: part.contiguous() for name, part in parts}, facts)
 
 
 def write_delta(order: Order, folder: Path) -> None:

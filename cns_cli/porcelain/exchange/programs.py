@@ -116,11 +116,11 @@ def prompts(program: Program, order: Order) -> tuple[str, ...]:
 
 
 def doubt(program: Program, order: Order) -> str | None:
-    """Why the program may not read it: all but diffusers know the sizes of Stable Diffusion 1 and 2 alone."""
+    """Why the program may not read it: all but diffusers know the sizes of Stable Diffusion alone."""
     family = order.session.base.family
     if program.weights is None or family.name in ARCHITECTURES:
         return None
-    return f"{program.name} can open Stable Diffusion 1 and 2, not this base, {family.name}: diffusers reads it"
+    return f"{program.name} can open Stable Diffusion 1, 2 and XL, not this base, {family.name}: diffusers reads it"
 
 
 def _draw(order: Order, file: Path) -> None:

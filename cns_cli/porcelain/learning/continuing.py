@@ -59,7 +59,7 @@ class Earlier:
             return None
         found = tree.concepts[options.name]
         concept = session.repo.objects.get(found, Concept)
-        return cls(found, concept, session.concept(found), _photos(session.repo, concept))
+        return cls(found, concept, session.concept(found), stored_photos(session.repo, concept))
 
     def told(self, options: AddOptions) -> AddOptions:
         """The request, saying what nobody has to say again."""
@@ -143,14 +143,16 @@ def continues_of(record: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _photos(repo: Repository, concept: Concept) -> ImageSet | None:
+def stored_photos(repo: Repository, concept: Concept) -> ImageSet | None:
+    """The images that a concept was shown; None where the registry has only features of them."""
     references = repo.objects.get(concept.references, References)
     if references.images is None:
         return None
-    pixels, masks = codec.decode_masked_images(repo.objects.get(references.images, Blob).data)
+    pixels, masks, framings = codec.decode_photos(repo.objects.get(references.images, Blob).data)
     marked = [masks is not None and bool((masks[number] < 255).any()) for number in range(len(pixels))]
+    cut: list[Any] = [None] * len(pixels) if framings is None else list(map(tuple, framings.tolist()))
     images = (
-        TrainingImage(f"{number}", caption, "", mask=EARLIER if marked[number] else None)
+        TrainingImage(f"{number}", caption, "", mask=EARLIER if marked[number] else None, framing=cut[number])
         for number, caption in enumerate(references.captions)
     )
     return ImageSet(tuple(images), pixels, masks=masks)

@@ -86,9 +86,9 @@ def read_foreign(options: ImportOptions, folder: Path, base: Base) -> Foreign:
         base: What it is.
     """
     modules = Modules(folder)
-    vectors = read_vectors(options.embedding, modules.token_width) if options.embedding else None
+    vectors = read_vectors(options.embedding, modules.token_widths) if options.embedding else None
     if vectors is None and holds_vectors(options.file):
-        found = read_vectors(options.file, modules.token_width)
+        found = read_vectors(options.file, modules.token_widths)
         return Foreign("textual inversion", file_sha256(options.file), {}, found, modules=1)
     update = read_update(options.file, modules).times(options.weight)
     exponents = {name: int(facts["exponent"]) for name, facts in base.matrices.items()}
@@ -179,7 +179,7 @@ def _store(
     put, objects = session.repo.objects.put, session.repo.objects
     references = References(None, (), 0, session.base.resolution, {})
     if photos is not None:
-        references = session.store_references(photos.pixels, photos.captions, options.keep_images, photos.masks)
+        references = session.store_references(photos, options.keep_images)
     data = (codec.encode_rows(rows), *codec.encode(found.delta, "" if found.delta else found.sha256))
     embedding, mask, delta = parts = [put(Blob(one)) for one in data]
     recipe: dict[str, str | None] = {

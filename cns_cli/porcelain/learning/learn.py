@@ -215,6 +215,7 @@ def task_of(base: LoadedBase, subject: Subject, settings: Settings) -> TrainingT
         kind=subject.kind,
         image_masks=subject.images.masks,
         start=subject.start,
+        framings=subject.images.framings,
     )
     if settings.prior == 0:
         return task
@@ -230,8 +231,7 @@ def store_concept(session: Session, subject: Subject, learned: Learned, parent: 
     put = session.repo.objects.put
     mask, delta = codec.encode(learned.weights.delta)
     rows = {token: row.numpy() for token, row in learned.weights.rows.items()}
-    images = subject.images
-    references = session.store_references(images.pixels, images.captions, keep_images, images.masks)
+    references = session.store_references(subject.images, keep_images)
     return put(
         Concept(
             name=subject.name,

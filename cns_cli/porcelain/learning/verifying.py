@@ -12,12 +12,10 @@ import torch
 
 from cns import codec
 from cns.errors import MethodError
-from cns.files.images import ImageSet
-from cns.files.trainingimage import TrainingImage
 from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
 from cns.task import Learned, Settings
-from cns_cli.porcelain.learning.continuing import continues_of
+from cns_cli.porcelain.learning.continuing import continues_of, stored_photos
 from cns_cli.porcelain.learning.general import general_neurons_for
 from cns_cli.porcelain.learning.learn import Reporter, teach
 from cns_cli.porcelain.learning.memory import sparing
@@ -27,7 +25,7 @@ from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.models.stored import kind_of
 from cns_cli.porcelain.scoring.judging import judge_images, score_images
 from cns_cli.progress import Progress
-from registry.objects import Blob, Concept, References, Tree, object_id
+from registry.objects import Concept, Tree, object_id
 from registry.trees import trained_in
 
 JUDGED_IMAGES = 4
@@ -83,18 +81,15 @@ def learn_again(
     """
     get = session.repo.objects.get
     concept = get(concept_id, Concept)
-    references, parent = get(concept.references, References), get(concept.trained_on, Tree)
-    assert references.images is not None
-    pixels, masks = codec.decode_masked_images(get(references.images, Blob).data)
-    images = tuple(TrainingImage(str(number), caption, "") for number, caption in enumerate(references.captions))
-    photos = ImageSet(images, pixels, masks=masks)
+    parent, photos = get(concept.trained_on, Tree), stored_photos(session.repo, concept)
+    assert photos is not None
     went_on = continues_of(record)
     start = None if went_on is None else session.concept(went_on)
     subject = Subject(concept.name, concept.class_noun, None, concept.tokens[0], photos, kind_of(concept), start=start)
     settings = _settings(record)
     tree = trained_in(parent, concept.name)
     report = Reporter(progress)
-    with sparing(session.base, settings, pixels.shape[1], None, progress):
+    with sparing(session.base, settings, photos.pixels.shape[1], None, progress):
         general = general_neurons_for(session.base, settings, None, parent.base, report)
         session.set_tree(tree)
         learned = teach(session, subject, tree, general, settings, report)

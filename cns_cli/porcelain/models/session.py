@@ -14,6 +14,8 @@ from cns import codec
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
 from cns.files.bases import check_base
+from cns.files.images import ImageSet
+from cns.text import has_second_encoder
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.deltas import delta_of
 from cns_cli.porcelain.models.device import asked_dtype, dtype_for
@@ -170,21 +172,17 @@ class Session:
                 )
         return found
 
-    def store_references(
-        self,
-        images: NDArray[np.uint8],
-        captions: tuple[str | None, ...],
-        keep: bool,
-        masks: NDArray[np.uint8] | None = None,
-    ) -> References:
-        """Store the training images and masks (or only features) and return what names them, not yet put."""
+    def store_references(self, photos: ImageSet, keep: bool) -> References:
+        """Store training images with what a training reads of them (or only features); return what names them."""
+        images = photos.pixels
         features = {}
         if not keep:
             for encoder in self.base.encoders.values():
                 data = codec.encode_features(encoder.image_features(images))
                 features[encoder.digest] = self.repo.objects.put(Blob(data))
-        blob = self.repo.objects.put(Blob(codec.encode_images(images, masks))) if keep else None
-        return References(blob, captions, len(images), int(images.shape[1]), features)
+        framings = photos.framings if has_second_encoder(self.base.model.pipeline) else None  # no other base reads them
+        blob = self.repo.objects.put(Blob(codec.encode_images(images, photos.masks, framings))) if keep else None
+        return References(blob, photos.captions, len(images), int(images.shape[1]), features)
 
     def _blob(self, blob_id: str) -> bytes:
         return self.repo.objects.get(blob_id, Blob).data

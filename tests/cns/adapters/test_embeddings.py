@@ -40,7 +40,7 @@ def test_vectors_are_those_that_diffusers_loads(model: Model, tmp_path: Path, na
     file = write(tmp_path / name, FILES[name])
     pipeline = model.pipeline
     pipeline.load_textual_inversion(str(file), token="<zed>", use_safetensors=file.suffix == ".safetensors")
-    vectors = read_vectors(file, WIDTH)
+    vectors = read_vectors(file, [WIDTH])
     tokens = ["<zed>", "<zed>_1"][: len(vectors)]
     ids = pipeline.tokenizer.convert_tokens_to_ids(tokens)
     rows = pipeline.text_encoder.get_input_embeddings().weight[ids].detach().numpy()
@@ -49,7 +49,9 @@ def test_vectors_are_those_that_diffusers_loads(model: Model, tmp_path: Path, na
 
 
 def test_comfyui(tmp_path: Path) -> None:
-    assert np.array_equal(read_vectors(write(tmp_path / "a.safetensors", {"clip_l": VECTORS}), WIDTH), VECTORS.numpy())
+    assert np.array_equal(
+        read_vectors(write(tmp_path / "a.safetensors", {"clip_l": VECTORS}), [WIDTH]), VECTORS.numpy()
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_comfyui(tmp_path: Path) -> None:
 )
 def test_what_are_no_vectors_of_this_base_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     with pytest.raises(AdapterError, match=said):
-        read_vectors(write(tmp_path / "bad.safetensors", content), WIDTH)
+        read_vectors(write(tmp_path / "bad.safetensors", content), [WIDTH])
 
 
 class Evil:
@@ -78,7 +80,7 @@ class Evil:
 def test_no_code_of_a_pickle_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AdapterError, match="could run code"):
-        read_vectors(write(tmp_path / "evil.pt", content), WIDTH)
+        read_vectors(write(tmp_path / "evil.pt", content), [WIDTH])
     assert not (tmp_path / "ran").exists()
 
 
@@ -86,7 +88,7 @@ def test_a_pickle_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "a.pt", {"<zed>": VECTORS})
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(AdapterError, match=r"a\.pt"):
-        read_vectors(file, WIDTH)
+        read_vectors(file, [WIDTH])
 
 
 def test_a_pickle_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
@@ -94,4 +96,4 @@ def test_a_pickle_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
         packed.writestr("a/data/0", bytes(MAX_PICKLE_BYTES + 1))
     assert (tmp_path / "a.pt").stat().st_size < 10**6
     with pytest.raises(AdapterError, match="has more than"):
-        read_vectors(tmp_path / "a.pt", WIDTH)
+        read_vectors(tmp_path / "a.pt", [WIDTH])
