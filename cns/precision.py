@@ -54,11 +54,11 @@ def compute_in(unet: UNet2DConditionModel, dtype: torch.dtype) -> None:
     if dtype is torch.float32:
         return
     for name, layer in unet.named_modules():
-        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and not f"{name}.weight".endswith(KV_WEIGHTS):
-            layer.to(dtype)
-    for weight in unet.parameters():
-        if weight.dtype is torch.float32:
-            weight.data = weight.data.clone()  # a file that is mapped into memory stays there while one weight needs it
+        short = isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and not f"{name}.weight".endswith(KV_WEIGHTS)
+        for key, weight in list(layer.named_parameters(recurse=False)):
+            # Copied in any case: a file that is mapped into memory stays there while one weight is its.
+            held = weight.detach().to(dtype if short else weight.dtype, copy=True)
+            setattr(layer, key, torch.nn.Parameter(held, requires_grad=weight.requires_grad))
     inner = unet.forward
 
     @functools.wraps(inner)

@@ -9,6 +9,7 @@ from cns.compose import kv_parameters
 from cns.cost import counted, image_cost
 from cns.denoising import Denoiser, draw_batch
 from cns.memory import Memory, free_bytes, memory_for, recomputing
+from cns.precision import compute_in
 from cns.sampling import sample
 from cns.steps import passes
 from cns.timing import pace_of
@@ -94,3 +95,11 @@ def test_the_pace_is_measured_and_leaves_the_weights_alone(model, monkeypatch):
         assert 1e6 < pace.drawing < 1e13
     live = kv_parameters(model.pipeline)
     assert all(torch.equal(before[name], weight) and not weight.requires_grad for name, weight in live.items())
+
+
+def test_a_base_in_a_shorter_format_is_counted_with_less_kept(model):
+    exact, cast = image_cost(model.pipeline, SIDE), image_cost(model.pipeline, SIDE, torch.bfloat16)
+    compute_in(model.pipeline.unet, torch.bfloat16)
+    short = image_cost(model.pipeline, SIDE)
+    assert short.step == exact.step
+    assert short.kept_bytes < min(exact.kept_bytes, cast.kept_bytes)  # autocast keeps what it casts
