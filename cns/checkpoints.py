@@ -1,36 +1,41 @@
 """One file with a whole Stable Diffusion, as A1111 and ComfyUI have it, to a diffusers folder.
 
 Such a file holds tensors under the names of the first Stable Diffusion (LDM) and little else. Its widths are read off
-its tensors; what no tensor tells (heads, norm groups, the schedule, the vocabulary) is the same in all of Stable
-Diffusion 1 and 2 and written down here. Whether noise or velocity is predicted is told by no name, either: the file's
-header may say it, else it is tried. Bytes are moved as they are, and every byte that is written follows from the file,
-whatever the versions of libraries, so that two people with one file have one base.
+its tensors (`cns.files.ldm`). Whether noise or velocity is predicted is told by no name: the file's header may say it,
+else it is tried. Bytes are moved as they are, and every byte that is written follows from the file, whatever the
+versions of libraries, so that two people with one file have one base.
 
-Everything of the three models must be there, in its shape, and nothing else of them. What is left out is counted.
+Everything of the models must be there, in its shape, and nothing else of them. What is left out is counted.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cns.errors import BaseModelError
-from cns.files.keys import LDM_CLIP, LDM_OPEN_CLIP, LDM_UNET, LDM_VAE, TEXT_MODEL, ldm_unet, ldm_vae, open_clip
-from cns.files.ldm import H_LAYERS, INDEX, POSITIONS, Header, configs_of, family_of_file, schedule, write_tokenizer
+from cns.files.keys import LDM_PARTS, OPEN_CLIP, TEXT_MODEL, ldm_unet, ldm_vae, open_clip
+from cns.files.ldm import H_LAYERS, INDEX, INDEX_XL, Header, configs_of, schedule, write_tokenizer
 from cns.files.plain import open_plain, reason_of, write_json
-from cns.files.singlefile import CONVERTED
-from cns.files.tensors import EXPONENTS, SCANNED_BYTES, read_header, read_notes
+from cns.files.singlefile import CONVERTED, family_in
+from cns.files.tensors import EXPONENTS, ITEM_BYTES, SCANNED_BYTES, read_header, read_notes
 from cns.loading import load_pipeline
 from cns.quiet import quiet_libraries
+from cns.text import conditions_of
 
 with quiet_libraries():
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+PROJECTION = "text_projection.weight"
+"""Of a pooled text: OpenCLIP multiplies by it from the right, so that it lies there the other way round."""
 
 UNREAD = ("position_ids", "attn_mask", "logit_scale", "text_projection")
 """Ends of names in a text encoder that no picture depends on."""
@@ -45,32 +50,34 @@ def convert(file: Path, folder: Path) -> None:
     """Write the base that a file holds.
 
     Args:
-        file: A safetensors file with a whole Stable Diffusion 1 or 2, by `cns.files.singlefile.what_else`.
+        file: A safetensors file with a whole Stable Diffusion, by `cns.files.singlefile.what_else`.
         folder: Where to; is there, and empty.
 
     Raises:
         BaseModelError: it holds something else, lacks a tensor, or has one too many.
     """
     header, notes = read_header(file), read_notes(file)
-    family = family_of_file(header)
+    family = family_in(header) or ""
     try:
         configs = configs_of(header, family)
     except (KeyError, IndexError, ValueError) as error:
-        raise _refused(file, f"its parts are not those of a Stable Diffusion 1 or 2: {error}") from error
+        raise _refused(file, f"its parts are not those of a Stable Diffusion: {error}") from error
     used = set()
     for part, config in configs.items():
         tensors = {ours: (theirs, facts) for ours, theirs, facts in _tensors(file, header, part, config, family)}
         used |= {theirs for theirs, _ in tensors.values()}
         write_json(folder / part / "config.json", config)
         _write(folder / part / FILES[part], file, {name: facts for name, (_, facts) in tensors.items()})
-    left_out = _left_out(file, header, used)
-    write_tokenizer(folder / "tokenizer", family)
-    write_json(folder / "model_index.json", INDEX)
+    left_out = _left_out(file, header, used, family)
+    for part, prefix in LDM_PARTS[family].items():
+        if part.startswith("text_encoder"):
+            write_tokenizer(folder / part.replace("text_encoder", "tokenizer"), open_clips=prefix in OPEN_CLIP)
+    write_json(folder / "model_index.json", INDEX_XL if family == "sdxl" else INDEX)
     write_json(folder / SCHEDULE, schedule("epsilon"))
     said = notes.get("modelspec.prediction_type") or ("v" if "v_pred" in header else "")
     velocity = said.startswith("v") if said else _answer_to_noise(folder) < EPSILON_COSINE
     write_json(folder / SCHEDULE, schedule("v_prediction" if velocity else "epsilon", zero_snr="ztsnr" in header))
-    side = _side(notes, 768 if velocity and family == "sd-2" else 512)
+    side = _side(notes, 1024 if family == "sdxl" else 768 if velocity and family == "sd-2" else 512)
     side //= 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
     write_json(folder / "unet" / "config.json", {**configs["unet"], "sample_size": side})
     write_json(
@@ -83,11 +90,13 @@ FILES = {
     "unet": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
     "text_encoder": "model.safetensors",
+    "text_encoder_2": "model.safetensors",
 }
 MODELS: dict[str, Callable[[Any], torch.nn.Module]] = {
     "unet": UNet2DConditionModel.from_config,
     "vae": AutoencoderKL.from_config,
     "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig(**config)),
+    "text_encoder_2": lambda config: CLIPTextModelWithProjection(CLIPTextConfig(**config)),
 }
 
 
@@ -100,52 +109,53 @@ def _tensors(
             shapes = {name: tuple(one.shape) for name, one in MODELS[part](config).named_parameters()}
     except Exception as error:
         raise _refused(file, f"its {part} is none: {reason_of(error)}") from error
-    for name, shape in shapes.items():
-        bare = name.removeprefix(TEXT_MODEL)
-        theirs, third = _name(part, bare, shapes, header, family)
+    for name, (theirs, third) in _names(part, shapes, header, family).items():
+        bare, shape = name.removeprefix(TEXT_MODEL), shapes[name]
         if theirs not in header:
             raise _refused(file, f"it lacks {theirs}")
         dtype, stored, start, end = (header[theirs][fact] for fact in ("dtype", "shape", "start", "end"))
         if third is not None:
-            size = (end - start) // 3
-            start, end, stored = start + third * size, start + (third + 1) * size, [stored[0] // 3, *stored[1:]]
+            size, rows = (end - start) // 3, [number // 3 for number in stored[:1]]
+            start, end, stored = start + third * size, start + (third + 1) * size, rows + stored[1:]
+        if bare == PROJECTION:
+            stored = stored[::-1]
         if stored not in ([*shape], [*shape, 1, 1]):  # a matrix here, a 1x1 convolution there
             raise _refused(file, f"{theirs} is of shape {stored}, expected {[*shape]}")
         if dtype not in EXPONENTS:
             raise _refused(file, f"{theirs} is of type {dtype}, expected F32, F16 or BF16")
-        ours = TEXT_MODEL + bare if part == "text_encoder" else name
+        ours = TEXT_MODEL + bare if part.startswith("text_encoder") and bare != PROJECTION else name
         yield ours, theirs, {"dtype": dtype, "shape": [*shape], "start": start, "end": end}
 
 
-def _name(part: str, name: str, names: Mapping[str, Any], header: Header, family: str) -> tuple[str, int | None]:
-    """A parameter's name in the file, and which third of it is meant where it holds query, key and value."""
-    if part != "text_encoder":
-        table, prefix = (ldm_unet, LDM_UNET) if part == "unet" else (ldm_vae, LDM_VAE)
-        return prefix + table(names)[name], None
-    if family == "sd-1":
-        whole = LDM_CLIP + TEXT_MODEL + name
-        return (whole if whole in header else LDM_CLIP + name), None  # transformers before 4.0 had no "text_model"
-    for third, word in enumerate(("q_proj", "k_proj", "v_proj")):
-        if f".self_attn.{word}." in name:
-            return LDM_OPEN_CLIP + open_clip(name.replace(word, "q_proj")), third
-    return LDM_OPEN_CLIP + open_clip(name), None
+def _names(part: str, shapes: Mapping[str, Any], header: Header, family: str) -> dict[str, tuple[str, int | None]]:
+    """Parameters -> their names in the file, and which third of it is meant where it holds query, key and value."""
+    prefix = LDM_PARTS[family][part]
+    if part in ("unet", "vae"):
+        return {ours: (prefix + name, None) for ours, name in (ldm_unet if part == "unet" else ldm_vae)(shapes).items()}
+    bare = {name: name.removeprefix(TEXT_MODEL) for name in shapes}
+    if prefix not in OPEN_CLIP:
+        inside = prefix + TEXT_MODEL  # transformers before 4.0 had none
+        start = inside if any(name.startswith(inside) for name in header) else prefix
+        return {name: (start + one, None) for name, one in bare.items()}
+    found = {}
+    for name, one in bare.items():
+        third = next((at for at, letter in enumerate("qkv") if f".self_attn.{letter}_proj." in one), None)
+        found[name] = prefix + open_clip(re.sub(r"\.[kv]_proj\.", ".q_proj.", one)), third
+    return found
 
 
-def _left_out(file: Path, header: Header, used: set[str]) -> dict[str, int]:
+def _left_out(file: Path, header: Header, used: set[str], family: str) -> dict[str, int]:
     """How many tensors were not used, by the first word of their names.
 
     Raises:
         BaseModelError: one of them is part of the models.
     """
     left = sorted(header.keys() - used)
-    last = f"{LDM_OPEN_CLIP}{open_clip(f'encoder.layers.{H_LAYERS - 1}.')}"
+    parts = LDM_PARTS[family]
+    unread = (f"{parts['vae']}loss.", parts["text_encoder"] + open_clip(f"encoder.layers.{H_LAYERS - 1}."))
     for name in left:
-        of_models = name.startswith((LDM_UNET, LDM_VAE, "cond_stage_model."))
-        if (
-            of_models
-            and not name.startswith((f"{LDM_VAE}loss.", last))
-            and not name.removesuffix(".weight").endswith(UNREAD)
-        ):
+        of_models = name.startswith((*parts.values(), "cond_stage_model.", "conditioner."))
+        if of_models and not name.startswith(unread) and not name.removesuffix(".weight").endswith(UNREAD):
             raise _refused(file, f"it holds {name}, which is no part of a Stable Diffusion")
     return dict(Counter(name.partition(".")[0] for name in left))
 
@@ -162,8 +172,12 @@ def _write(target: Path, source: Path, tensors: Mapping[str, Mapping[str, Any]])
     head += b" " * (-len(head) % 8)
     with open_plain(source) as data, target.open("wb") as out:
         out.write(len(head).to_bytes(8, "little") + head)
-        for _, facts in sorted(tensors.items()):
+        for name, facts in sorted(tensors.items()):
             data.seek(facts["start"])
+            if name == PROJECTION:
+                rows = np.frombuffer(data.read(facts["end"] - facts["start"]), f"V{ITEM_BYTES[facts['dtype']]}")
+                out.write(rows.reshape(facts["shape"][::-1]).T.tobytes())
+                continue
             for place in range(facts["start"], facts["end"], SCANNED_BYTES):
                 out.write(data.read(min(SCANNED_BYTES, facts["end"] - place)))
 
@@ -171,10 +185,10 @@ def _write(target: Path, source: Path, tensors: Mapping[str, Mapping[str, Any]])
 @torch.no_grad()
 def _answer_to_noise(folder: Path) -> float:
     """The cosine of a denoiser's answer at its noisiest step with the noise that it is given."""
-    unet = load_pipeline(folder).unet
-    noise = torch.randn(1, unet.config["in_channels"], 16, 16, generator=torch.Generator().manual_seed(0))
-    text = torch.zeros(1, POSITIONS, unet.config["cross_attention_dim"])
-    answer = unet(noise, 999, text).sample
+    pipeline = load_pipeline(folder)
+    told = conditions_of(pipeline, [""]).inputs(128, 128)
+    noise = torch.randn(1, pipeline.unet.config["in_channels"], 16, 16, generator=torch.Generator().manual_seed(0))
+    answer = pipeline.unet(noise, 999, **told).sample
     return float(torch.nn.functional.cosine_similarity(answer.flatten(), noise.flatten(), dim=0))
 
 

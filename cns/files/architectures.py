@@ -36,13 +36,14 @@ class Architecture:
     def why_not(self, pipeline: str) -> str:
         """Why a base of this line is not taken, though it is a whole one."""
         if self.static:
-            return f"{pipeline} is not supported yet, though {self.matrices} could hold concepts ({self.models})"
+            matrices = self.matrices.strip("`")
+            return f"{pipeline} is not supported yet, though {matrices} could hold concepts ({self.models})"
         return f"{pipeline} cannot hold concepts: {self.notes} ({self.models})"
 
 
 CROSS = "`attn2.to_k/to_v`"
 JOINT = "`add_k_proj/add_v_proj`"
-CHANGES = "joint attention, what keys and values read of the text changes with picture, timestep and layer"
+CHANGES = "in joint attention, what keys and values read of the text changes with picture, timestep and layer"
 
 ARCHITECTURES = (
     Architecture(

@@ -13,10 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-LDM_UNET, LDM_VAE = "model.diffusion_model.", "first_stage_model."
-LDM_CLIP, LDM_OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
-SGM_CLIP, SGM_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
-"""Prefixes of an LDM file; Stable Diffusion 1 has OpenAI's text encoder, 2 that of OpenCLIP, SDXL both."""
+_DENOISER, _AUTOENCODER = "model.diffusion_model.", "first_stage_model."
+OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")
+"""Prefixes of OpenCLIP's text encoders in an LDM file, of Stable Diffusion 2 and XL; others are OpenAI's."""
+
+LDM_PARTS = {
+    "sd-1": {"unet": _DENOISER, "vae": _AUTOENCODER, "text_encoder": "cond_stage_model.transformer."},
+    "sd-2": {"unet": _DENOISER, "vae": _AUTOENCODER, "text_encoder": OPEN_CLIP[0]},
+    "sdxl": {
+        "unet": _DENOISER,
+        "vae": _AUTOENCODER,
+        "text_encoder": "conditioner.embedders.0.transformer.",
+        "text_encoder_2": OPEN_CLIP[1],
+    },
+}
+"""Family -> part -> prefix of its tensors in an LDM file."""
 
 UNET = "lora_unet_"
 TEXT_ENCODERS = ("lora_te_", "lora_te1_")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cns.errors import BaseModelError
 from cns.files.architectures import why_not
+from cns.files.keys import LDM_PARTS
 from cns.files.models import file_sha256
 from cns.files.tensors import read_header
 
@@ -31,8 +32,8 @@ FILE_MARKS = (
     (r"^control_model\.|controlnet_|^input_hint_block\.", "it is a ControlNet", ""),
     (
         r"^conditioner\.embedders\.",
-        "it is an SDXL, of which folders alone are read",
-        "save it as one: StableDiffusionXLPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
+        "it is an SDXL without one of its text encoders, such as a refiner",
+        "",
     ),
     (r"(^|\.)joint_blocks\.", "StableDiffusion3Pipeline", ""),
     (r"(^|\.)double_blocks\.", "FluxPipeline", ""),
@@ -48,7 +49,7 @@ def converted(file: Path, cache_folder: Path | None) -> Path:
     Whether a file's bytes are known is told by its place, size and time of change: to read gigabytes takes seconds.
 
     Raises:
-        BaseModelError: it holds no whole Stable Diffusion 1 or 2; says what else.
+        BaseModelError: it holds no whole Stable Diffusion; says what else.
     """
     from huggingface_hub import cached_assets_path
 
@@ -77,14 +78,21 @@ def converted(file: Path, cache_folder: Path | None) -> Path:
     return folder
 
 
+def family_in(names: Collection[str]) -> str | None:
+    """The family of the Stable Diffusion of which a file of tensors has all parts; None of another file."""
+    for family, parts in LDM_PARTS.items():
+        if all(any(name.startswith(prefix) for name in names) for prefix in parts.values()):
+            return family
+    return None
+
+
 def what_else(names: Collection[str]) -> tuple[str, str] | None:
-    """What a file of tensors is and what to do with it, in words; None for a whole Stable Diffusion 1 or 2.
+    """What a file of tensors is and what to do with it, in words; None for a whole Stable Diffusion.
 
     Args:
         names: Of its tensors.
     """
-    parts = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.")
-    if all(any(name.startswith(part) for name in names) for part in parts):
+    if family_in(names) is not None:
         return None
     hint = "Name a file with denoiser, VAE and text encoder, or a diffusers folder: cns init --base FOLDER"
     for mark, reason, todo in FILE_MARKS:

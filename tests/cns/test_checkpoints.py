@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from cns.errors import BaseModelError
 from cns.files.bases import describe_base, pinned, resolve_base
-from cns.files.ldm import schedule, write_tokenizer
+from cns.files.keys import LDM_PARTS, ldm_unet
+from cns.files.ldm import _unet, schedule, write_tokenizer
 from cns.files.singlefile import CONVERTED, what_else
 from cns.loading import load_pipeline
 from cns.quiet import quiet_libraries
@@ -29,10 +30,16 @@ from cns_cli.progress import NullProgress
 from registry.repository import Repository
 
 with quiet_libraries():
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-FAMILIES = ("sd-1", "sd-2")
+FAMILIES = ("sd-1", "sd-2", "sdxl")
 WIDTH = 32
 UNET, FIRST = "model.diffusion_model.", "first_stage_model.encoder.conv_in.weight"
 Tensors = dict[str, torch.Tensor]
@@ -41,36 +48,45 @@ Exported = Callable[[str], tuple[Path, Path]]
 
 def narrow_sd(folder: Path, family: str) -> Path:
     """A random pipeline, narrow, with the vocabulary, heads and norm groups that all of Stable Diffusion has."""
-    write_tokenizer(folder / "tokenizer", family)
-    second = family == "sd-2"
+    later, large = family != "sd-1", family == "sdxl"
     torch.manual_seed(0)
-    with quiet_libraries():
+    parts: dict[str, Any] = {}
+    for number in ("", "_2") if large else ("",):
+        open_clips, width = family == "sd-2" or bool(number), 2 * WIDTH if number else WIDTH
+        write_tokenizer(folder / f"tokenizer{number}", open_clips=open_clips)
         text = CLIPTextConfig(
-            vocab_size=49408,
-            hidden_size=WIDTH,
-            intermediate_size=2 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=1,
-            hidden_act="gelu" if second else "quick_gelu",
-            eos_token_id=2,
-        )
-        StableDiffusionPipeline(
+            vocab_size=49408, hidden_size=width, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1,
+            hidden_act="gelu" if open_clips else "quick_gelu", eos_token_id=2, projection_dim=width,
+        )  # fmt: skip
+        parts[f"text_encoder{number}"] = (CLIPTextModelWithProjection if number else CLIPTextModel)(text)
+        parts[f"tokenizer{number}"] = CLIPTokenizer.from_pretrained(folder / f"tokenizer{number}")
+    with quiet_libraries():
+        pipeline = (StableDiffusionXLPipeline if large else StableDiffusionPipeline)(
             unet=UNet2DConditionModel(
-                sample_size=8, block_out_channels=(64, 128) if second else (32, 64), cross_attention_dim=WIDTH,
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), layers_per_block=1,
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), use_linear_projection=second,
-                attention_head_dim=(1, 2) if second else 8,
+                sample_size=8, block_out_channels=(64, 128) if later else (32, 64), layers_per_block=1,
+                cross_attention_dim=3 * WIDTH if large else WIDTH,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), use_linear_projection=later,
+                attention_head_dim=(1, 2) if later else 8, **(XL if large else {}),
             ),
             vae=AutoencoderKL(
                 sample_size=64, block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1,
             ),
-            text_encoder=CLIPTextModel(text),
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            scheduler=DDIMScheduler.from_config(schedule("v_prediction" if second else "epsilon")),
-            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-        ).save_pretrained(folder)  # fmt: skip
+            scheduler=DDIMScheduler.from_config(schedule("v_prediction" if family == "sd-2" else "epsilon")),
+            **parts, **({} if large else NONE),
+        )  # fmt: skip
+        pipeline.save_pretrained(folder)
     return folder
+
+
+XL = {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2 * WIDTH + 6 * 256,
+    "transformer_layers_per_block": (1, 2),
+}
+NONE = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
 def registry_on(base: Path, place: Path) -> Path:
@@ -123,11 +139,12 @@ def test_a_base_that_was_exported_comes_back_and_draws_the_same_pictures(
 def test_it_is_what_diffusers_makes_of_the_file(family: str, exported: Exported, tmp_path: Path) -> None:
     file = exported(family)[1]
     folder = resolve_base(file, cache_folder=tmp_path)
+    pipeline_class = StableDiffusionXLPipeline if family == "sdxl" else StableDiffusionPipeline
     with quiet_libraries():
-        theirs = StableDiffusionPipeline.from_single_file(str(file), config=str(folder))
+        theirs = pipeline_class.from_single_file(str(file), config=str(folder))
     ours = load_pipeline(folder)
     assert ours.scheduler.config.prediction_type == ("v_prediction" if family == "sd-2" else "epsilon")
-    for part in ("unet", "vae", "text_encoder"):
+    for part in LDM_PARTS[family]:
         found, expected = getattr(ours, part).state_dict(), getattr(theirs, part).state_dict()
         assert not [name for name in expected if not torch.equal(found[name], expected[name])]
 
@@ -149,12 +166,43 @@ def test_one_file_is_one_base_and_is_converted_once(exported: Exported, tmp_path
 
 
 def test_the_tokenizer_is_clips(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path / "tokenizer", "sd-2")
+    write_tokenizer(tmp_path / "tokenizer", open_clips=True)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     ids = tokenizer("a photo of an astronaut riding a horse on mars", padding="max_length", max_length=14).input_ids
     # as openai/clip-vit-large-patch14 reads it, by diffusers' documentation
     assert ids == [49406, 320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496, 49407, 0, 0]
     assert len(tokenizer) == 49408
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "sd-1": {"cross_attention_dim": 768},
+    "sd-2": {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True},
+    "sdxl": {
+        "cross_attention_dim": 2048,
+        "attention_head_dim": [5, 10, 20],
+        "use_linear_projection": True,
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "transformer_layers_per_block": [1, 2, 10],
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+"""Configs of the published denoisers, where they are not the class's own."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_published_denoisers_are_known_by_their_shapes(family: str) -> None:
+    with torch.device("meta"), quiet_libraries():
+        model = UNet2DConditionModel.from_config(PUBLISHED[family] | {"sample_size": 64})
+    shapes = {name: list(one.shape) for name, one in model.named_parameters()}
+    found = _unet({theirs: shapes[ours] for ours, theirs in ldm_unet(shapes).items()}, family)
+    published = {name: list(one) if isinstance(one, tuple) else one for name, one in model.config.items()}
+    assert {name: published[name] for name in found if name != "_class_name"} == {
+        name: one for name, one in found.items() if name != "_class_name"
+    }
 
 
 def changed(file: Path, place: Path, change: Callable[[Tensors], Any], **notes: str) -> Path:
@@ -261,7 +309,7 @@ def test_a_file_that_is_not_whole_is_refused_by_name(
         ("emb_params", "textual inversion"),
         ("controlnet_cond_embedding.conv_in.weight", "ControlNet"),
         ("control_model.input_hint_block.0.weight", "ControlNet"),
-        ("conditioner.embedders.0.transformer.x", "SDXL"),
+        ("conditioner.embedders.0.model.x", "SDXL without one of its text encoders"),
         ("joint_blocks.0.x_block.attn.qkv.weight", "joint attention"),
         ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "FluxPipeline cannot hold concepts"),
         ("decoder.conv_in.weight", "VAE"),

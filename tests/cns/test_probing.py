@@ -130,7 +130,7 @@ def test_every_line_of_the_table_but_unets_is_heard() -> None:
 @pytest.mark.parametrize(
     ("pipeline", "words"),
     [
-        ("FluxKontextPipeline", "cannot hold concepts: joint attention"),
+        ("FluxKontextPipeline", "cannot hold concepts: in joint attention"),
         ("StableDiffusion3Img2ImgPipeline", "SD 3; 3.5"),
         ("Lumina2Pipeline", "one sequence"),
         ("LuminaPipeline", "each layer norms"),

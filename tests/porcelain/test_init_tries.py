@@ -121,7 +121,7 @@ UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model",
     ("change", "words"),
     [
         (edit("model_index.json", _class_name="LatentConsistencyModelPipeline"), "Pipeline was distilled"),
-        (edit("model_index.json", _class_name="FluxPipeline"), "FluxPipeline cannot hold concepts: joint attention"),
+        (edit("model_index.json", _class_name="FluxPipeline"), "FluxPipeline cannot hold concepts: in joint attention"),
         (edit("model_index.json", _class_name="SanaPipeline"), "SanaPipeline is not supported yet, though"),
         (edit("model_index.json", _class_name="WuerstchenPipeline"), "its pipeline is 'WuerstchenPipeline', expected"),
         (edit("model_index.json", controlnet=["diffusers", "ControlNetModel"]), "ControlNetModel"),

@@ -25,38 +25,23 @@ def write(order: Order, folder: Path) -> None:
 
 
 def _tensors(order: Order) -> Iterator[tuple[str, Tensor]]:
-    from cns.files.keys import (
-        LDM_CLIP,
-        LDM_OPEN_CLIP,
-        LDM_UNET,
-        LDM_VAE,
-        SGM_CLIP,
-        SGM_OPEN_CLIP,
-        TEXT_MODEL,
-        ldm_unet,
-        ldm_vae,
-    )
-    from cns.text import text_encoders
+    from cns.files.keys import LDM_PARTS, OPEN_CLIP, TEXT_MODEL, ldm_unet, ldm_vae
 
     session = order.session
     session.base.model.write(session.base.model.compose(session.parts(order.tree)))
-    pipeline = session.base.model.pipeline
-    unet, vae = pipeline.unet.state_dict(), pipeline.vae.state_dict()
-    yield from ((LDM_UNET + name, unet[ours]) for ours, name in ldm_unet(unet).items())
-    for ours, name in ldm_vae(vae).items():
-        convolves = ".attn_1." in name and vae[ours].ndim == 2  # a matrix here, a 1x1 convolution there
-        yield LDM_VAE + name, vae[ours][:, :, None, None] if convolves else vae[ours]
-    encoders = [
-        {name.removeprefix(TEXT_MODEL): tensor for name, tensor in one.state_dict().items()}
-        for one in text_encoders(pipeline)
-    ]
-    if session.base.family.name == "sd-2":
-        yield from _open_clip(LDM_OPEN_CLIP, encoders[0])
-    else:
-        clip = LDM_CLIP if len(encoders) == 1 else SGM_CLIP
-        yield from ((f"{clip}{TEXT_MODEL}{name}", tensor) for name, tensor in encoders[0].items())
-    for text in encoders[1:]:
-        yield from _open_clip(SGM_OPEN_CLIP, text)
+    for part, prefix in LDM_PARTS.get(session.base.family.name, LDM_PARTS["sd-1"]).items():
+        state = getattr(session.base.model.pipeline, part).state_dict()
+        text = {name.removeprefix(TEXT_MODEL): tensor for name, tensor in state.items()}
+        if part == "unet":
+            yield from ((prefix + name, state[ours]) for ours, name in ldm_unet(state).items())
+        elif part == "vae":
+            for ours, name in ldm_vae(state).items():
+                convolves = ".attn_1." in name and state[ours].ndim == 2  # a matrix here, a 1x1 convolution there
+                yield prefix + name, state[ours][:, :, None, None] if convolves else state[ours]
+        elif prefix in OPEN_CLIP:
+            yield from _open_clip(prefix, text)
+        else:
+            yield from ((prefix + TEXT_MODEL + name, tensor) for name, tensor in text.items())
 
 
 def _open_clip(prefix: str, text: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
