@@ -197,12 +197,12 @@ def test_more_images_extend_what_is_stored(session):
 
 
 def test_what_add_stored_is_found_by_check(learned):
-    """`cns add` judged tom in its own tree with two images of each prompt; a check of one or two takes those."""
+    """`cns add` judged tom in its own tree with an image of each prompt, which a check takes."""
     repo = Repository(learned)
     tree = repo.tree_of("HEAD")
     digest = digest_of(protocol_for(repo, tree, CheckOptions(start=learned)).scores)
-    assert stored_scores(repo, tree.id, tree.concepts["tom"], digest).images == 2
-    result = run(learned, concepts=("tom",), images=2)
+    assert stored_scores(repo, tree.id, tree.concepts["tom"], digest).images == 1
+    result = run(learned, concepts=("tom",))
     assert result.images_made == len(SD.objects.judge)  # the class noun on the base, and nothing of tom
 
 
