@@ -126,7 +126,7 @@ def _processor() -> Iterator[Sign]:
         return
     known = {word for line in text.splitlines() if line.startswith(("flags", "Features")) for word in line.split()}
     if any(word.endswith("bf16") for word in known):
-        yield Sign("ok", "CPU", "computes bfloat16 natively, about twice as fast: cns config dtype bfloat16")
+        yield Sign("ok", "CPU", "computes bfloat16 natively, the denoiser in half the time: cns config dtype bfloat16")
     else:
         yield Sign("ok", "CPU", "computes float32 alone natively: bfloat16 would be slower here")
 
