@@ -116,7 +116,7 @@ class PictureRecord(Result):
         words += ["--steps", str(self.steps), "--guidance", repr(self.guidance)]
         words += ["--negative", self.negative] if self.negative else []
         words += ["--compose", self.compose] if self.compose else []
-        words += ["--dtype", self.dtype] if self.dtype else []
+        words += ["--dtype", self.dtype or "float32"]  # which is not what all devices draw in by themselves
         words += ["--width", str(self.width), "--height", str(self.height)] if self.sized else []
         for region in self.regions:
             words += ["--region", region]
