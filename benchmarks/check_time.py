@@ -1,5 +1,7 @@
 """How long `cns check` takes: ten concepts, twenty prompts, two images of each, from nothing; and the second time.
 
+And in two shards side by side, of one thread each, against one process of one thread.
+
 The concepts are learned in a few steps: a check costs the same whatever they learned. The registry is made by the
 commands, and both checks are commands in processes of their own.
 """
@@ -8,6 +10,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import shell
@@ -18,6 +22,7 @@ NOUNS = ("dog", "cat", "frog", "penguin", "koala", "turtle", "guitar", "car", "r
 STEPS = 5
 IMAGES = 2
 BAR_S, AGAIN_BAR_S = 150, 0.5
+SHARDS, SHARDS_BAR = 2, 0.6
 MORE_PROMPTS = (
     "a small {} on the grass",
     "a small {} in the night sky",
@@ -50,10 +55,21 @@ def run(quick: bool) -> Report:
         first = shell.cns(f"{line} --json", folder, expect=(0, 3))
         again = shell.cns(f"{line} --json", folder, expect=(0, 3))
         start = min(shell.cns("cns --version", folder).elapsed_s for _ in range(5))
-    return _report(first, again, start, line)
+        one = shell.cns(f"{line} --seed 1", folder, expect=(0, 3), threads=1)
+        shards = f"{line} --seed 2 --shard"
+        began = time.perf_counter()
+        with ThreadPoolExecutor(SHARDS) as side_by_side:
+            list(side_by_side.map(lambda part: shell.cns(part, folder, threads=1), _parts(shards)))
+        ratio = (time.perf_counter() - began) / one.elapsed_s
+    return _report(first, again, start, ratio, [line, line, *_parts(shards)])
 
 
-def _report(first: shell.Ran, again: shell.Ran, start_s: float, line: str) -> Report:
+def _parts(line: str) -> list[str]:
+    """The command lines of all shards."""
+    return [f"{line} {part}/{SHARDS}" for part in range(1, SHARDS + 1)]
+
+
+def _report(first: shell.Ran, again: shell.Ran, start_s: float, sharded: float, lines: list[str]) -> Report:
     said = first.json
     rows: list[list[Cell]] = []
     for what, ran in (("first", first), ("again", again)):
@@ -67,16 +83,18 @@ def _report(first: shell.Ran, again: shell.Ran, start_s: float, line: str) -> Re
     concepts = len(said["rows"])
     note = (
         f"{concepts} concepts, {said['prompts']} prompts, {said['images']} images judged; bars: {BAR_S} s, and "
-        f"{AGAIN_BAR_S} s besides start-up the second time. `cns --version` takes {start_s:.2f} s here."
+        f"{AGAIN_BAR_S} s besides start-up the second time. `cns --version` takes {start_s:.2f} s here. {SHARDS} "
+        f"shards side by side, of one thread each, take {sharded:.2f} of the time of one such process; bar: {SHARDS_BAR}."
     )
     figures: dict[str, Cell] = {
         "check s": first.elapsed_s,
         "again s": again.elapsed_s - start_s,
         "images made": said["images_made"],
+        "shards / one": sharded,
         **{f"{stage} s": seconds for stage, seconds in said["stages"].items()},
     }
     tables = [
         Table("`cns check`", ["", "whole process", "the check alone", "images made", "memory"], rows, note),
         Table("Where the time goes", ["stage", "time", "share"], shares),
     ]
-    return Report("check", tables, [line, line], figures)
+    return Report("check", tables, lines, figures)

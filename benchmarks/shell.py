@@ -50,30 +50,31 @@ class Ran:
         return dict(json.loads(self.stdout))
 
 
-def cns(line: str, folder: Path, *, expect: tuple[int, ...] = (0,)) -> Ran:
+def cns(line: str, folder: Path, *, expect: tuple[int, ...] = (0,), threads: int | None = None) -> Ran:
     """Run `cns …` in a folder.
 
     Args:
         line: As typed, from `cns` on.
         folder: The current folder of the command.
         expect: Exit codes that are an answer; any other stops the benchmark.
+        threads: On how many it computes; None: as torch has it.
 
     Raises:
         SystemExit: Another exit code; the message carries what the command said.
     """
-    ran = program([sys.executable, "-m", "cns_cli", *shlex.split(line)[1:]], folder, line)
+    ran = program([sys.executable, "-m", "cns_cli", *shlex.split(line)[1:]], folder, line, threads)
     if ran.code not in expect:
         raise SystemExit(f"`{line}` ended with {ran.code}\n{ran.stdout}{ran.stderr}")
     return ran
 
 
-def program(command: list[str], folder: Path, line: str = "") -> Ran:
+def program(command: list[str], folder: Path, line: str = "", threads: int | None = None) -> Ran:
     """Run any program to its end, as `cns` does."""
     started, before_s = time.perf_counter(), _children_s()
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | ENVIRONMENT,
+        env=os.environ | ENVIRONMENT | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
