@@ -84,7 +84,7 @@ def _report(first: shell.Ran, again: shell.Ran, start_s: float, sharded: float, 
     note = (
         f"{concepts} concepts, {said['prompts']} prompts, {said['images']} images judged; bars: {BAR_S} s, and "
         f"{AGAIN_BAR_S} s besides start-up the second time. `cns --version` takes {start_s:.2f} s here. {SHARDS} "
-        f"shards side by side, of one thread each, take {sharded:.2f} of the time of one such process; bar: {SHARDS_BAR}."
+        f"shards side by side, of one thread each, take {sharded:.2f} of the time of one such; bar: {SHARDS_BAR}."
     )
     figures: dict[str, Cell] = {
         "check s": first.elapsed_s,
