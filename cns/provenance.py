@@ -127,6 +127,10 @@ CHOICES: dict[str, Choice] = {
     "bare_share": Choice(
         "draws that see the phrase alone", "ours", "so that \"a <rex> dog\" alone draws it, too", "captions", 0
     ),
+    "dtype": Choice(
+        "number format of the steps", "ours", "bfloat16 where the device computes in it; weights stay in float32",
+        "families", "auto",
+    ),
     "seed": Choice("seed of everything random", "ours", "any", "families"),
     "kind": Choice("object or style", "ours", "the paper personalises objects", "styles-and-prior-images", "object"),
     "class_noun": Choice(

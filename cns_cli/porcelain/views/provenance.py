@@ -119,7 +119,8 @@ def _setting(
     absent = CHOICES[key].absent
     if not params or (key not in params and key in defaults and absent is None and key not in record):
         return None
-    return _plain(params.get(key, record.get(key, absent))), _plain(defaults.get(key, absent))
+    beside = record.get(key, absent) if key in defaults else absent  # a record's dtype is that of its device
+    return _plain(params.get(key, beside)), _plain(defaults.get(key, absent))
 
 
 def _outside(key: str, repo: Repository, concept: Concept, record: Mapping[str, Any]) -> tuple[Value, Value]:
