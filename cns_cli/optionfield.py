@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 MAX_SEED = 2**63 - 1  # what torch's generators and numpy's both take
 
@@ -22,6 +23,15 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """In which number format the denoiser computes."""
+
+TYPES: dict[Any, tuple[Any, ...]] = {
+    str: ("text", str),
+    Path: ("text", str),
+    bool: ("true or false", bool),
+    int: ("a whole number", int),
+    float: ("a number", int, float),
+}
+"""What a type is called, and what a file may have for it."""
 
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -69,6 +79,38 @@ class Option:
 
 class Argument(Option):
     """An option that is typed without a flag, by its place."""
+
+
+def option_of(annotation: Any) -> Option | None:
+    """Return what the command line says of a field or parameter; None: it is not typed."""
+    return next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)), None)
+
+
+def meant(annotation: Any, value: Any) -> Any:
+    """Return the value of an option that stands in a file, checked as the command line checks what is typed.
+
+    Args:
+        annotation: `Annotated[type, Option(...)]`; a path is checked for being text alone.
+        value: As TOML has it.
+
+    Raises:
+        ValueError: It is of another type, out of bounds, or refused by the option's check.
+    """
+    option = option_of(annotation)
+    assert option is not None
+    kind = option.choices or annotation.__origin__
+    if isinstance(kind, UnionType):
+        kind = get_args(kind)[0]
+    if option.parser and type(value) in (str, int, float):
+        return option.parser(str(value))
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ValueError(f"{value!r} is none of {', '.join(get_args(kind))}")
+    if kind in TYPES and type(value) not in TYPES[kind][1:]:
+        raise ValueError(f"{value!r} is not {TYPES[kind][0]}")
+    if (option.min is not None and value < option.min) or (option.max is not None and value > option.max):
+        bounds = f"at least {option.min}" if option.max is None else f"between {option.min} and {option.max}"
+        raise ValueError(f"{value} is not {bounds}")
+    return option.check(value) if option.check else value
 
 
 def seed_number(value: int) -> int:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from cns_cli import output
-from cns_cli.optionfield import DEVICE, REV, Argument, Option
+from cns_cli.optionfield import DEVICE, REV, Argument, Option, option_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -72,7 +72,7 @@ def typed_fields(kind: type) -> dict[str, inspect.Parameter]:
     hints = get_type_hints(kind, include_extras=True)
     found = {}
     for field in fields(kind):
-        option = _option(hint := hints[field.name])
+        option = option_of(hint := hints[field.name])
         if option is not None:
             default = None if option.repeated else field.default if option.absent is ... else option.absent
             default = inspect.Parameter.empty if default is MISSING else default
@@ -117,13 +117,9 @@ def examples(lines: Sequence[str]) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _option(annotation: Any) -> Option | None:
-    return next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)), None)
-
-
 def _for_typer(parameter: inspect.Parameter) -> Any:
     """The annotation of a parameter, with Typer's words in the place of an `Option`."""
-    option = _option(parameter.annotation)
+    option = option_of(parameter.annotation)
     if option is None:
         return parameter.annotation
     same = ("help", "metavar", "min", "max", "parser", "exists", "file_okay", "dir_okay")

@@ -22,7 +22,6 @@ Work = Callable[[Any, Callable[[int], None]], Any]
 
 
 PATIENCE_S = 2.0
-"""Until a process that was asked to end is killed."""
 
 
 class Workers:
@@ -33,10 +32,18 @@ class Workers:
             Functions, units and answers must be what pickle takes.
         places: What tells the processes from each other, such as devices; one process each.
         method: How they start; "spawn": fresh.
+        patience_s: Until one that was asked to end is killed.
     """
 
-    def __init__(self, opened: Callable[[str, int], Work], places: Sequence[str], method: str = "spawn") -> None:
+    def __init__(
+        self,
+        opened: Callable[[str, int], Work],
+        places: Sequence[str],
+        method: str = "spawn",
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         context: Any = get_context(method)
+        self._patience_s = patience_s
         self._processes: dict[Connection, Any] = {}
         for place in places:
             ours, theirs = context.Pipe()
@@ -88,7 +95,7 @@ class Workers:
     def _end(self, link: Connection) -> None:
         process = self._processes.pop(link)
         process.terminate()
-        process.join(PATIENCE_S)
+        process.join(self._patience_s)
         process.kill()  # every write is atomic, and a kernel lock goes with its process
         process.join()
         link.close()
@@ -97,7 +104,7 @@ class Workers:
 def _serve(link: Connection, opened: Callable[[], Work]) -> None:
     """Do what comes, until the caller is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the caller ends us
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGTERM, _stop)
     work: Work | None = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
@@ -110,3 +117,9 @@ def _serve(link: Connection, opened: Callable[[], Work]) -> None:
             except Exception:  # noqa: BLE001  the caller does the unit itself, and meets the error there
                 answer = ("undone", None)
             link.send(answer)
+
+
+def _stop(*_: object) -> None:
+    """End, once: a second signal would be raised in what libraries do at the end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ EXAMPLES = (
     "cns add rex photos/more-of-rex --replace",
     "cns add --resume",
     "cns add --each photos --dry-run",
+    "cns add --plan concepts.toml --jobs 2",
 )
 
 
@@ -43,6 +44,11 @@ def add(
         Path | None,
         Option("Teach a concept from each folder in FOLDER, named after it.", "FOLDER", exists=True, file_okay=False),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        Option("Teach the concepts of a TOML file, each with its own options.", "FILE", exists=True, dir_okay=False),
+    ] = None,
+    jobs: Annotated[int, Option("Of --each and --plan: teach N at once.", "N", min=1, max=256)] = 1,
     curve: Annotated[bool, Option("Afterwards draw the losses as a curve.")] = False,
     as_json: JsonFlag = False,
     **given: Any,
@@ -53,14 +59,14 @@ def add(
     registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
     step and ends in the same concept, on a CPU bit for bit.
     """
-    _check_words(context, given, each)
+    _check_words(context, given, [name for name, value in (("each", each), ("plan", plan)) if value], jobs)
     given |= {"name": given["name"] or "", "images": given["images"] or Path()}
     options = AddOptions(**given, typed=_typed(context), **request_settings())
     out = Output(as_json=as_json)
-    if each is not None:
+    if source := each or plan:
         from cns_cli.commands.add_each import add_each
 
-        add_each(options, each, out)
+        add_each(options, source, jobs, out)
         return
     from cns_cli.porcelain.answers import DryRun
 
@@ -108,15 +114,19 @@ def _typed(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def _check_words(context: typer.Context, given: Mapping[str, Any], each: Path | None) -> None:
-    """Refuse what is missing, or has no meaning: --resume and --each know the name and the images by themselves."""
+def _check_words(context: typer.Context, given: Mapping[str, Any], many: Sequence[str], jobs: int) -> None:
+    """Refuse what is missing, or has no meaning: --resume, --each and --plan know name and images by themselves."""
     if given["steps"] and given["repeats"]:
         raise typer.BadParameter("--repeats is another way to say --steps; expected one of them", ctx=context)
-    if each is not None:
+    if len(many) > 1:
+        raise typer.BadParameter("--each is about folders, --plan about a file: expected one of them", ctx=context)
+    if many:
         if of_one := [word for word in ("name", "token", "resume") if given[word]]:
             what = "NAME" if of_one[0] == "name" else f"--{of_one[0]}"
-            raise typer.BadParameter(f"{what} is about one concept; expected cns add --each FOLDER", ctx=context)
+            raise typer.BadParameter(f"{what} is about one concept, and --{many[0]} about many", ctx=context)
         return
+    if jobs > 1:
+        raise typer.BadParameter("--jobs is for many concepts: expected --each or --plan", ctx=context)
     if given["resume"] and given["dry_run"]:
         raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
     if given["replace"] and given["continues"]:

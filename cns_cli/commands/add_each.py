@@ -1,4 +1,4 @@
-"""`cns add --each FOLDER/`: how the plan, and what came of it, are shown."""
+"""`cns add --each FOLDER/` and `--plan FILE`: how the plan, and what came of it, are shown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 STYLES = {"added": "green", "failed": "red"}
 
 
-def add_each(options: AddOptions, folder: Path, out: Output) -> None:
-    """Teach a concept from each folder; the exit code is that of the first that failed."""
+def add_each(options: AddOptions, source: Path, jobs: int, out: Output) -> None:
+    """Teach a concept from each folder of a folder, or each of a plan; exits with the code of the first that failed."""
     from cns_cli.porcelain.add_each import add_each as teach
+    from cns_cli.porcelain.add_each import add_plan
 
     with open_progress() as progress:
-        result = teach(options, folder, progress)
+        result = (teach if source.is_dir() else add_plan)(options, source, progress, jobs)
     for warning in result.left:
         out.warn(warning)
     for row in result.rows:
@@ -41,7 +42,7 @@ def add_each(options: AddOptions, folder: Path, out: Output) -> None:
 
 
 def each_lines(result: EachResult) -> Iterator[Line]:
-    """Shape a row for each folder, and why one was not taught."""
+    """Shape a row for each concept, and why one was not taught."""
     done = [row for row in result.rows if row.outcome in ("planned", "added")]
     seconds = sum(row.seconds for row in done)
     count = figures.plural(len(done), "concept")
@@ -65,7 +66,7 @@ def each_lines(result: EachResult) -> Iterator[Line]:
 
 
 def _cells(row: EachRow, count: int) -> Iterator[Piece]:
-    """The cells of a folder; of one that was not taught, only what became of it."""
+    """The cells of a concept; of one that was not taught, only what became of it."""
     yield from ("", Styled(row.name or row.folder.name, STYLES.get(row.outcome, "")))
     if row.outcome in ("skipped", "failed"):
         yield from (row.outcome, *[""] * (count - 3))

@@ -87,16 +87,14 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
     for what, text in (("message", options.message), ("author", options.author), ("class noun", options.class_noun)):
         check_text(text or "", what)
     check_names(options.score, options.reg)
-    repo = _registry(options.start)
+    repo = registry_near(options.start)
     if repo is not None and not options.dry_run:
         fsio.require_writable(repo.folder)
     base = resolve_base(DEFAULT_BASE) if repo is None else base_folder(repo)
     side = side_of(repo, options) or resolution_of(base)
     photos = load_images(options.images, side, masks=options.masks, further=options.continues)
     if repo is None and not options.dry_run:
-        made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
-        progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
-        repo = Repository(made.folder)
+        repo = new_registry(options, progress)
     _check_meaning(repo, options)
     if (repeats := folder_repeats(options.images.resolve().name)) and options.repeats is None:
         progress.note(
@@ -116,9 +114,24 @@ def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -
     return photos, repo
 
 
+def new_registry(options: AddOptions, progress: Progress) -> Repository:
+    """Make the registry of a first concept, on the embedded base."""
+    made = init_registry(options.start, DEFAULT_BASE, author=options.author, time=options.time)
+    progress.note(f"made a registry on the embedded base model {DEFAULT_BASE} in {made.folder / '.cns'}")
+    return Repository(made.folder)
+
+
+def registry_near(start: Path) -> Repository | None:
+    """Open the registry of a folder; None: there is none."""
+    try:
+        return Repository.discover(start)
+    except NotARegistry:
+        return None
+
+
 def _in_format(options: AddOptions) -> AddOptions:
     """The request in the format that was typed, else that a concept is in that goes on, else of `config.toml`."""
-    repo, asked = _registry(options.start), options.dtype
+    repo, asked = registry_near(options.start), options.dtype
     if repo is not None and options.continues and asked == "auto":
         tree = repo.tree_of(head := repo.head().commit)
         if options.name in tree.concepts:
@@ -145,13 +158,6 @@ def _learned_before(repo: Repository, name: str, photos: ImageSet) -> Iterator[s
             yield f"these are the images of {other}, too; to call that otherwise: cns mv {other} {name}"
 
 
-def _registry(start: Path) -> Repository | None:
-    try:
-        return Repository.discover(start)
-    except NotARegistry:
-        return None
-
-
 def _add(
     options: AddOptions,
     photos: ImageSet,
@@ -175,7 +181,7 @@ def _add(
             with held(patience=1):
                 warnings = [*outcome.warnings, *mirror_commit(repo, done.id, options.mlflow_uri)]
                 recorded = True
-            if done.rebased:
+            if done.rebased and outcome.compose == "all":  # by name, no other concept can have changed
                 warnings.append(
                     f"another commit came first: {options.name} was added on top of it; compare with: cns check"
                 )

@@ -1,7 +1,8 @@
-"""`cns add --each FOLDER`: a concept from each folder in a folder, named after it.
+"""`cns add --each FOLDER` and `--plan FILE`: many concepts, each a request of `cns add` and a commit of its own.
 
-Each is a request of `cns add` and a commit of its own. One that cannot be taught does not stop the others; what is
-there already is skipped, and an interrupted training goes on, so the same command typed again does what is left.
+One that cannot be taught does not stop the others; what is there already is skipped, and an interrupted training goes
+on, so the same command typed again does what is left. Where prompts see what they name, concepts are learned apart from
+each other, and several processes may do so at once: their commits stand in the order in which they end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,45 +18,160 @@ from cns.errors import ImageError, MethodError
 from cns.files.captions import TRIGGER, kohya_folder
 from cns.files.images import natural_order, scan_folder
 from cns.files.maskfiles import is_mask_folder
-from cns_cli.porcelain.add import add_concept
+from cns_cli.porcelain.add import add_concept, new_registry, registry_near
 from cns_cli.porcelain.answers import DryRun, EachResult, EachRow
 from cns_cli.porcelain.learning.interrupted import option_words, pending_views
+from cns_cli.porcelain.learning.plan import read_plan
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import Progress
-from cns_cli.signals import Interrupted
-from registry.errors import NotARegistry, RegistryError
-from registry.repository import Repository
+from cns_cli.signals import Interrupted, number_of
+from cns_cli.workers import Work, Workers
+from registry.errors import RegistryError
 
 USAGE, METHOD = 2, 5  # as `cns_cli.errors.ExitCode`, which a door need not load
 IS_THERE = "it is there already; --replace teaches it anew"
+PATIENCE_S = 60.0  # until a training that was asked to end is killed: it ends, and is saved, behind a step
 
 
-def add_each(options: AddOptions, folder: Path, progress: Progress) -> EachResult:
+def add_each(options: AddOptions, folder: Path, progress: Progress, jobs: int = 1) -> EachResult:
     """Teach the model a concept from each folder in a folder; or, with `dry_run`, say what would be taught.
 
     Args:
         options: What is the same for all of them; name and images are those of each folder.
         folder: Where the folders are; those of masks, hidden ones, links and those without an image are left out.
         progress: Told of stages, steps, losses.
+        jobs: So many are taught at once.
 
     Raises:
         ImageError: There is no folder with images in it.
+        MethodError: Several were to be taught at once where each is learned on those before it.
         Interrupted: A signal came; what was committed before stands.
     """
     folders = concept_folders(folder)
-    command = shlex.join(["cns", "add", "--each", str(folder), *option_words(options)])
-    rows: list[EachRow] = []
-    for number, images in enumerate(folders, 1):
-        one = replace(options, name=concept_name(images.name), images=images)
-        progress.note(f"{number} of {len(folders)}: {one.name or images.name}, from {images}")
-        try:
-            rows.append(_row(one, rows, progress))
-        except Interrupted as stop:
-            added = sum(row.outcome == "added" for row in rows)
-            before = f"; {added} of {len(folders)} were added before it" if added else ""
-            raise Interrupted(stop.number, f"{stop.message}{before}", command) from None
-    left = tuple(_left(folder, folders))
-    return EachResult(folder=folder, rows=tuple(rows), dry_run=options.dry_run, command=command, left=left)
+    requests = [replace(options, name=concept_name(images.name), images=images) for images in folders]
+    result = _teach(requests, options, ("--each", folder), progress, jobs)
+    return replace(result, left=tuple(_left(folder, folders)))
+
+
+def add_plan(options: AddOptions, plan: Path, progress: Progress, jobs: int = 1) -> EachResult:
+    """Teach the model the concepts of a plan, as `add_each` those of a folder.
+
+    Args:
+        options: What was typed, which wins over what the plan says.
+        plan: A TOML file, see `learning/plan.py`.
+        progress: Told of stages, steps, losses.
+        jobs: So many are taught at once.
+
+    Raises:
+        BadConfig: The plan says what cannot be meant; nothing was taught.
+        MethodError, Interrupted: As `add_each`.
+    """
+    return _teach(read_plan(plan, options), options, ("--plan", plan), progress, jobs)
+
+
+def _teach(
+    requests: Sequence[AddOptions], options: AddOptions, source: tuple[str, Path], progress: Progress, jobs: int
+) -> EachResult:
+    """Do every request that can be done, and say what came of each."""
+    words = ["cns", "add", source[0], str(source[1]), *option_words(options)]
+    command = shlex.join([*words, *(["--jobs", str(jobs)] if jobs > 1 else [])])
+    before = _concepts(options)
+    settled = [_twin(one, requests[:number]) or _is_there(one) for number, one in enumerate(requests)]
+    waiting = [number for number, row in enumerate(settled) if row is None]
+    jobs = 1 if options.dry_run else min(jobs, len(waiting))
+    if jobs > 1:
+        _check_apart(options, progress, shlex.join(words))
+    todo = [requests[number] for number in waiting]
+    rows = {number: row for number, row in enumerate(settled) if row is not None}
+    try:
+        for at, row in _beside(todo, progress, jobs) if jobs > 1 else _in_turn(todo, progress):
+            rows[waiting[at]] = row
+    except KeyboardInterrupt as stop:
+        raise Interrupted(number_of(stop), _so_far(stop, requests, before), command) from None
+    found = tuple(rows[number] for number in range(len(requests)))
+    return EachResult(folder=source[1], rows=found, dry_run=options.dry_run, command=command)
+
+
+def _in_turn(requests: Sequence[AddOptions], progress: Progress) -> Iterator[tuple[int, EachRow]]:
+    for number, one in enumerate(requests):
+        progress.note(f"{number + 1} of {len(requests)}: {one.name or one.images.name}, from {one.images}")
+        yield number, _row(one, progress)
+
+
+def _beside(requests: Sequence[AddOptions], progress: Progress, jobs: int) -> Iterator[tuple[int, EachRow]]:
+    """Several at once; what no process answered is done here, and meets its error here."""
+    progress.stage(f"teach in {jobs} processes", len(requests))
+    left, steps = dict(enumerate(requests)), 0
+
+    def told(more: int) -> None:
+        nonlocal steps
+        steps += more
+        progress.step(len(requests) - len(left), steps=steps)
+
+    with Workers(_opened, [str(number) for number in range(jobs)], patience_s=PATIENCE_S) as workers:
+        for number, row in workers.each(requests, told):
+            del left[number]
+            progress.note(f"{len(requests) - len(left)} of {len(requests)}: {row.name} {row.outcome}")
+            told(0)
+            yield number, row
+    for (number, _), (_, row) in zip(left.items(), _in_turn([*left.values()], progress), strict=True):
+        yield number, row
+
+
+class _Steps(Progress):
+    """Says how many steps more are done."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self._told, self._done = told, 0
+
+    def stage(self, *_about: object) -> None:
+        """Count from nothing."""
+        self._done = 0
+
+    def step(self, done: int, **_numbers: float) -> None:
+        """Say it."""
+        self._told(done - self._done)
+        self._done = done
+
+
+def _opened(_place: str, processes: int) -> Work:
+    """Let a process teach, with its share of the cores."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    return lambda options, told: _row(options, _Steps(told))
+
+
+def _check_apart(options: AddOptions, progress: Progress, command: str) -> None:
+    """Refuse several at once where each is learned on those before it."""
+    repo = registry_near(options.start) or new_registry(options, progress)
+    if repo.tree_of(repo.head().commit).compose != "named":
+        raise MethodError(
+            "--jobs is for concepts that are learned apart from each other, and here each is learned on those before "
+            "it (cns config compose): expected no --jobs",
+            command,
+        )
+
+
+def _so_far(stop: KeyboardInterrupt, requests: Sequence[AddOptions], before: Mapping[str, str]) -> str:
+    """What an interruption leaves."""
+    options, names = requests[0], {one.name for one in requests}
+    now, repo = _concepts(options), registry_near(options.start)
+    kept = [
+        f"the training of {view.name} is kept at step {view.done} of {view.total}"
+        for view in (pending_views(repo) if repo else ())
+        if view.name in names
+    ]
+    said = [text] if (text := str(getattr(stop, "message", ""))) else kept
+    if added := sum(now.get(name) not in (None, before.get(name)) for name in names):
+        said = [*said, f"{added} of {len(requests)} were added before it"]
+    return "; ".join(said) or "nothing was committed"
+
+
+def _concepts(options: AddOptions) -> Mapping[str, str]:
+    """Ids of what HEAD has, by name."""
+    repo = registry_near(options.start)
+    return {} if repo is None else repo.tree_of(repo.head().commit).concepts
 
 
 def concept_folders(folder: Path) -> list[Path]:
@@ -93,14 +209,29 @@ def concept_name(folder: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-_")[:64]
 
 
-def _row(options: AddOptions, before: Sequence[EachRow], progress: Progress) -> EachRow:
+def _twin(options: AddOptions, before: Sequence[AddOptions]) -> EachRow | None:
+    """Refuse the second one of a name."""
+    twin = next((one for one in before if one.name == options.name), None)
+    why = f"{twin.images.name} has this name, too: rename one of the folders" if twin else ""
+    return replace(_failed(options), why=why, code=USAGE) if twin else None
+
+
+def _is_there(options: AddOptions) -> EachRow | None:
+    """Skip what HEAD has."""
+    if options.name not in _concepts(options) or options.replace:
+        return None
+    return replace(_failed(options), outcome="skipped", why=IS_THERE)
+
+
+def _failed(options: AddOptions) -> EachRow:
+    return EachRow(name=options.name, folder=options.images, outcome="failed")
+
+
+def _row(options: AddOptions, progress: Progress) -> EachRow:
     """Teach one of them, and say what came of it."""
-    row = EachRow(name=options.name, folder=options.images, outcome="failed")
-    if twin := next((one for one in before if one.name == options.name), None):
-        return replace(row, why=f"{twin.folder.name} has this name, too: rename one of the folders", code=USAGE)
-    repo = _registry(options.start)
-    if repo is not None and options.name in repo.tree_of(repo.head().commit).concepts and not options.replace:
-        return replace(row, outcome="skipped", why=IS_THERE)
+    if row := _is_there(options):  # by now
+        return row
+    row, repo = _failed(options), registry_near(options.start)
     waits = repo is not None and not options.dry_run and options.name in {view.name for view in pending_views(repo)}
     try:
         result = add_concept(replace(options, resume=waits), progress)
@@ -125,13 +256,6 @@ def _planned(row: EachRow, would: DryRun) -> EachRow:
     if len(would.class_nouns) < 2:
         return row
     return replace(row, outcome="failed", why=would.warnings[0], warnings=would.warnings[1:], code=METHOD)
-
-
-def _registry(start: Path) -> Repository | None:
-    try:
-        return Repository.discover(start)
-    except NotARegistry:
-        return None
 
 
 def _left(folder: Path, folders: Sequence[Path]) -> Iterator[str]:

@@ -176,7 +176,7 @@ class DryRun(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class EachRow(Result):
-    """What came of one folder of `cns add --each`, or would come of it.
+    """What came of one concept of `cns add --each` or `--plan`, or would come of it.
 
     Attributes:
         outcome: "planned" in a dry run; "skipped" where the concept is there already; "failed" with `why`, `hint` and
@@ -205,9 +205,10 @@ class EachRow(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class EachResult(Result):
-    """What came of a folder of folders, in their order; `command` does what is left.
+    """What came of a folder of folders, or of a plan, in their order; `command` does what is left.
 
     Attributes:
+        folder: It, or the plan's file.
         left: What lies there and is of no concept, a sentence each.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cns.errors import ImageError
+from cns.errors import ImageError, MethodError
 from cns_cli.main import app
-from cns_cli.porcelain.add_each import add_each, concept_folders, concept_name
+from cns_cli.porcelain import add_each as door
+from cns_cli.porcelain.add_each import add_each, add_plan, concept_folders, concept_name
 from cns_cli.porcelain.answers import EachResult
+from cns_cli.porcelain.learning.interrupted import pending_views
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
+from cns_cli.workers import Workers
 from registry.repository import Repository
-from tests.porcelain.conftest import NOON, add, write_photos
+from tests.porcelain.conftest import NOON, add, new_registry, write_photos
 from tests.porcelain.learning.test_resume import Stop
 
 
@@ -138,3 +142,85 @@ def test_masks_in_a_folder_beside_count(empty, folders):
     (folders / "masks" / "rex").mkdir(parents=True)
     Image.new("L", (90, 80), 255).save(folders / "masks" / "rex" / "0.png")
     assert [row.masks for row in teach(empty, folders, dry_run=True).rows] == ["", "1 of 3, from the folder masks/rex"]
+
+
+def planned(folder: Path, *names: str, steps: int = 2) -> Path:
+    tables = [f'[[concept]]\nname = "{name}"\nimages = "{name}"\nclass = "dog"\n' for name in names]
+    plan = folder / "concepts.toml"
+    plan.write_text(f'steps = {steps}\npreview = 1\ndirections = 2\n{"".join(tables)}', encoding="utf-8")
+    return plan
+
+
+def by_plan(registry: Path, plan: Path, progress: Any = None, jobs: int = 1, **changes: Any) -> EachResult:
+    options = AddOptions(start=registry, name="", images=Path(), author="ann", time=NOON, **changes)
+    return add_plan(options, plan, progress or NullProgress(), jobs)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are forked here, since a fresh one loads its libraries for seconds."""
+    monkeypatch.setattr(door, "Workers", partial(Workers, method="fork"))
+
+
+@pytest.fixture
+def apart(tmp_path: Path, tiny_base: Path, mlflow_tables: Path) -> Path:
+    """A registry without a concept, whose prompts see what they name."""
+    return new_registry(tmp_path / "apart", tiny_base, mlflow_tables, "named")
+
+
+@pytest.mark.usefixtures("forked")
+def test_processes_teach_a_plan_as_one_does_and_the_next_run_does_what_is_left(
+    apart: Path, photos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photos["rex"].parent
+    alone = apart.parent / "alone"
+    shutil.copytree(apart, alone)
+    assert outcomes(by_plan(alone, planned(folder, "rex", "tom"))) == {"rex": "added", "tom": "added"}
+    with monkeypatch.context() as patch:
+        patch.setattr(door, "_in_turn", lambda *_: iter(()))  # nothing is left for this process
+        first = by_plan(apart, planned(folder, "rex", "tom"), jobs=2)
+    assert outcomes(first) == {"rex": "added", "tom": "added"}
+    assert first.command == f"cns add --plan {folder / 'concepts.toml'} --jobs 2"
+    assert not any(row.warnings for row in first.rows if "came first" in " ".join(row.warnings))
+    assert dict(Repository(apart).tree_of("HEAD").concepts) == dict(Repository(alone).tree_of("HEAD").concepts)
+    assert outcomes(by_plan(apart, planned(folder, "rex", "tom", "mug"), jobs=2, dry_run=True)) == {
+        "rex": "skipped", "tom": "skipped", "mug": "planned",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("forked")
+def test_an_interruption_of_processes_keeps_their_trainings_which_go_on(apart: Path, photos: dict[str, Path]) -> None:
+    class Late(NullProgress):
+        def step(self, done: int, **numbers: float) -> None:
+            if numbers["steps"] > 40:
+                raise KeyboardInterrupt
+
+    plan = planned(photos["rex"].parent, "rex", "tom", steps=4000)
+    with pytest.raises(Interrupted, match=r"training of (rex|tom) is kept at step") as stopped:
+        by_plan(apart, plan, Late(), jobs=2)
+    assert stopped.value.hint == f"cns add --plan {plan} --jobs 2"
+    assert concepts(apart) == []
+    kept = pending_views(Repository(apart))
+    assert {view.name for view in kept} <= {"rex", "tom"}
+    assert all(0 < view.done < view.total for view in kept)
+
+
+def test_several_at_once_are_refused_where_each_is_learned_on_those_before_it(
+    empty: Path, photos: dict[str, Path]
+) -> None:
+    plan = planned(photos["rex"].parent, "rex", "tom")
+    with pytest.raises(MethodError, match="each is learned on those before it") as caught:
+        by_plan(empty, plan, jobs=2)
+    assert caught.value.hint == f"cns add --plan {plan}"
+    assert concepts(empty) == []
+
+
+def test_the_command_line_says_what_is_wrong_with_a_plan(empty, photos, monkeypatch):
+    monkeypatch.chdir(empty)
+    (empty / "bad.toml").write_text('[[concept]]\nname = "rex"\nstepz = 1\n', encoding="utf-8")
+    done = CliRunner().invoke(app, ["add", "--plan", "bad.toml"], prog_name="cns")
+    assert done.exit_code == 4
+    assert "concept 1 (rex): unknown key 'stepz'; expected steps" in done.stderr
+    for words in (["--each", "."], ["rex"], ["--resume"]):
+        assert CliRunner().invoke(app, ["add", "--plan", "bad.toml", *words], prog_name="cns").exit_code == 2
+    assert CliRunner().invoke(app, ["add", "rex", ".", "--jobs", "2"], prog_name="cns").exit_code == 2
