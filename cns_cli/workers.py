@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -45,12 +46,14 @@ class Workers:
         context: Any = get_context(method)
         self._patience_s = patience_s
         self._processes: dict[Connection, Any] = {}
-        for place in places:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, partial(opened, place, len(places))), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes[ours] = process
+        with _deaf():
+            for place in places:
+                ours, theirs = context.Pipe()
+                task = partial(opened, place, len(places))
+                process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes[ours] = process
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +102,20 @@ class Workers:
         process.kill()  # every write is atomic, and a kernel lock goes with its process
         process.join()
         link.close()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Within the block, Ctrl-C is ignored, and so it is by what starts there, from its first moment on."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _serve(link: Connection, opened: Callable[[], Work]) -> None:

@@ -67,7 +67,11 @@ def test_every_example_can_be_typed(line: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     for folder in ("photos/rex", "photos/more-of-rex", "photos/tom", "adapter"):
         (tmp_path / folder).mkdir(parents=True)
-    for name in ("many.txt", *(f"{stem}.safetensors" for stem in ("rex", "mona", "rex-token", "learned_embeds"))):
+    for name in (
+        "many.txt",
+        "concepts.toml",
+        *(f"{stem}.safetensors" for stem in ("rex", "mona", "rex-token", "learned_embeds")),
+    ):
         (tmp_path / name).touch()
     words = list(dropwhile(lambda word: "=" in word, shlex.split(line)))  # a variable before the command
     assert words[0] == "cns"

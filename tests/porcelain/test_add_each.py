@@ -147,7 +147,7 @@ def test_masks_in_a_folder_beside_count(empty, folders):
 def planned(folder: Path, *names: str, steps: int = 2) -> Path:
     tables = [f'[[concept]]\nname = "{name}"\nimages = "{name}"\nclass = "dog"\n' for name in names]
     plan = folder / "concepts.toml"
-    plan.write_text(f'steps = {steps}\npreview = 1\ndirections = 2\n{"".join(tables)}', encoding="utf-8")
+    plan.write_text(f"steps = {steps}\npreview = 1\ndirections = 2\n{''.join(tables)}", encoding="utf-8")
     return plan
 
 
