@@ -272,6 +272,21 @@ def test_a_training_whose_name_was_taken_meanwhile_is_kept(learned, photos):
     assert set(repo.tree_of(error.value.commit).concepts) == {"rex", "tom", "mug"}
 
 
+@pytest.mark.parametrize(("compose", "told"), [("learned", True), ("named", False)])
+def test_a_commit_that_came_first_is_told_where_it_may_have_changed_what_prompts_see(request, photos, compose, told):
+    registry = request.getfixturevalue(compose)
+
+    class Other(NullProgress):
+        def stage(self, name, total=None, written=str):
+            if name == "commit":
+                add(registry, "pip", photos["mug"], class_noun="cup", seed=1, preview=1, directions=2)
+
+    words = {"class_noun": "dog", "steps": 2, "preview": 1, "directions": 2, "author": "ann", "time": NOON}
+    result = add_concept(AddOptions(start=registry, name="ben", images=photos["rex"], **words), Other())
+    assert {"pip", "ben"} <= set(Repository(registry).tree_of("HEAD").concepts)
+    assert any("another commit came first" in warning for warning in result.warnings) is told
+
+
 def test_mlflow_out_of_reach_is_a_warning_and_the_commit_stands(empty, photos, tmp_path):
     (tmp_path / "file").write_text("in the way")
     result = add(empty, "rex", photos["rex"], mlflow_uri=f"sqlite:///{tmp_path}/file/mlflow.db")
