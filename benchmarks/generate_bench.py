@@ -26,7 +26,7 @@ RATIO_BAR = 1.05
 NAMED_BAR = 1.03
 IMAGE_BAR_S = 0.3
 
-NOTE = "Seconds are of processor time, an image's of the clock. Ratios are of runs in turns, whichever first: median, least and largest."
+NOTE = "Processor time, but for an image's. Ratios are of runs in turns, whichever first: median, least and largest."
 
 # What somebody without cns writes. The arguments: exported folder, prompt, images, seed, steps, guidance, file.
 PLAIN = """
