@@ -272,7 +272,7 @@ EMOJI_64 = Family(
 
 SD_1 = Family(
     name="sd-1",
-    describe="Stable Diffusion 1.x, a folder or a hub id",
+    describe="Stable Diffusion 1.x: a folder, a file or a hub id",
     defaults=SD_DEFAULTS,
     grid_bits=11,
     directions=0,
@@ -285,12 +285,12 @@ SD_1 = Family(
     max_reconstruction_error=None,
 )
 
-SD_2 = replace(SD_1, name="sd-2", describe="Stable Diffusion 2.x, a folder or a hub id")
+SD_2 = replace(SD_1, name="sd-2", describe="Stable Diffusion 2.x: a folder, a file or a hub id")
 
 SDXL = replace(
     SD_1,
     name="sdxl",
-    describe="Stable Diffusion XL and what has its parts, such as SSD-1B; a folder or a hub id",
+    describe="Stable Diffusion XL and what has its parts, such as SSD-1B: a folder, a file or a hub id",
     defaults=replace(SD_DEFAULTS, resolution=1024, guidance=5.0),
 )
 

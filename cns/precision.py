@@ -23,7 +23,7 @@ def default_dtype(device: torch.device) -> torch.dtype:
     """What suits a kind of device.
 
     bfloat16 on CUDA, float16 on its older GPUs. float32 on CPUs, so that no picture hangs on which CPU it is; and on
-    Apple's GPUs, which compute float16 no faster.
+    Apple's GPUs, of which nothing was measured.
     """
     if device.type != "cuda":
         return torch.float32

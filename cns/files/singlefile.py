@@ -19,6 +19,8 @@ from cns.files.tensors import read_header
 CONVERTED = "checkpoint.json"
 """What is written down of a conversion, beside the parts."""
 
+SHA256_DIGITS = 64
+
 CONVERSION = "1"
 """Of single files: whoever changes what `cns.checkpoints` writes, raises it."""
 
@@ -64,7 +66,9 @@ def converted(file: Path, cache_folder: Path | None) -> Path:
     status = file.stat()
     key = hashlib.sha256(f"{file}\n{status.st_size}\n{status.st_mtime_ns}".encode()).hexdigest()
     known = place / f"{key}.txt"
-    digest = known.read_text() if known.is_file() else file_sha256(file)
+    digest = known.read_text() if known.is_file() else ""
+    if len(digest) != SHA256_DIGITS:  # another process may be writing it
+        digest = file_sha256(file)
     folder = place / digest[:32]
     if not folder.is_dir():
         from cns.checkpoints import convert  # torch's seconds, once a file
