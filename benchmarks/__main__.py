@@ -17,6 +17,7 @@ BENCHMARKS = {
     "generate": "generate_bench",
     "learning": "learning",
     "check": "check_time",
+    "older": "older",
     "regions": "regions",
     "left_out": "left_out",
     "shuffled": "shuffled",
@@ -31,6 +32,7 @@ BENCHMARKS = {
 }
 ON_REQUEST = (
     "step",
+    "older",
     "gate_noise",
     "gate_fast",
     "sweep",

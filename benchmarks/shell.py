@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ class Ran:
         return dict(json.loads(self.stdout))
 
 
-def cns(line: str, folder: Path, *, expect: tuple[int, ...] = (0,), threads: int | None = None) -> Ran:
+def cns(
+    line: str, folder: Path, *, expect: tuple[int, ...] = (0,), threads: int | None = None, source: Path | None = None
+) -> Ran:
     """Run `cns …` in a folder.
 
     Args:
@@ -58,23 +61,26 @@ def cns(line: str, folder: Path, *, expect: tuple[int, ...] = (0,), threads: int
         folder: The current folder of the command.
         expect: Exit codes that are an answer; any other stops the benchmark.
         threads: On how many it computes; None: as torch has it.
+        source: Folder of the code to run; None: of this build.
 
     Raises:
         SystemExit: Another exit code; the message carries what the command said.
     """
-    ran = program([sys.executable, "-m", "cns_cli", *shlex.split(line)[1:]], folder, line, threads)
+    own = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    own |= {"PYTHONPATH": str(source)} if source else {}
+    ran = program([sys.executable, "-m", "cns_cli", *shlex.split(line)[1:]], folder, line, own)
     if ran.code not in expect:
         raise SystemExit(f"`{line}` ended with {ran.code}\n{ran.stdout}{ran.stderr}")
     return ran
 
 
-def program(command: list[str], folder: Path, line: str = "", threads: int | None = None) -> Ran:
+def program(command: list[str], folder: Path, line: str = "", own: Mapping[str, str] | None = None) -> Ran:
     """Run any program to its end, as `cns` does."""
     started, before_s = time.perf_counter(), _children_s()
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | ENVIRONMENT | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
+        env=os.environ | ENVIRONMENT | dict(own or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
