@@ -7,13 +7,17 @@ import pytest
 from benchmarks.concept_stream import Concept, load_stream
 from benchmarks.experiment_setup import QUICK, Setup
 from benchmarks.trainer import Trainer
+from tests.quick import few_steps
 from tests.tiny import tiny_sd
 
 
 @pytest.fixture(scope="session")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     folder = tiny_sd(tmp_path_factory.mktemp("tiny") / "base", variant="emoji-64")
-    return Setup(QUICK, folder=folder, cache=tmp_path_factory.mktemp("cache"))
+    made = Setup(QUICK, folder=folder, cache=tmp_path_factory.mktemp("cache"))
+    with few_steps():
+        assert made.trainer  # which keeps the family that it was made with, and draws noise in few steps
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,8 @@ def may_mount(tmp_path: Path) -> None:
 
 
 def test_a_check_is_answered_and_says_that_its_scores_are_not_stored(named: Path) -> None:
-    done = cns(named, "check", "--metric", "clip-i", "--min", "clip-i=-1", "--images", "1", "--seed", "7")
+    one = ("--concept", "rex", "--metric", "clip-i", "--min", "clip-i=-1", "--images", "1", "--seed", "7")
+    done = cns(named, "check", *one)
     assert done.returncode == 0, done.stderr
     assert "the scores are not stored" in done.stderr
     assert cns(named, "status").returncode == 0

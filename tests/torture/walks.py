@@ -8,6 +8,7 @@ from the method's own code; and outside the masks those of the base. Learning is
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -77,8 +78,7 @@ class Walker:
     def walk(self, number: int) -> None:
         """Go a number of random steps on a new registry, and look at the weights after each."""
         chance = random.Random(number)
-        folder = self.scratch / f"walk-{number}"
-        init_registry(folder, str(self.base), author="ann", time=0, compose="all")
+        folder = shutil.copytree(self.scratch / "first", self.scratch / f"walk-{number}")
         repository = Repository(folder)
         session = Session(repository, self.session.base)
         concepts = {name: self._put(repository, name) for name in NAMES}
