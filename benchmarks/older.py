@@ -28,7 +28,7 @@ BF16 = " --dtype bfloat16"
 Row = tuple[str, list[float], list[float], float]
 NUMBERS = itertools.count(1)
 NOTE = (
-    f"Against {OLDER}, of 28 November 2026, five concepts learned in few steps; one thread each. Of turns: median, least "
+    f"Against {OLDER}, of 28 November 2026, five concepts learned in few steps; one thread each. Median, least "
     "and largest. Prompts see what they name, the default; in the older build all concepts act in every prompt. The "
     "older build computes pictures in float32 alone."
 )
