@@ -28,9 +28,10 @@ BF16 = " --dtype bfloat16"
 Row = tuple[str, list[float], list[float], float]
 NUMBERS = itertools.count(1)
 NOTE = (
-    f"Against {OLDER}, of 28 November 2026, five concepts learned in few steps; one thread each. Median, least "
-    "and largest. Prompts see what they name, the default; in the older build all concepts act in every prompt. The "
-    "older build computes pictures in float32 alone."
+    f"Against {OLDER}, of 28 November 2026, five concepts learned in few steps; one thread each. Median, least and "
+    "largest of turns. *All acting*: all concepts act in every prompt, as in the older build; elsewhere prompts see what "
+    "they name, the default, so that no concept can be forgotten by another and a check has nothing to draw. The older "
+    "build draws in float32 alone."
 )
 
 
@@ -74,8 +75,9 @@ def run(quick: bool) -> Report:
         none, fresh = (Build(*one).taught("cns init", ()) for one in ((source, folder / "1"), (ROOT, folder / "2")))
         old = Build(source, folder / "old").taught("cns init", nouns)
         named = Build(ROOT, folder / "named").taught("cns init", nouns)
+        union = Build(ROOT, folder / "all").taught("cns init --compose all", nouns)
         drawn = [("`cns generate`", named, ""), ("`cns generate`, in bfloat16", named, BF16)]
-        judged = [("`cns check`", named, ""), ("`cns check`, in bfloat16", named, BF16)]
+        judged = [("`cns check`", named, ""), ("all acting", union, ""), ("all acting, in bfloat16", union, BF16)]
         rows = [
             *_ratios(1 if quick else 3, generate, old, drawn, GENERATE_BAR),
             *_ratios(1, check, old, judged, CHECK_BAR),
