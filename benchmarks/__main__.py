@@ -13,6 +13,7 @@ BENCHMARKS = {
     "startup": "startup",
     "registry": "registry_bench",
     "cost": "cost",
+    "shapes": "shapes",
     "step": "step",
     "generate": "generate_bench",
     "learning": "learning",

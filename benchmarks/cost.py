@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import real_shapes
 from benchmarks.report import Report, Table
 from cns.cost import ImageCost, image_cost
 from cns.families import SD_1
-from cns.prompts import calibration_of
+from cns.files.pipelines import latent_side
 from cns.task import Settings
 from cns_cli.porcelain.learning.work import Work, work_of
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.options import AddOptions
 
 IMAGES = 5
@@ -33,11 +31,8 @@ NOTE = (
 
 def run(_quick: bool) -> Report:
     """Count, which takes seconds in any case."""
-    with FakeTensorMode():
-        pipeline = real_shapes.pipeline()
-    cost = image_cost(pipeline, real_shapes.SIDE)
-    model = SimpleNamespace(pipeline=pipeline)
-    base: Any = SimpleNamespace(family=SD_1, model=model, calibration=calibration_of(SD_1, Path()))
+    base = real_shapes.imagined("Stable Diffusion 1.5")
+    cost = image_cost(base.model.pipeline, latent_side(base.model.pipeline.unet.config))
     shares = {known: _work(base, cost, known).share for known in (False, True)}
     was = {known: _as_it_was(base, cost, known) for known in (False, True)}
     rows = [
@@ -54,11 +49,11 @@ def run(_quick: bool) -> Report:
     return Report("cost", [table], ["cns add rex photos/ --dry-run"], figures)
 
 
-def _work(base: Any, cost: ImageCost, known: bool, *, recomputed: bool = False, **changes: Any) -> Work:
+def _work(base: LoadedBase, cost: ImageCost, known: bool, *, recomputed: bool = False, **changes: Any) -> Work:
     options = AddOptions(name="rex", images=Path("photos"), class_noun="dog", preview=changes.pop("preview", None))
     settings = Settings(**SD_1.defaults.shared(), budget=1, seed=0)
     return work_of(base, options, replace(settings, **changes), cost, cost, IMAGES, known, recomputed)
 
 
-def _as_it_was(base: Any, cost: ImageCost, known: bool) -> float:
+def _as_it_was(base: LoadedBase, cost: ImageCost, known: bool) -> float:
     return _work(base, cost, known, recomputed=True, preview=24, score="gradient").share

@@ -1,32 +1,128 @@
-"""A base of Stable Diffusion 1.5's shapes with random weights: what an add costs at that size, without a model hub."""
+"""Bases of the real shapes with random weights: what an add costs at the size that people use, without a model hub."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from cns.compose import Model, kv_parameters
+from cns.families import SD_1, SD_2, SDXL, Family
 from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
+from cns_cli.porcelain.models.base import LoadedBase
 from tests.tiny import tiny_clip, tiny_tokenizer
 
 with quiet_libraries():
-    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from diffusers import (
+        AutoencoderKL,
+        EulerDiscreteScheduler,
+        PNDMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-POSITIONS, WIDTH, SIDE = 77, 768, 64
+POSITIONS, WORDS = 77, 49408
 LEVELS = (128, 256, 512, 512)
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+CLIP_L = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+CLIP_H = {"hidden_size": 1024, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"}
+CLIP_G = {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 20, "hidden_act": "gelu"}
 
 
-def unet() -> UNet2DConditionModel:
-    """The denoiser, 859.5 M parameters: diffusers' own defaults are its shapes, but for the text's width."""
-    return UNet2DConditionModel(sample_size=SIDE, cross_attention_dim=WIDTH)
+def sd_1(side: int = 64) -> StableDiffusionPipeline:
+    """Stable Diffusion 1.5: diffusers' own defaults are the shapes of its denoiser, but for the text's width."""
+    return plain(UNet2DConditionModel(sample_size=side, cross_attention_dim=768), CLIP_L)
 
 
-def vae() -> AutoencoderKL:
-    """The autoencoder, 83.7 M parameters."""
+def sd_2(side: int = 96) -> StableDiffusionPipeline:
+    """Stable Diffusion 2.1."""
+    unet = UNet2DConditionModel(
+        sample_size=side, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True
+    )
+    return plain(unet, CLIP_H, prediction_type="v_prediction")
+
+
+def sdxl(side: int = 128) -> StableDiffusionXLPipeline:
+    """Stable Diffusion XL."""
+    unet = UNet2DConditionModel(
+        sample_size=side,
+        block_out_channels=(320, 640, 1280),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2, 10),
+        attention_head_dim=(5, 10, 20),
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    )
+    words = _tokenizer()
+    return StableDiffusionXLPipeline(
+        unet=unet,
+        vae=_vae(side),
+        text_encoder=CLIPTextModel(_text(CLIP_L, words)),
+        text_encoder_2=CLIPTextModelWithProjection(_text({**CLIP_G, "projection_dim": 1280}, words)),
+        tokenizer=words,
+        tokenizer_2=_tokenizer(),
+        scheduler=EulerDiscreteScheduler(**BETAS),
+        add_watermarker=False,
+    )
+
+
+BASES: Mapping[str, tuple[Family, Callable[[], Any]]] = {
+    "Stable Diffusion 1.5": (SD_1, sd_1),
+    "Stable Diffusion 2.1": (SD_2, sd_2),
+    "Stable Diffusion XL": (SDXL, sdxl),
+}
+"""Name -> family, and what makes its pipeline: each is a row of `nox -s bench -- shapes`."""
+
+
+def imagined(name: str) -> LoadedBase:
+    """One of `BASES`, on fake tensors, which have shapes and no memory."""
+    family, make = BASES[name]
+    with FakeTensorMode(), quiet_libraries():
+        pipeline = make()
+        model = Model(pipeline, dict.fromkeys(kv_parameters(pipeline), family.grid_bits))
+    return LoadedBase(Path(), family, model, torch.device("cpu"))
+
+
+def write(folder: Path, side: int = 64) -> Path:
+    """Write the first of them, 4 GB in float32, with tiny judges; return the folder."""
+    torch.manual_seed(0)
+    with quiet_libraries():
+        whole = sd_1(side)
+        whole.save_pretrained(folder)
+        tiny_clip(folder / "clip", whole.tokenizer)
+        IdentityEncoder((8, 16, 16), embedding_size=16).save_pretrained(folder / "identity")
+    return folder
+
+
+def plain(unet: UNet2DConditionModel, text: Mapping[str, Any], **schedule: Any) -> StableDiffusionPipeline:
+    """A pipeline of one text encoder, whose shape is `text`."""
+    words = _tokenizer()
+    return StableDiffusionPipeline(
+        unet=unet,
+        vae=_vae(unet.config.sample_size),
+        text_encoder=CLIPTextModel(_text(text, words)),
+        tokenizer=words,
+        scheduler=PNDMScheduler(**BETAS, **schedule, skip_prk_steps=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _vae(side: int) -> AutoencoderKL:
+    """The autoencoder of them all, 83.7 M parameters."""
     return AutoencoderKL(
-        sample_size=8 * SIDE,
+        sample_size=8 * side,
         block_out_channels=LEVELS,
         down_block_types=("DownEncoderBlock2D",) * len(LEVELS),
         up_block_types=("UpDecoderBlock2D",) * len(LEVELS),
@@ -35,43 +131,20 @@ def vae() -> AutoencoderKL:
     )
 
 
-def pipeline() -> StableDiffusionPipeline:
-    """The whole, with a small vocabulary's tokenizer beside an embedding of the real size."""
+def _tokenizer() -> CLIPTokenizer:
+    """Of a small vocabulary, beside an embedding of the real size."""
     tokenizer = tiny_tokenizer()
     tokenizer.model_max_length = POSITIONS
-    text = CLIPTextConfig(
-        vocab_size=49408,
-        hidden_size=WIDTH,
-        intermediate_size=4 * WIDTH,
-        num_hidden_layers=12,
-        num_attention_heads=12,
+    return tokenizer
+
+
+def _text(shape: Mapping[str, Any], tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=WORDS,
+        intermediate_size=4 * shape["hidden_size"],
         max_position_embeddings=POSITIONS,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=2,
         pad_token_id=tokenizer.pad_token_id,
+        **shape,
     )
-    scheduler = PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, skip_prk_steps=True
-    )
-    with quiet_libraries():
-        return StableDiffusionPipeline(
-            unet=unet(),
-            vae=vae(),
-            text_encoder=CLIPTextModel(text),
-            tokenizer=tokenizer,
-            scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-
-
-def write(folder: Path) -> Path:
-    """Write the pipeline, 4 GB in float32, with tiny judges; return the folder."""
-    torch.manual_seed(0)
-    whole = pipeline()
-    with quiet_libraries():
-        whole.save_pretrained(folder)
-        tiny_clip(folder / "clip", whole.tokenizer)
-        IdentityEncoder((8, 16, 16), embedding_size=16).save_pretrained(folder / "identity")
-    return folder

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from cns.compose import KV_WEIGHTS
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
+from cns.sparing import spare
 from cns.text import read, text_encoders
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
@@ -73,13 +74,14 @@ def image_cost(
         encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
         for part in (unet, vae, *encoders):
             part.requires_grad_(False).eval()
+        spare(unet)
         compute_in(unet, pipeline.unet.dtype)
         trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
         ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
-        with _kept(unet, *encoders) as kept:
+        with saved_bytes(unet, *encoders) as kept:
             with counted() as text:
                 told = read(encoders, [ids] * len(encoders))
             with counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
@@ -122,7 +124,7 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
 
 
 @contextmanager
-def _kept(*modules: torch.nn.Module) -> Iterator[Callable[[], int]]:
+def saved_bytes(*modules: torch.nn.Module) -> Iterator[Callable[[], int]]:
     """Within the context note what a backward pass needs, but for the modules' own weights; yields how many bytes."""
     weights = {weight.untyped_storage()._cdata for module in modules for weight in module.parameters()}
     storages: dict[int, Any] = {}

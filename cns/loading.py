@@ -24,6 +24,7 @@ from cns.files.pipelines import check_index, parts_of, unsupported
 from cns.files.plain import reason_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
+from cns.sparing import spare
 from cns.text import TOKENIZERS, text_encoders, tokenizers
 
 with quiet_libraries():
@@ -102,6 +103,7 @@ def load_pipeline(
     family_at(folder)
     with quiet_libraries():
         unet = _load(UNet2DConditionModel, folder, "unet")
+        spare(unet)
         compute_in(unet, dtype)  # before the others are loaded: until then it takes memory twice
         others = {part: _load(CLASSES[part], folder, part) for part in models_of(folder) if part != "unet"}
         parts = {"unet": unet, **others}

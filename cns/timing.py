@@ -18,13 +18,27 @@ from cns.tokens import token_ids
 TRIAL_FLOPS = {"cuda": 2e14, "cpu": 5e11}
 """About what a timed pass may cost (chosen): a few seconds; devices of other types are taken for CPUs."""
 
+LEAST_SIDE = 8
+"""Of the latents of the smallest picture: what it takes is mostly that weights are read, and cast."""
+
 
 @dataclass(frozen=True)
 class Pace:
-    """FLOPs a second of a training's steps, and of the drawing of pictures."""
+    """How fast a base computes.
 
+    Attributes:
+        step: Seconds of a training step beside its arithmetic: all weights are read, and cast.
+        training: FLOPs a second of a training's steps.
+        drawing: FLOPs a second of the drawing of pictures.
+    """
+
+    step: float
     training: float
     drawing: float
+
+    def seconds(self, steps: int, training: float, drawing: float = 0.0) -> float:
+        """What so many steps take, with these FLOPs of training and of drawing in all."""
+        return steps * self.step + training / self.training + drawing / self.drawing
 
 
 def pace_of(
@@ -40,17 +54,34 @@ def pace_of(
         class_noun: Stands in the prompts.
         mixed: What a training casts to, see `cns.precision.training_dtype`.
     """
-    pipeline, trial, images = model.pipeline, side, batch_size
-    drawn = 2 * default_batch(side * pipeline.vae_scale_factor)
-    if cost.step * images > (most := TRIAL_FLOPS.get(pipeline.device.type, TRIAL_FLOPS["cpu"])):
-        images = drawn = 1
-        while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
-            trial //= 2
-    training = _pace(_step(model, mixed, trial, images, class_noun), pipeline.device)
-    if mixed is None and images == drawn == 1:
-        return Pace(training, training)  # one precision, the same load: nothing else would be measured
-    drawing = _pace(_pass(model, trial, drawn, class_noun), pipeline.device, again=drawn > 1)
-    return Pace(training, drawing)
+    device, trial = model.pipeline.device, side
+    most = TRIAL_FLOPS.get(device.type, TRIAL_FLOPS["cpu"])
+    if cost.step * batch_size <= most:
+        drawn = 2 * default_batch(side * model.pipeline.vae_scale_factor)
+        trained = _timed(_step(model, mixed, side, batch_size, class_noun), device, again=True)
+        seen = _timed(_pass(model, side, drawn, class_noun), device, again=True)
+        return Pace(0.0, trained.flops / trained.seconds, seen.flops / seen.seconds)
+    while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
+        trial //= 2
+    again = device.type != "cpu"  # there the first call loads kernels; here it pays for little else than what it does
+    small, large = (_timed(_step(model, mixed, one, 1, class_noun), device, again=again) for one in (LEAST_SIDE, trial))
+    training = _slope(small, large)
+    if mixed is None:
+        return Pace(max(0.0, small.seconds - small.flops / training), training, training)  # one precision, one load
+    passes = (_timed(_pass(model, one, 1, class_noun), device, again=again) for one in (LEAST_SIDE, trial))
+    return Pace(max(0.0, small.seconds - small.flops / training), training, _slope(*passes))
+
+
+@dataclass(frozen=True)
+class _Timed:
+    seconds: float
+    flops: int
+
+
+def _slope(small: _Timed, large: _Timed) -> float:
+    """FLOPs a second of what a larger call does more; of the whole call where noise hides that."""
+    seconds, flops = large.seconds - small.seconds, large.flops - small.flops
+    return flops / seconds if seconds > 0 < flops else large.flops / large.seconds
 
 
 def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class_noun: str) -> Callable[[], object]:
@@ -88,15 +119,15 @@ def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[],
     return torch.no_grad()(lambda: pipeline.unet(latents, times, **told))
 
 
-def _pace(act: Callable[[], object], device: torch.device, *, again: bool = True) -> float:
-    """FLOPs a second of a call; or of a second one: the first one pays for what later ones find."""
+def _timed(act: Callable[[], object], device: torch.device, *, again: bool) -> _Timed:
+    """A call, counted; its seconds, or those of a second one, as the first one pays for what later ones find."""
     began = _now(device)
     with counted() as counter:
         act()
     if again:
         began = _now(device)
         act()
-    return counter.get_total_flops() / (_now(device) - began)
+    return _Timed(_now(device) - began, counter.get_total_flops())
 
 
 def _now(device: torch.device) -> float:

@@ -24,6 +24,7 @@ MAX_NUMBER = 2**20  # in a config; the largest known is a vocabulary of 50,000
 MAX_LAYERS = 64
 MAX_ITEMS = 1000  # of a list in a config, such as the betas of a scheduler
 MAX_CONFIG_DEPTH = 6
+HASHED_BYTES = 2**24  # read at a time: beside a thread that computes, each piece waits for its turn
 
 # Keys by which a config has a library run or load something that is not in the folder, or in another way.
 REFUSED_KEYS = {
@@ -160,7 +161,7 @@ def file_sha256(path: Path) -> str:
     """
     try:
         with open_plain(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256", _bufsize=HASHED_BYTES).hexdigest()
     except OSError as error:
         raise BaseModelError(f"{path} cannot be read: {reason_of(error)}", source=str(path.parent)) from error
 

@@ -184,8 +184,9 @@ def dry_run_lines(result: DryRun) -> Iterator[Line]:
     """Shape what it would take."""
     yield [Styled(result.name, "bold"), f" from {figures.plural(result.images, 'image')} would take about"]
     yield ""
+    each = f" of {figures.duration(result.step_seconds)}" if result.step_seconds >= 1 else ""
     rows = [
-        ("time", f"{figures.duration(result.seconds)} on {result.device}, {result.steps:,} steps"),
+        ("time", f"{figures.duration(result.seconds)} on {result.device}, {result.steps:,} steps{each}"),
         ("memory", figures.byte_size(result.memory_bytes)),
         ("disk", figures.byte_size(result.disk_bytes)),
     ]

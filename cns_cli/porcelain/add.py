@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from cns_cli.porcelain.learning.interrupted import command_of, flag_of, pending_
 from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.device import asked_dtype
-from cns_cli.porcelain.models.folder import base_folder
+from cns_cli.porcelain.models.folder import base_folder, check_own_base
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.refs import shadowed
 from cns_cli.porcelain.scoring.names import check_names
@@ -73,10 +74,17 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     photos, repo = _begin(options, interrupted, progress)
     progress.stage("load libraries")
     if repo is None or options.dry_run:
+        return _dry_run(options, photos, repo, progress)
+    return _add(options, photos, repo, progress, interrupted, began)
+
+
+def _dry_run(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
+    """Say what it would take. Gigabytes of a base are compared with its digests while libraries are imported."""
+    with ThreadPoolExecutor(1) as beside:
+        check = beside.submit(check_own_base, repo) if repo else None
         from cns_cli.porcelain.learning.estimate import estimate
 
-        return estimate(options, photos, repo, progress)
-    return _add(options, photos, repo, progress, interrupted, began)
+        return estimate(options, photos, repo, progress, check.result if check else None)
 
 
 def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -> tuple[ImageSet, Repository | None]:

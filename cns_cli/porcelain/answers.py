@@ -152,6 +152,7 @@ class DryRun(Result):
     """What `cns add` would take.
 
     Attributes:
+        seconds: All of it: steps, scores and pictures; `step_seconds` is one step of the training.
         class_nouns: What it would take the images for, with its probability; where that is not clear, so that it would
             refuse, the candidates, best first; empty where the user says it.
         captions: What captions it would take from where, in one line; `masks` likewise, empty without any.
@@ -172,6 +173,7 @@ class DryRun(Result):
     warnings: tuple[str, ...] = ()
     masks: str = ""
     class_noun: str = ""
+    step_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

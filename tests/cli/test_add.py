@@ -169,6 +169,7 @@ def test_a_dry_run_says_what_it_would_take(capsys: pytest.CaptureFixture[str]) -
     ):
         assert part in text
     assert result.to_json()["class_nouns"] == [["dog", 0.93], ["wolf", 0.04]]
+    assert "450 steps of 9.0 s" in printed(dry_run_lines(replace(result, step_seconds=9.0)), capsys)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ def test_the_pace_is_measured_and_leaves_the_weights_alone(model, monkeypatch):
     for pace in (whole, parts):
         assert 1e6 < pace.training < 1e13
         assert 1e6 < pace.drawing < 1e13
+        assert pace.seconds(2, pace.training, pace.drawing) == pytest.approx(2 * pace.step + 2)
+    assert whole.step == 0 <= parts.step < 5
     live = kv_parameters(model.pipeline)
     assert all(torch.equal(before[name], weight) and not weight.requires_grad for name, weight in live.items())
 

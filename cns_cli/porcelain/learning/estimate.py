@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import psutil
 
-from cns.cost import image_cost
 from cns.errors import ClassNounError
 from cns.files.bases import describe_base, resolve_base
 from cns.files.images import ImageSet
-from cns.memory import RECOMPUTED_SHARE
 from cns.precision import training_dtype
 from cns.timing import pace_of
 from cns_cli.porcelain.answers import DryRun
@@ -23,9 +19,9 @@ from cns_cli.porcelain.learning.captioning import SHOWN
 from cns_cli.porcelain.learning.continuing import Earlier
 from cns_cli.porcelain.learning.general import general_neurons_known
 from cns_cli.porcelain.learning.learn import settings_for
-from cns_cli.porcelain.learning.memory import latent_side, memory_of, recomputes
+from cns_cli.porcelain.learning.memory import latent_side
+from cns_cli.porcelain.learning.needs import needs_of
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
-from cns_cli.porcelain.learning.work import work_of
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.device import dtype_for
 from cns_cli.porcelain.models.session import Session
@@ -41,44 +37,54 @@ Nouns = tuple[tuple[str, float], ...]
 """Class nouns with their probabilities, the likeliest first."""
 
 
-def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
+def estimate(
+    options: AddOptions,
+    photos: ImageSet,
+    repo: Repository | None,
+    progress: Progress,
+    checked: Callable[[], object] | None = None,
+) -> DryRun:
     """Measure what `cns add` would take; nothing is written.
 
     Time: what it computes, at the pace of a few passes. Memory: what the base takes, and a step's activations.
+
+    Args:
+        options: The request.
+        photos: Its images, read.
+        repo: Where; None: there is no registry yet.
+        progress: Told of progress.
+        checked: As of `Session.open`.
     """
-    began = time.monotonic()
+    began, libraries = time.monotonic(), psutil.Process().memory_info().rss
     progress.stage("load the model")
-    session, base = _opened(options, repo)
+    session, base = _opened(options, repo, checked)
     tree = None if session is None else _head(session)
     earlier = None if session is None or tree is None else Earlier.of(session, tree, options)
     options = earlier.told(options) if earlier else options
     subject, nouns, unclear = _subject(base, options, photos, session)
     subject = earlier.joined(subject) if earlier else subject
     compose = DEFAULT_COMPOSE if tree is None else tree.compose
-    settings = settings_for(base, options, compose, len(subject.images.images))
+    images, resolution = len(subject.images.images), subject.images.pixels.shape[1]
+    settings = settings_for(base, options, compose, images)
     settings = earlier.kept(settings) if earlier else settings
     settings.check()
     loaded = time.monotonic() - began
-    progress.stage("count, and time a few steps")
-    resolution = subject.images.pixels.shape[1]
-    mixed = training_dtype(base.model.pipeline, settings.dtype)
-    side, own = latent_side(base, resolution), latent_side(base, base.resolution)
-    count = cache(image_cost)  # for this while: it holds the model
-    cost = count(base.model.pipeline, side, mixed, settings.batch_size)
-    drawn = cost if own == side else count(base.model.pipeline, own, mixed)
+    progress.stage("count, and time a step")
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
-    forced = options.gradient_checkpointing
-    again = recomputes(memory_of(base, settings, resolution, count) if forced is None else None, forced)
-    work = work_of(base, options, settings, cost, drawn, len(subject.images.images), known, again)
-    pace = pace_of(base.model, side, cost, settings.batch_size, subject.class_noun, mixed)
-    kept = cost.kept_bytes * (RECOMPUTED_SHARE if again else 1)
+    needs = needs_of(base, options, settings, images, resolution, known)
+    mixed = training_dtype(base.model.pipeline, settings.dtype)
+    pace = pace_of(
+        base.model, latent_side(base, resolution), needs.image, settings.batch_size, subject.class_noun, mixed
+    )
+    steps = settings.steps + settings.warmup_steps
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
         name=options.name,
-        images=len(subject.images.images),
-        steps=settings.steps + settings.warmup_steps,
-        seconds=loaded + work.training / pace.training + work.drawing / pace.drawing,
-        memory_bytes=max(_peak_memory_bytes(), psutil.Process().memory_info().rss + int(kept)),
+        images=images,
+        steps=steps,
+        seconds=loaded + pace.seconds(steps, needs.work.training, needs.work.drawing),
+        step_seconds=pace.seconds(1, needs.work.steps / steps),
+        memory_bytes=libraries + needs.memory_bytes,
         disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + options.keep_images * subject.images.pixels.nbytes,
         device=str(base.device),
         class_nouns=nouns,
@@ -90,13 +96,15 @@ def estimate(options: AddOptions, photos: ImageSet, repo: Repository | None, pro
     )
 
 
-def _opened(options: AddOptions, repo: Repository | None) -> tuple[Session | None, LoadedBase]:
+def _opened(
+    options: AddOptions, repo: Repository | None, checked: Callable[[], object] | None
+) -> tuple[Session | None, LoadedBase]:
     """The registry, opened, and its base; without a registry the embedded base."""
     if repo is None:
         folder = resolve_base(DEFAULT_BASE)
         dtype = dtype_for(options.dtype, options.device, trains=True)
         return None, LoadedBase.open(folder, describe_base(folder), options.device, dtype)
-    session = Session.open(repo, options.device, dtype=options.dtype, trains=True)
+    session = Session.open(repo, options.device, dtype=options.dtype, trains=True, checked=checked)
     return session, session.base
 
 
@@ -119,8 +127,3 @@ def _subject(
         likeliest = replace(options, class_noun=unclear.candidates[0][0])
         subject = settle_subject(base, likeliest, photos, own, known)
         return subject, tuple(unclear.candidates), (f"{unclear.message}; {unclear.hint}",)
-
-
-def _peak_memory_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cns.errors import BaseModelError
-from cns.files.bases import resolve_base
+from cns.files.bases import check_base, resolve_base
 from registry import config, trust
 from registry.errors import BadConfig
+from registry.objects import Base
 from registry.repository import Repository
 
 
@@ -36,3 +37,8 @@ def base_folder(repo: Repository) -> Path:
             what = f"{hub_id} --revision {revision}" if at else hub_id
             error.hint = f"fetch it first: hf download {what}; or name its folder as base.source in {path}"
         raise
+
+
+def check_own_base(repo: Repository) -> None:
+    """Make sure that the base which is here is the one that the registry was made on; raises BaseModelError if not."""
+    check_base(base_folder(repo), repo.objects.get(repo.tree_of(repo.head().commit).base, Base).components)

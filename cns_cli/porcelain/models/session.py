@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from cns import codec
 from cns.compose import ConceptWeights, Weights
 from cns.errors import MetricError
-from cns.files.bases import check_base
 from cns.files.images import ImageSet
 from cns.text import has_second_encoder
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.deltas import delta_of
 from cns_cli.porcelain.models.device import asked_dtype, dtype_for
-from cns_cli.porcelain.models.folder import base_folder
+from cns_cli.porcelain.models.folder import base_folder, check_own_base
 from cns_cli.porcelain.models.stored import kind_of
 from registry.objects import Base, Blob, Concept, Erasure, References, Tree
 from registry.repository import Repository
@@ -48,6 +47,7 @@ class Session:
         dtype: str = "float32",
         *,
         trains: bool = False,
+        checked: Callable[[], object] | None = None,
     ) -> Session:
         """Load the registry's base model.
 
@@ -57,6 +57,7 @@ class Session:
             encoder: Another judge in the place of one of the base's.
             dtype: In which number format its denoiser computes; of "auto" the registry's config decides, or the device.
             trains: Weights are also trained, which cannot be in float16.
+            checked: Waits for `check_own_base`, where it runs already; None: it runs here.
 
         Raises:
             BadConfig: `config.toml` cannot be meant.
@@ -64,7 +65,7 @@ class Session:
         """
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
         folder = base_folder(repo)
-        check_base(folder, base.components)
+        checked() if checked else check_own_base(repo)
         dtype = dtype_for(asked_dtype(repo, dtype), device, trains=trains)
         return cls(repo, LoadedBase.open(folder, base, device, dtype)).judged_by(encoder)
 

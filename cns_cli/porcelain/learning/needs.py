@@ -1,0 +1,66 @@
+"""What an add needs, counted before it begins and before anything is timed: its arithmetic, and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from cns.cost import ImageCost, image_cost
+from cns.files.pipelines import latent_side as own_side
+from cns.memory import RECOMPUTED_SHARE
+from cns.precision import training_dtype
+from cns.task import Settings
+from cns.text import embeddings, text_encoders
+from cns_cli.porcelain.learning.memory import latent_side, memory_of, recomputes
+from cns_cli.porcelain.learning.work import Work, work_of
+from cns_cli.porcelain.models.base import LoadedBase
+from cns_cli.porcelain.options import AddOptions
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an add needs.
+
+    Attributes:
+        work: FLOPs.
+        image: What an image of its steps costs.
+        recomputed: Whether activations are computed again.
+        memory_bytes: The base, copies of keys, values and embeddings, and what a step keeps; beside libraries.
+    """
+
+    work: Work
+    image: ImageCost
+    recomputed: bool
+    memory_bytes: int
+
+
+KV_COPIES = 4
+"""Of key and value matrices in float32: the base's, the parent's, gradients, and what the optimizer has of them."""
+
+
+def needs_of(
+    base: LoadedBase, options: AddOptions, settings: Settings, images: int, resolution: int, general_known: bool
+) -> Needs:
+    """Count an add.
+
+    Args:
+        base: The base; it is not run.
+        options: The request.
+        settings: Those of its training.
+        images: How many the concept has.
+        resolution: Their side, pixels.
+        general_known: Whether no calibration prompt must vote.
+    """
+    pipeline, forced = base.model.pipeline, options.gradient_checkpointing
+    mixed = training_dtype(pipeline, settings.dtype)
+    side, own = latent_side(base, resolution), own_side(pipeline.unet.config)
+    count = cache(image_cost)  # for this while: it holds the model
+    image = count(pipeline, side, mixed, settings.batch_size)
+    drawn = image if own == side else count(pipeline, own, mixed)
+    recomputed = recomputes(memory_of(base, settings, resolution, count) if forced is None else None, forced)
+    work = work_of(base, options, settings, image, drawn, images, general_known, recomputed)
+    parts = (pipeline.unet, pipeline.vae, *text_encoders(pipeline))
+    weights = sum(one.nbytes for part in parts for one in part.parameters())
+    copied = KV_COPIES * 4 * base.model.kv_size + sum(one.nbytes for one in embeddings(pipeline))  # to hold a token
+    kept = int(image.kept_bytes * (RECOMPUTED_SHARE if recomputed else 1))
+    return Needs(work, image, recomputed, weights + copied + kept)
