@@ -23,7 +23,8 @@ FEW = 3
 def take_few_steps() -> None:
     """Let every family of this process warm up, train and sample in few steps."""
     for name, family in FAMILIES.items():
-        few = replace(family.defaults, warmup_steps=FEW, steps=FEW, sampler_steps=FEW, check_images=1)
+        each = {"check_images": 1, "preview": len(family.objects.judge)}
+        few = replace(family.defaults, warmup_steps=FEW, steps=FEW, sampler_steps=FEW, **each)
         FAMILIES[name] = replace(family, defaults=few)
 
 

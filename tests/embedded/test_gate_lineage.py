@@ -2,8 +2,8 @@
 
 The lineage is the golden registry (tests/golden/README.md): every commit was made by `cns add`. What the tests are
 about is computed here, image by image: the registry's own evaluations of two older concepts at the harmful commit, and
-at the one beside it on the clean branch, are taken out first. Those of the baselines and of the other commits stay, so
-that the file takes a minute and not five; one test makes such a stored evaluation anew and compares.
+of one at the commit beside it on the clean branch, are taken out first. Those of the baselines and of the other commits
+stay, so that the file takes a minute and not five; one test makes such a stored evaluation anew and compares.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.embedded
 
 HARMFUL = "main~2"
 OLDER = ("pip", "rex", "tom")
-LIVE, JUDGED = (HARMFUL, "clean~1"), ("pip", "rex")
+LIVE = {HARMFUL: ("pip", "rex"), "clean~1": ("rex",)}
 """Revisions, and the older concepts that are judged there."""
 
 SETTINGS = """
@@ -72,9 +72,9 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / ".cns" / "config.toml").open("a") as config:
         config.write(SETTINGS)
     repo = Repository(folder)
-    for rev in LIVE:
+    for rev, judged in LIVE.items():
         tree = repo.tree_of(repo.resolve(rev))
-        forget_evaluations(repo, tree, [tree.concepts[name] for name in JUDGED])
+        forget_evaluations(repo, tree, [tree.concepts[name] for name in judged])
     return folder
 
 
