@@ -24,6 +24,9 @@ BATCHES = 4
 TIMES = 10
 """How often the loss is taken while a concept is finetuned, besides once before (chosen): about 3 % of the time."""
 
+APART = 10
+"""Steps between two, at least (chosen): in a training of few steps the losses would take as long as these."""
+
 SEED = 2**32
 """Of the draws; the same for every training, so that trainings compare."""
 
@@ -32,8 +35,8 @@ MARGIN = 0.02
 
 
 def validation_steps(steps: int) -> list[int]:
-    """After how many of the finetuning steps the loss is taken: before the first, at every tenth part, at the end."""
-    every = -(-steps // TIMES)
+    """After how many of the finetuning steps the loss is taken: before the first, ten times at most, at the end."""
+    every = max(APART, -(-steps // TIMES))
     return [*range(0, steps, every), steps]
 
 

@@ -53,7 +53,7 @@ def test_validation_changes_no_bit(tiny_folders, monkeypatch):
     without = learn(tiny_model(tiny_folders["sd-1"]))
     assert stored(without) == stored(expected)
     assert "validation_loss" not in without.series
-    assert len(expected.series["validation_loss"]) == len(validation_steps(SETTINGS.steps)) == 5
+    assert len(expected.series["validation_loss"]) == len(validation_steps(SETTINGS.steps)) == 2
 
 
 def test_images_held_out_are_not_trained_on_and_alone_validated_on(tiny_folders):
@@ -81,14 +81,17 @@ def test_the_validation_batches_are_the_same_draws_whatever_their_size(model):
     assert np.array_equal(np.concatenate([part.timesteps for part in parts]), whole[0].timesteps)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, [0, 1]), (4, [0, 1, 2, 3, 4]), (25, [*range(0, 25, 3), 25])])
-def test_it_is_taken_before_at_every_tenth_part_and_at_the_end(steps, expected):
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [0, 1]), (4, [0, 4]), (25, [0, 10, 20, 25]), (110, [*range(0, 110, 11), 110])],
+)
+def test_it_is_taken_before_at_every_tenth_part_or_step_and_at_the_end(steps, expected):
     assert validation_steps(steps) == expected
 
 
 @pytest.mark.parametrize(
     ("losses", "found"),
-    [([5, 4, 3, 2, 1], None), ([5, 4, 1, 2, 3], 2), ([5, 4, 2.97, 3, 3], None), ([1, 4, 3, 2, 2], None), ([], None)],
+    [([5, 4, 3, 2, 1], None), ([5, 4, 1, 2, 3], 20), ([5, 4, 2.97, 3, 3], None), ([1, 4, 3, 2, 2], None), ([], None)],
 )
 def test_a_step_is_better_only_where_it_clearly_is(losses, found):
-    assert better_step(losses, 4) == found
+    assert better_step(losses, 40) == found
