@@ -41,7 +41,7 @@ class Notes(NullProgress):
         self.notes.append(text)
 
 
-LARGER = {"score": "wanda", "resolution": 128, "steps": 20}  # than the base's own pictures
+LARGER = {"score": "wanda", "resolution": 128, "steps": 8}  # than the base's own pictures
 
 
 @pytest.mark.parametrize("changes", [LARGER, {"score": "gradient"}, {"preview": 30, "prior": 2}])
