@@ -29,8 +29,12 @@ from cns.drift import prompt_moments
 from cns.families import SD_1
 from cns.flat import Flat
 from cns.loading import load_pipeline
+from cns.quiet import quiet_libraries
 from cns.regularizers import History, regularizer_named
 from cns.task import Settings, TrainingConstraints, TrainingTask
+
+with quiet_libraries():
+    from diffusers import StableDiffusionPipeline
 
 PIXELS, IMAGES = 512, 2
 PROMPTS = ("a <rex> dog", "a <rex> dog on the grass")
@@ -81,8 +85,11 @@ def _ran(way: str, folder: Path, pixels: int) -> dict[str, float]:
 
 
 def _peer(folder: Path, pixels: int) -> dict[str, float]:
-    """A step of diffusers' loop."""
-    pipeline = load_pipeline(folder)
+    """A step of diffusers' loop, on what diffusers itself loads."""
+    with quiet_libraries():
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        part.requires_grad_(False)
     pipeline.tokenizer.add_tokens("<rex>")
     table = pipeline.text_encoder.get_input_embeddings().weight.requires_grad_(True)
     trained = [one.requires_grad_(True) for one in kv_parameters(pipeline).values()]
