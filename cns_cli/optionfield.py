@@ -7,6 +7,7 @@ the value, or what stands in its place, and raises ValueError for one that canno
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import shlex
@@ -23,6 +24,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """In which number format the denoiser computes."""
+
+Engine = Literal["processes", "ray"]
+"""Who runs the processes that compute."""
 
 TYPES: dict[Any, tuple[Any, ...]] = {
     str: ("text", str),
@@ -203,6 +207,13 @@ def device_list(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def engine_there(name: str) -> str:
+    """Accept an engine that is installed."""
+    if name == "ray" and importlib.util.find_spec("ray") is None:
+        raise Refused("Ray is not installed", "pip install 'cns-cli[ray]'")
+    return name
+
+
 def part(text: str | None) -> tuple[int, int] | None:
     """Accept one of several parts: `1/2` is the first of two."""
     if text is None:
@@ -221,6 +232,7 @@ JOBS = Option("Work in N processes (on each device), which share the cores.", "N
 DEVICES = Option(
     "Work on several devices, such as cuda:0,cuda:1.", "DEVICES", choices=str, absent=None, check=device_list
 )
+ENGINE = Option("Who runs them: this program, or Ray, on a cluster too.", choices=Engine, check=engine_there)
 SHARD = Option(
     "Compute and store this part alone; exit code 0, and no verdict.", "I/N", choices=str, absent=None, check=part
 )

@@ -11,6 +11,8 @@ Order of precedence: an option, then the environment, then the registry's `confi
 | `CNS_BASE` | where a machine that serves a promoted model has its base model: a folder, or a hub id that is here |
 | `GITHUB_ACTIONS`, `GITHUB_STEP_SUMMARY` | `cns check` writes annotations and the job's summary |
 | `SHELL`, `XDG_DATA_HOME`, `XDG_CONFIG_HOME`, `ZDOTDIR` | whose completion, and where `cns completion` puts it |
+| `RAY_ADDRESS` | the cluster that `--engine ray` computes on; else it is this machine |
+| `OMP_NUM_THREADS` | threads of a command on a CPU, which several processes share |
 | `NO_COLOR` | no colour |
 | `CNS_PAGER`, `PAGER` | what shows long answers on a terminal, else `less -FRX`; empty or `cat`: nothing does |
 | `LESS` | options of `less`; where it is not set, a pager finds `FRX` there |
@@ -20,6 +22,7 @@ Order of precedence: an option, then the environment, then the registry's `confi
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,6 +154,24 @@ def pager(stream: TextIO) -> list[str]:
 def pager_environment() -> dict[str, str]:
     """Return the environment of a pager: ours, and for a `less` without options of the user's those of our default."""
     return {"LESS": "FRX", **os.environ}
+
+
+def ray_address() -> str | None:
+    """Return where the cluster is that Ray computes on, or None: there is none."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
+def threads() -> int | None:
+    """Return how many threads torch was told to take, or None: as many as there are cores."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) else None
+
+
+def prepare_ray() -> None:
+    """Have Ray, which reads its variables when it is imported, tell nobody that it is used, and obey nobody but us."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray_address():  # else it would write a token into the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def github_actions() -> bool:

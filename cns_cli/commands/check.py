@@ -33,6 +33,7 @@ EXAMPLES = (
     "cns check --max-drop 0.05 --junit check.xml",
     "cns check --fast --max-drop=drift=0.001",
     "cns check --jobs 4",
+    "cns check --jobs 16 --engine ray",
     "cns check --shard 1/2",
 )
 SKIP = 125
@@ -40,7 +41,7 @@ SKIP = 125
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow"}
 
 
-@takes(CheckOptions, shard="seed", devices="seed", jobs="seed", dtype="seed", device="seed")
+@takes(CheckOptions, shard="seed", engine="seed", devices="seed", jobs="seed", dtype="seed", device="seed")
 def check(
     bisect: Annotated[bool, Option("Exit code 0 if kept, 3 if forgot, 125 if it cannot be told.")] = False,
     as_json: JsonFlag = False,

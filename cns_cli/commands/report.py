@@ -25,7 +25,7 @@ EXAMPLES = (
 _COLOURS = {"kept": "green", "forgot": "red", "inconclusive": "yellow", "unmeasured": "yellow"}
 
 
-@takes(ReportOptions, shard="fill", devices="fill", jobs="fill", dtype="fill", device="fill")
+@takes(ReportOptions, shard="fill", engine="fill", devices="fill", jobs="fill", dtype="fill", device="fill")
 def report(as_json: JsonFlag = False, **given: Any) -> None:
     """Write a self-contained HTML page about a revision's lineage.
 

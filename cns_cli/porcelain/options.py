@@ -21,6 +21,7 @@ from cns_cli.optionfield import (
     DEVICE,
     DEVICES,
     DTYPE,
+    ENGINE,
     JOBS,
     MAX_SEED,
     MESSAGE,
@@ -28,6 +29,7 @@ from cns_cli.optionfield import (
     SEED,
     SHARD,
     Argument,
+    Engine,
     Option,
     age,
     eighths,
@@ -346,6 +348,7 @@ class Spread:
     Attributes:
         jobs: Processes on each device.
         devices: Where they compute; empty: on `device`.
+        engine: Who runs these processes.
         shard: The part that is computed here, from 1, and how many there are; None: all.
     """
 
@@ -353,6 +356,7 @@ class Spread:
     dtype: Annotated[str, DTYPE] = "auto"
     jobs: Annotated[int, JOBS] = 1
     devices: Annotated[tuple[str, ...], DEVICES] = ()
+    engine: Annotated[Engine, ENGINE] = "processes"
     shard: Annotated[tuple[int, int] | None, SHARD] = None
 
     @property

@@ -30,6 +30,7 @@ ALLOWED = {
 # Errors and articles of English: these modules of the method import the standard library only.
 EXCUSED = {
     ("cns_cli.errors", "cns.errors"), ("cns_cli.commands.add", "cns.errors"), ("cns_cli.figures", "cns.templates"),
+    ("cns_cli.rayworkers", "cns.errors"),
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class CheckRun:
         self.now = {name: seen(self.tree, [name]) for name in self.chosen}
         self.kinds = {name: kind_of(repo.objects.get(concept, Concept)) for name, concept in self.chosen.items()}
         self.evaluator: Evaluator | None = None
-        self.pool = Pool(options.places if session is None else options.places[:1])
+        self.pool = Pool(options.places, options.engine) if session is None else Pool(options.places[:1])
 
     @cached_property
     def setup(self) -> Setup:
@@ -78,9 +78,9 @@ class CheckRun:
 
     def decide(self) -> CheckResult:
         """Compute what is missing, judge, and draw more images of what is undecided."""
-        asked = dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
+        asked = self.asked
         while True:
-            wanted = [key for name in self.rows for key in self.keys(name, asked[name])]
+            wanted = self.wanted(asked)
             self._compute(wanted)
             if self.options.shard and not all(map(self.evaluations.has, wanted)):
                 return self._part(wanted)
@@ -102,6 +102,15 @@ class CheckRun:
         needs = self.setup.limits.needs
         concepts = self.chosen if needs.difference(OF_TREE) else ()
         return (*concepts, *((BASE_ROW,) if needs.intersection(OF_TREE) else ()))
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """Images of each prompt that each row begins with."""
+        return dict.fromkeys(self.chosen, self.setup.images) | {BASE_ROW: ZERO_SHOT_IMAGES}
+
+    def wanted(self, asked: Mapping[str, int]) -> list[EvaluationKey]:
+        """What must be known about all rows, with so many images of each prompt."""
+        return [key for name in self.rows for key in self.keys(name, asked[name])]
 
     def keys(self, name: str, images: int) -> list[EvaluationKey]:
         """What must be known about a row."""

@@ -40,6 +40,7 @@ def command(options: CheckOptions, concept: str | None, images: int) -> str:
         "--encoder": options.encoder,
         "--jobs": None if options.jobs == 1 else options.jobs,
         "--devices": ",".join(options.devices),
+        "--engine": None if options.engine == "processes" else options.engine,
         "--images": images,
     }
     for name in (concept,) if concept else options.concepts:

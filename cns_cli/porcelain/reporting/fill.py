@@ -58,7 +58,7 @@ def fill(repo: Repository, data: ReportData, options: ReportOptions, progress: P
     from cns_cli.porcelain.models.session import Session
     from cns_cli.porcelain.scoring.evaluator import open_evaluator
 
-    with closing(Pool(options.places)) as pool:
+    with closing(Pool(options.places, options.engine)) as pool:
         lacking = pool.evaluate(evaluations, wanted, progress)
     stored = set(pool.stored)
     if lacking:

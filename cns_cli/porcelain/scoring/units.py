@@ -13,10 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cns_cli.optionfield import Engine
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol
 from cns_cli.porcelain.scoring.scores import EvaluationStore
 from cns_cli.progress import Progress, Stages
+from cns_cli.rayworkers import RayWorkers
 from cns_cli.workers import Work, Workers
 from registry import fsio, locks
 from registry.objects import Concept
@@ -51,17 +53,18 @@ class Pool:
     """Computes evaluations in several processes, which start when the first is lacking and load the base once.
 
     Args:
-        devices: Where to compute, a process each; of one there is none, and all is left to the caller.
-        method: How processes start, see `Workers`.
+        devices: Where to compute, a process each; of one of ours there is none, and all is left to the caller.
+        engine: Who runs the processes.
+        method: How ours start, see `Workers`.
 
     Attributes:
         images_made: Images that were generated.
         stored: Ids of the trees of which something was stored.
     """
 
-    def __init__(self, devices: Sequence[str], method: str = "spawn") -> None:
-        self._devices, self._method = devices, method
-        self._workers: Workers | None = None
+    def __init__(self, devices: Sequence[str], engine: Engine = "processes", method: str = "spawn") -> None:
+        self._devices, self._engine, self._method = devices, engine, method
+        self._workers: Workers | RayWorkers | None = None
         self.images_made = 0
         self.stored: list[str] = []
 
@@ -71,8 +74,12 @@ class Pool:
         """Compute and store what is lacking of these keys; return what is lacking still, as what raises is."""
         lacking = [key for key in keys if not evaluations.has(key)]
         folder = evaluations.store.repo.folder
-        if not lacking or len(self._devices) == 1 or not os.access(folder, os.W_OK):
+        needless = self._engine == "processes" and len(self._devices) == 1
+        if not lacking or needless or not os.access(folder, os.W_OK):
             return lacking
+        if self._workers is None:
+            fsio.make_folder(folder / "cache")
+            self._workers = self._start(evaluations.store.repo.root, evaluations.protocol)
         pictures, done = evaluations.pictures(lacking, lacking=True), 0
         progress.stage(f"generate and judge in {len(self._devices)} processes", pictures)
 
@@ -81,10 +88,6 @@ class Pool:
             done += steps
             progress.step(done)
 
-        if self._workers is None:
-            fsio.make_folder(folder / "cache")
-            opened = partial(_opened, evaluations.store.repo.root, evaluations.protocol)
-            self._workers = Workers(opened, self._devices, self._method)
         units = units_of(evaluations, lacking)
         for wait in (False, True):  # what another command is at comes last: it may have stored it by then
             busy = []
@@ -98,6 +101,13 @@ class Pool:
             units = busy
         evaluations.store.forget()
         return [key for key in lacking if not evaluations.has(key)]
+
+    def _start(self, root: Path, protocol: Protocol) -> Workers | RayWorkers:
+        """Start the processes; those of another machine take no other kind of device than was settled here."""
+        opened = partial(_opened, root, protocol)
+        if self._engine == "processes":
+            return Workers(opened, self._devices, self._method)
+        return RayWorkers(opened, [protocol.device if one == "auto" else one for one in self._devices])
 
     def close(self) -> None:
         """End the processes."""
@@ -119,13 +129,13 @@ class _Counter(Progress):
 
 
 def _opened(root: Path, protocol: Protocol, device: str, processes: int) -> Work:
-    """What a process opens once. It draws as the protocol says, with its share of the cores."""
+    """What a process opens once. It draws as the protocol says, with its share of the cores, in whichever thread."""
     import torch
 
     from cns_cli.porcelain.models.session import Session
     from cns_cli.porcelain.scoring.evaluator import Evaluator
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    threads = max(1, torch.get_num_threads() // processes)
     repo = Repository(root)
     session = Session.open(repo, device, protocol.encoder, protocol.dtype)
     session = replace(session, base=replace(session.base, family=protocol.family))
@@ -137,6 +147,7 @@ def _opened(root: Path, protocol: Protocol, device: str, processes: int) -> Work
         with locks.claim(repo.folder / "cache" / "claims", repr(unit), patient=patient) as ours:
             if not ours:
                 return None
+            torch.set_num_threads(threads)  # of this thread
             evaluations.store.forget()
             counter.told = told
             made, known = evaluator.images_made, len(evaluator.stored)
