@@ -12,11 +12,11 @@ import typer.core
 from cns_cli import figures
 from cns_cli.errors import ExitCode
 from cns_cli.metricnames import is_metric
-from cns_cli.optionfield import Argument, Option, finite
+from cns_cli.optionfield import DEVICES, ENGINE, JOBS, Argument, Engine, Option, finite
 from cns_cli.options import DeviceOption, JsonFlag, verb, verbs
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.metrics import METRIC_NAMES
-from cns_cli.porcelain.options import Request
+from cns_cli.porcelain.options import Request, Spread
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from cns_cli.signals import explained
@@ -98,6 +98,7 @@ def skip(revs: Revs = None, as_json: JsonFlag = False) -> None:
     app,
     "cns bisect run cns check --bisect --concept rex",
     "cns bisect run ./looks-right.sh",
+    "cns bisect run --jobs 3",
     cls=ListCommand,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
@@ -106,14 +107,21 @@ def run(
         list[str] | None, Argument("What answers, with its arguments; absent: --metric of start.", "PROGRAM")
     ] = None,
     device: DeviceOption = "auto",
+    jobs: Annotated[int, JOBS] = 1,
+    devices: Annotated[Any, DEVICES] = None,
+    engine: Annotated[Engine, ENGINE] = "processes",
     as_json: JsonFlag = False,
 ) -> None:
     """Let a program answer: 0 good, 125 skip, 1 to 127 bad, more ends it.
 
-    Options of this command stand before PROGRAM. What the program prints goes to stderr.
+    Options of this command stand before PROGRAM. What the program prints goes to stderr. Without a program, several
+    processes compute the scores that may be asked for next; the answers stay the same.
     """
-    if command and device != "auto":
-        raise typer.BadParameter("--device goes with --metric of start; a program chooses its device itself")
+    spread = Spread(device=device, jobs=jobs, devices=devices, engine=engine)
+    if command and spread != Spread():
+        raise typer.BadParameter(
+            "--device goes with --metric of start, and so do --jobs, --devices and --engine; a program chooses itself"
+        )
     request, out = Request(**request_settings()), Output(as_json=as_json)
     if command:
         from cns_cli.porcelain.bisect_run import run_program
@@ -124,7 +132,7 @@ def run(
     from cns_cli.porcelain.bisect_run import run_measured
 
     with open_progress() as progress, explained(KEPT, "cns bisect run"):
-        result = run_measured(request, progress.note, progress, device)
+        result = run_measured(request, progress.note, progress, spread)
     return _answer(result, as_json)
 
 

@@ -8,6 +8,7 @@ answer about "here" is refused, because nobody knows which commit it is about.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from cns_cli.porcelain.result import Result
 from cns_cli.porcelain.views.commits import CommitView, changes_of, commit_view, refs_by_commit
 from cns_cli.porcelain.views.concepts import introductions
 from registry import bisect_state
-from registry.bisect import Marks, Step, next_step
+from registry.bisect import BisectConflict, Marks, Step, next_step
 from registry.bisect_state import BisectDamaged, BisectState, NoBisection, Watch
 from registry.errors import UnknownConcept, UnknownRevision
 from registry.refs import HEADS, Head
@@ -252,6 +253,19 @@ def _next(repo: Repository, state: BisectState) -> Step | None:
         return None
     marks = Marks(state.bad, frozenset(state.good), frozenset(state.skipped))
     return next_step(marks, lambda commit: repo.index.commit(commit).parents)
+
+
+def ahead(repo: Repository, state: BisectState, count: int) -> list[str]:
+    """So many commits that may be asked about next, the nearest first: that which is, then what follows each answer."""
+    states, found = deque([state]), dict[str, None]()
+    while states and len(found) < count:
+        state = states.popleft()
+        with suppress(BisectConflict):
+            step = _next(repo, state)
+            if step is not None and step.kind == "test":
+                found[step.commit] = None
+                states += [replace(state, bad=step.commit), replace(state, good=(*state.good, step.commit))]
+    return [*found]
 
 
 def _changes(repo: Repository, state: BisectState, commit_id: str) -> dict[str, tuple[str, ...]]:

@@ -14,13 +14,15 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.answers import MetricResult
-from cns_cli.porcelain.bisect import Answer, BisectResult, mark, running, waiting_for
-from cns_cli.porcelain.options import CheckOptions, Request
+from cns_cli.porcelain.bisect import Answer, BisectResult, ahead, mark, running, waiting_for
+from cns_cli.porcelain.options import CheckOptions, Request, Spread
 from cns_cli.progress import Progress
 from registry.bisect_state import NoBisection, Watch
 from registry.repository import Repository
@@ -35,6 +37,7 @@ SHELL_FAILED = (126, 127)
 """What a shell answers when the program is not there or cannot be run: looks like "bad" and is not about the commit."""
 
 STDERR = 2
+HERE = Spread()
 Say = Callable[[str], None]
 
 
@@ -125,14 +128,16 @@ class Measured:
     birth_tree: str = ""
 
 
-def run_measured(request: Request, say: Say, progress: Progress | None = None, device: str = "auto") -> BisectResult:
+def run_measured(request: Request, say: Say, progress: Progress | None = None, spread: Spread = HERE) -> BisectResult:
     """Measure until the first bad commit is found, or only skipped ones are left. The bad commit is measured first.
+
+    Several processes compute what may be asked for next while this is not known yet: the same commits are asked about.
 
     Args:
         request: Where, who, when.
         say: Told, for each commit, what was measured.
         progress: Told of progress.
-        device: Where to compute.
+        spread: Where to compute.
 
     Raises:
         NoBisection: none is running, it was started without `--metric`, or the bad commit is not bad by this measure,
@@ -146,38 +151,76 @@ def run_measured(request: Request, say: Say, progress: Progress | None = None, d
         raise NoBisection(
             "the bisection was started without --metric: expected a program that answers", "cns bisect run PROGRAM"
         )
-    checker = Checker(repo, device, progress)
-    _refuse_if_nothing_to_find(checker, request, watch, say)
-    while True:
-        state = running(repo)
-        if state.expected is None:
-            return mark(request, "bad", [state.bad or ""])
-        commit = waiting_for(repo, state)
-        value = measure(checker, request, watch, commit).value
-        figure = "cannot be measured" if value is None else f"{watch.name} {value:.4f}"
-        answer: Answer = "skip" if value is None else "bad" if watch.is_bad(value) else "good"
-        say(f"{commit[:10]} {repo.commit_of(commit).subject}: {figure}, {answer}")
-        result = mark(request, answer, [commit], about=commit, value=value)
-        if result.status != "testing":
-            return result
+    checker = Checker(repo, spread.places[0], progress)
+    with closing(Ahead(checker, request, watch, spread)) as before:
+        _refuse_if_nothing_to_find(checker, request, watch, say, before)
+        while True:
+            state = running(repo)
+            if state.expected is None:
+                return mark(request, "bad", [state.bad or ""])
+            commit = waiting_for(repo, state)
+            before.compute(commit)
+            value = measure(checker, request, watch, commit).value
+            figure = "cannot be measured" if value is None else f"{watch.name} {value:.4f}"
+            answer: Answer = "skip" if value is None else "bad" if watch.is_bad(value) else "good"
+            say(f"{commit[:10]} {repo.commit_of(commit).subject}: {figure}, {answer}")
+            result = mark(request, answer, [commit], about=commit, value=value)
+            if result.status != "testing":
+                return result
+
+
+class Ahead:
+    """Has several processes compute at once the scores that may be asked for next."""
+
+    def __init__(self, checker: Checker, request: Request, watch: Watch, spread: Spread) -> None:
+        from cns_cli.porcelain.scoring.units import Pool
+
+        self._checker, self._request, self._watch = checker, request, watch
+        self._count, self._pool = len(spread.places), Pool(spread.places, spread.engine)
+        self.close = self._pool.close
+
+    def compute(self, commit: str) -> None:
+        """Compute what the score at a commit lacks, and those of as many that may be next as there are processes."""
+        from cns_cli.porcelain.gate.run import CheckRun
+        from cns_cli.porcelain.models.mirroring import mirror_evaluations
+
+        repo, progress = self._checker.repo, self._checker.progress
+        commits = dict.fromkeys([commit, *ahead(repo, running(repo), self._count)])
+        asked = [_asked(self._checker, self._request, self._watch, one) for one in commits]
+        runs = [CheckRun(one, progress, None) for one in asked if one]
+        wanted = [run.wanted(run.asked) for run in runs]
+        if not runs or all(map(runs[0].evaluations.has, wanted[0])):
+            return
+        how = runs[0].evaluations
+        same = [keys for run, keys in zip(runs, wanted, strict=True) if run.setup.protocol == how.protocol]
+        known = len(self._pool.stored)
+        self._pool.evaluate(how, [*dict.fromkeys(chain(*same))], progress)
+        if stored := {*self._pool.stored[known:]}:
+            mirror_evaluations(repo, running(repo).bad or commit, stored, self._request.mlflow_uri)
 
 
 def measure(checker: Checker, request: Request, watch: Watch, commit: str) -> Measured:
     """Return the watched score at a commit."""
-    from cns_cli.porcelain.check import only_these
-
-    repo = checker.repo
-    if watch.concept not in repo.tree_of(commit).concepts:
+    options = _asked(checker, request, watch, commit)
+    if options is None:
         return Measured(None)
-    metrics = (watch.metric,)
-    options = CheckOptions(
-        start=repo.root, author=request.author, time=request.time, mlflow_uri=request.mlflow_uri, rev=commit,
-        concepts=(watch.concept,), metrics=metrics, device=checker.device, **only_these({}, metrics),
-    )  # fmt: skip
     row = next(row for row in checker.check(options).rows if row.metric(watch.metric) is not None)
     one = row.metric(watch.metric)
     assert one is not None
     return Measured(_value(one, watch), None if watch.drop else one.baseline, row.baseline_tree)
+
+
+def _asked(checker: Checker, request: Request, watch: Watch, commit: str) -> CheckOptions | None:
+    """The check that has the watched score at a commit; None: its model lacks the concept."""
+    from cns_cli.porcelain.check import only_these
+
+    repo, metrics = checker.repo, (watch.metric,)
+    if watch.concept not in repo.tree_of(commit).concepts:
+        return None
+    return CheckOptions(
+        start=repo.root, author=request.author, time=request.time, mlflow_uri=request.mlflow_uri, rev=commit,
+        concepts=(watch.concept,), metrics=metrics, device=checker.device, **only_these({}, metrics),
+    )  # fmt: skip
 
 
 def _value(one: MetricResult, watch: Watch) -> float | None:
@@ -185,11 +228,12 @@ def _value(one: MetricResult, watch: Watch) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _refuse_if_nothing_to_find(checker: Checker, request: Request, watch: Watch, say: Say) -> None:
+def _refuse_if_nothing_to_find(checker: Checker, request: Request, watch: Watch, say: Say, before: Ahead) -> None:
     repo = checker.repo
     state = running(repo)
     if state.bad is None or not state.good or state.bad in state.values:
         return
+    before.compute(state.bad)
     found = measure(checker, request, watch, state.bad)
     limit = f"below {watch.below:g}" if watch.below is not None else f"above {watch.above:g}"
     if found.value is None or not watch.is_bad(found.value):

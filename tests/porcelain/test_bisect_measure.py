@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from typer.testing import CliRunner, Result
 from cns_cli.main import app
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.options import CheckOptions
+from cns_cli.porcelain.scoring import units
+from cns_cli.porcelain.scoring.keys import EvaluationKey
 from registry import bisect_state
 from registry.objects import Tree
 from registry.repository import Repository
@@ -109,6 +112,34 @@ def test_a_score_finds_it_too_and_the_way_there_is_told(history: Path, cns: Call
     assert "score   rex.clip-i " in result.stdout
     assert result.stderr.count(": rex.clip-i ") <= math.ceil(math.log2(8)) + 1
     assert "next: cns rm mug" in result.stderr
+
+
+def test_several_processes_compute_ahead_and_the_same_commits_are_asked_about(
+    history: Path, cns: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three: the bad commit with the middle and its two quarters, and then at once what is left of one of them."""
+    shutil.copytree(history, history.parent / "other")
+    limit = str(rex(history, "line").drift / 2)
+    words = ("bisect", "start", "--metric", "rex.drift", "--above", limit)
+    cns(*words)
+    alone = cns("bisect", "run", "--json")
+    assert json.loads(alone.stdout)["commit"]["message"] == f"commit {HARMFUL}"
+    monkeypatch.chdir(history.parent / "other")
+    asked = []
+
+    class Counting(units.Pool):
+        def evaluate(self, *given: Any) -> list[EvaluationKey]:
+            lacking = super().evaluate(*given)
+            asked.append(len(set(self.stored)))
+            return lacking
+
+    monkeypatch.setattr(units, "Pool", partial(Counting, method="fork"))
+    monkeypatch.setattr("cns_cli.porcelain.gate.run.CheckRun._open", None)  # nothing is left for this process
+    cns(*words)
+    apart = cns("bisect", "run", "--jobs", "3", "--json")
+    assert apart.exit_code == 0, apart.output
+    assert apart.stdout == alone.stdout
+    assert asked == [2, 3]  # trees, all told, after each of the two goes
 
 
 def test_what_was_evaluated_is_not_computed_again(
