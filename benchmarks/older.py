@@ -29,9 +29,9 @@ Row = tuple[str, list[float], list[float], float]
 NUMBERS = itertools.count(1)
 NOTE = (
     f"Against {OLDER}, of 28 November 2026, five concepts learned in few steps; one thread each. Median, least and "
-    "largest of turns. *All acting*: all concepts act in every prompt, as in the older build; elsewhere prompts see what "
-    "they name, the default, so that no concept can be forgotten by another and a check has nothing to draw. The older "
-    "build draws in float32 alone."
+    "largest of turns. *All acting*: all concepts act in every prompt, as in the older build; elsewhere prompts see "
+    "what they name, the default, so that no concept can be forgotten by another and a check has nothing to draw. The "
+    "older build draws in float32 alone."
 )
 
 
