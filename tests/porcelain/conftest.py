@@ -143,6 +143,12 @@ def session(learned: Path) -> Session:
 
 
 @pytest.fixture
+def few_voters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six calibration prompts say what general neurons are: by a gradient all would take half a minute."""
+    monkeypatch.setattr("cns.prompts.Calibration.selection", property(lambda calibration: calibration.prompts[:6]))
+
+
+@pytest.fixture
 def registry_of(tmp_path: Path, mlflow_tables: Path) -> Callable[[str], Path]:
     """A registry on a tiny base of any family."""
 

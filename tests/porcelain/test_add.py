@@ -81,6 +81,7 @@ def test_add_says_what_was_learned(empty, photos):
     assert result.longer == f"cns add rex {photos['rex']} --class dog --steps 4 --preview 12 --replace"
 
 
+@pytest.mark.usefixtures("few_voters")
 def test_two_fresh_registries_get_the_same_ids_from_the_same_seed(tmp_path, tiny_base, photos, mlflow_tables):
     tips = []
     for name in ("one", "two"):
@@ -91,6 +92,7 @@ def test_two_fresh_registries_get_the_same_ids_from_the_same_seed(tmp_path, tiny
     assert tips[0] == tips[1]
 
 
+@pytest.mark.usefixtures("few_voters")
 @pytest.mark.parametrize("variant", ["sd-2", "emoji-64"])
 def test_other_families_learn_too(registry_of, photos, variant):
     folder = registry_of(variant)

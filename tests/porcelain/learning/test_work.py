@@ -45,9 +45,8 @@ LARGER = {"score": "wanda", "resolution": 128, "steps": 8}  # than the base's ow
 
 
 @pytest.mark.parametrize("changes", [LARGER, {"score": "gradient"}, {"preview": 30, "prior": 2}])
-def test_an_add_computes_what_was_counted(empty, photos, monkeypatch, changes):
-    few = property(lambda calibration: calibration.prompts[:6])
-    monkeypatch.setattr("cns.prompts.Calibration.selection", few)  # all would vote for half a minute
+@pytest.mark.usefixtures("few_voters")
+def test_an_add_computes_what_was_counted(empty, photos, changes):
     session = Session.open(Repository(empty), "cpu")
     options = request(empty, photos, **changes)
     settings = settings_for(session.base, options, "named", 3)
