@@ -148,16 +148,29 @@ class Model:
         (`<rex>_1`) would still be read into every prompt that names its first one, so the vocabulary is then made anew.
         """
         vocabulary = self.pipeline.tokenizer.get_added_vocab()
-        stale = [token for token in vocabulary if token not in rows and is_further_vector(token, vocabulary)]
-        for name, plain in zip(TOKENIZERS, self._plain if stale else (), strict=False):
-            setattr(self.pipeline, name, copy.deepcopy(plain))
+        if any(token not in rows and is_further_vector(token, vocabulary) for token in vocabulary):
+            self._forget_tokens()
         self.add_tokens(rows)
 
     def add_tokens(self, rows: Mapping[str, Tensor]) -> None:
         """Install tokens beside those that are there; see `cns.text.install_tokens`."""
-        if not self._plain and any(is_further_vector(token, rows) for token in rows):
-            self._plain = copy.deepcopy(tokenizers(self.pipeline))
+        if any(is_further_vector(token, rows) for token in rows):
+            self.keep_vocabulary()
         install_tokens(self.pipeline, rows)
+
+    def keep_vocabulary(self) -> None:
+        """Keep the vocabulary as it is, the first time; for `renew` that must be before any token is installed."""
+        self._plain = self._plain or copy.deepcopy(tokenizers(self.pipeline))
+
+    def renew(self) -> None:
+        """Make the live pipeline what it was when it was loaded: the base, without a token in its vocabulary."""
+        self.write(self.base)
+        self.freeze()
+        self._forget_tokens()
+
+    def _forget_tokens(self) -> None:
+        for name, plain in zip(TOKENIZERS, self._plain, strict=False):
+            setattr(self.pipeline, name, copy.deepcopy(plain))
 
     def write(self, weights: Weights) -> None:
         """Copy these weights into the live pipeline (cast to its dtype and device), for all prompts alike."""

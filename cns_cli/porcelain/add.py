@@ -28,6 +28,7 @@ from cns_cli.porcelain.learning.names import check_free_tokens
 from cns_cli.porcelain.learning.resume import continued
 from cns_cli.porcelain.models.device import asked_dtype
 from cns_cli.porcelain.models.folder import base_folder, check_own_base
+from cns_cli.porcelain.models.kept import Kept
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions, CheckOptions
 from cns_cli.porcelain.refs import shadowed
 from cns_cli.porcelain.scoring.names import check_names
@@ -46,12 +47,13 @@ if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds
     from cns_cli.porcelain.learning.addition import Addition
 
 
-def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
+def add_concept(options: AddOptions, progress: Progress, kept: Kept | None = None) -> AddResult | DryRun:
     """Teach the model a concept and commit it, or say what that would take.
 
     Args:
         options: The request.
         progress: Told of stages, steps, losses.
+        kept: Keeps the base for the next one; None: it is loaded for this one.
 
     Raises:
         BadName, NameTaken, TokenTaken: The name or the token cannot be used; nothing was written.
@@ -75,7 +77,7 @@ def add_concept(options: AddOptions, progress: Progress) -> AddResult | DryRun:
     progress.stage("load libraries")
     if repo is None or options.dry_run:
         return _dry_run(options, photos, repo, progress)
-    return _add(options, photos, repo, progress, interrupted, began)
+    return _add(options, photos, repo, progress, interrupted, kept, began)
 
 
 def _dry_run(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
@@ -172,6 +174,7 @@ def _add(
     repo: Repository,
     progress: Progress,
     interrupted: State | None,
+    kept: Kept | None,
     began: float,
 ) -> AddResult:
     seen, recorded = repo.head().commit, False
@@ -179,7 +182,7 @@ def _add(
     try:
         from cns_cli.porcelain.learning.learn import learn  # torch, diffusers: only now
 
-        outcome = learn(options, photos, repo, progress, interrupted)
+        outcome = learn(options, photos, repo, progress, interrupted, kept)
         progress.stage("commit")
         done = _commit(outcome, seen)
         progress.stage("record in MLflow")

@@ -22,6 +22,7 @@ from cns_cli.porcelain.add import add_concept, new_registry, registry_near
 from cns_cli.porcelain.answers import DryRun, EachResult, EachRow
 from cns_cli.porcelain.learning.interrupted import option_words, pending_views
 from cns_cli.porcelain.learning.plan import read_plan
+from cns_cli.porcelain.models.kept import Kept
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import Progress
 from cns_cli.signals import Interrupted, number_of
@@ -93,9 +94,10 @@ def _teach(
 
 
 def _in_turn(requests: Sequence[AddOptions], progress: Progress) -> Iterator[tuple[int, EachRow]]:
+    kept = Kept()
     for number, one in enumerate(requests):
         progress.note(f"{number + 1} of {len(requests)}: {one.name or one.images.name}, from {one.images}")
-        yield number, _row(one, progress)
+        yield number, _row(one, progress, kept)
 
 
 def _beside(requests: Sequence[AddOptions], progress: Progress, jobs: int) -> Iterator[tuple[int, EachRow]]:
@@ -139,7 +141,8 @@ def _opened(_place: str, processes: int) -> Work:
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    return lambda options, told: _row(options, _Steps(told))
+    kept = Kept()
+    return lambda options, told: _row(options, _Steps(told), kept)
 
 
 def _check_apart(options: AddOptions, progress: Progress, command: str) -> None:
@@ -227,14 +230,14 @@ def _failed(options: AddOptions) -> EachRow:
     return EachRow(name=options.name, folder=options.images, outcome="failed")
 
 
-def _row(options: AddOptions, progress: Progress) -> EachRow:
+def _row(options: AddOptions, progress: Progress, kept: Kept) -> EachRow:
     """Teach one of them, and say what came of it."""
     if row := _is_there(options):  # by now
         return row
     row, repo = _failed(options), registry_near(options.start)
     waits = repo is not None and not options.dry_run and options.name in {view.name for view in pending_views(repo)}
     try:
-        result = add_concept(replace(options, resume=waits), progress)
+        result = add_concept(replace(options, resume=waits), progress, kept)
     except (MethodError, RegistryError) as error:
         from cns_cli.errors import exit_code
 

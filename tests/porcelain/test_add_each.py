@@ -18,6 +18,7 @@ from cns_cli.porcelain import add_each as door
 from cns_cli.porcelain.add_each import add_each, add_plan, concept_folders, concept_name
 from cns_cli.porcelain.answers import EachResult
 from cns_cli.porcelain.learning.interrupted import pending_views
+from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
@@ -186,6 +187,31 @@ def test_processes_teach_a_plan_as_one_does_and_the_next_run_does_what_is_left(
     assert outcomes(by_plan(apart, planned(folder, "rex", "tom", "mug"), jobs=2, dry_run=True)) == {
         "rex": "skipped", "tom": "skipped", "mug": "planned",
     }  # fmt: skip
+
+
+def test_a_base_that_is_kept_teaches_what_a_fresh_one_does(
+    apart: Path, photos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is loaded once, and knows nothing of what was learned before: neither tokens nor weights nor what failed."""
+    alone = apart.parent / "alone"
+    shutil.copytree(apart, alone)
+    add(alone, "tom", photos["tom"], directions=2, preview=1)
+    opened, load = list[Session](), Session.open
+
+    def counting(*given: Any, **more: Any) -> Session:
+        opened.append(load(*given, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(Session, "open", counting)
+    plan = planned(photos["rex"].parent, "rex", "mug", "tom")
+    text = plan.read_text(encoding="utf-8")
+    text = text.replace('name = "rex"', 'name = "rex"\nvectors = 2\nlr = 0.1')
+    plan.write_text(text.replace('name = "mug"', 'name = "mug"\nlr = 1e30'), encoding="utf-8")
+    assert outcomes(by_plan(apart, plan)) == {"rex": "added", "mug": "failed", "tom": "added"}
+    (session,) = opened
+    vocabulary = session.base.model.pipeline.tokenizer.get_vocab()
+    assert [token in vocabulary for token in ("<rex>", "<rex>_1", "<mug>", "<tom>")] == [False, False, False, True]
+    assert Repository(apart).tree_of("HEAD").concepts["tom"] == Repository(alone).tree_of("HEAD").concepts["tom"]
 
 
 @pytest.mark.usefixtures("forked")

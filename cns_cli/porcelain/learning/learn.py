@@ -33,6 +33,7 @@ from cns_cli.porcelain.learning.subject import (
     training_prompts,
 )
 from cns_cli.porcelain.models.base import LoadedBase
+from cns_cli.porcelain.models.kept import Kept
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
 from cns_cli.porcelain.scoring.judging import protocol_of
@@ -46,7 +47,12 @@ from registry.trees import trained_in, with_concept
 
 
 def learn(
-    options: AddOptions, photos: ImageSet, repo: Repository, progress: Progress, interrupted: State | None = None
+    options: AddOptions,
+    photos: ImageSet,
+    repo: Repository,
+    progress: Progress,
+    interrupted: State | None = None,
+    kept: Kept | None = None,
 ) -> Addition:
     """Learn the concept on top of HEAD and store its objects; nothing is committed yet.
 
@@ -56,6 +62,7 @@ def learn(
         repo: Where.
         progress: Told of progress.
         interrupted: The training to go on with.
+        kept: Has its base, or loads it.
 
     Raises:
         MethodError: Images, token, class noun or settings cannot be used, the training diverged, or the request is
@@ -63,7 +70,7 @@ def learn(
         StateCorrupt: What the interrupted training left is damaged.
     """
     progress.stage("load the model")
-    session = Session.open(repo, options.device, dtype=options.dtype, trains=True)
+    session = (kept or Kept()).open(repo, options.device, options.dtype)
     base = session.base
     tree = repo.tree_of(repo.head().commit)
     subject, settings = _settled(session, tree, options, photos)
