@@ -74,16 +74,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests in two processes of one thread; arguments after -- go to pytest (`-n 0`: in one process)."""
     parallel = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of tests/conftest.py
-    light, rest = ["tests/registry"], ["tests", "--ignore=tests/registry"]
-    failed = False
-    # Tests of the registry fork hundreds of times: of a process that has loaded torch a fork takes ten times as long.
-    for part in [session.posargs] if session.posargs else [light, rest]:
-        try:
-            _run(session, "python", "-m", "pytest", *parallel, *part, OMP_NUM_THREADS="1")
-        except nox.command.CommandFailed:
-            failed = True
-    if failed:
-        session.error("tests failed")
+    _run(session, "python", "-m", "pytest", *parallel, *session.posargs, OMP_NUM_THREADS="1")
 
 
 @nox.session

@@ -45,9 +45,6 @@ LONGEST_FIRST = (
     "porcelain/test_kills.py",
     "porcelain/test_ci_page.py",
     "registry/test_torture_kill.py",
-    "registry/test_crash.py",
-    "registry/health/test_gc.py",
-    "registry/sharing/test_torture.py",
     "porcelain/test_check.py",
     "porcelain/test_pyfunc.py",
     "benchmarks/test_methods.py",
@@ -67,10 +64,7 @@ LONGEST_FIRST = (
     "registry/test_torture_mlflow.py",
     "porcelain/reporting/test_pictures.py",
 )
-"""Files that take longest. With one of them at the end, one process would go on alone when the others have done.
-
-Of the registry's those come first that fork, before others have loaded MLflow into their process.
-"""
+"""Files that take longest. With one of them at the end, one process would go on alone when the others have done."""
 assert all((TESTS / name).is_file() for name in LONGEST_FIRST), "a file that takes long was moved: say where to"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry import envelope
 from registry.errors import ObjectMissing
@@ -14,19 +14,9 @@ from registry.repository import Committed, Repository
 from registry.store import ObjectStore
 from registry.trees import bare, composing, seen_of, with_concept
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 DIGEST = "a" * 64
 OTHER = "b" * 64
 AUTHOR = "Ada <ada@example.org>"
-
-
-def mlflow_client(uri: str) -> MlflowClient:
-    """MLflow's own client. It is imported here, since a test that forks wants its process to be small."""
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri)
 
 
 def base(family: str = "emoji-64") -> Base:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
 from registry.mirror.mirror import MlflowMirror
 from registry.objects import Tree
 from registry.purging import Purge, Wish, purge
 from registry.repository import Repository
-from tests.registry.making import add, evaluation, mlflow_client, new_repository
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from tests.registry.making import add, evaluation, new_repository
 
 WHO: dict[str, Any] = {"author": "bea", "time": 1_800_000_000}
 
 
-def runs_of(client: MlflowClient, name: str, view: str = "ACTIVE_ONLY") -> list[Any]:
-    from mlflow.entities import ViewType
-
+def runs_of(client: MlflowClient, name: str, view: int = ViewType.ACTIVE_ONLY) -> list[Any]:
     found = [client.get_experiment_by_name(one).experiment_id for one in (name, f"{name}-scores")]
-    return list(client.search_runs(found, run_view_type=getattr(ViewType, view)))
+    return list(client.search_runs(found, run_view_type=view))
 
 
 def test_a_server_lets_files_runs_and_versions_go_and_is_told_anew(tracking_server: str, tmp_path: Path) -> None:
@@ -32,7 +30,7 @@ def test_a_server_lets_files_runs_and_versions_go_and_is_told_anew(tracking_serv
     add(repository, "tom")
     mirror = MlflowMirror(repository, tracking_server)
     mirror.sync()
-    client, name = mlflow_client(tracking_server), repository.config["mlflow"]["name"]
+    client, name = MlflowClient(tracking_server), repository.config["mlflow"]["name"]
     files = {run.info.run_id: client.list_artifacts(run.info.run_id) for run in runs_of(client, name)}
     assert all(files.values())
 
@@ -46,7 +44,7 @@ def test_a_server_lets_files_runs_and_versions_go_and_is_told_anew(tracking_serv
     here = {commit_id for commit_id, _ in Repository(repository.root).log()}
     assert alive - {None} == here
     assert {first} < here
-    deleted = runs_of(client, name, "DELETED_ONLY")
+    deleted = runs_of(client, name, ViewType.DELETED_ONLY)
     assert len(deleted) == 3
     assert all(client.list_artifacts(run.info.run_id) == [] for run in deleted)
     assert rex in {run.data.tags.get("cns.commit") for run in deleted}  # MLflow marks, and its admin's gc removes

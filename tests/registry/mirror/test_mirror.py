@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from safetensors.numpy import load, save
 
 from registry import canonical, trust
@@ -26,20 +27,7 @@ from registry.objects import Blob, Commit, Evaluation, Record
 from registry.refs import HEADS
 from registry.repository import Repository
 from registry.trees import birth, with_concept
-from tests.registry.making import (
-    AUTHOR,
-    DIGEST,
-    add,
-    evaluation,
-    evaluations,
-    mlflow_client,
-    new_repository,
-    put_concept,
-    snapshot,
-)
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from tests.registry.making import AUTHOR, DIGEST, add, evaluation, evaluations, new_repository, put_concept, snapshot
 
 
 @pytest.fixture
@@ -53,8 +41,6 @@ def dogs(repository: Repository, mlflow_template: Path, monkeypatch: pytest.Monk
 def test_a_ctrl_c_leaves_no_run_open(dogs: Repository, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right after the server has done what was asked, before we know of it: the moment in which a run would leak."""
     add(dogs, "rex")
-    from mlflow import MlflowClient
-
     asked = getattr(MlflowClient, call)
 
     def interrupting(client: MlflowClient, *words: object, **more: object) -> object:
@@ -67,7 +53,7 @@ def test_a_ctrl_c_leaves_no_run_open(dogs: Repository, call: str, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         MlflowMirror(dogs).record(dogs.head().commit)
     monkeypatch.undo()
-    client = mlflow_client(f"sqlite:///{dogs.folder / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{dogs.folder / 'mlflow.db'}")
     found = client.search_runs([one.experiment_id for one in client.search_experiments()])
     assert {run.info.status for run in found} <= {"FAILED", "FINISHED"}
     assert found
@@ -108,7 +94,7 @@ def grow(dogs: Repository) -> None:
 
 
 def client_of(repository: Repository) -> MlflowClient:
-    return mlflow_client(f"sqlite:///{repository.folder / 'mlflow.db'}")
+    return MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
 
 
 def name_of(repository: Repository) -> str:
@@ -589,7 +575,7 @@ class TestUnavailable:
         MlflowMirror(dogs).record(dogs.head().commit)
         done = add(dogs, "rex")
         with monkeypatch.context() as broken:
-            broken.setattr("mlflow.MlflowClient.log_artifacts", lambda *words: Path("no\0name").touch())
+            broken.setattr(MlflowClient, "log_artifacts", lambda *words: Path("no\0name").touch())
             for _ in range(2):
                 with pytest.raises(MlflowUnavailable):
                     MlflowMirror(dogs).record(done.id)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from registry.errors import BadValue, MlflowUnavailable
 from registry.mirror import proxy
@@ -21,7 +22,7 @@ from registry.refs import HEADS
 from registry.repository import Repository
 from registry.sharing import cloning
 from registry.sharing.remote import Move, RemoteUnavailable, fold
-from tests.registry.making import add, mlflow_client, new_repository
+from tests.registry.making import add, new_repository
 from tests.registry.sharing.making import fetch, lineage, push
 from tests.torture.sharedlineage import push_each
 
@@ -41,7 +42,7 @@ def move(old: int | None, new: int | None, ref: str = MAIN, nonce: int | None = 
 @pytest.fixture
 def server(tracking_server: str) -> Iterator[str]:
     """A server without a lineage."""
-    client = mlflow_client(tracking_server)
+    client = MlflowClient(tracking_server)
     yield tracking_server
     for model in client.search_registered_models():
         client.delete_registered_model(model.name)
@@ -89,7 +90,7 @@ class TestPacks:
         self, studio: MlflowRemote, pack: Path
     ) -> None:
         studio.append(move(None, 1))
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         experiment = client.get_experiment_by_name(studio.name)
         run = client.create_run(experiment.experiment_id, tags={PACK_TAG: "f00"})
         place = f"{run.info.artifact_uri}/f00.pack"
@@ -104,7 +105,7 @@ class TestPacks:
 
     def test_a_removed_pack_leaves_no_bytes(self, studio: MlflowRemote, pack: Path) -> None:
         studio.send("f00", b"an index", pack, lambda _: None)
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         (run,) = client.search_runs([client.get_experiment_by_name(studio.name).experiment_id], "tags.`cns.pack` != ''")
         studio.remove("f00")
         assert studio.packs() == []
@@ -135,7 +136,7 @@ class TestMoves:
         assert fold(studio.moves())[0] == {MAIN: commit(2)}
 
     def test_aliases_follow_the_moves_that_count(self, studio: MlflowRemote) -> None:
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         studio.append(move(None, 1))
         studio.append(move(None, 7, "refs/tags/v1.0"))
         studio.append(move(1, 2))
@@ -150,7 +151,7 @@ class TestMoves:
         """Its versions count from 1 again."""
         studio.append(move(None, 1))
         studio.append(move(1, 2))
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         tags = client.get_registered_model(studio.name).tags
         client.delete_registered_model(studio.name)
         assert studio.moves() == []
@@ -160,7 +161,7 @@ class TestMoves:
 
     def test_a_version_that_is_no_move_is_left_alone(self, studio: MlflowRemote) -> None:
         studio.append(move(None, 1))
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         run = client.get_registered_model(studio.name).tags["cns.lineage"]
         for tags in ({}, tags_of(move(1, 2)) | {"new": "main"}, {"ref": MAIN, "old": commit(1), "new": commit(2)}):
             client.create_model_version(studio.name, f"runs:/{run}", run, tags=tags, await_creation_for=0)
@@ -193,7 +194,7 @@ class TestMoves:
         nonces = fold(studio.moves())[1]
         steps = [one for one in studio.moves() if one.nonce in nonces]
         assert {(one.old, one.new) for one in steps[1:]} == set(counted)
-        alias = mlflow_client(studio.uri).get_model_version_by_alias(studio.name, "branch-main")
+        alias = MlflowClient(studio.uri).get_model_version_by_alias(studio.name, "branch-main")
         assert alias.tags["nonce"] == steps[-1].nonce
 
     def test_tags_are_short_and_ascii(self) -> None:
@@ -229,7 +230,7 @@ class TestAddresses:
         assert named.shown == f"{server}#{studio.name}-first"
 
     def test_a_model_of_somebody_else_is_left_alone(self, studio: MlflowRemote) -> None:
-        mlflow_client(studio.uri).create_registered_model(studio.name)
+        MlflowClient(studio.uri).create_registered_model(studio.name)
         for use in (studio.moves, studio.packs, lambda: studio.append(move(None, 1))):
             with pytest.raises(RemoteUnavailable, match="is no lineage that this version reads"):
                 use()
@@ -245,7 +246,7 @@ class TestAddresses:
 
     def test_a_deleted_experiment_is_said(self, studio: MlflowRemote) -> None:
         studio.append(move(None, 1))
-        client = mlflow_client(studio.uri)
+        client = MlflowClient(studio.uri)
         number = client.get_experiment_by_name(studio.name).experiment_id
         client.delete_experiment(number)
         with pytest.raises(RemoteUnavailable, match="was deleted") as caught:
@@ -280,14 +281,14 @@ class TestWithoutAProxy:
     """A server that leaves artifacts to its clients, with a folder as their place: files would stay on this disk."""
 
     def test_nothing_is_pushed(self, studio: MlflowRemote, tmp_path: Path) -> None:
-        mlflow_client(studio.uri).create_experiment(studio.name, artifact_location=str(tmp_path / "server"))
+        MlflowClient(studio.uri).create_experiment(studio.name, artifact_location=str(tmp_path / "server"))
         with pytest.raises(RemoteUnavailable, match="serves no artifacts"):
             studio.append(move(None, 1))
         assert not (tmp_path / "server").exists()
         assert again(studio).moves() == []
 
     def test_nothing_is_mirrored(self, studio: MlflowRemote, repository: Repository, tmp_path: Path) -> None:
-        mlflow_client(studio.uri).create_experiment(studio.name, artifact_location=str(tmp_path / "server"))
+        MlflowClient(studio.uri).create_experiment(studio.name, artifact_location=str(tmp_path / "server"))
         repository.set_config("mlflow.name", studio.name)
         with pytest.raises(MlflowUnavailable, match="takes no artifacts") as caught:
             MlflowMirror(repository, studio.uri).sync()
@@ -341,7 +342,7 @@ def _same_base(repository: Repository) -> tuple[object, dict[str, str]]:
 
 def test_the_tag_of_a_lineage_is_its_format(studio: MlflowRemote) -> None:
     studio.append(move(None, 1))
-    client = mlflow_client(studio.uri)
+    client = MlflowClient(studio.uri)
     model = client.get_registered_model(studio.name)
     assert model.tags[REMOTE_TAG] == "1"
     readme = Path(client.download_artifacts(model.tags["cns.lineage"], "README.txt")).read_text()
