@@ -10,22 +10,33 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cns.compose import Model, kv_parameters
-from cns.families import SD_1, SD_2, SDXL, Family
+from cns.families import PIXART, SD_1, SD_2, SDXL, Family
+from cns.files.pipelines import TOKENS
 from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
 from cns_cli.porcelain.models.base import LoadedBase
-from tests.tiny import tiny_clip, tiny_tokenizer
+from tests.tiny import tiny_clip, tiny_sentencepiece, tiny_tokenizer
 
 with quiet_libraries():
     from diffusers import (
         AutoencoderKL,
+        DPMSolverMultistepScheduler,
         EulerDiscreteScheduler,
+        PixArtSigmaPipeline,
+        PixArtTransformer2DModel,
         PNDMScheduler,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
     )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        T5Config,
+        T5EncoderModel,
+    )
 
 POSITIONS, WORDS = 77, 49408
 LEVELS = (128, 256, 512, 512)
@@ -76,10 +87,34 @@ def sdxl(side: int = 128) -> StableDiffusionXLPipeline:
     )
 
 
+def pixart(side: int = 128) -> PixArtSigmaPipeline:
+    """PixArt-Sigma at 1024 pixels, with a T5-XXL: diffusers' own defaults are the shapes of its denoiser."""
+    words = tiny_sentencepiece()
+    words.model_max_length = TOKENS["PixArtSigmaPipeline"]
+    text = T5Config(
+        vocab_size=32128,
+        d_model=4096,
+        d_kv=64,
+        d_ff=10240,
+        num_layers=24,
+        num_heads=64,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+    )
+    return PixArtSigmaPipeline(
+        transformer=PixArtTransformer2DModel(sample_size=side, caption_channels=4096, use_additional_conditions=False),
+        vae=_vae(side),
+        text_encoder=T5EncoderModel(text),
+        tokenizer=words,
+        scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02),
+    )
+
+
 BASES: Mapping[str, tuple[Family, Callable[[], Any]]] = {
     "Stable Diffusion 1.5": (SD_1, sd_1),
     "Stable Diffusion 2.1": (SD_2, sd_2),
     "Stable Diffusion XL": (SDXL, sdxl),
+    "PixArt-Sigma": (PIXART, pixart),
 }
 """Name -> family, and what makes its pipeline: each is a row of `nox -s bench -- shapes`."""
 

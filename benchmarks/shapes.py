@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.real_shapes import BASES, imagined
 from benchmarks.report import Report, Table
+from cns.denoiser import denoiser_of
 from cns.files.pipelines import latent_side
 from cns.precision import compute_in
 from cns_cli.porcelain.learning.learn import settings_for
@@ -52,11 +53,11 @@ def run(quick: bool) -> Report:
 def found(base: LoadedBase) -> Found:
     """Count a base on fake tensors; its denoiser is in a shorter format then."""
     model = base.model
-    side = latent_side(model.pipeline.unet.config) * model.pipeline.vae_scale_factor
+    side = latent_side(denoiser_of(model.pipeline).config) * model.pipeline.vae_scale_factor
     options = AddOptions(name="rex", images=Path("photos"), class_noun="dog", gradient_checkpointing=False)
     needs = {}
     for dtype in DTYPES:
-        compute_in(model.pipeline.unet, getattr(torch, dtype))
+        compute_in(denoiser_of(model.pipeline), getattr(torch, dtype))
         settings = settings_for(base, AddOptions(**vars(options) | {"dtype": dtype}), "named", IMAGES)
         needs[dtype] = needs_of(base, options, settings, IMAGES, side, False)
     return Found(len(model.base), model.kv_size, model.denoiser_size, settings.budget, side, needs)

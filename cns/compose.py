@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cns import codec, grid
+from cns.denoiser import KV_WEIGHTS, denoiser_of
 from cns.errors import GridError
 from cns.families import COMPANY
 from cns.named import NamedWeights, Reach, last_named
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds an
     from transformers import CLIPTokenizer
 
 Weights = dict[str, Tensor]
-"""Matrix name (as in the UNet's state dict) -> weights, shape (O, I), float32, CPU."""
+"""Matrix name (as in the denoiser's state dict) -> weights, shape (O, I), float32, CPU."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Model:
 
     @property
     def denoiser_size(self) -> int:
-        """Number of parameters of the denoiser (the UNet)."""
-        return sum(parameter.numel() for parameter in self.pipeline.unet.parameters())
+        """Number of parameters of the denoiser."""
+        return sum(parameter.numel() for parameter in denoiser_of(self.pipeline).parameters())
 
     def compose(self, concepts: Sequence[ConceptWeights]) -> Weights:
         """Weights of the base plus these concepts; depends on the set, not on its order.
@@ -183,7 +184,7 @@ class Model:
 
     def freeze(self) -> None:
         """Turn gradients off everywhere and set evaluation mode, as the model was before a training."""
-        for part in (self.pipeline.unet, self.pipeline.vae, *text_encoders(self.pipeline)):
+        for part in (denoiser_of(self.pipeline), self.pipeline.vae, *text_encoders(self.pipeline)):
             part.requires_grad_(False)
             part.eval()
 
@@ -201,12 +202,7 @@ class Model:
                 )
 
 
-KV_WEIGHTS = ("attn2.to_k.weight", "attn2.to_v.weight")
-"""How the names end of the matrices that CNS may touch."""
-
-
 def kv_parameters(pipeline: StableDiffusionPipeline) -> dict[str, torch.nn.Parameter]:
     """The matrices that CNS may touch: cross-attention key and value projections, by state-dict name."""
-    return {
-        name: parameter for name, parameter in sorted(pipeline.unet.named_parameters()) if name.endswith(KV_WEIGHTS)
-    }
+    named = sorted(denoiser_of(pipeline).named_parameters())
+    return {name: parameter for name, parameter in named if name.endswith(KV_WEIGHTS)}

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from cns.compose import KV_WEIGHTS
+from cns.denoiser import KV_WEIGHTS, denoiser_of, dtype_of, predict
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.sparing import spare
@@ -68,25 +68,27 @@ def image_cost(
         mixed: The dtype that a training computes in under autocast; None for the weights' own.
         images: How many a step has.
     """
-    device, config = pipeline.device, pipeline.unet.config
+    device, config = pipeline.device, denoiser_of(pipeline).config
     with FakeTensorMode(), torch.device(device), quiet_libraries():
-        unet, vae = (type(part).from_config(part.config) for part in (pipeline.unet, pipeline.vae))
+        denoiser, vae = (type(one).from_config(one.config) for one in (denoiser_of(pipeline), pipeline.vae))
         encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
-        for part in (unet, vae, *encoders):
+        for part in (denoiser, vae, *encoders):
             part.requires_grad_(False).eval()
-        spare(unet)
-        compute_in(unet, pipeline.unet.dtype)
-        trained = [weight.requires_grad_() for name, weight in unet.named_parameters() if name.endswith(KV_WEIGHTS)]
+        spare(denoiser)
+        compute_in(denoiser, dtype_of(denoiser_of(pipeline)))
+        named = denoiser.named_parameters()
+        trained = [weight.requires_grad_() for name, weight in named if name.endswith(KV_WEIGHTS)]
         ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
-        with saved_bytes(unet, *encoders) as kept:
+        with saved_bytes(denoiser, *encoders) as kept:
             with counted() as text:
-                told = read(encoders, [ids] * len(encoders))
+                told = read(denoiser, encoders, [ids] * len(encoders))
             with counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
-                noise = unet(latents, torch.zeros(images, dtype=torch.long), **told.inputs(pixels, pixels)).sample
-        read_out = [told.features] if told.pooled is None else [told.features, told.pooled]
+                times = torch.zeros(images, dtype=torch.long)
+                noise = predict(denoiser, latents, times, told.inputs(pixels, pixels))
+        read_out = [one for one in (told.given, told.pooled) if one is not None]
         with counted() as text_backward:
             torch.autograd.grad(sum(one.sum() for one in read_out), rows, retain_graph=True)
         with counted() as backward:

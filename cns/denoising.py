@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from cns.compose import Model
+from cns.denoiser import check_sides, denoiser_of, predict
 from cns.finite import require_finite
 from cns.text import Conditions, conditions_of
 
@@ -101,7 +102,7 @@ class Denoiser:
         with torch.autocast(device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled):
             height, width = (side * factor for side in latents.shape[-2:])
             told = self._conditions(batch.prompts).inputs(height, width, batch.framings)
-            prediction = self.pipeline.unet(noisy, steps, **told).sample.float()
+            prediction = predict(denoiser_of(self.pipeline), noisy, steps, told).float()
         velocity = self._schedule.config.prediction_type == "v_prediction"
         target = signal * noise - sigma * latents if velocity else noise
         errors = (prediction - target).square()
@@ -125,8 +126,10 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8]) 
 
     Raises:
         NotFiniteError: A latent is NaN or infinite.
+        SettingsError: The denoiser cannot cut images of this size into patches.
     """
     parts = []
+    check_sides(pipeline, *pixels.shape[1:3])
     batch_size = max(1, min(8, ENCODED_PIXELS // (pixels.shape[1] * pixels.shape[2])))
     for start in range(0, len(pixels), batch_size):
         images = torch.from_numpy(pixels[start : start + batch_size].astype(np.float32)).permute(0, 3, 1, 2)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cns.compose import Weights
-from cns.text import encode_prompts
+from cns.text import conditions_of
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -45,7 +45,7 @@ class Moments:
 
 @torch.no_grad()
 def prompt_moments(pipeline: StableDiffusionPipeline, prompts: Sequence[str], batch_size: int = 64) -> Moments:
-    """Second moments over all positions (BOS and padding included: the model attends to them).
+    """Second moments over all positions that are read: CLIP's BOS and padding are, T5's padding is not.
 
     Args:
         pipeline: Its tokenizer and text encoder are used, as they are now.
@@ -56,11 +56,17 @@ def prompt_moments(pipeline: StableDiffusionPipeline, prompts: Sequence[str], ba
     count = 0
     for start in range(0, len(prompts), batch_size):
         part = prompts[start : start + batch_size]
-        features = encode_prompts(pipeline, part).float().cpu()  # (B, T, D)
-        centred = features - features.mean(1, keepdim=True)
+        told = conditions_of(pipeline, part)
+        features = told.features.float().cpu()  # (B, T, D)
+        if told.mask is None:
+            centred = features - features.mean(1, keepdim=True)
+        else:
+            read = told.mask.cpu().unsqueeze(-1)
+            features = features * read
+            centred = (features - features.sum(1, keepdim=True) / read.sum(1, keepdim=True)) * read
         one, two = _gram(centred), _gram(features)
         key, value = (one, two) if key is None or value is None else (key + one, value + two)
-        count += features.shape[0] * features.shape[1]
+        count += int(told.read.sum())
     if key is None or value is None:
         raise ValueError("prompt_moments needs at least one prompt")
     return Moments(key / count, value / count)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from cns.errors import BaseModelError, SettingsError
-from cns.files.pipelines import ADDED, latent_side, why_unsupported
+from cns.files.pipelines import ADDED, is_pixart, latent_side, why_no_pixart, why_unsupported
 from cns.templates import Kind, TemplateSet, template_sets
 
 COMPANY = 0.5
@@ -119,6 +119,7 @@ class Family:
     Attributes:
         name: What people type, and what a base object records.
         describe: One sentence for help texts.
+        reads_by: Its text encoder, CLIP or T5: files of other programs, erasing and weights of words are CLIP's alone.
         defaults: Settings where the user gives none.
         grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
         directions: Rank of a change that acts where its concept is named; 0 = a mask, of the defaults' budget. Where
@@ -139,6 +140,7 @@ class Family:
 
     name: str
     describe: str
+    reads_by: Literal["CLIP", "T5"]
     defaults: Defaults
     grid_bits: int
     directions: int
@@ -174,24 +176,25 @@ def family_named(name: str) -> Family:
     return FAMILIES[name]
 
 
-def family_of(unet_config: Mapping[str, Any], *text_configs: Mapping[str, Any]) -> Family:
+def family_of(config: Mapping[str, Any], *text_configs: Mapping[str, Any]) -> Family:
     """Tell a base's family from its own config files.
 
     Args:
-        unet_config: `unet/config.json` of the pipeline.
+        config: `config.json` of the pipeline's denoiser.
         text_configs: `config.json` of each of its text encoders.
 
     Raises:
         BaseModelError: the base is of no supported family; the message says by which property.
     """
-    width = unet_config.get("cross_attention_dim")
-    widths = [config.get("hidden_size") for config in text_configs]
-    reason = why_unsupported(unet_config)
-    if reason is None and width != sum(one for one in widths if isinstance(one, int)):
+    width = config.get("cross_attention_dim")
+    widths = [text.get("hidden_size", text.get("d_model")) for text in text_configs]
+    pixart = is_pixart(config)
+    reason = why_no_pixart(config, widths[0]) if pixart else why_unsupported(config)
+    if reason is None and not pixart and width != sum(one for one in widths if isinstance(one, int)):
         written = " + ".join(map(str, widths))
         reason = f"its cross-attention reads {width} values a token and its text encoder writes {written}"
     dual = len(text_configs) > 1
-    if reason is None and dual != (unet_config.get("addition_embed_type") == ADDED):
+    if reason is None and dual != (config.get("addition_embed_type") == ADDED):
         expected = "one" if dual else "two, as SDXL's is"
         reason = f"its text encoders are {len(text_configs)}, and its denoiser is made for {expected}"
     if reason is not None:
@@ -202,11 +205,13 @@ def family_of(unet_config: Mapping[str, Any], *text_configs: Mapping[str, Any]) 
         )
     # Latents of 16x16 are the embedded base's alone: Stable Diffusion starts at 64x64. Real SD 2.x is the line that
     # projects its spatial transformers by linear layers; the rule also holds for tiny random pipelines.
+    if pixart:
+        return FAMILIES["pixart"]
     if dual:
         return FAMILIES["sdxl"]
-    if latent_side(unet_config) == EMBEDDED_SAMPLE_SIZE:
+    if latent_side(config) == EMBEDDED_SAMPLE_SIZE:
         return FAMILIES["emoji-64"]
-    return FAMILIES["sd-2" if unet_config.get("use_linear_projection") else "sd-1"]
+    return FAMILIES["sd-2" if config.get("use_linear_projection") else "sd-1"]
 
 
 EMBEDDED_SAMPLE_SIZE = 16  # latent side of the embedded base: 64 pixels, VAE factor 4
@@ -244,6 +249,7 @@ SD_DEFAULTS = Defaults(
 EMOJI_64 = Family(
     name="emoji-64",
     describe="the embedded base: emoji scenes of 64x64 pixels",
+    reads_by="CLIP",
     defaults=replace(
         SD_DEFAULTS,
         score="gradient",
@@ -273,6 +279,7 @@ EMOJI_64 = Family(
 SD_1 = Family(
     name="sd-1",
     describe="Stable Diffusion 1.x: a folder, a file or a hub id",
+    reads_by="CLIP",
     defaults=SD_DEFAULTS,
     grid_bits=11,
     directions=0,
@@ -294,4 +301,12 @@ SDXL = replace(
     defaults=replace(SD_DEFAULTS, resolution=1024, guidance=5.0),
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2, SDXL)}
+PIXART = replace(
+    SD_1,
+    name="pixart",
+    describe="PixArt-Sigma and PixArt-alpha: a folder or a hub id",
+    reads_by="T5",
+    defaults=replace(SD_DEFAULTS, resolution=1024, guidance=4.5, sampler_steps=20),
+)
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2, SDXL, PIXART)}

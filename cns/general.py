@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from cns.compose import Model, kv_parameters
+from cns.denoiser import denoiser_name
 from cns.denoising import Denoiser, NoisedBatch, draw_batch
 from cns.finite import require_finite
-from cns.quiet import quiet_libraries
 from cns.report import Report
+from cns.sampling import draw_latents
 from cns.scores import needs_batches
 from cns.selection import Scores, general_neurons, score_named
 
@@ -86,11 +87,8 @@ def _calibration_batches(
     for start in range(0, len(prompts), LATENT_BATCH):
         part = list(prompts[start : start + LATENT_BATCH])
         noise = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
-        with quiet_libraries():
-            latents = pipeline(
-                part, num_inference_steps=LATENT_STEPS, guidance_scale=1.0, generator=noise, output_type="latent"
-            ).images
-        require_finite(latents, "UNet", "latents of calibration prompts")
+        latents = draw_latents(pipeline, part, noise, steps=LATENT_STEPS, guidance=1.0)
+        require_finite(latents, denoiser_name(pipeline), "latents of calibration prompts")
         for latent, prompt in zip(latents.float().cpu(), part, strict=True):
             copies = latent.expand(TIMESTEPS, *latent.shape)
             batch = draw_batch(copies, [[prompt]] * TIMESTEPS, TIMESTEPS, denoiser.train_timesteps, generator)

@@ -11,7 +11,9 @@ Which folder it is and whether it is still the same base is the part of `cns.fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +21,46 @@ import torch
 
 from cns.errors import BaseModelError, SettingsError
 from cns.files.bases import family_at, models_of, resolve_base
-from cns.files.models import check_part, read_json, tensors_of, weight_files
-from cns.files.pipelines import check_index, parts_of, unsupported
+from cns.files.models import SENTENCEPIECE, check_part, read_json, tensors_of, weight_files
+from cns.files.pipelines import TOKENS, check_index, denoiser_part, parts_of, tells_size, unsupported
 from cns.files.plain import reason_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.sparing import spare
 from cns.text import TOKENIZERS, text_encoders, tokenizers
+from cns.tokens import expand_tokens
 
 with quiet_libraries():
     import diffusers
     from diffusers import (
         AutoencoderKL,
         ModelMixin,
+        PixArtAlphaPipeline,
+        PixArtSigmaPipeline,
+        PixArtTransformer2DModel,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
     )
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 CLASSES: Mapping[str, Any] = {
-    "vae": AutoencoderKL,
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": CLIPTextModelWithProjection,
+    "AutoencoderKL": AutoencoderKL,
+    "CLIPTextModel": CLIPTextModel,
+    "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
+    "CLIPTokenizer": CLIPTokenizer,
+    "CLIPTokenizerFast": CLIPTokenizer,
+    "PixArtTransformer2DModel": PixArtTransformer2DModel,
+    "T5EncoderModel": T5EncoderModel,
+    "T5Tokenizer": T5Tokenizer,
+    "T5TokenizerFast": T5Tokenizer,
+    "Transformer2DModel": PixArtTransformer2DModel,
+    "UNet2DConditionModel": UNet2DConditionModel,
 }
+"""What an index calls a part -> what is loaded; which part may be of which class is said by `cns.files.pipelines`."""
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 
 
@@ -102,25 +117,53 @@ def load_pipeline(
         check_part(folder, part)
     family_at(folder)
     with quiet_libraries():
-        unet = _load(UNet2DConditionModel, folder, "unet")
-        spare(unet)
-        compute_in(unet, dtype)  # before the others are loaded: until then it takes memory twice
-        others = {part: _load(CLASSES[part], folder, part) for part in models_of(folder) if part != "unet"}
-        parts = {"unet": unet, **others}
+        index, denoiser = read_json(folder / "model_index.json"), denoiser_part(folder)
+        classes = {part: CLASSES[index[part][-1]] for part in parts_of(folder) if part != "scheduler"}
+        parts = {denoiser: _load(classes[denoiser], folder, denoiser)}
+        spare(parts[denoiser])
+        compute_in(parts[denoiser], dtype)  # before the others are loaded: until then it takes memory twice
+        parts |= {part: _load(classes[part], folder, part) for part in models_of(folder) if part != denoiser}
         for module in parts.values():
             module.requires_grad_(False).eval().to(device)
-        parts |= {part: _read(CLIPTokenizer, folder, part) for part in parts_of(folder) if part in TOKENIZERS}
+        parts |= {part: _read_tokenizer(classes[part], folder, part) for part in classes if part in TOKENIZERS}
         parts["scheduler"] = _read(scheduler_class, folder, "scheduler")
-        if "text_encoder_2" in parts:
-            zeros = bool(read_json(folder / "model_index.json").get("force_zeros_for_empty_prompt", True))
-            pipeline = StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
-        else:
-            pipeline = StableDiffusionPipeline(
-                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-            )
+        pipeline = _assembled(parts, index)
+    if getattr(parts[denoiser], "use_additional_conditions", False) and not tells_size(folder):
+        raise unsupported(folder, "its denoiser asks for the size of its pictures, and its pipeline never tells it")
     _fit_tokenizers(pipeline, folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _assembled(parts: dict[str, Any], index: Mapping[str, Any]) -> Any:
+    """The pipeline of these parts."""
+    if "transformer" in parts:
+        pixart = PixArtAlphaPipeline if index["_class_name"] == "PixArtAlphaPipeline" else PixArtSigmaPipeline
+        pipeline = pixart(**parts)
+        # A prompt is read as ours are, in whatever way the pipeline is called; see `cns.sampling.draw_latents`.
+        pipeline._text_preprocessing = partial(_as_read, pipeline)
+        return pipeline
+    if "text_encoder_2" in parts:
+        zeros = bool(index.get("force_zeros_for_empty_prompt", True))
+        return StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
+    return StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+
+def _as_read(pipeline: Any, text: str | Sequence[str], **_clean: bool) -> list[str]:
+    """What a PixArt pipeline's `_text_preprocessing` is for: lower case, and all vectors of a token; never cleaned."""
+    return expand_tokens(pipeline.tokenizer, [text] if isinstance(text, str) else text)
+
+
+def _read_tokenizer(tokenizer_class: Any, folder: Path, part: str) -> Any:
+    """A tokenizer; one that is a SentencePiece file alone is read by a library that is not always there."""
+    place = folder / part
+    if (place / SENTENCEPIECE).exists() and not (place / "tokenizer.json").exists() and not find_spec("sentencepiece"):
+        raise BaseModelError(
+            f"{place} has its vocabulary in {SENTENCEPIECE}, which the library sentencepiece reads: it is missing",
+            "pip install 'cns-cli[t5]'",
+            source=str(folder),
+        )
+    return _read(tokenizer_class, folder, part)
 
 
 def _fit_tokenizers(pipeline: Any, folder: Path) -> None:
@@ -128,11 +171,16 @@ def _fit_tokenizers(pipeline: Any, folder: Path) -> None:
     words, encoders = tokenizers(pipeline), text_encoders(pipeline)
     if any(one.get_vocab() != words[0].get_vocab() for one in words):
         raise unsupported(folder, "its two tokenizers have different vocabularies")
-    positions = min(encoder.config.max_position_embeddings for encoder in encoders)
-    length = min(positions, *(one.model_max_length for one in words))
+    length = TOKENS.get(type(pipeline).__name__)
+    if length is None:
+        positions = min(encoder.config.max_position_embeddings for encoder in encoders)
+        length = min(positions, *(one.model_max_length for one in words))
+    elif words[0].eos_token_id != encoders[0].config.eos_token_id:
+        raise unsupported(folder, "its tokenizer ends a prompt in another way than its text encoder expects")
     for tokenizer, encoder in zip(words, encoders, strict=True):
         tokenizer.model_max_length = length
         fix_end_of_text(encoder, tokenizer)
+        encoder.set_input_embeddings(encoder.get_input_embeddings())  # T5 reads by a second layer of the same weight
 
 
 def fix_end_of_text(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:

@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from cns.cost import ImageCost, image_cost
+from cns.denoiser import denoiser_of
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -64,12 +65,12 @@ def free_bytes(device: torch.device) -> int:
 
 @contextmanager
 def recomputing(pipeline: StableDiffusionPipeline, wanted: bool) -> Iterator[None]:
-    """Within the context the UNet computes activations again in the backward pass, where that is wanted."""
+    """Within the context the denoiser computes activations again in the backward pass, where that is wanted."""
     if not wanted:
         yield
         return
-    pipeline.unet.enable_gradient_checkpointing()
+    denoiser_of(pipeline).enable_gradient_checkpointing()
     try:
         yield
     finally:
-        pipeline.unet.disable_gradient_checkpointing()
+        denoiser_of(pipeline).disable_gradient_checkpointing()

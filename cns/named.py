@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from cns.denoiser import KV_WEIGHTS, denoiser_of, dtype_of, projection_of
 from cns.families import COMPANY
 from cns.tokens import token_ids
 
@@ -90,14 +91,18 @@ class NamedWeights:
         self._owners: dict[int, str] = {ids(token): name for name, own in tokens.items() for token in own}
         self._layers: dict[str, Any] = {
             f"{name}.weight": layer
-            for name, layer in sorted(pipeline.unet.named_modules())
-            if name.endswith(("attn2.to_k", "attn2.to_v"))
+            for name, layer in sorted(denoiser_of(pipeline).named_modules())
+            if f"{name}.weight".endswith(KV_WEIGHTS)
         }
         self._composed: OrderedDict[frozenset[str], Mapping[str, Tensor]] = OrderedDict()
         self._features: Tensor | None = None
         self._handed: Mapping[str, Tensor] = {}
+        self._given: Tensor | None = None
+        self._projection: Any = projection_of(denoiser_of(pipeline))
         for matrix, layer in self._layers.items():
             layer.forward = partial(self._hand, matrix)
+        if self._projection is not None:
+            self._project_text, self._projection.forward = self._projection.forward, self._read
         self.attach(pipeline)
 
     def attach(self, pipeline: StableDiffusionPipeline) -> None:
@@ -108,7 +113,7 @@ class NamedWeights:
     def remove(self) -> None:
         """Make the pipeline diffusers' own again."""
         del self._pipeline.encode_prompt
-        for layer in self._layers.values():
+        for layer in (*self._layers.values(), *([] if self._projection is None else [self._projection])):
             del layer.forward
 
     @torch.no_grad()
@@ -132,7 +137,7 @@ class NamedWeights:
                 known = projected.get(matrix, found)
                 projected[matrix] = torch.where(chosen.unsqueeze(-1), found, known)
         several = [beside or len(frozenset().union(*row) - self._everywhere) > 1 for row in acting]
-        dtype = self._pipeline.unet.dtype
+        dtype = dtype_of(denoiser_of(self._pipeline))
         if self._company == 1 or not any(several):
             return {matrix: one.to(dtype) for matrix, one in projected.items()}
         rows = torch.tensor(several, device=features.device).view(-1, 1, 1)
@@ -189,13 +194,27 @@ class NamedWeights:
         if said.get("prompt_2") is not None or said.get("negative_prompt_2") is not None:
             raise ValueError("weights follow what a prompt names; expected one prompt for both text encoders")
         encoded: tuple[Any, ...] = self._encode_prompt(*given, **named)
-        positive, negative = encoded[:2]
+        positive, negative = encoded[0], encoded[1 if self._projection is None else 2]  # behind PixArt's are masks
         rows, features = _rows(prompt, len(positive)), positive
         if said["do_classifier_free_guidance"] and negative is not None:
             rows = [*_rows(against or "", len(negative)), *rows]
             features = torch.cat([negative, positive])
+        self._given = features
+        if self._projection is not None:
+            with torch.no_grad():
+                features = self._project_text(features)
         self._features, self._handed = features, self.project(features, rows)
         return encoded
+
+    def _read(self, states: Tensor) -> Tensor:
+        """The forward of the text's projection: what was made of these states once, and not at every step."""
+        known = self._given
+        if states is not known:
+            if known is None or states.shape != known.shape or not torch.equal(states, known):
+                return self._project_text(states)  # a region's
+            self._given = states
+        assert self._features is not None
+        return self._features
 
     def _hand(self, matrix: str, features: Tensor) -> Tensor:
         """The forward of a projection: what was computed for these features."""

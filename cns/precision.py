@@ -2,8 +2,9 @@
 
 A shorter format is held, not cast each time: the weights of the denoiser's layers are in it from the start, and its
 answers are float32 again. What bits of a concept hang on stays in float32: key and value matrices (they are composed on
-the integer grid and are what a training moves), the text encoder, the sampler's sums. So does the autoencoder, 5 % of a
-picture's arithmetic: in float16 those of some bases overflow, and bfloat16 has eight bits for a picture's eight.
+the integer grid and are what a training moves), the text encoder and its projection, the sampler's sums. So does the
+autoencoder, 5 % of a picture's arithmetic: in float16 those of some bases overflow, and bfloat16 has eight bits for a
+picture's eight.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cns.compose import KV_WEIGHTS
+from cns.denoiser import denoiser_of, dtype_of, is_short
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import StableDiffusionPipeline
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
@@ -38,7 +39,7 @@ def training_dtype(pipeline: StableDiffusionPipeline, asked: str = "auto") -> to
     already. Never float16, which would need its losses scaled.
     """
     device = pipeline.device
-    if asked == "float32" or pipeline.unet.dtype is not torch.float32:
+    if asked == "float32" or dtype_of(denoiser_of(pipeline)) is not torch.float32:
         return None
     if device.type == "cpu":
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
@@ -46,28 +47,28 @@ def training_dtype(pipeline: StableDiffusionPipeline, asked: str = "auto") -> to
     return torch.bfloat16 if default_dtype(device) is torch.bfloat16 else None
 
 
-def compute_in(unet: UNet2DConditionModel, dtype: torch.dtype) -> None:
+def compute_in(denoiser: Any, dtype: torch.dtype) -> None:
     """Have a denoiser compute in a shorter format, for good; float32 leaves it as it is.
 
     What `torch.autocast` would cast at each call is cast now: in half the memory, to the same bits.
     """
     if dtype is torch.float32:
         return
-    for name, layer in unet.named_modules():
-        short = isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)) and not f"{name}.weight".endswith(KV_WEIGHTS)
+    for name, layer in denoiser.named_modules():
+        short = is_short(name, layer)
         for key, weight in list(layer.named_parameters(recurse=False)):
             # Copied in any case: a file that is mapped into memory stays there while one weight is its.
             held = weight.detach().to(dtype if short else weight.dtype, copy=True)
             setattr(layer, key, torch.nn.Parameter(held, requires_grad=weight.requires_grad))
-    inner = unet.forward
+    inner = denoiser.forward
 
     @functools.wraps(inner)
     def forward(*inputs: Any, **options: Any) -> Any:
-        with torch.autocast(unet.device.type, dtype):
+        with torch.autocast(denoiser.device.type, dtype):
             answer = inner(*inputs, **options)
         if isinstance(answer, tuple):
             return tuple(one.float() for one in answer)
         answer.sample = answer.sample.float()
         return answer
 
-    unet.forward = forward
+    denoiser.forward = forward

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from cns.denoiser import denoiser_name, denoiser_of, predict
 from cns.denoising import Denoiser, encode_images
 from cns.errors import BaseModelError, SettingsError
 from cns.families import Family
@@ -60,12 +62,13 @@ def probe(pipeline: StableDiffusionPipeline, family: Family, folder: Path) -> No
     tried("text encoder", lambda: encode_prompts(pipeline, ["a photo"]))
     side = SIDE * pipeline.vae_scale_factor
     told = conditions_of(pipeline, ["a photo"]).inputs(side, side)
-    shape = (2, 1, pipeline.unet.config["in_channels"], SIDE, SIDE)
+    denoiser, called = denoiser_of(pipeline), denoiser_name(pipeline)
+    shape = (2, 1, denoiser.config["in_channels"], SIDE, SIDE)
     latents, others = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(pipeline.device)
-    matrices = {name: one for name, one in pipeline.unet.named_modules() if KV_MATRIX.search(f"{name}.weight")}
+    matrices = {name: one for name, one in denoiser.named_modules() if KV_MATRIX.search(f"{name}.weight")}
     with inputs_of(matrices) as heard:
-        tried("UNet", lambda: pipeline.unet(latents, 1, **told).sample)
-        tried("UNet", lambda: pipeline.unet(others, TIMESTEP, **told).sample)
+        for noisy, time in ((latents, 1), (others, TIMESTEP)):
+            tried(called, partial(predict, denoiser, noisy, torch.tensor([time], device=noisy.device), told))
     if (reason := why_not_static(heard)) is not None:
         raise unsupported(folder, reason)
     picture = tried("VAE decoder", lambda: pipeline.vae.decode(latents, return_dict=False)[0])

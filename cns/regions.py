@@ -29,10 +29,11 @@ from torch import Tensor
 
 from cns.boxes import Box
 from cns.compose import ConceptWeights
+from cns.denoiser import denoiser_of
 from cns.errors import RegionError
 from cns.named import NamedWeights, named_weights
 from cns.templates import mention
-from cns.text import encode_prompts
+from cns.text import conditions_of
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -91,7 +92,7 @@ def regional(pipeline: StableDiffusionPipeline, regions: Sequence[Region]) -> It
     Every image of every batch gets the same regions. Without a region the pipeline is left as it is.
 
     Args:
-        pipeline: Its UNet's cross-attention processors are wrapped, and are the same objects as before afterwards.
+        pipeline: Its denoiser's cross-attention processors are wrapped, and are the same objects as before afterwards.
         regions: Their prompts may hold special tokens that are installed.
 
     Raises:
@@ -104,21 +105,22 @@ def regional(pipeline: StableDiffusionPipeline, regions: Sequence[Region]) -> It
     if len(regions) > MAX_REGIONS:
         raise RegionError(f"{len(regions)} regions; expected at most {MAX_REGIONS}")
     texts = [_read(pipeline, one.prompts) for one in regions]
-    layout = _Layout([one.box for one in regions], _finest_level(pipeline.unet.config["down_block_types"]))
-    before = dict(pipeline.unet.attn_processors)
+    denoiser = denoiser_of(pipeline)
+    layout = _Layout([one.box for one in regions], _finest_level(denoiser.config))
+    before = dict(denoiser.attn_processors)
     wrapped = {
-        name: _Regional(inner, layout, texts, lambda: pipeline.do_classifier_free_guidance)
+        name: _Regional(inner, layout, texts, lambda: pipeline._guidance_scale > 1)
         if name.endswith("attn2.processor")
         else inner
         for name, inner in before.items()
     }
-    handle = pipeline.unet.register_forward_pre_hook(layout.look)
+    handle = denoiser.register_forward_pre_hook(layout.look)
     try:
-        pipeline.unet.set_attn_processor(wrapped)
+        denoiser.set_attn_processor(wrapped)
         yield
     finally:
         handle.remove()
-        pipeline.unet.set_attn_processor(dict(before))
+        denoiser.set_attn_processor(dict(before))
 
 
 class _Layout:
@@ -129,8 +131,8 @@ class _Layout:
         self._size: tuple[int, int] = (0, 0)
         self._cells: dict[int, list[Tensor]] = {}
 
-    def look(self, _unet: Any, inputs: tuple[Any, ...]) -> None:
-        """Take the size from the latents, shape (N, C, H, W), that the UNet is called with."""
+    def look(self, _denoiser: Any, inputs: tuple[Any, ...]) -> None:
+        """Take the size from the latents, shape (N, C, H, W), that the denoiser is called with."""
         height, width = inputs[0].shape[-2:]
         if (height, width) == self._size:
             return
@@ -162,10 +164,19 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _Text:
-    """A prompt of a region as the layers read it: its features, shape (T, D), and whoever composes by name."""
+    """A prompt of a region as the layers read it.
+
+    Attributes:
+        prompt: It.
+        features: Its features, shape (T, D).
+        bias: What is added to the scores of its positions, shape (1, T): -10000 where they are not read, as diffusers
+            has it; None where all are.
+        named: Whoever composes by name.
+    """
 
     prompt: str
     features: Tensor
+    bias: Tensor | None
     named: NamedWeights | None
 
     @cached_property
@@ -175,18 +186,21 @@ class _Text:
         return self.named.project(self.features.unsqueeze(0), [self.prompt], beside=True)
 
     @contextmanager
-    def read(self, rows: int, dtype: torch.dtype) -> Iterator[Tensor]:
-        """Features for that many rows, shape (N, T, D), which the layers may be called with in the context."""
+    def read(self, rows: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Features and bias for that many rows, which the layers may be called with in the context."""
         features = self.features.to(dtype).expand(rows, -1, -1)
+        bias = None if self.bias is None else self.bias.to(dtype).expand(rows, -1, -1)
         with self.named.reading(features, self.projected) if self.named else nullcontext():
-            yield features
+            yield features, bias
 
 
 def _read(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[_Text]:
     with torch.no_grad():
-        features = encode_prompts(pipeline, prompts)
+        told = conditions_of(pipeline, prompts)
     named = named_weights(pipeline)
-    return [_Text(prompt, one, named) for prompt, one in zip(prompts, features, strict=True)]
+    biases = [None] * len(prompts) if told.mask is None else (1 - told.mask.to(told.features).unsqueeze(1)) * -10000.0
+    parts = zip(prompts, told.features, biases, strict=True)
+    return [_Text(prompt, features, bias, named) for prompt, features, bias in parts]
 
 
 class _Regional:
@@ -220,20 +234,22 @@ class _Regional:
         count = out.new_zeros(out.shape[1], 1)
         for cells, texts in zip(self._layout.cells(out.shape[1], out.device), self._texts, strict=True):
             for text in texts:
-                with text.read(len(queries), out.dtype) as features:
-                    shown = self._inner(attn, queries[:, cells], features, None, temb)
+                with text.read(len(queries), out.dtype) as (features, bias):
+                    shown = self._inner(attn, queries[:, cells], features, bias, temb)
                 total[:, cells] += shown / len(texts)
             count[cells] += 1
         return torch.cat([out[:first], torch.where(count > 0, total / count.clamp(min=1), out[first:])])
 
 
-def _finest_level(down_block_types: Sequence[str]) -> int:
-    """How often the latents are halved before the first cross-attention."""
-    return next((level for level, kind in enumerate(down_block_types) if "CrossAttn" in kind), 0)
+def _finest_level(config: Mapping[str, Any]) -> int:
+    """How often the latents are halved before the first cross-attention: by a UNet's levels, or in patches."""
+    if "patch_size" in config:
+        return int(config["patch_size"]).bit_length() - 1
+    return next((level for level, kind in enumerate(config["down_block_types"]) if "CrossAttn" in kind), 0)
 
 
 def _halved(side: int, times: int) -> int:
-    """A side after so many of the UNet's halvings, which round up."""
+    """A side after so many halvings, which round up."""
     for _ in range(times):
         side = (side + 1) // 2
     return side

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cns.denoiser import check_sides, denoiser_name, denoiser_of, projection_of
 from cns.errors import NotFiniteError
 from cns.files.pipelines import latent_side
 from cns.finite import HINT, is_finite
@@ -82,28 +83,55 @@ def batches(
     check_steps(pipeline.scheduler, how["steps"])
     size, negative = how.get("size"), how.get("negative")
     height, width = size if isinstance(size, tuple) else (size, size)
-    own = latent_side(pipeline.unet.config) * pipeline.vae_scale_factor
+    own = latent_side(denoiser_of(pipeline).config) * pipeline.vae_scale_factor
+    check_sides(pipeline, height or own, width or own)
     at_once = how.get("batch_size") or default_batch(max(height or own, width or own))
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
-        with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
-            latents = pipeline(
-                part,
-                num_inference_steps=how["steps"],
-                guidance_scale=how["guidance"],
-                negative_prompt=[negative] * len(part) if negative else None,
-                height=height,
-                width=width,
-                generator=generators,
-                output_type="latent",
-            ).images
-            images = _decoded(pipeline, latents)
+        latents = draw_latents(pipeline, part, generators, how["steps"], how["guidance"], negative, height, width)
+        images = _decoded(pipeline, latents)
         here = seeds[start : start + at_once]
         _require_numbers(latents, partial(_culprit, pipeline, part), part, here)
         _require_numbers(images, lambda: "VAE decoder", part, here)
         pixels = pipeline.image_processor.postprocess(images, output_type="np")
         yield (pixels * 255).round().astype(np.uint8)
+
+
+def draw_latents(
+    pipeline: StableDiffusionPipeline,
+    prompts: list[str],
+    generators: list[torch.Generator],
+    steps: int,
+    guidance: float,
+    negative: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> Tensor:
+    """What the pipeline draws of B prompts, before it is decoded: shape (B, C, h, w), scaled as a training's latents.
+
+    Of a PixArt pipeline two habits are turned off: it would rewrite prompts where beautifulsoup4 and ftfy happen to be
+    installed, and tokens in angle brackets away; and draw in another size than was asked for, to be cut afterwards.
+    """
+    against: Any = [negative] * len(prompts) if negative else None
+    habits: dict[str, Any] = {}
+    if projection_of(denoiser_of(pipeline)) is not None:
+        habits = {"clean_caption": False, "use_resolution_binning": False}
+        against = against or ""
+    pipeline._guidance_scale = guidance  # as Stable Diffusion's sets it itself; `cns.regions` asks
+    with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
+        found: Tensor = pipeline(
+            prompts,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            negative_prompt=against,
+            height=height,
+            width=width,
+            generator=generators,
+            output_type="latent",
+            **habits,
+        ).images
+    return found
 
 
 def _require_numbers(values: Tensor, culprit: Callable[[], str], prompts: Sequence[str], seeds: Sequence[int]) -> None:
@@ -126,7 +154,7 @@ def _decoded(pipeline: StableDiffusionPipeline, latents: Tensor) -> Tensor:
 def _culprit(pipeline: StableDiffusionPipeline, prompts: list[str]) -> str:
     """The part that made latents which are no numbers; the schedule itself was tried."""
     text = encode_prompts(pipeline, prompts)
-    return "UNet" if is_finite(text) else "text encoder"
+    return denoiser_name(pipeline) if is_finite(text) else "text encoder"
 
 
 def sample(

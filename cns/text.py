@@ -3,6 +3,8 @@
 Stable Diffusion has one encoder; keys and values read its last hidden states. SDXL has two: keys and values read the
 hidden states before their last layers, side by side, and the pooled vector of the second enters beside the timestep,
 with how the picture was cut out of its original (the "time ids"). Both are computed from a prompt's own tokens alone.
+PixArt has a T5, whose tokens see each other in both directions, and reads a prompt's own tokens alone: the padding is
+masked, in the encoder and in cross-attention. Keys and values read its states through the denoiser's projection.
 
 A token's row is one vector here, the rows of its encoders side by side. Rows of committed concepts never change again,
 and no other row of an embedding is ever touched: during training the new row is a free parameter that replaces what the
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cns.denoiser import denoiser_of, projection_of
 from cns.errors import TokenError
 from cns.tokens import add_tokens, token_ids
 
@@ -44,15 +47,32 @@ class Conditions:
     Attributes:
         features: What keys and values read, shape (B, T, D).
         pooled: What enters beside the timestep, shape (B, P); None where nothing does.
+        states: What the denoiser makes the features of by itself, shape (B, T, E); None where it is given the features.
+        mask: Which positions are read, shape (B, T), int64, 1 or 0; None where all are.
+        sized: Whether it is told the size of the picture, as PixArt-alpha is at 1024 pixels.
     """
 
     features: Tensor
     pooled: Tensor | None
+    states: Tensor | None = None
+    mask: Tensor | None = None
+    sized: bool = False
+
+    @property
+    def given(self) -> Tensor:
+        """The text as the denoiser is given it."""
+        return self.features if self.states is None else self.states
+
+    @property
+    def read(self) -> Tensor:
+        """Which positions are read, shape (B, T), bool."""
+        return torch.ones_like(self.features[..., 0], dtype=torch.bool) if self.mask is None else self.mask > 0
 
     def pick(self, rows: Sequence[int]) -> Conditions:
         """These of the prompts, in this order."""
         index = torch.tensor(rows, device=self.features.device)
-        return Conditions(self.features[index], None if self.pooled is None else self.pooled[index])
+        pooled, states, mask = (None if one is None else one[index] for one in (self.pooled, self.states, self.mask))
+        return Conditions(self.features[index], pooled, states, mask, self.sized)
 
     def inputs(self, height: int, width: int, framings: Tensor | None = None) -> dict[str, Any]:
         """Arguments of the denoiser.
@@ -62,13 +82,18 @@ class Conditions:
             width: Likewise.
             framings: How each was cut out of its original, see `cns.files.squares.Framing`, shape (B, 4); None: not.
         """
+        told: dict[str, Any] = {"encoder_hidden_states": self.given}
+        if self.mask is not None:
+            size = self.given.new_tensor([[height, width]]).expand(len(self.given), -1) if self.sized else None
+            added = {"resolution": size, "aspect_ratio": None if size is None else size[:, :1] / size[:, 1:]}
+            return {**told, "encoder_attention_mask": self.mask, "added_cond_kwargs": added}
         if self.pooled is None:
-            return {"encoder_hidden_states": self.features}
+            return told
         whole = self.pooled.new_tensor([height, width, 0, 0])
         cut = whole.expand(len(self.pooled), -1) if framings is None else framings.to(self.pooled)
         time_ids = torch.cat([cut, whole[:2].expand(len(cut), -1)], 1)
         added = {"text_embeds": self.pooled, "time_ids": time_ids}
-        return {"encoder_hidden_states": self.features, "added_cond_kwargs": added}
+        return {**told, "added_cond_kwargs": added}
 
 
 def tokenizers(pipeline: StableDiffusionPipeline) -> list[CLIPTokenizer]:
@@ -83,7 +108,8 @@ def text_encoders(pipeline: StableDiffusionPipeline) -> list[CLIPTextModel]:
 
 def conditions_of(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Conditions:
     """What the denoiser is told of B prompts, in the encoders' dtype; differentiable."""
-    return read(text_encoders(pipeline), [token_ids(one, prompts) for one in tokenizers(pipeline)])
+    ids = [token_ids(one, prompts) for one in tokenizers(pipeline)]
+    return read(denoiser_of(pipeline), text_encoders(pipeline), ids)
 
 
 def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
@@ -91,8 +117,14 @@ def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) ->
     return conditions_of(pipeline, prompts).features
 
 
-def read(encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
+def read(denoiser: Any, encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
     """Conditions of prompts by their ids, shape (B, T), int64, for each encoder."""
+    if (projection := projection_of(denoiser)) is not None:
+        own = ids[0].to(encoders[0].device)
+        ends = own == encoders[0].config.eos_token_id  # the last one ends the prompt; what follows is padding
+        mask = ends.flip(1).cumsum(1).flip(1).clamp(max=1)
+        states = encoders[0](own, attention_mask=mask).last_hidden_state
+        return Conditions(projection(states), None, states, mask, denoiser.use_additional_conditions)
     if len(encoders) == 1:
         return Conditions(encoders[0](ids[0].to(encoders[0].device)).last_hidden_state, None)
     both = zip(encoders, ids, strict=True)

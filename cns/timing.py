@@ -10,6 +10,7 @@ import torch
 
 from cns.compose import Model, kv_parameters
 from cns.cost import ImageCost, counted
+from cns.denoiser import denoiser_of, predict
 from cns.denoising import Denoiser, draw_batch
 from cns.sampling import default_batch
 from cns.text import class_noun_row, conditions_of, trainable_rows
@@ -87,7 +88,7 @@ def _slope(small: _Timed, large: _Timed) -> float:
 def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class_noun: str) -> Callable[[], object]:
     """A step's gradients of random latents."""
     denoiser, generator = Denoiser(model, mixed), torch.Generator().manual_seed(0)
-    latents = torch.randn((images, model.pipeline.unet.config.in_channels, side, side), generator=generator)
+    latents = torch.randn((images, denoiser_of(model.pipeline).config.in_channels, side, side), generator=generator)
     parameters = list(kv_parameters(model.pipeline).values())
     pipeline = model.pipeline
     row = class_noun_row(pipeline, class_noun).to(pipeline.device).requires_grad_()
@@ -110,13 +111,15 @@ def _step(model: Model, mixed: torch.dtype | None, side: int, images: int, class
 @torch.no_grad()
 def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[], object]:
     """A forward pass on random latents, in the pipeline's own precision."""
-    pipeline = model.pipeline
+    pipeline, denoiser = model.pipeline, denoiser_of(model.pipeline)
     told = (
         conditions_of(pipeline, [f"a {class_noun}"]).pick([0] * images).inputs(*[side * pipeline.vae_scale_factor] * 2)
     )
-    latents = torch.randn((images, pipeline.unet.config.in_channels, side, side)).to(pipeline.device, pipeline.dtype)
+    latents = torch.randn((images, denoiser_of(pipeline).config.in_channels, side, side)).to(
+        pipeline.device, pipeline.dtype
+    )
     times = torch.zeros(images, dtype=torch.long, device=pipeline.device)
-    return torch.no_grad()(lambda: pipeline.unet(latents, times, **told))
+    return torch.no_grad()(lambda: predict(denoiser, latents, times, told))
 
 
 def _timed(act: Callable[[], object], device: torch.device, *, again: bool) -> _Timed:

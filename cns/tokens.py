@@ -15,12 +15,22 @@ from collections.abc import Collection, Iterable, Sequence
 
 from tokenizers import AddedToken
 from torch import Tensor
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, T5Tokenizer
 
 from cns.errors import SettingsError, TokenError
 from cns.templates import is_further_vector, vector_tokens, whole_token
 
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece writes it before a word, as CLIP's tokenizer </w> behind one
+_WORD_FORMS = ("{}", "{}</w>", f"{_SPACE}{{}}")
+
+
+def lowers(tokenizer: CLIPTokenizer) -> bool:
+    """Whether prompts are written in lower case before a tokenizer reads them, as PixArt's pipelines do for T5.
+
+    CLIP's tokenizer does it by itself and leaves added tokens alone; T5's knows capital letters.
+    """
+    return isinstance(tokenizer, T5Tokenizer)
 
 
 def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
@@ -35,7 +45,13 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
             f"token {token!r} may hold only letters, digits and <>_.+*- (at most 64)", hint="cns add … --token '<name>'"
         )
     vocabulary = tokenizer.get_vocab()
-    if any(form in vocabulary for form in (token, token.lower(), f"{token.lower()}</w>")):
+    if lowers(tokenizer) and token != token.lower():
+        raise TokenError(
+            f"token {token!r} would not be found: this base's pipeline writes prompts in lower case",
+            hint=f"cns add … --token '{token.lower()}'",
+            token=token,
+        )
+    if any(form in vocabulary for form in (token, *(form.format(token.lower()) for form in _WORD_FORMS))):
         raise TokenError(
             f"token {token!r} is already in the vocabulary of this base model, with a meaning of its own",
             hint=f"cns add … --token '<{token.strip('<>')}-1>'",
@@ -57,7 +73,9 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
 
 def _word_that_holds(token: str, vocabulary: Collection[str]) -> str:
     """The first word of letters, by the alphabet, that holds a token in any case; empty where none does."""
-    words = (one.removesuffix("</w>") for one in vocabulary if one.endswith("</w>"))
+    words = (
+        one.removesuffix("</w>").removeprefix(_SPACE) for one in vocabulary if one.endswith("</w>") or one[0] == _SPACE
+    )
     return min((word for word in words if token.lower() in word and word.isalpha()), default="")
 
 
@@ -119,7 +137,10 @@ def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]
 
     What `TextualInversionLoaderMixin.maybe_convert_prompt` of diffusers does to a prompt before it is encoded, except
     that a token without brackets is not looked for within longer words, and vectors that are named already stay alone.
+    In lower case where the pipeline writes prompts so (`lowers`).
     """
+    if lowers(tokenizer):
+        prompts = [prompt.lower().strip() for prompt in prompts]
     added = tokenizer.get_added_vocab()
     several = [token for token in sorted(added) if f"{token}_1" in added]
     expanded = list(prompts)

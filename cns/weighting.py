@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cns.denoiser import denoiser_of, projection_of
+from cns.errors import SettingsError
 from cns.text import answering, has_second_encoder, text_encoders, tokenizers
 from cns.tokens import expand_tokens, token_ids
 
@@ -58,6 +60,13 @@ def weighing(pipeline: StableDiffusionPipeline, texts: Iterable[str]) -> Iterato
         texts: What is drawn, with weights; those without any are left alone.
     """
     weighted = [text for text in dict.fromkeys(texts) if words_of(text) != text]
+    if weighted and projection_of(denoiser_of(pipeline)) is not None:
+        raise SettingsError(
+            f"weights of words, as in {weighted[0][:60]!r}, are known of CLIP alone, and this base reads prompts by T5",
+            "Leave them out, or write the brackets without a number",
+            name="prompt",
+            value=weighted[0],
+        )
     known = [
         [(token_ids(tokenizer, [words_of(text)]), _features(pipeline, part, text)) for text in weighted]
         for part, tokenizer in enumerate(tokenizers(pipeline))

@@ -20,8 +20,13 @@ with quiet_libraries():
     from diffusers import (
         AutoencoderKL,
         DDIMScheduler,
+        DPMSolverMultistepScheduler,
         EulerDiscreteScheduler,
+        PixArtAlphaPipeline,
+        PixArtSigmaPipeline,
+        PixArtTransformer2DModel,
         PNDMScheduler,
+        SchedulerMixin,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
@@ -33,9 +38,19 @@ with quiet_libraries():
         CLIPTextModel,
         CLIPTextModelWithProjection,
         CLIPTokenizer,
+        T5Config,
+        T5EncoderModel,
+        T5Tokenizer,
     )
 
-VARIANTS = ("sd-1", "sd-2", "sdxl", "emoji-64")
+UNETS = ("sd-1", "sd-2", "sdxl", "emoji-64")
+VARIANTS = (*UNETS, "pixart")
+PLAIN = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+PIPELINES = {
+    "sdxl": (StableDiffusionXLPipeline, {"add_watermarker": False}),
+    "pixart": (PixArtSigmaPipeline, {}),
+    "pixart-alpha": (PixArtAlphaPipeline, {}),
+}
 WIDTH = 32
 SECOND_WIDTH = 40
 POOLED = 12
@@ -57,32 +72,29 @@ def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
         folder: Where; made if absent.
         seed: Of all weights.
         variant: "sd-1" (noise prediction, quick GELU), "sd-2" (velocity prediction, linear projections, pad "!"),
-            "sdxl" (two text encoders of different widths, pooled text and time ids) or "emoji-64" (16x16 latents; ships
-            nouns and calibration prompts).
+            "sdxl" (two text encoders of different widths, pooled text and time ids), "pixart" (a transformer and a T5;
+            "pixart-alpha" is told the size of its pictures) or "emoji-64" (16x16 latents; ships nouns and calibration
+            prompts).
 
     Returns:
         The folder.
     """
-    assert variant in VARIANTS, variant
+    assert variant in (*VARIANTS, "pixart-alpha"), variant
     tokenizer = tiny_tokenizer(variant)
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)
-        parts = {
-            "unet": _unet(variant),
-            "vae": _vae(variant),
-            "text_encoder": CLIPTextModel(_text_config(variant, tokenizer, WIDTH)),
-            "tokenizer": tokenizer,
-            "scheduler": _scheduler(variant),
-        }
+        if variant.startswith("pixart"):
+            parts = {"transformer": _transformer(variant), "tokenizer": tiny_sentencepiece()}
+            parts |= {"vae": _vae(variant), "text_encoder": _t5(parts["tokenizer"])}
+        else:
+            parts = {"unet": _unet(variant), "vae": _vae(variant), "tokenizer": tokenizer}
+            parts |= {"text_encoder": CLIPTextModel(_text_config(variant, tokenizer, WIDTH))}
         if variant == "sdxl":
             second = tiny_tokenizer("sd-2")  # of the same words, filled up by "!"
             config = _text_config("sd-2", second, SECOND_WIDTH)
             parts |= {"text_encoder_2": CLIPTextModelWithProjection(config), "tokenizer_2": second}
-            StableDiffusionXLPipeline(**parts, add_watermarker=False).save_pretrained(folder)
-        else:
-            StableDiffusionPipeline(
-                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-            ).save_pretrained(folder)
+        whole, more = PIPELINES.get(variant, (StableDiffusionPipeline, PLAIN))
+        whole(**parts, scheduler=_scheduler(variant), **more).save_pretrained(folder)
         tiny_clip(folder / "clip", tokenizer)
         IdentityEncoder((8, 16, 16), embedding_size=16).save_pretrained(folder / "identity")
     if variant == "emoji-64":
@@ -110,6 +122,45 @@ def tiny_tokenizer(variant: str = "sd-1") -> CLIPTokenizer:
         merges=merges,
         pad_token="!" if variant == "sd-2" else EOS,
         model_max_length=POSITIONS,
+    )
+
+
+def tiny_sentencepiece() -> T5Tokenizer:
+    """A small T5 vocabulary: the words of `WORDS`, and single letters; padding, an end, and what is not known."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    words = [(f"▁{word}", -3.0) for word in dict.fromkeys(WORDS)]
+    letters = [(letter, -9.0) for letter in map(chr, range(33, 127))]
+    return T5Tokenizer(vocab=[*special, *words, *letters], extra_ids=0, model_max_length=POSITIONS)
+
+
+def _t5(tokenizer: T5Tokenizer) -> T5EncoderModel:
+    """Its embedding has room for two tokens beyond the vocabulary, as T5's has for 28."""
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer) + 2,
+            d_model=WIDTH,
+            d_kv=8,
+            d_ff=2 * WIDTH,
+            num_layers=2,
+            num_heads=2,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            tie_word_embeddings=False,
+        )
+    )
+
+
+def _transformer(variant: str) -> PixArtTransformer2DModel:
+    return PixArtTransformer2DModel(
+        sample_size=8 if variant == "pixart" else 128,
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=12,
+        cross_attention_dim=24,
+        caption_channels=WIDTH,
+        in_channels=4,
+        out_channels=8,
+        use_additional_conditions=variant == "pixart-alpha",
     )
 
 
@@ -203,14 +254,16 @@ def _vae(variant: str) -> AutoencoderKL:
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=4,
-        scaling_factor=0.13025 if variant == "sdxl" else 0.18215,
+        scaling_factor=0.13025 if variant in ("sdxl", "pixart") else 0.18215,
     )
 
 
-def _scheduler(variant: str) -> DDIMScheduler | EulerDiscreteScheduler | PNDMScheduler:
+def _scheduler(variant: str) -> SchedulerMixin:
     shared = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
     if variant == "sd-1":
         return PNDMScheduler(**shared, skip_prk_steps=True)
+    if variant.startswith("pixart"):
+        return DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02)
     if variant == "sdxl":
         return EulerDiscreteScheduler(**shared, timestep_spacing="leading")
     return DDIMScheduler(**shared, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")

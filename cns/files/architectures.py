@@ -60,7 +60,8 @@ ARCHITECTURES = (
         "behind a projection of the text; the pooled text enters beside the timestep, too", "1.0 %",
     ),
     Architecture(
-        "PixArt-alpha, Sigma", ("PixArt",), CROSS, "74.4 M, 12.2 %", True, "behind a projection of the text", "1.1 %"
+        "PixArt-alpha, Sigma", ("PixArtAlpha", "PixArtSigma"), CROSS, "74.4 M, 12.2 %", True,
+        "behind a projection of the text", "1.1 %",
     ),
     Architecture(
         "Sana 0.6 B; 1.6 B", ("Sana",), CROSS, "74.4 M, 12.6 %; 200.8 M, 12.5 %", True,

@@ -24,8 +24,8 @@ from typing import Any
 from cns import grid
 from cns.errors import BaseModelError
 from cns.families import Family, family_of
-from cns.files.models import component_files, file_sha256, read_json, weight_files
-from cns.files.pipelines import check_index, latent_side, parts_of, unsupported
+from cns.files.models import SENTENCEPIECE, component_files, file_sha256, read_json, weight_files
+from cns.files.pipelines import check_index, denoiser_part, latent_side, parts_of, unsupported
 from cns.files.plain import typed_path
 from cns.files.singlefile import converted
 from cns.files.tensors import first_not_finite, read_header, read_tensor
@@ -38,12 +38,13 @@ WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 # What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
 HUB_PATTERNS = (
     "model_index.json",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model*.safetensors*",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model*.safetensors*",
+    *(
+        f"{part}/{file}"
+        for part in ("unet", "transformer", "vae")
+        for file in ("config.json", "diffusion_pytorch_model*.safetensors*")
+    ),
     *(f"text_encoder{number}/{file}" for number in ("", "_2") for file in ("config.json", "model*.safetensors*")),
-    *(f"tokenizer{number}/{file}" for number in ("", "_2") for file in ("*.json", "merges.txt")),
+    *(f"tokenizer{number}/{file}" for number in ("", "_2") for file in ("*.json", "merges.txt", SENTENCEPIECE)),
     "scheduler/scheduler_config.json",
 )
 HUB_INDEX = ("model_index.json", "scheduler/scheduler_config.json")  # by which most bases are refused
@@ -67,7 +68,7 @@ class BaseFacts:
         components: component -> {file name: SHA-256 hex of the file}.
         matrices: parameter name of each K/V matrix ("….attn2.to_k.weight") -> {"shape": [O, I], "sha256": hex of its
             float32 little-endian bytes, "exponent": of its integer grid}.
-        denoiser_parameters: Number of parameters of the UNet.
+        denoiser_parameters: Number of parameters of the denoiser.
     """
 
     family: str
@@ -119,7 +120,9 @@ def resolve_base(
 
 def _no_pipeline(folder: Path, source: str) -> BaseModelError:
     """The error for a folder without an index, which says what it holds instead."""
-    hint = "Name the folder that holds model_index.json, unet/, vae/, text_encoder/, tokenizer/ and scheduler/"
+    hint = (
+        "Name the folder with model_index.json, unet/ or transformer/, vae/, text_encoder/, tokenizer/ and scheduler/"
+    )
     reason = "it has no model_index.json"
     if any((folder / name).exists() for name in ADAPTERS):
         reason = "it holds an adapter, a change of a base"
@@ -224,7 +227,7 @@ def describe_base(folder: Path) -> BaseFacts:
     family = family_at(folder)
     matrices: dict[str, dict[str, Any]] = {}
     parameters = 0
-    for path in weight_files(folder, "unet"):
+    for path in weight_files(folder, denoiser_part(folder)):
         header = read_header(path)
         for name, facts in header.items():
             parameters += math.prod(facts["shape"])
@@ -293,7 +296,7 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
     """
     parts = parts_of(folder)
     found = {part: {path.name: file_sha256(path) for path in component_files(folder, part)} for part in parts}
-    if "text_encoder_2" in parts:  # only there the index says how an empty prompt is read
+    if "text_encoder_2" in parts or "transformer" in parts:  # only there the index says how prompts are read
         found["pipeline"] = {"model_index.json": file_sha256(folder / "model_index.json")}
     return found
 
@@ -306,7 +309,7 @@ def models_of(folder: Path) -> list[str]:
 def family_at(folder: Path) -> Family:
     """The family of the base in a folder, by its configs; raises BaseModelError as `cns.families.family_of`."""
     texts = [part for part in parts_of(folder) if part.startswith("text_encoder")]
-    return family_of(*(read_json(folder / part / "config.json") for part in ("unet", *texts)))
+    return family_of(*(read_json(folder / part / "config.json") for part in (denoiser_part(folder), *texts)))
 
 
 def resolution_of(folder: Path) -> int:
@@ -318,4 +321,4 @@ def resolution_of(folder: Path) -> int:
     levels = read_json(folder / "vae" / "config.json").get("block_out_channels")
     if not isinstance(levels, list):
         raise unsupported(folder, "its vae/config.json names no block_out_channels")
-    return int(latent_side(read_json(folder / "unet" / "config.json")) * 2 ** (len(levels) - 1))
+    return int(latent_side(read_json(folder / denoiser_part(folder) / "config.json")) * 2 ** (len(levels) - 1))

@@ -31,6 +31,8 @@ REFUSED_KEYS = {
     "auto_map", "custom_pipeline", "quantization_config", "attn_implementation", "_attn_implementation",
     "_attn_implementation_internal", "experts_implementation", "base_model_name_or_path", "trust_remote_code",
 }  # fmt: skip
+ENDLESS = ("lambda_min_clipped", -math.inf)  # of DPM++ schedulers as diffusers writes them: nothing is clipped
+SENTENCEPIECE = "spiece.model"  # the vocabulary of a T5 as it was published: protocol buffers, no code
 REFUSED_FILES = ("adapter_config.json",)
 
 
@@ -48,7 +50,7 @@ def check_part(folder: Path, component: str) -> None:
     for name in REFUSED_FILES:
         if (place / name).exists():
             raise _refused(place / name, "it would have another model loaded")
-    for path in sorted(place.glob("*.json")):
+    for path in sorted([*place.glob("*.json"), *place.glob(SENTENCEPIECE)]):
         if path.stat().st_size > MAX_TOKENIZER_BYTES:
             raise _refused(path, f"it has more than {MAX_TOKENIZER_BYTES:,} bytes")
         if path.name.endswith("config.json"):
@@ -83,7 +85,7 @@ def _check_values(path: Path, key: str, value: Any, depth: int, is_tokenizer: bo
             _check_values(path, key, inner, depth + 1, is_tokenizer)
     elif isinstance(value, (int, float)) and not is_tokenizer:
         most = MAX_LAYERS if "layers" in key else MAX_NUMBER
-        if not abs(value) <= most:
+        if not abs(value) <= most and (key, value) != ENDLESS:
             raise _refused(path, f"{key} is {str(value)[:40]}; at most {most:,} is read")
 
 
@@ -99,7 +101,7 @@ def component_files(folder: Path, component: str) -> list[Path]:
     """The files of one component that the method loads, in the order of their names."""
     place = folder / component
     if component.startswith("tokenizer"):
-        files = [*place.glob("*.json"), *place.glob("merges.txt")]
+        files = [*place.glob("*.json"), *place.glob("merges.txt"), *place.glob(SENTENCEPIECE)]
     elif component == "scheduler":
         files = list(place.glob("scheduler_config.json"))
     else:

@@ -23,6 +23,12 @@ _ONE_ENCODER = {
     "tokenizer": _TOKENIZERS,
 }
 _TWO_ENCODERS = {**_ONE_ENCODER, "text_encoder_2": ("CLIPTextModelWithProjection",), "tokenizer_2": _TOKENIZERS}
+_TRANSFORMER = {
+    "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("T5EncoderModel",),
+    "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+}
 PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "StableDiffusionPipeline": _ONE_ENCODER,
     "StableDiffusionImg2ImgPipeline": _ONE_ENCODER,
@@ -30,10 +36,15 @@ PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "StableDiffusionXLPipeline": _TWO_ENCODERS,
     "StableDiffusionXLImg2ImgPipeline": _TWO_ENCODERS,
     "StableDiffusionXLInpaintPipeline": _TWO_ENCODERS,
+    "PixArtAlphaPipeline": _TRANSFORMER,
+    "PixArtSigmaPipeline": _TRANSFORMER,
 }
 """Pipeline -> its parts beside the scheduler, and which classes each may have.
 
 Whatever of these saved a folder, the parts are the same; a denoiser for inpainting is told by its channels."""
+
+TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+"""How many tokens of a prompt a pipeline reads, where neither its tokenizer nor its text encoder says so."""
 
 SCHEDULERS = (
     "DDIMScheduler",
@@ -101,6 +112,17 @@ def parts_of(folder: Path) -> tuple[str, ...]:
     return (*_classes(folder, read_json(folder / "model_index.json")), "scheduler")
 
 
+def denoiser_part(folder: Path) -> str:
+    """The name of the part that is the denoiser; raises BaseModelError as `parts_of`."""
+    return "transformer" if "transformer" in parts_of(folder) else "unet"
+
+
+def tells_size(folder: Path) -> bool:
+    """Whether a pipeline tells its denoiser how large a picture is, as PixArt-alpha's does at 1024 pixels alone."""
+    alpha = read_json(folder / "model_index.json").get("_class_name") == "PixArtAlphaPipeline"
+    return alpha and read_json(folder / "transformer" / "config.json").get("sample_size") == 128
+
+
 def _classes(folder: Path, index: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
     name = index.get("_class_name")
     if not isinstance(name, str) or name not in PIPELINES:
@@ -120,6 +142,8 @@ def _check_schedule(folder: Path) -> None:
     found = config.get("prediction_type", PREDICTIONS[0])
     if found not in PREDICTIONS:
         raise unsupported(folder, f"its scheduler predicts {found!r}, expected {' or '.join(PREDICTIONS)}")
+    if config.get("use_flow_sigmas"):
+        raise unsupported(folder, "its scheduler has the noise of flow matching (use_flow_sigmas)")
     if config.get("rescale_betas_zero_snr") and found == "epsilon":
         raise unsupported(
             folder,
@@ -145,20 +169,41 @@ def distilled(folder: Path) -> str | None:
     )
 
 
-def latent_side(unet_config: Mapping[str, Any]) -> int:
+def latent_side(config: Mapping[str, Any]) -> int:
     """Side of the latents that a denoiser was made for, by its config: one number, or two that are equal.
 
     Raises:
         BaseModelError: it is neither.
     """
-    size = unet_config.get("sample_size")
+    size = config.get("sample_size")
     sides: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size]
     if {type(side) for side in sides} != {int} or len({*sides}) != 1 or min(sides) < 1:
         raise BaseModelError(
             f"this base is not supported: sample_size of its denoiser is {str(size)[:40]}, expected one number",
-            "set it in the base's unet/config.json to the side of its pictures, divided by 8",
+            "set it in the config.json of the base's denoiser to the side of its pictures, divided by 8",
         )
     return int(sides[0])
+
+
+def is_pixart(config: Mapping[str, Any]) -> bool:
+    """Whether a denoiser is PixArt's, by its config; the published ones name the class that it had before 2024."""
+    return config.get("_class_name") in _TRANSFORMER["transformer"]
+
+
+def why_no_pixart(config: Mapping[str, Any], width: object) -> str | None:
+    """The first property by which a transformer is not PixArt's, or None; `width` is what its text encoder writes."""
+    inner = config.get("num_attention_heads", 16) * config.get("attention_head_dim", 72)
+    if config.get("norm_type", "ada_norm_single") != "ada_norm_single":
+        return f"its transformer's norm_type is {str(config['norm_type'])[:40]}, expected ada_norm_single"
+    if config.get("caption_channels") != width:
+        return (
+            f"its denoiser projects {config.get('caption_channels')} values a token and its text encoder writes {width}"
+        )
+    if config.get("cross_attention_dim") != inner:
+        return f"its cross-attention reads {config.get('cross_attention_dim')} values a token and {inner} are projected"
+    if config.get("out_channels") not in (config.get("in_channels"), 2 * config.get("in_channels", 4)):
+        return f"its denoiser reads {config.get('in_channels')} channels and writes {config.get('out_channels')}"
+    return None
 
 
 def why_unsupported(unet_config: Mapping[str, Any]) -> str | None:

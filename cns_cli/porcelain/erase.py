@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cns.families import family_named
 from cns_cli.figures import erased
 from cns_cli.porcelain.models.mirroring import mirror_commit
 from cns_cli.porcelain.models.previews import write_preview
@@ -17,7 +18,7 @@ from cns_cli.porcelain.result import Result
 from cns_cli.progress import Progress
 from cns_cli.signals import explained
 from registry.errors import RegistryError
-from registry.objects import Blob, Erasure, Record, Tree
+from registry.objects import Base, Blob, Erasure, Record, Tree
 from registry.repository import Repository
 from registry.trees import erased_in, erasing
 
@@ -98,6 +99,12 @@ def erase(options: EraseOptions, progress: Progress) -> EraseResult:
     repo = Repository.discover(options.start)
     head = repo.head()
     tree = repo.tree_of(head.commit)
+    if (family := family_named(repo.objects.get(tree.base, Base).family)).reads_by != "CLIP":
+        raise CannotErase(
+            f"nothing can be erased from a {family.name} base: its text encoder reads prompts in both directions, and "
+            "what takes the place of a noun is known of CLIP's order alone",
+            "in a new folder: cns init --base emoji-64",
+        )
     nouns = _settled(options, erased_in(tree, repo.objects))
     progress.stage("load libraries")
     from cns_cli.porcelain.learning.erasure import forget

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cns.families import Family, family_named
 from cns_cli.files import new_folder
 from cns_cli.habits import FORMAT_OF
 from cns_cli.porcelain.answers import ExportResult
@@ -22,7 +23,7 @@ from cns_cli.porcelain.exchange.programs import PROGRAMS, Program
 from cns_cli.progress import NullProgress, Progress
 from registry import fsio
 from registry.errors import RegistryError, UnknownConcept
-from registry.objects import Tree
+from registry.objects import Base, Tree
 from registry.repository import Repository
 from registry.trees import concepts_of
 
@@ -68,6 +69,7 @@ def export(
     repo = Repository.discover(start)
     commit = repo.resolve(rev)
     whole = repo.tree_of(commit)
+    _refuse_of_base(kind, reader, family_named(repo.objects.get(whole.base, Base).family))
     tree = _one_set(whole, concepts, _words(rev, kind, folder, dtype, program or ""), FORMATS[kind].apart)
     tokens = {name: one.tokens for name, one in concepts_of(tree, repo.objects).items()}
     for one in ("embedding", "lycoris") if reader and reader.weights else (kind,):
@@ -115,6 +117,18 @@ def _refuse_unknown(kind: str, dtype: str, program: str | None) -> None:
         raise RegistryError(
             f"no export for {program!r} as {kind!r}: programs are {', '.join(PROGRAMS)}, and choose the format",
             "cns export --help",
+        )
+
+
+def _refuse_of_base(kind: str, reader: Program | None, family: Family) -> None:
+    """Refuse what no program reads of a base of this family."""
+    if family.reads_by != "CLIP" and ((reader and reader.weights) or not FORMATS[kind].any_base):
+        formats = [name for name, one in FORMATS.items() if one.any_base]
+        meant = f"for {reader.name}" if reader else f"as {kind}"
+        raise RegistryError(
+            f"no export of a {family.name} base {meant}: the programs that read such files know Stable "
+            f"Diffusion's names alone; expected {' or '.join(formats)}",
+            "cns export --format diffusers DIR",
         )
 
 
@@ -173,6 +187,11 @@ def _warnings(order: Order, whole: Tree, kind: str, error: float | None, reader:
         yield f"{order.dtype} rounds the concepts' changes; fp32 is exact"
     if FORMATS[kind].apart:
         return
+    if order.session.base.family.reads_by == "T5" and order.tree.concepts:
+        yield "call the pipeline with clean_caption=False: with beautifulsoup4 and ftfy it takes tokens out of prompts"
+        for one in order.session.concepts(order.tree).values():
+            if len(one.rows) > 1:
+                yield f"there a prompt names every vector by itself: {' '.join(one.rows)}"
     if whole.compose == "named" and order.tree.concepts:
         yield "there every prompt sees all of these, the negative one too; cns generate tells prompts apart"
     if whole.compose == "all" and (left := sorted(whole.concepts.keys() - order.tree.concepts.keys())):

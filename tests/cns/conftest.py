@@ -9,7 +9,7 @@ import pytest
 from cns import grid
 from cns.compose import Model, kv_parameters
 from cns.loading import load_pipeline
-from tests.tiny import VARIANTS, tiny_sd
+from tests.tiny import UNETS, VARIANTS, tiny_sd
 
 GRID_BITS = 11
 
@@ -33,6 +33,12 @@ def tiny_model(folder: Path) -> Model:
 def model(tiny_folders: dict[str, Path]) -> Model:
     """A fresh tiny model of the SD 1.x family."""
     return tiny_model(tiny_folders["sd-1"])
+
+
+@pytest.fixture(params=UNETS)
+def clip_model(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> Model:
+    """A fresh tiny model of each family that reads prompts by CLIP, in turn."""
+    return tiny_model(tiny_folders[request.param])
 
 
 @pytest.fixture(params=VARIANTS)

@@ -11,6 +11,7 @@ import torch
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, kv_parameters
 from cns.errors import GridError
+from cns.text import embeddings
 from tests.weights import weights_digest
 
 
@@ -21,7 +22,7 @@ def concept(model, name: str, seed: int) -> ConceptWeights:
         positions = np.flatnonzero(rng.random(weight.numel()) < 0.1)
         steps = rng.integers(-3000, 3000, positions.size).astype(np.int16)
         delta[matrix] = SparseDelta(tuple(weight.shape), positions, steps, model.exponents[matrix])
-    width = next(iter(model.base.values())).shape[1]
+    width = sum(table.shape[1] for table in embeddings(model.pipeline))
     rows = {f"<{name}>": torch.from_numpy(rng.normal(size=width).astype(np.float32))}
     return ConceptWeights(name, "dog", rows, delta)
 

@@ -22,7 +22,7 @@ from cns.files.tensors import read_header, read_tensor
 from cns.loading import load_pipeline, pick_device
 from cns.quiet import quiet_libraries
 from cns.text import text_encoders
-from tests.tiny import POSITIONS, VARIANTS, tiny_sd, tiny_tokenizer
+from tests.tiny import POSITIONS, UNETS, tiny_sd, tiny_tokenizer
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
 
@@ -47,7 +47,7 @@ def recast(path: Path, dtype: torch.dtype) -> None:
     save_file({name: value.to(dtype) for name, value in load_file(path).items()}, path)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", UNETS)
 def test_every_variant_loads_and_generates_silently(
     tmp_path: Path, variant: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,12 +13,13 @@ from torch.nn.functional import linear
 
 from cns.codec import SparseDelta
 from cns.compose import ConceptWeights, Model, kv_parameters
+from cns.denoiser import denoiser_of
 from cns.families import COMPANY
 from cns.named import BYTES_KEPT, Mention, Reach, last_named, named_weights, whole_prompt
 from cns.quiet import quiet_libraries
 from cns.sampling import sample
 from cns.templates import vector_tokens
-from cns.text import encode_prompts
+from cns.text import embeddings, encode_prompts
 from tests.cns.conftest import tiny_model
 from tests.weights import weights_digest
 
@@ -35,7 +36,7 @@ def concept(model: Model, name: str, seed: int, vectors: int = 1) -> ConceptWeig
         positions = np.flatnonzero(rng.random(weight.numel()) < 0.5)
         steps = rng.integers(-20000, 20000, positions.size).astype(np.int16)
         delta[matrix] = SparseDelta(tuple(weight.shape), positions, steps, model.exponents[matrix])
-    width = next(iter(model.base.values())).shape[1]
+    width = sum(table.shape[1] for table in embeddings(model.pipeline))
     tokens = vector_tokens(f"<{name}>", vectors)
     rows = {token: torch.from_numpy(rng.normal(size=width).astype(np.float32)) for token in tokens}
     return ConceptWeights(name, "dog", rows, delta)
@@ -93,7 +94,7 @@ def test_prompts_that_name_nothing_see_the_base_bit_for_bit(any_model: Model) ->
 def noise_predictions(model: Model, prompts: list[str], negative: str | None = None) -> torch.Tensor:
     """What the UNet predicts in the first step, shape (2N, C, H, W): the unconditional half first."""
     found: list[torch.Tensor] = []
-    handle = model.pipeline.unet.register_forward_hook(lambda _m, _i, out: found.append(out[0].clone()))
+    handle = denoiser_of(model.pipeline).register_forward_hook(lambda _m, _i, out: found.append(out[0].clone()))
     draw(model, prompts, guidance=3.0, negative=negative)
     handle.remove()
     return found[0]

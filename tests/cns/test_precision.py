@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cns.compose import KV_WEIGHTS, Model, kv_parameters
+from cns.compose import Model, kv_parameters
+from cns.denoiser import KV_WEIGHTS, denoiser_of
 from cns.denoising import Denoiser, draw_batch
 from cns.precision import compute_in, default_dtype, training_dtype
 from cns.sampling import sample
@@ -18,22 +19,21 @@ PROMPTS = ["a dog", "a cat on the grass"]
 
 
 def predict(model: Model) -> torch.Tensor:
-    unet = model.pipeline.unet
-    side, generator = unet.config.sample_size, torch.Generator().manual_seed(0)
-    latents = torch.randn((2, unet.config.in_channels, side, side), generator=generator)
+    denoiser = denoiser_of(model.pipeline)
+    side, generator = denoiser.config.sample_size, torch.Generator().manual_seed(0)
+    latents = torch.randn((2, denoiser.config.in_channels, side, side), generator=generator)
     with torch.autocast("cpu", enabled=False):
         told = conditions_of(model.pipeline, PROMPTS).inputs(64, 64)
-    return unet(latents, torch.tensor([1, 500]), **told).sample
+    return denoiser(latents, timestep=torch.tensor([1, 500]), **told).sample
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_held_format_computes_what_autocast_computes(any_model: Model, dtype: torch.dtype) -> None:
-    unet = any_model.pipeline.unet
     with torch.no_grad():
         exact = predict(any_model)
         with torch.autocast("cpu", dtype):
             cast = predict(any_model)
-        compute_in(unet, dtype)
+        compute_in(denoiser_of(any_model.pipeline), dtype)
         held = predict(any_model)
     assert held.dtype is torch.float32
     assert torch.equal(held, cast.float())

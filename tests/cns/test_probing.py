@@ -134,7 +134,7 @@ def test_every_line_of_the_table_but_unets_is_heard() -> None:
         ("StableDiffusion3Img2ImgPipeline", "SD 3; 3.5"),
         ("Lumina2Pipeline", "one sequence"),
         ("LuminaPipeline", "each layer norms"),
-        ("PixArtSigmaPipeline", "not supported yet, though"),
+        ("SanaPipeline", "not supported yet, though"),
         ("IFPipeline", "DeepFloyd"),
         ("StableDiffusionControlNetInpaintPipeline", "has a ControlNet"),
         ("LatentConsistencyModelImg2ImgPipeline", "distilled"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cns.compose import kv_parameters
+from cns.denoiser import denoiser_of
 from cns.denoising import Denoiser, draw_batch
 from cns.errors import SettingsError
 from cns.general import Vote, find_general_neurons
@@ -132,7 +133,7 @@ def test_general_neurons_of_a_base_are_the_same_every_time(any_model, score):
     assert all(torch.equal(first[name], again[name]) for name in any_model.base)
     share = sum(int(mask.sum()) for mask in first.values()) / any_model.kv_size
     assert 0.0 < share < 0.5
-    assert not any(parameter.requires_grad for parameter in any_model.pipeline.unet.parameters())
+    assert not any(parameter.requires_grad for parameter in denoiser_of(any_model.pipeline).parameters())
 
 
 def a_batch(seed: int):

@@ -14,8 +14,8 @@ pytest.importorskip("compel")
 
 
 @pytest.fixture
-def pipeline(any_model):
-    found = any_model.pipeline
+def pipeline(clip_model):
+    found = clip_model.pipeline
     width = sum(weight.shape[1] for weight in embeddings(found))
     tokens = ("<rex>", "<rex>_1", "<rex>_2", "sks", "sks_1")
     rows = torch.randn(len(tokens), width, generator=torch.Generator().manual_seed(0)) * 0.1

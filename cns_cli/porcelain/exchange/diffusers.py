@@ -1,7 +1,7 @@
 """A pipeline folder, with which plain diffusers makes the same images as `cns generate`.
 
-Libraries write what they read themselves. Programs on transformers 4 find neither the vocabulary, which version 5 keeps
-in `tokenizer.json` alone, nor the text encoder's tensors where their names lack `text_model.`; so both are put right.
+Libraries write what they read themselves. Of a CLIP, programs on transformers 4 find neither the vocabulary, which
+version 5 keeps in `tokenizer.json` alone, nor the tensors where their names lack `text_model.`; so both are put right.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def write(order: Order, folder: Path) -> None:
         if order.dtype != "fp32":
             pipeline.to(dtype=getattr(torch, DTYPES[order.dtype]))
         pipeline.save_pretrained(folder, safe_serialization=True)
-    for name in TOKENIZERS:
-        if hasattr(pipeline, name):
-            _write_vocabulary(folder / name)
-    _name_tensors(folder / "text_encoder" / "model.safetensors")
+    if order.session.base.family.reads_by == "CLIP":
+        for name in TOKENIZERS:
+            if hasattr(pipeline, name):
+                _write_vocabulary(folder / name)
+        _name_tensors(folder / "text_encoder" / "model.safetensors")
     for config in folder.glob("*/config.json"):
         _write_json(config, {key: value for key, value in _read_json(config).items() if key != "_name_or_path"})
 

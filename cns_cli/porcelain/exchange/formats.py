@@ -23,6 +23,7 @@ class Format:
         load_two: The same for a base of two text encoders, where that is another.
         apart: Each concept has a file of its own, so that no choice among them is needed.
         whole: The base is inside.
+        any_base: A base that reads prompts by another text encoder than CLIP can be written so.
     """
 
     about: str
@@ -31,6 +32,7 @@ class Format:
     load_two: tuple[str, ...] = ()
     apart: bool = False
     whole: bool = False
+    any_base: bool = False
 
 
 _PIPELINE = "from diffusers import {pipeline}"
@@ -45,6 +47,7 @@ FORMATS: Mapping[str, Format] = {
             'pipeline = {pipeline}.from_pretrained("{folder}", dtype=torch.{dtype})',
         ),
         whole=True,
+        any_base=True,
     ),
     "checkpoint": Format(
         "one file with the whole model, as the first Stable Diffusion came",
@@ -73,6 +76,8 @@ FORMATS: Mapping[str, Format] = {
         ),
         apart=True,
     ),
-    "delta": Format("what cns stores of each concept's change, bit for bit", parts.write_delta, apart=True),
+    "delta": Format(
+        "what cns stores of each concept's change, bit for bit", parts.write_delta, apart=True, any_base=True
+    ),
 }
 """Format -> its row."""

@@ -29,7 +29,7 @@ from registry.trees import bare
 OUTSIDE = "outside the masks the weights are the base's"
 LIVE = "the model holds the composed weights"
 ROWS = "no row of the text encoder changed but those of the tokens"
-EMBEDDING = "token_embedding.weight"
+EMBEDDINGS = ("token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight")
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,12 @@ def rows_are_base(session: Session, concepts: Mapping[str, ConceptWeights]) -> b
     """Whether the embedding is the base's, and each concept's tokens have their own rows."""
     pipeline = session.base.model.pipeline
     live = [weight.cpu().float() for weight in embeddings(pipeline)]
+    words = pipeline.tokenizer.vocab_size  # an embedding may have room beyond them, where the first new tokens go
+    new = [one for one in pipeline.tokenizer.get_added_vocab().values() if one >= words]
     for part, weight in zip(ENCODERS, live, strict=False):
         base = _base_embedding(session, part)
-        if not np.array_equal(weight[: len(base)].numpy(), base):
+        kept = np.setdiff1d(np.arange(len(base)), new)
+        if not np.array_equal(weight.numpy()[kept], base[kept]):
             return False
     rows = {token: row for concept in concepts.values() for token, row in concept.rows.items()}
     ids = {token: pipeline.tokenizer.convert_tokens_to_ids(token) for token in rows}
@@ -117,9 +120,9 @@ def _base_embedding(session: Session, part: str) -> np.ndarray:
     for path in weight_files(session.base.folder, part):
         header = read_header(path)
         for name in header:
-            if name.endswith(EMBEDDING):
+            if name.endswith(EMBEDDINGS):
                 return np.asarray(read_tensor(path, header[name]), np.float32)
-    raise MetricError(f"the base's {part} has no {EMBEDDING}", metric="weights")
+    raise MetricError(f"the base's {part} has no {EMBEDDINGS[0]}", metric="weights")
 
 
 def with_weight_gates(rows: Sequence[CheckRow], evaluator: Evaluator, tree: Tree, name: str) -> list[CheckRow]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from cns.capacity import capacity
 from cns.codec import Delta
+from cns.denoiser import denoiser_of, dtype_of
 from cns.metrics import ceiling
 from cns.overlap import overlap
 from cns.presets import BALANCED
@@ -277,7 +278,7 @@ class Addition:
             "class_confidence": self.subject.confidence,
             "seed": self.options.seed,
             "device": str(base.device),
-            "dtype": str(base.model.pipeline.unet.dtype),
+            "dtype": str(dtype_of(denoiser_of(base.model.pipeline))),
             "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version(), **library_versions(learned.plugins)},
         }

@@ -15,7 +15,8 @@ from cns.adapters.embeddings import holds_vectors, read_vectors
 from cns.adapters.modules import Modules
 from cns.adapters.rounding import dense, on_grid
 from cns.adapters.update import Change, read_update
-from cns.errors import TokenError
+from cns.errors import AdapterError, TokenError
+from cns.families import family_named
 from cns.files.images import ImageSet
 from cns.files.models import file_sha256
 from cns.judges.classnoun import SURE, infer_class_noun
@@ -85,6 +86,12 @@ def read_foreign(options: ImportOptions, folder: Path, base: Base) -> Foreign:
         folder: The base's.
         base: What it is.
     """
+    if (family := family_named(base.family)).reads_by != "CLIP":
+        raise AdapterError(
+            f"no adapter is read on a {family.name} base: the dialects that are known name Stable Diffusion's modules; "
+            "expected a file of cns export --format delta",
+            "cns add NAME IMAGES/",
+        )
     modules = Modules(folder)
     vectors = read_vectors(options.embedding, modules.token_widths) if options.embedding else None
     if vectors is None and holds_vectors(options.file):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cns.cost import ImageCost, image_cost
+from cns.denoiser import denoiser_of
 from cns.files.pipelines import latent_side as own_side
 from cns.memory import RECOMPUTED_SHARE
 from cns.precision import training_dtype
@@ -53,13 +54,13 @@ def needs_of(
     """
     pipeline, forced = base.model.pipeline, options.gradient_checkpointing
     mixed = training_dtype(pipeline, settings.dtype)
-    side, own = latent_side(base, resolution), own_side(pipeline.unet.config)
+    side, own = latent_side(base, resolution), own_side(denoiser_of(pipeline).config)
     count = cache(image_cost)  # for this while: it holds the model
     image = count(pipeline, side, mixed, settings.batch_size)
     drawn = image if own == side else count(pipeline, own, mixed)
     recomputed = recomputes(memory_of(base, settings, resolution, count) if forced is None else None, forced)
     work = work_of(base, options, settings, image, drawn, images, general_known, recomputed)
-    parts = (pipeline.unet, pipeline.vae, *text_encoders(pipeline))
+    parts = (denoiser_of(pipeline), pipeline.vae, *text_encoders(pipeline))
     weights = sum(one.nbytes for part in parts for one in part.parameters())
     copied = KV_COPIES * 4 * base.model.kv_size + sum(one.nbytes for one in embeddings(pipeline))  # to hold a token
     kept = int(image.kept_bytes * (RECOMPUTED_SHARE if recomputed else 1))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from cns import codec
+from cns.denoiser import denoiser_of, dtype_of
 from cns.errors import MethodError
 from cns.gate import Outcome, Verdict, decide, paired_drops
 from cns.imagescores import Scores
@@ -53,7 +54,7 @@ def surroundings(session: Session, record: Mapping[str, Any]) -> tuple[str, ...]
     """Say in what this machine differs from the one that a record names, as far as bits hang on it."""
     now = {
         "device": str(session.base.device),
-        "dtype": str(session.base.model.pipeline.unet.dtype),
+        "dtype": str(dtype_of(denoiser_of(session.base.model.pipeline))),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **library_versions({})},
     }

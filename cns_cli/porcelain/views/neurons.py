@@ -32,6 +32,7 @@ BINS = 24
 _LAYER = re.compile(
     r"^(down|mid|up)_block(?:s\.(\d+))?\.attentions\.(\d+)\.transformer_blocks\.(\d+)\.attn2\.to_([kv])\b"
 )
+_BLOCK = re.compile(r"^transformer_blocks\.(\d+)\.attn2\.to_([kv])\b")
 _ORDER = {"down": 0, "mid": 1, "up": 2}
 
 
@@ -168,6 +169,8 @@ def _matrix(matrix: str, sparse: codec.SparseDelta | FactorDelta) -> MatrixNeuro
 def layer_and_kind(matrix: str) -> tuple[str, str]:
     """Return a short name of a matrix's layer, and K or V: `("up 2.0", "K")`."""
     found = _LAYER.match(matrix)
+    if at := _BLOCK.match(matrix):
+        return f"block {at[1]}", at[2].upper()
     if found is None:
         return matrix[:12], "V" if "to_v" in matrix else "K"
     side, block, attention, inner, kind = found.groups()
