@@ -87,7 +87,8 @@ def run(quick: bool) -> Report:
     cells = [[what, _spread(clock), _spread(cpu), str(bar)] for what, clock, cpu, bar in rows]
     table = Table(f"This build / {OLDER}", ["whole process", "by the clock", "processor time", "bar"], cells, NOTE)
     figures = {what: statistics.median(clock) for what, clock, *_ in rows}
-    return Report("older", [table], [line.format(turn=0) for line in (add, check, generate)], figures)
+    commands = [line.format(turn=0).replace(f"{ROOT}/", "") for line in (add, check, generate)]
+    return Report("older", [table], commands, figures)
 
 
 def _source(folder: Path) -> Path:
