@@ -64,8 +64,11 @@ def pace_of(
         return Pace(0.0, trained.flops / trained.seconds, seen.flops / seen.seconds)
     while cost.step * (trial / side) ** 2 > most and trial % 16 == 0:
         trial //= 2
-    again = device.type != "cpu"  # there the first call loads kernels; here it pays for little else than what it does
-    small, large = (_timed(_step(model, mixed, one, 1, class_noun), device, again=again) for one in (LEAST_SIDE, trial))
+    again = device.type != "cpu"  # there the first call loads kernels; here a large one is mostly what it does
+    small, large = (
+        _timed(_step(model, mixed, one, 1, class_noun), device, again=again or one < trial)
+        for one in (LEAST_SIDE, trial)
+    )
     training = _slope(small, large)
     if mixed is None:
         return Pace(max(0.0, small.seconds - small.flops / training), training, training)  # one precision, one load
