@@ -118,9 +118,7 @@ def _pass(model: Model, side: int, images: int, class_noun: str) -> Callable[[],
     told = (
         conditions_of(pipeline, [f"a {class_noun}"]).pick([0] * images).inputs(*[side * pipeline.vae_scale_factor] * 2)
     )
-    latents = torch.randn((images, denoiser_of(pipeline).config.in_channels, side, side)).to(
-        pipeline.device, pipeline.dtype
-    )
+    latents = torch.randn((images, denoiser.config.in_channels, side, side)).to(pipeline.device, pipeline.dtype)
     times = torch.zeros(images, dtype=torch.long, device=pipeline.device)
     return torch.no_grad()(lambda: predict(denoiser, latents, times, told))
 

@@ -74,7 +74,9 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
 def _word_that_holds(token: str, vocabulary: Collection[str]) -> str:
     """The first word of letters, by the alphabet, that holds a token in any case; empty where none does."""
     words = (
-        one.removesuffix("</w>").removeprefix(_SPACE) for one in vocabulary if one.endswith("</w>") or one[0] == _SPACE
+        one.removesuffix("</w>").removeprefix(_SPACE)
+        for one in vocabulary
+        if one.endswith("</w>") or one.startswith(_SPACE)
     )
     return min((word for word in words if token.lower() in word and word.isalpha()), default="")
 

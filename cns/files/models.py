@@ -162,8 +162,11 @@ def file_sha256(path: Path) -> str:
         BaseModelError: it is not there, or is no regular file.
     """
     try:
+        digest = hashlib.sha256()
         with open_plain(path) as file:
-            return hashlib.file_digest(file, "sha256", _bufsize=HASHED_BYTES).hexdigest()
+            while piece := file.read(HASHED_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
     except OSError as error:
         raise BaseModelError(f"{path} cannot be read: {reason_of(error)}", source=str(path.parent)) from error
 

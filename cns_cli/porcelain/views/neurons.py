@@ -168,9 +168,9 @@ def _matrix(matrix: str, sparse: codec.SparseDelta | FactorDelta) -> MatrixNeuro
 
 def layer_and_kind(matrix: str) -> tuple[str, str]:
     """Return a short name of a matrix's layer, and K or V: `("up 2.0", "K")`."""
-    found = _LAYER.match(matrix)
     if at := _BLOCK.match(matrix):
         return f"block {at[1]}", at[2].upper()
+    found = _LAYER.match(matrix)
     if found is None:
         return matrix[:12], "V" if "to_v" in matrix else "K"
     side, block, attention, inner, kind = found.groups()
