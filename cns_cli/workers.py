@@ -73,7 +73,7 @@ class Workers:
         """
         waiting, busy = deque(enumerate(units)), dict[Connection, tuple[int, Any]]()
         while self._processes:
-            for link in self._processes.keys() - busy.keys():
+            for link in [one for one in self._processes if one not in busy]:
                 if waiting:
                     busy[link] = waiting.popleft()
                     with contextlib.suppress(OSError):  # it is dead, which is seen below

@@ -14,10 +14,10 @@ import typer
 
 from cns_cli import figures
 from cns_cli.commands.check import check_lines
-from cns_cli.optionfield import Option
+from cns_cli.optionfield import DEVICES, JOBS, Option
 from cns_cli.options import JsonFlag, MissingArgument, takes
 from cns_cli.output import Line, Output, Styled, facts, table
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import AddOptions, Spread
 from cns_cli.progress import open_progress
 from cns_cli.settings import request_settings
 from registry.names import near_name
@@ -48,7 +48,10 @@ def add(
         Path | None,
         Option("Teach the concepts of a TOML file, each with its own options.", "FILE", exists=True, dir_okay=False),
     ] = None,
-    jobs: Annotated[int, Option("Of --each and --plan: teach N at once.", "N", min=1, max=256)] = 1,
+    jobs: Annotated[int, replace(JOBS, help="Of --each and --plan: teach N at once (on each device).")] = 1,
+    devices: Annotated[
+        Any, replace(DEVICES, help="Of --each and --plan: teach on several devices, such as cuda:0,cuda:1.")
+    ] = None,
     curve: Annotated[bool, Option("Afterwards draw the losses as a curve.")] = False,
     as_json: JsonFlag = False,
     **given: Any,
@@ -59,14 +62,15 @@ def add(
     registry here, one is made on the embedded base model. After an interruption, --resume goes on from the last saved
     step and ends in the same concept, on a CPU bit for bit.
     """
-    _check_words(context, given, [name for name, value in (("each", each), ("plan", plan)) if value], jobs)
+    spread = Spread(jobs=jobs, devices=devices)
+    _check_words(context, given, [name for name, value in (("each", each), ("plan", plan)) if value], spread)
     given |= {"name": given["name"] or "", "images": given["images"] or Path()}
     options = AddOptions(**given, typed=_typed(context), **request_settings())
     out = Output(as_json=as_json)
     if source := each or plan:
         from cns_cli.commands.add_each import add_each
 
-        add_each(options, source, jobs, out)
+        add_each(options, source, spread, out)
         return
     from cns_cli.porcelain.answers import DryRun
 
@@ -114,7 +118,7 @@ def _typed(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
 
 
-def _check_words(context: typer.Context, given: Mapping[str, Any], many: Sequence[str], jobs: int) -> None:
+def _check_words(context: typer.Context, given: Mapping[str, Any], many: Sequence[str], spread: Spread) -> None:
     """Refuse what is missing, or has no meaning: --resume, --each and --plan know name and images by themselves."""
     if given["steps"] and given["repeats"]:
         raise typer.BadParameter("--repeats is another way to say --steps; expected one of them", ctx=context)
@@ -125,8 +129,9 @@ def _check_words(context: typer.Context, given: Mapping[str, Any], many: Sequenc
             what = "NAME" if of_one[0] == "name" else f"--{of_one[0]}"
             raise typer.BadParameter(f"{what} is about one concept, and --{many[0]} about many", ctx=context)
         return
-    if jobs > 1:
-        raise typer.BadParameter("--jobs is for many concepts: expected --each or --plan", ctx=context)
+    if spread.devices or spread.jobs > 1:
+        flag = "--devices" if spread.devices else "--jobs"
+        raise typer.BadParameter(f"{flag} is for many concepts: expected --each or --plan", ctx=context)
     if given["resume"] and given["dry_run"]:
         raise typer.BadParameter("--dry-run trains nothing, so that --resume has no meaning there", ctx=context)
     if given["replace"] and given["continues"]:

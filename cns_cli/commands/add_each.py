@@ -10,7 +10,7 @@ import typer
 
 from cns_cli import figures
 from cns_cli.output import Line, Output, Piece, Styled, table
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import AddOptions, Spread
 from cns_cli.progress import open_progress
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 STYLES = {"added": "green", "failed": "red"}
 
 
-def add_each(options: AddOptions, source: Path, jobs: int, out: Output) -> None:
+def add_each(options: AddOptions, source: Path, spread: Spread, out: Output) -> None:
     """Teach a concept from each folder of a folder, or each of a plan; exits with the code of the first that failed."""
     from cns_cli.porcelain.add_each import add_each as teach
     from cns_cli.porcelain.add_each import add_plan
 
     with open_progress() as progress:
-        result = (teach if source.is_dir() else add_plan)(options, source, progress, jobs)
+        result = (teach if source.is_dir() else add_plan)(options, source, progress, spread)
     for warning in result.left:
         out.warn(warning)
     for row in result.rows:

@@ -23,7 +23,7 @@ from cns_cli.porcelain.answers import DryRun, EachResult, EachRow
 from cns_cli.porcelain.learning.interrupted import option_words, pending_views
 from cns_cli.porcelain.learning.plan import read_plan
 from cns_cli.porcelain.models.kept import Kept
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import HERE, AddOptions, Spread
 from cns_cli.progress import Progress
 from cns_cli.signals import Interrupted, number_of
 from cns_cli.workers import Work, Workers
@@ -34,14 +34,14 @@ IS_THERE = "it is there already; --replace teaches it anew"
 PATIENCE_S = 60.0  # until a training that was asked to end is killed: it ends, and is saved, behind a step
 
 
-def add_each(options: AddOptions, folder: Path, progress: Progress, jobs: int = 1) -> EachResult:
+def add_each(options: AddOptions, folder: Path, progress: Progress, spread: Spread = HERE) -> EachResult:
     """Teach the model a concept from each folder in a folder; or, with `dry_run`, say what would be taught.
 
     Args:
         options: What is the same for all of them; name and images are those of each folder.
         folder: Where the folders are; those of masks, hidden ones, links and those without an image are left out.
         progress: Told of stages, steps, losses.
-        jobs: So many are taught at once.
+        spread: How many are taught at once, and on which devices; without any, on each request's own.
 
     Raises:
         ImageError: There is no folder with images in it.
@@ -50,42 +50,44 @@ def add_each(options: AddOptions, folder: Path, progress: Progress, jobs: int = 
     """
     folders = concept_folders(folder)
     requests = [replace(options, name=concept_name(images.name), images=images) for images in folders]
-    result = _teach(requests, options, ("--each", folder), progress, jobs)
+    result = _teach(requests, options, ("--each", folder), progress, spread)
     return replace(result, left=tuple(_left(folder, folders)))
 
 
-def add_plan(options: AddOptions, plan: Path, progress: Progress, jobs: int = 1) -> EachResult:
+def add_plan(options: AddOptions, plan: Path, progress: Progress, spread: Spread = HERE) -> EachResult:
     """Teach the model the concepts of a plan, as `add_each` those of a folder.
 
     Args:
         options: What was typed, which wins over what the plan says.
         plan: A TOML file, see `learning/plan.py`.
         progress: Told of stages, steps, losses.
-        jobs: So many are taught at once.
+        spread: As of `add_each`.
 
     Raises:
         BadConfig: The plan says what cannot be meant; nothing was taught.
         MethodError, Interrupted: As `add_each`.
     """
-    return _teach(read_plan(plan, options), options, ("--plan", plan), progress, jobs)
+    return _teach(read_plan(plan, options), options, ("--plan", plan), progress, spread)
 
 
 def _teach(
-    requests: Sequence[AddOptions], options: AddOptions, source: tuple[str, Path], progress: Progress, jobs: int
+    requests: Sequence[AddOptions], options: AddOptions, source: tuple[str, Path], progress: Progress, spread: Spread
 ) -> EachResult:
     """Do every request that can be done, and say what came of each."""
     words = ["cns", "add", source[0], str(source[1]), *option_words(options)]
-    command = shlex.join([*words, *(["--jobs", str(jobs)] if jobs > 1 else [])])
+    command = shlex.join([*words, *option_words(spread)])
+    if spread.devices:
+        requests = [replace(one, device=spread.devices[0]) for one in requests]
     before = _concepts(options)
     settled = [_twin(one, requests[:number]) or _is_there(one) for number, one in enumerate(requests)]
     waiting = [number for number, row in enumerate(settled) if row is None]
-    jobs = 1 if options.dry_run else min(jobs, len(waiting))
-    if jobs > 1:
+    places = () if options.dry_run else spread.places[: len(waiting)]
+    if len(places) > 1:
         _check_apart(options, progress, shlex.join(words))
     todo = [requests[number] for number in waiting]
     rows = {number: row for number, row in enumerate(settled) if row is not None}
     try:
-        for at, row in _beside(todo, progress, jobs) if jobs > 1 else _in_turn(todo, progress):
+        for at, row in _beside(todo, progress, places) if len(places) > 1 else _in_turn(todo, progress):
             rows[waiting[at]] = row
     except KeyboardInterrupt as stop:
         raise Interrupted(number_of(stop), _so_far(stop, requests, before), command) from None
@@ -100,9 +102,9 @@ def _in_turn(requests: Sequence[AddOptions], progress: Progress) -> Iterator[tup
         yield number, _row(one, progress, kept)
 
 
-def _beside(requests: Sequence[AddOptions], progress: Progress, jobs: int) -> Iterator[tuple[int, EachRow]]:
+def _beside(requests: Sequence[AddOptions], progress: Progress, places: Sequence[str]) -> Iterator[tuple[int, EachRow]]:
     """Several at once; what no process answered is done here, and meets its error here."""
-    progress.stage(f"teach in {jobs} processes", len(requests))
+    progress.stage(f"teach in {len(places)} processes", len(requests))
     left, steps = dict(enumerate(requests)), 0
 
     def told(more: int) -> None:
@@ -110,7 +112,7 @@ def _beside(requests: Sequence[AddOptions], progress: Progress, jobs: int) -> It
         steps += more
         progress.step(len(requests) - len(left), steps=steps)
 
-    with Workers(_opened, [str(number) for number in range(jobs)], patience_s=PATIENCE_S) as workers:
+    with Workers(_opened, places, patience_s=PATIENCE_S) as workers:
         for number, row in workers.each(requests, told):
             del left[number]
             progress.note(f"{len(requests) - len(left)} of {len(requests)}: {row.name} {row.outcome}")
@@ -136,13 +138,14 @@ class _Steps(Progress):
         self._done = done
 
 
-def _opened(_place: str, processes: int) -> Work:
-    """Let a process teach, with its share of the cores."""
+def _opened(place: str, processes: int) -> Work:
+    """Let a process teach on a device, or on each request's own, with its share of the cores."""
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     kept = Kept()
-    return lambda options, told: _row(options, _Steps(told), kept)
+    where = {} if place == "auto" else {"device": place}
+    return lambda options, told: _row(replace(options, **where), _Steps(told), kept)
 
 
 def _check_apart(options: AddOptions, progress: Progress, command: str) -> None:
@@ -150,8 +153,8 @@ def _check_apart(options: AddOptions, progress: Progress, command: str) -> None:
     repo = registry_near(options.start) or new_registry(options, progress)
     if repo.tree_of(repo.head().commit).compose != "named":
         raise MethodError(
-            "--jobs is for concepts that are learned apart from each other, and here each is learned on those before "
-            "it (cns config compose): expected no --jobs",
+            "several at once are concepts that are learned apart from each other, and here each is learned on those "
+            "before it (cns config compose): expected neither --jobs nor several --devices",
             command,
         )
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from cns_cli.porcelain.answers import MetricResult
 from cns_cli.porcelain.bisect import Answer, BisectResult, ahead, mark, running, waiting_for
-from cns_cli.porcelain.options import CheckOptions, Request, Spread
+from cns_cli.porcelain.options import HERE, CheckOptions, Request, Spread
 from cns_cli.progress import Progress
 from registry.bisect_state import NoBisection, Watch
 from registry.repository import Repository
@@ -37,7 +37,6 @@ SHELL_FAILED = (126, 127)
 """What a shell answers when the program is not there or cannot be run: looks like "bad" and is not about the commit."""
 
 STDERR = 2
-HERE = Spread()
 Say = Callable[[str], None]
 
 

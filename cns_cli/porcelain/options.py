@@ -365,6 +365,10 @@ class Spread:
         return (self.devices or (self.device,)) * self.jobs
 
 
+HERE = Spread()
+"""In one process, wherever it suits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(Spread, Request):
     """Compare every concept of one revision with its own baseline. Empty or None means: config, else the family's.

@@ -19,7 +19,7 @@ from cns_cli.porcelain.add_each import add_each, add_plan, concept_folders, conc
 from cns_cli.porcelain.answers import EachResult
 from cns_cli.porcelain.learning.interrupted import pending_views
 from cns_cli.porcelain.models.session import Session
-from cns_cli.porcelain.options import AddOptions
+from cns_cli.porcelain.options import AddOptions, Spread
 from cns_cli.progress import NullProgress
 from cns_cli.signals import Interrupted
 from cns_cli.workers import Workers
@@ -152,9 +152,11 @@ def planned(folder: Path, *names: str, steps: int = 2) -> Path:
     return plan
 
 
-def by_plan(registry: Path, plan: Path, progress: Any = None, jobs: int = 1, **changes: Any) -> EachResult:
+def by_plan(
+    registry: Path, plan: Path, progress: Any = None, jobs: int = 1, devices: tuple[str, ...] = (), **changes: Any
+) -> EachResult:
     options = AddOptions(start=registry, name="", images=Path(), author="ann", time=NOON, **changes)
-    return add_plan(options, plan, progress or NullProgress(), jobs)
+    return add_plan(options, plan, progress or NullProgress(), Spread(jobs=jobs, devices=devices))
 
 
 @pytest.fixture
@@ -215,6 +217,21 @@ def test_a_base_that_is_kept_teaches_what_a_fresh_one_does(
 
 
 @pytest.mark.usefixtures("forked")
+def test_each_device_teaches_in_a_process_of_its_own(
+    apart: Path, photos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be taught on a GPU that is not there fails, and what the other device had is added."""
+    plan = planned(photos["rex"].parent, "rex", "tom")
+    with monkeypatch.context() as patch:
+        patch.setattr(door, "_in_turn", lambda *_: iter(()))
+        found = by_plan(apart, plan, devices=("cpu", "cuda:99"))
+    assert outcomes(found) == {"rex": "added", "tom": "failed"}
+    assert found.rows[1].why == "this machine has no cuda:99 that torch can use"
+    assert found.command == f"cns add --plan {plan} --devices cpu,cuda:99"
+    assert outcomes(by_plan(apart, plan, devices=("cuda:99",))) == {"rex": "skipped", "tom": "failed"}
+
+
+@pytest.mark.usefixtures("forked")
 def test_an_interruption_of_processes_keeps_their_trainings_which_go_on(apart: Path, photos: dict[str, Path]) -> None:
     class Late(NullProgress):
         def step(self, done: int, **numbers: float) -> None:
@@ -249,4 +266,7 @@ def test_the_command_line_says_what_is_wrong_with_a_plan(empty, photos, monkeypa
     assert "concept 1 (rex): unknown key 'stepz'; expected steps" in done.stderr
     for words in (["--each", "."], ["rex"], ["--resume"]):
         assert CliRunner().invoke(app, ["add", "--plan", "bad.toml", *words], prog_name="cns").exit_code == 2
-    assert CliRunner().invoke(app, ["add", "rex", ".", "--jobs", "2"], prog_name="cns").exit_code == 2
+    for words in (["--jobs", "2"], ["--devices", "cpu,cpu"]):
+        done = CliRunner().invoke(app, ["add", "rex", ".", *words], prog_name="cns")
+        assert done.exit_code == 2
+        assert f"{words[0]} is for many concepts" in done.stderr

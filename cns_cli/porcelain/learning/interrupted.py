@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from cns_cli.porcelain.options import AddOptions, Request
+from cns_cli.porcelain.options import AddOptions, Request, Spread
 from cns_cli.porcelain.result import Result
 from cns_cli.signals import Interrupted, number_of
 from registry.objects import Concept, Tree
@@ -103,13 +103,14 @@ def command_of(options: AddOptions) -> str:
     return " ".join((add_command(options.name, options.images), *map(shlex.quote, option_words(options))))
 
 
-def option_words(options: AddOptions) -> list[str]:
+def option_words(options: AddOptions | Spread) -> list[str]:
     """The words of every option that was given."""
     words = []
-    for option in fields(AddOptions):
+    for option in fields(options):
         value = getattr(options, option.name)
         if option.name not in NOT_TYPED and value != option.default:
-            words += [flag_of(option.name, value)] if isinstance(value, bool) else [flag_of(option.name), str(value)]
+            said = [] if isinstance(value, bool) else [",".join(value) if isinstance(value, tuple) else str(value)]
+            words += [flag_of(option.name, value), *said]
     return words
 
 
