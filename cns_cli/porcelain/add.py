@@ -76,17 +76,17 @@ def add_concept(options: AddOptions, progress: Progress, kept: Kept | None = Non
     photos, repo = _begin(options, interrupted, progress)
     progress.stage("load libraries")
     if repo is None or options.dry_run:
-        return _dry_run(options, photos, repo, progress)
+        return _dry_run(options, photos, repo, progress, kept or Kept())
     return _add(options, photos, repo, progress, interrupted, kept, began)
 
 
-def _dry_run(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress) -> DryRun:
+def _dry_run(options: AddOptions, photos: ImageSet, repo: Repository | None, progress: Progress, kept: Kept) -> DryRun:
     """Say what it would take. Gigabytes of a base are compared with its digests while libraries are imported."""
     with ThreadPoolExecutor(1) as beside:
-        check = beside.submit(check_own_base, repo) if repo else None
+        check = beside.submit(check_own_base, repo) if repo and kept.empty else None
         from cns_cli.porcelain.learning.estimate import estimate
 
-        return estimate(options, photos, repo, progress, check.result if check else None)
+        return estimate(options, photos, repo, progress, kept, check.result if check else None)
 
 
 def _begin(options: AddOptions, interrupted: State | None, progress: Progress) -> tuple[ImageSet, Repository | None]:

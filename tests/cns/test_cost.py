@@ -87,9 +87,9 @@ def test_activations_are_computed_again_within_the_context_alone(model):
 def test_the_pace_is_measured_and_leaves_the_weights_alone(model, monkeypatch):
     before = {name: weight.detach().clone() for name, weight in kv_parameters(model.pipeline).items()}
     cost = image_cost(model.pipeline, 32)
-    whole = pace_of(model, 32, cost, 2, "dog", None)
+    whole = pace_of(model, 32, cost, 2, None)
     monkeypatch.setattr("cns.timing.TRIAL_FLOPS", {"cpu": cost.step / 8})  # as a big base: on smaller images
-    parts = pace_of(model, 32, cost, 2, "dog", None)
+    parts = pace_of(model, 32, cost, 2, None)
     for pace in (whole, parts):
         assert 1e6 < pace.training < 1e13
         assert 1e6 < pace.drawing < 1e13

@@ -18,6 +18,7 @@ from cns_cli.porcelain import add_each as door
 from cns_cli.porcelain.add_each import add_each, add_plan, concept_folders, concept_name
 from cns_cli.porcelain.answers import EachResult
 from cns_cli.porcelain.learning.interrupted import pending_views
+from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions, Spread
 from cns_cli.progress import NullProgress
@@ -83,6 +84,26 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(empty, folders):
     loose = f"the images in {folders} itself are left out: a concept's lie in a folder of its own"
     assert result.left == (loose, "left out, without an image: notes")
     assert Repository(empty).head().commit == head
+
+
+@pytest.mark.parametrize("has_registry", [True, False])
+def test_a_dry_run_loads_the_base_once(
+    has_registry: bool, apart: Path, tiny_base: Path, photos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no registry yet, too."""
+    for module in ("add", "learning.estimate"):
+        monkeypatch.setattr(f"cns_cli.porcelain.{module}.DEFAULT_BASE", str(tiny_base))
+    loads, load = list[Any](), LoadedBase.open
+
+    def counting(*given: Any, **more: Any) -> LoadedBase:
+        loads.append(given)
+        return load(*given, **more)
+
+    monkeypatch.setattr(LoadedBase, "open", counting)
+    start = apart if has_registry else apart.parent
+    found = by_plan(start, planned(photos["rex"].parent, "rex", "tom", "mug"), dry_run=True)
+    assert outcomes(found) == {"rex": "planned", "tom": "planned", "mug": "planned"}
+    assert len(loads) == 1
 
 
 def test_an_interruption_names_the_command_that_goes_on_and_does(empty, folders):

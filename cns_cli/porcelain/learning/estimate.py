@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-import psutil
-
+from cns.cost import image_cost
 from cns.errors import ClassNounError
-from cns.files.bases import describe_base, resolve_base
+from cns.files.bases import resolve_base
 from cns.files.images import ImageSet
 from cns.precision import training_dtype
 from cns.timing import pace_of
@@ -23,7 +23,7 @@ from cns_cli.porcelain.learning.memory import latent_side
 from cns_cli.porcelain.learning.needs import needs_of
 from cns_cli.porcelain.learning.subject import Subject, known_tokens, own_token, settle_subject, training_prompts
 from cns_cli.porcelain.models.base import LoadedBase
-from cns_cli.porcelain.models.device import dtype_for
+from cns_cli.porcelain.models.kept import Kept
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import DEFAULT_BASE, DEFAULT_COMPOSE, AddOptions
 from cns_cli.progress import Progress
@@ -42,6 +42,7 @@ def estimate(
     photos: ImageSet,
     repo: Repository | None,
     progress: Progress,
+    kept: Kept,
     checked: Callable[[], object] | None = None,
 ) -> DryRun:
     """Measure what `cns add` would take; nothing is written.
@@ -53,11 +54,13 @@ def estimate(
         photos: Its images, read.
         repo: Where; None: there is no registry yet.
         progress: Told of progress.
+        kept: Opens the base.
         checked: As of `Session.open`.
     """
-    began, libraries = time.monotonic(), psutil.Process().memory_info().rss
+    began = time.monotonic()
     progress.stage("load the model")
-    session, base = _opened(options, repo, checked)
+    session = None if repo is None else kept.open(repo, options.device, options.dtype, checked)
+    base = session.base if session else kept.bare(resolve_base(DEFAULT_BASE), options.device, options.dtype)
     tree = None if session is None else _head(session)
     earlier = None if session is None or tree is None else Earlier.of(session, tree, options)
     options = earlier.told(options) if earlier else options
@@ -71,11 +74,10 @@ def estimate(
     loaded = time.monotonic() - began
     progress.stage("count, and time a step")
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
-    needs = needs_of(base, options, settings, images, resolution, known)
+    needs = needs_of(base, options, settings, images, resolution, known, partial(kept.once, image_cost))
     mixed = training_dtype(base.model.pipeline, settings.dtype)
-    pace = pace_of(
-        base.model, latent_side(base, resolution), needs.image, settings.batch_size, subject.class_noun, mixed
-    )
+    side = latent_side(base, resolution)
+    pace = kept.once(pace_of, base.model, side, needs.image, settings.batch_size, mixed)
     steps = settings.steps + settings.warmup_steps
     changed = settings.directions * sum(map(len, base.model.base.values())) or settings.budget
     return DryRun(
@@ -84,7 +86,7 @@ def estimate(
         steps=steps,
         seconds=loaded + pace.seconds(steps, needs.work.training, needs.work.drawing),
         step_seconds=pace.seconds(1, needs.work.steps / steps),
-        memory_bytes=libraries + needs.memory_bytes,
+        memory_bytes=kept.beside_bytes + needs.memory_bytes,
         disk_bytes=math.ceil(changed * MASK_AND_VALUE_BITS / 8) + options.keep_images * subject.images.pixels.nbytes,
         device=str(base.device),
         class_nouns=nouns,
@@ -94,18 +96,6 @@ def estimate(
         prompts=tuple(choices[0] for choices in training_prompts(base, subject)[:SHOWN]),
         warnings=(*unclear, *subject.warnings),
     )
-
-
-def _opened(
-    options: AddOptions, repo: Repository | None, checked: Callable[[], object] | None
-) -> tuple[Session | None, LoadedBase]:
-    """The registry, opened, and its base; without a registry the embedded base."""
-    if repo is None:
-        folder = resolve_base(DEFAULT_BASE)
-        dtype = dtype_for(options.dtype, options.device, trains=True)
-        return None, LoadedBase.open(folder, describe_base(folder), options.device, dtype)
-    session = Session.open(repo, options.device, dtype=options.dtype, trains=True, checked=checked)
-    return session, session.base
 
 
 def _head(session: Session) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,7 +41,13 @@ KV_COPIES = 4
 
 
 def needs_of(
-    base: LoadedBase, options: AddOptions, settings: Settings, images: int, resolution: int, general_known: bool
+    base: LoadedBase,
+    options: AddOptions,
+    settings: Settings,
+    images: int,
+    resolution: int,
+    general_known: bool,
+    count: Callable[..., ImageCost] | None = None,
 ) -> Needs:
     """Count an add.
 
@@ -51,11 +58,12 @@ def needs_of(
         images: How many the concept has.
         resolution: Their side, pixels.
         general_known: Whether no calibration prompt must vote.
+        count: As `cns.cost.image_cost`, but that it counts nothing twice; None: for this while.
     """
     pipeline, forced = base.model.pipeline, options.gradient_checkpointing
     mixed = training_dtype(pipeline, settings.dtype)
     side, own = latent_side(base, resolution), own_side(denoiser_of(pipeline).config)
-    count = cache(image_cost)  # for this while: it holds the model
+    count = count or cache(image_cost)  # which holds the model
     image = count(pipeline, side, mixed, settings.batch_size)
     drawn = image if own == side else count(pipeline, own, mixed)
     recomputed = recomputes(memory_of(base, settings, resolution, count) if forced is None else None, forced)
