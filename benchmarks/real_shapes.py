@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,24 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cns.compose import Model, kv_parameters
-from cns.families import PIXART, SD_1, SD_2, SDXL, Family
+from cns.families import PIXART, SANA, SD_1, SD_2, SDXL, Family
 from cns.files.pipelines import TOKENS
 from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
 from cns_cli.porcelain.models.base import LoadedBase
-from tests.tiny import tiny_clip, tiny_sentencepiece, tiny_tokenizer
+from tests.tiny import tiny_clip, tiny_gemma, tiny_sentencepiece, tiny_tokenizer
 
 with quiet_libraries():
     from diffusers import (
+        AutoencoderDC,
         AutoencoderKL,
         DPMSolverMultistepScheduler,
         EulerDiscreteScheduler,
         PixArtSigmaPipeline,
         PixArtTransformer2DModel,
         PNDMScheduler,
+        SanaPipeline,
+        SanaTransformer2DModel,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
@@ -34,6 +38,8 @@ with quiet_libraries():
         CLIPTextModel,
         CLIPTextModelWithProjection,
         CLIPTokenizer,
+        Gemma2Config,
+        Gemma2Model,
         T5Config,
         T5EncoderModel,
     )
@@ -110,11 +116,39 @@ def pixart(side: int = 128) -> PixArtSigmaPipeline:
     )
 
 
+def sana(layers: int = 20, heads: int = 70, across: int = 20, side: int = 32) -> SanaPipeline:
+    """Sana at 1024 pixels, by default the larger one, with a Gemma 2 of 2 B: transformers' defaults are its shapes."""
+    words, width = tiny_gemma(), 32 * heads
+    words.model_max_length = TOKENS["SanaPipeline"]
+    blocks = {"block_types": ("ResBlock",) * 3 + ("EfficientViTBlock",) * 3}
+    return SanaPipeline(
+        transformer=SanaTransformer2DModel(
+            sample_size=side,
+            num_layers=layers,
+            num_attention_heads=heads,
+            num_cross_attention_heads=across,
+            cross_attention_head_dim=width // across,
+            cross_attention_dim=width,
+        ),
+        vae=AutoencoderDC(
+            **{f"{half}_{name}": value for half in ("encoder", "decoder") for name, value in blocks.items()},
+            downsample_block_type="conv",
+            upsample_block_type="interpolate",
+            scaling_factor=0.41407,
+        ),
+        text_encoder=Gemma2Model(Gemma2Config()),
+        tokenizer=words,
+        scheduler=DPMSolverMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction"),
+    )
+
+
 BASES: Mapping[str, tuple[Family, Callable[[], Any]]] = {
     "Stable Diffusion 1.5": (SD_1, sd_1),
     "Stable Diffusion 2.1": (SD_2, sd_2),
     "Stable Diffusion XL": (SDXL, sdxl),
     "PixArt-Sigma": (PIXART, pixart),
+    "Sana 0.6 B": (SANA, partial(sana, 28, 36, 16)),
+    "Sana 1.6 B": (SANA, sana),
 }
 """Name -> family, and what makes its pipeline: each is a row of `nox -s bench -- shapes`."""
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import DDPMScheduler
 from torch.nn.functional import mse_loss
 
 from benchmarks import real_shapes, shell
 from benchmarks.report import Report, Table
 from cns import grid, training
 from cns.compose import Model, kv_parameters
-from cns.denoising import Denoiser
 from cns.drift import prompt_moments
 from cns.families import SD_1
 from cns.flat import Flat
@@ -94,7 +94,7 @@ def _peer(folder: Path, pixels: int) -> dict[str, float]:
     table = pipeline.text_encoder.get_input_embeddings().weight.requires_grad_(True)
     trained = [one.requires_grad_(True) for one in kv_parameters(pipeline).values()]
     optimizer = torch.optim.AdamW([table, *trained], lr=1e-5)
-    schedule = Denoiser.schedule_of(pipeline)
+    schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
     began = time.process_time()
     images = torch.rand((IMAGES, 3, pixels, pixels)) * 2 - 1
     with torch.no_grad():

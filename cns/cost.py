@@ -21,6 +21,7 @@ from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.sparing import spare
 from cns.text import read, text_encoders
+from cns.tokens import encoder_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -69,6 +70,7 @@ def image_cost(
         images: How many a step has.
     """
     device, config = pipeline.device, denoiser_of(pipeline).config
+    given, length = encoder_ids(pipeline.tokenizer, [""]).shape[1], pipeline.tokenizer.model_max_length
     with FakeTensorMode(), torch.device(device), quiet_libraries():
         denoiser, vae = (type(one).from_config(one.config) for one in (denoiser_of(pipeline), pipeline.vae))
         encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
@@ -78,13 +80,13 @@ def image_cost(
         compute_in(denoiser, dtype_of(denoiser_of(pipeline)))
         named = denoiser.named_parameters()
         trained = [weight.requires_grad_() for name, weight in named if name.endswith(KV_WEIGHTS)]
-        ids = torch.zeros((images, pipeline.tokenizer.model_max_length), dtype=torch.long)
+        ids = torch.zeros((images, given), dtype=torch.long)
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
         with saved_bytes(denoiser, *encoders) as kept:
             with counted() as text:
-                told = read(denoiser, encoders, [ids] * len(encoders))
+                told = read(denoiser, encoders, [ids] * len(encoders), length)
             with counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
                 times = torch.zeros(images, dtype=torch.long)
                 noise = predict(denoiser, latents, times, told.inputs(pixels, pixels))

@@ -1,10 +1,11 @@
 """The denoiser of a pipeline: where it is, which of its matrices may change, what these read, and how it is asked.
 
-Stable Diffusion's is a UNet, whose keys and values read the text's features as the encoders give them. PixArt's is a
-transformer. It projects the features first, once for all layers, and the projection is never trained: what keys and
-values read is behind it, and that is what the method calls features.
+Stable Diffusion's is a UNet, whose keys and values read the text's features as the encoders give them. PixArt's and
+Sana's are transformers. They project the features first, once for all layers, and the projection is never trained:
+what keys and values read is behind it, and that is what the method calls features.
 
-Source: Chen et al., "PixArt-alpha" (ICLR 2024), section 2.3; `PixArtTransformer2DModel` of diffusers.
+Source: Chen et al., "PixArt-alpha" (ICLR 2024), section 2.3; Xie et al., "SANA" (ICLR 2025), section 2.2;
+`PixArtTransformer2DModel` and `SanaTransformer2DModel` of diffusers.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds an
 KV_WEIGHTS = ("attn2.to_k.weight", "attn2.to_v.weight")
 """How the names end of the matrices that CNS may touch."""
 
-PROJECTION = "caption_projection"
-"""The part of a denoiser that keys and values read the text through; absent where they read it as it is."""
+PROJECTION = ("caption_projection", "caption_norm")
+"""The parts of a denoiser that keys and values read the text through, in this order: PixArt has the first of them, Sana
+both, others none."""
 
 
 def denoiser_of(pipeline: StableDiffusionPipeline) -> Any:
@@ -37,15 +39,23 @@ def denoiser_name(pipeline: StableDiffusionPipeline) -> str:
     return "UNet" if hasattr(pipeline, "unet") else "transformer"
 
 
-def projection_of(denoiser: Any) -> torch.nn.Module | None:
-    """What keys and values read the text through; None where they read it as the encoder gives it."""
-    return getattr(denoiser, PROJECTION, None)
+def projection_of(denoiser: Any) -> list[torch.nn.Module]:
+    """What keys and values read the text through, in order; empty where they read it as the encoder gives it."""
+    return [part for name in PROJECTION if (part := getattr(denoiser, name, None)) is not None]
+
+
+def project(denoiser: Any, states: Tensor) -> Tensor:
+    """What keys and values read of the states of a text encoder, shape (B, T, E): shape (B, T, D)."""
+    for part in projection_of(denoiser):
+        states = part(states)
+    return states
 
 
 def predict(denoiser: Any, latents: Tensor, timesteps: Tensor, told: Mapping[str, Any]) -> Tensor:
     """What a denoiser predicts of latents, shape (B, C, h, w), at timesteps, shape (B,); the same shape.
 
-    PixArt's answers with twice as many channels; the second half is the variance, which no sampler of ours reads.
+    PixArt's answers with twice as many channels; the second half is the variance, which no sampler of ours reads. Some
+    of Sana's count timesteps on a scale of their own.
 
     Args:
         denoiser: As of `denoiser_of`.
@@ -53,7 +63,8 @@ def predict(denoiser: Any, latents: Tensor, timesteps: Tensor, told: Mapping[str
         timesteps: Of each.
         told: What `cns.text.Conditions.inputs` says of the prompts.
     """
-    answer: Tensor = denoiser(latents, timestep=timesteps, **told).sample
+    times = timesteps * denoiser.config.get("timestep_scale", 1)
+    answer: Tensor = denoiser(latents, timestep=times, **told).sample
     return answer[:, : latents.shape[1]]
 
 

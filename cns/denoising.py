@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from cns.compose import Model
 from cns.denoiser import check_sides, denoiser_of, predict
+from cns.files.pipelines import FLOWS, is_flow
 from cns.finite import require_finite
 from cns.text import Conditions, conditions_of
 
@@ -34,13 +35,58 @@ ENCODED_PIXELS = 2**19
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """What a base was trained to predict, at each of T noise levels of its training.
+
+    Attributes:
+        signal: What latents are multiplied by, shape (T,), float32.
+        sigma: What noise is multiplied by before it is added, likewise.
+        times: What the denoiser is told of the level, shape (T,).
+        predicts: The noise ("epsilon"); "v_prediction": v = signal noise - sigma latents (Salimans & Ho, "Progressive
+            Distillation", ICLR 2022, appendix D); "flow_prediction": noise - latents (Lipman et al., ICLR 2023).
+    """
+
+    signal: Tensor
+    sigma: Tensor
+    times: Tensor
+    predicts: str
+
+    @staticmethod
+    def of(pipeline: StableDiffusionPipeline) -> Schedule:
+        """The schedule that a pipeline was trained under, whatever scheduler it draws by.
+
+        Of flow matching sigma is even in time and then shifted toward noise, as the scheduler's config says (Esser et
+        al., "Scaling Rectified Flow Transformers", ICML 2024, equation 23), and is what the denoiser is told, times T.
+        """
+        config, kind = pipeline.scheduler.config, type(pipeline.scheduler).__name__
+        if is_flow(kind, config):
+            even = torch.arange(1, config.num_train_timesteps + 1) / config.num_train_timesteps
+            shift = config[FLOWS[kind]]
+            sigma = shift * even / (1 + (shift - 1) * even)
+            return Schedule(1 - sigma, sigma, sigma * config.num_train_timesteps, "flow_prediction")
+        schedule = DDPMScheduler.from_config(config)
+        alphas = schedule.alphas_cumprod
+        return Schedule(alphas.sqrt(), (1 - alphas).sqrt(), torch.arange(len(alphas)), schedule.config.prediction_type)
+
+    def to(self, device: torch.device) -> Schedule:
+        """The same schedule on a device."""
+        return Schedule(self.signal.to(device), self.sigma.to(device), self.times.to(device), self.predicts)
+
+    def target(self, latents: Tensor, noise: Tensor, signal: Tensor, sigma: Tensor) -> Tensor:
+        """What is to be predicted of latents, all of shape (B, C, h, w) or wide as that."""
+        if self.predicts == "flow_prediction":
+            return noise - latents
+        return signal * noise - sigma * latents if self.predicts == "v_prediction" else noise
+
+
+@dataclass(frozen=True)
 class NoisedBatch:
     """B latents with the noise, the timestep and the prompt of each.
 
     Attributes:
         latents: Scaled latents, shape (B, C, h, w), float32.
         noise: Standard normal, same shape.
-        timesteps: Shape (B,), int64, 0 <= t < the schedule's length.
+        timesteps: Levels of the schedule, shape (B,), int64, 0 <= t < its length.
         prompts: B prompts.
         weights: Of the loss at each latent pixel, shape (B, 1, h, w), float32, of mean 1 in each latent; None: all 1.
         framings: How each was cut out, see `cns.files.squares.Framing`, shape (B, 4); None: they are whole pictures.
@@ -65,13 +111,7 @@ class Denoiser:
     def __init__(self, model: Model, autocast_dtype: torch.dtype | None) -> None:
         self.model = model
         self.autocast_dtype = autocast_dtype
-        self._schedule = self.schedule_of(model.pipeline)
-        self._alphas = self._schedule.alphas_cumprod.to(model.pipeline.device)
-
-    @staticmethod
-    def schedule_of(pipeline: StableDiffusionPipeline) -> DDPMScheduler:
-        """The noise schedule that a pipeline was trained under, whatever scheduler it draws by."""
-        return DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._schedule = Schedule.of(model.pipeline).to(model.pipeline.device)
 
     @property
     def pipeline(self) -> StableDiffusionPipeline:
@@ -81,13 +121,12 @@ class Denoiser:
     @property
     def train_timesteps(self) -> int:
         """Length of the training noise schedule."""
-        return int(self._schedule.config.num_train_timesteps)
+        return len(self._schedule.sigma)
 
     def loss(self, batch: NoisedBatch, *, mixed_precision: bool = True) -> Tensor:
         """Mean squared error of the network's prediction, weighted where the batch has weights; a float32 scalar.
 
-        The target is what the base was trained to predict: the noise, or v = sqrt(a) noise - sqrt(1 - a) latents
-        (Salimans & Ho, "Progressive Distillation", ICLR 2022, appendix D), by the scheduler's `prediction_type`.
+        The target is what the base was trained to predict (`Schedule`).
 
         Args:
             batch: Latents, noise, timesteps, prompts.
@@ -95,17 +134,14 @@ class Denoiser:
         """
         device, factor = self.pipeline.device, self.pipeline.vae_scale_factor
         latents, noise, steps = (part.to(device) for part in (batch.latents, batch.noise, batch.timesteps))
-        signal = self._alphas[steps].sqrt().view(-1, 1, 1, 1)
-        sigma = (1 - self._alphas[steps]).sqrt().view(-1, 1, 1, 1)
+        signal, sigma = (one[steps].view(-1, 1, 1, 1) for one in (self._schedule.signal, self._schedule.sigma))
         noisy = signal * latents + sigma * noise
         enabled = mixed_precision and self.autocast_dtype is not None
         with torch.autocast(device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled):
             height, width = (side * factor for side in latents.shape[-2:])
             told = self._conditions(batch.prompts).inputs(height, width, batch.framings)
-            prediction = predict(denoiser_of(self.pipeline), noisy, steps, told).float()
-        velocity = self._schedule.config.prediction_type == "v_prediction"
-        target = signal * noise - sigma * latents if velocity else noise
-        errors = (prediction - target).square()
+            prediction = predict(denoiser_of(self.pipeline), noisy, self._schedule.times[steps], told).float()
+        errors = (prediction - self._schedule.target(latents, noise, signal, sigma)).square()
         return errors.mean() if batch.weights is None else (batch.weights.to(device) * errors).mean()
 
     def _conditions(self, prompts: Sequence[str]) -> Conditions:
@@ -115,7 +151,7 @@ class Denoiser:
 
 @torch.no_grad()
 def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8]) -> Tensor:
-    """Scaled latents of images: the mean of the VAE's posterior, so that they can be cached and repeated.
+    """Scaled latents of images, which can be cached and repeated: nothing is drawn at random.
 
     Args:
         pipeline: Its VAE is used.
@@ -134,9 +170,15 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8]) 
     for start in range(0, len(pixels), batch_size):
         images = torch.from_numpy(pixels[start : start + batch_size].astype(np.float32)).permute(0, 3, 1, 2)
         images = (images / 127.5 - 1).to(pipeline.device, pipeline.vae.dtype)
-        posterior = pipeline.vae.encode(images).latent_dist
-        parts.append((posterior.mean * pipeline.vae.config.scaling_factor).float().cpu())
+        parts.append((encoded(pipeline.vae, images) * pipeline.vae.config.scaling_factor).float().cpu())
     return require_finite(torch.cat(parts), "VAE encoder", "latents of the images")
+
+
+def encoded(vae: Any, images: Tensor) -> Tensor:
+    """What an autoencoder makes of images, shape (B, C, h, w): the mean of its posterior, or Sana's, which has none."""
+    answer = vae.encode(images)
+    latents: Tensor = answer.latent_dist.mean if hasattr(answer, "latent_dist") else answer.latent
+    return latents
 
 
 def loss_weights(masks: NDArray[np.uint8], height: int, width: int) -> Tensor:

@@ -6,9 +6,9 @@ trained. A response to a direction u is u^T C u, C the second moment of features
 
     C_new u = lambda (C_old + C_calibration + C_class + rho I) u
 
-where C_new is taken over the positions that the token can reach (CLIP is causal: from the token on; T5 is not: all of
-the prompt). The ridge rho keeps out directions that no prompt uses at all, whose quotient means nothing. Columns are
-scaled to unit response, u^T C_new u = 1: a step of O then moves keys and values by as much on every base.
+where C_new is taken over the positions that the token can reach (CLIP and Gemma are causal: from the token on; T5 is
+not: all of the prompt). The ridge rho keeps out directions that no prompt uses at all, whose quotient means nothing.
+Columns are scaled to unit response, u^T C_new u = 1: a step of O then moves keys and values by as much on every base.
 
 Source: our choice; generalised eigenvectors are those of linear discriminant analysis. Perfusion (Tewel et al.,
 SIGGRAPH 2023) changes keys and values along one such direction a concept, gated. The module trains nothing.
@@ -27,7 +27,7 @@ from cns.codec import Delta
 from cns.drift import Moments, prompt_moments
 from cns.factors import UNIT, FactorDelta, factored
 from cns.text import conditions_of
-from cns.tokens import token_ids
+from cns.tokens import looks_ahead, token_ids
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -150,13 +150,14 @@ def continued(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token: 
 def new_moment(pipeline: StableDiffusionPipeline, prompts: Sequence[str], token_id: int) -> Tensor:
     """C_new: the second moment of features that the token reaches, shape (I, I), float32, CPU.
 
-    Those from the token on; in a text encoder that masks its padding, which looks both ways, those of the prompt.
+    Those from the token on, and where the text encoder looks both ways the others of the prompt; padding that is masked
+    is none of them.
     """
     ids = token_ids(pipeline.tokenizer, prompts)
     with torch.no_grad():
         told = conditions_of(pipeline, prompts)
-    reached = (ids == token_id).cumsum(1) > 0 if told.mask is None else told.read.cpu()
-    features = told.features.float().cpu()[reached]
+    reached = looks_ahead(pipeline.tokenizer) | ((ids == token_id).cumsum(1) > 0)
+    features = told.features.float().cpu()[reached & told.read.cpu()]
     return features.T @ features / len(features)
 
 

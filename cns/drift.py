@@ -45,7 +45,7 @@ class Moments:
 
 @torch.no_grad()
 def prompt_moments(pipeline: StableDiffusionPipeline, prompts: Sequence[str], batch_size: int = 64) -> Moments:
-    """Second moments over all positions that are read: CLIP's BOS and padding are, T5's padding is not.
+    """Second moments over all positions that are read: CLIP's BOS and padding are, T5's and Gemma's padding is not.
 
     Args:
         pipeline: Its tokenizer and text encoder are used, as they are now.

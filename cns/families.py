@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from cns.errors import BaseModelError, SettingsError
-from cns.files.pipelines import ADDED, is_pixart, latent_side, why_no_pixart, why_unsupported
+from cns.files.pipelines import ADDED, TRANSFORMERS, latent_side, why_no_transformer, why_unsupported
 from cns.templates import Kind, TemplateSet, template_sets
 
 COMPANY = 0.5
@@ -119,7 +119,7 @@ class Family:
     Attributes:
         name: What people type, and what a base object records.
         describe: One sentence for help texts.
-        reads_by: Its text encoder, CLIP or T5: files of other programs, erasing and weights of words are CLIP's alone.
+        reads_by: Its text encoder: files of other programs, erasing and weights of words are CLIP's alone.
         defaults: Settings where the user gives none.
         grid_bits: How fine the integer grid is, see `cns.grid.exponent` (docs/benchmarks.md has the measurement).
         directions: Rank of a change that acts where its concept is named; 0 = a mask, of the defaults' budget. Where
@@ -140,7 +140,7 @@ class Family:
 
     name: str
     describe: str
-    reads_by: Literal["CLIP", "T5"]
+    reads_by: Literal["CLIP", "T5", "Gemma"]
     defaults: Defaults
     grid_bits: int
     directions: int
@@ -188,9 +188,9 @@ def family_of(config: Mapping[str, Any], *text_configs: Mapping[str, Any]) -> Fa
     """
     width = config.get("cross_attention_dim")
     widths = [text.get("hidden_size", text.get("d_model")) for text in text_configs]
-    pixart = is_pixart(config)
-    reason = why_no_pixart(config, widths[0]) if pixart else why_unsupported(config)
-    if reason is None and not pixart and width != sum(one for one in widths if isinstance(one, int)):
+    line = TRANSFORMERS.get(str(config.get("_class_name")))
+    reason = why_no_transformer(config, widths[0]) if line else why_unsupported(config)
+    if reason is None and not line and width != sum(one for one in widths if isinstance(one, int)):
         written = " + ".join(map(str, widths))
         reason = f"its cross-attention reads {width} values a token and its text encoder writes {written}"
     dual = len(text_configs) > 1
@@ -205,8 +205,8 @@ def family_of(config: Mapping[str, Any], *text_configs: Mapping[str, Any]) -> Fa
         )
     # Latents of 16x16 are the embedded base's alone: Stable Diffusion starts at 64x64. Real SD 2.x is the line that
     # projects its spatial transformers by linear layers; the rule also holds for tiny random pipelines.
-    if pixart:
-        return FAMILIES["pixart"]
+    if line:
+        return FAMILIES[line]
     if dual:
         return FAMILIES["sdxl"]
     if latent_side(config) == EMBEDDED_SAMPLE_SIZE:
@@ -309,4 +309,6 @@ PIXART = replace(
     defaults=replace(SD_DEFAULTS, resolution=1024, guidance=4.5, sampler_steps=20),
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2, SDXL, PIXART)}
+SANA = replace(PIXART, name="sana", describe="Sana: a folder or a hub id", reads_by="Gemma")
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (EMOJI_64, SD_1, SD_2, SDXL, PIXART, SANA)}

@@ -33,27 +33,43 @@ from cns.tokens import expand_tokens
 with quiet_libraries():
     import diffusers
     from diffusers import (
+        AutoencoderDC,
         AutoencoderKL,
         ModelMixin,
         PixArtAlphaPipeline,
         PixArtSigmaPipeline,
         PixArtTransformer2DModel,
+        SanaPipeline,
+        SanaTransformer2DModel,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
     )
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+    from transformers import (
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        Gemma2Model,
+        GemmaTokenizer,
+        T5EncoderModel,
+        T5Tokenizer,
+    )
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 CLASSES: Mapping[str, Any] = {
+    "AutoencoderDC": AutoencoderDC,
     "AutoencoderKL": AutoencoderKL,
     "CLIPTextModel": CLIPTextModel,
     "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
     "CLIPTokenizer": CLIPTokenizer,
     "CLIPTokenizerFast": CLIPTokenizer,
+    "Gemma2Model": Gemma2Model,
+    "GemmaTokenizer": GemmaTokenizer,
+    "GemmaTokenizerFast": GemmaTokenizer,
     "PixArtTransformer2DModel": PixArtTransformer2DModel,
+    "SanaTransformer2DModel": SanaTransformer2DModel,
     "T5EncoderModel": T5EncoderModel,
     "T5Tokenizer": T5Tokenizer,
     "T5TokenizerFast": T5Tokenizer,
@@ -61,6 +77,11 @@ CLASSES: Mapping[str, Any] = {
     "UNet2DConditionModel": UNet2DConditionModel,
 }
 """What an index calls a part -> what is loaded; which part may be of which class is said by `cns.files.pipelines`."""
+WITH_TRANSFORMER: Mapping[str, Any] = {
+    "PixArtAlphaPipeline": PixArtAlphaPipeline,
+    "PixArtSigmaPipeline": PixArtSigmaPipeline,
+    "SanaPipeline": SanaPipeline,
+}
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 
 
@@ -138,8 +159,7 @@ def load_pipeline(
 def _assembled(parts: dict[str, Any], index: Mapping[str, Any]) -> Any:
     """The pipeline of these parts."""
     if "transformer" in parts:
-        pixart = PixArtAlphaPipeline if index["_class_name"] == "PixArtAlphaPipeline" else PixArtSigmaPipeline
-        pipeline = pixart(**parts)
+        pipeline = WITH_TRANSFORMER[index["_class_name"]](**parts)
         # A prompt is read as ours are, in whatever way the pipeline is called; see `cns.sampling.draw_latents`.
         pipeline._text_preprocessing = partial(_as_read, pipeline)
         return pipeline
@@ -150,7 +170,7 @@ def _assembled(parts: dict[str, Any], index: Mapping[str, Any]) -> Any:
 
 
 def _as_read(pipeline: Any, text: str | Sequence[str], **_clean: bool) -> list[str]:
-    """What a PixArt pipeline's `_text_preprocessing` is for: lower case, and all vectors of a token; never cleaned."""
+    """What the `_text_preprocessing` of PixArt and Sana is for: lower case, all vectors of a token; never cleaned."""
     return expand_tokens(pipeline.tokenizer, [text] if isinstance(text, str) else text)
 
 
@@ -163,6 +183,8 @@ def _read_tokenizer(tokenizer_class: Any, folder: Path, part: str) -> Any:
             "pip install 'cns-cli[t5]'",
             source=str(folder),
         )
+    if tokenizer_class is GemmaTokenizer and not (place / "tokenizer.json").exists():
+        raise unsupported(folder, "its tokenizer lacks tokenizer.json")
     return _read(tokenizer_class, folder, part)
 
 
@@ -175,10 +197,10 @@ def _fit_tokenizers(pipeline: Any, folder: Path) -> None:
     if length is None:
         positions = min(encoder.config.max_position_embeddings for encoder in encoders)
         length = min(positions, *(one.model_max_length for one in words))
-    elif words[0].eos_token_id != encoders[0].config.eos_token_id:
-        raise unsupported(folder, "its tokenizer ends a prompt in another way than its text encoder expects")
+    elif words[0].pad_token_id != encoders[0].config.pad_token_id:
+        raise unsupported(folder, "its tokenizer fills up a prompt in another way than its text encoder expects")
     for tokenizer, encoder in zip(words, encoders, strict=True):
-        tokenizer.model_max_length = length
+        tokenizer.model_max_length, tokenizer.padding_side = length, "right"
         fix_end_of_text(encoder, tokenizer)
         encoder.set_input_embeddings(encoder.get_input_embeddings())  # T5 reads by a second layer of the same weight
 

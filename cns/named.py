@@ -98,11 +98,12 @@ class NamedWeights:
         self._features: Tensor | None = None
         self._handed: Mapping[str, Tensor] = {}
         self._given: Tensor | None = None
-        self._projection: Any = projection_of(denoiser_of(pipeline))
+        self._projection: list[Any] = projection_of(denoiser_of(pipeline))
+        self._projecting = [part.forward for part in self._projection]
         for matrix, layer in self._layers.items():
             layer.forward = partial(self._hand, matrix)
-        if self._projection is not None:
-            self._project_text, self._projection.forward = self._projection.forward, self._read
+        for place, part in enumerate(self._projection):
+            part.forward = _as_it_is if place else self._read
         self.attach(pipeline)
 
     def attach(self, pipeline: StableDiffusionPipeline) -> None:
@@ -113,22 +114,27 @@ class NamedWeights:
     def remove(self) -> None:
         """Make the pipeline diffusers' own again."""
         del self._pipeline.encode_prompt
-        for layer in (*self._layers.values(), *([] if self._projection is None else [self._projection])):
+        for layer in (*self._layers.values(), *self._projection):
             del layer.forward
 
     @torch.no_grad()
-    def project(self, features: Tensor, prompts: Sequence[str], beside: bool = False) -> dict[str, Tensor]:
+    def project(
+        self, features: Tensor, prompts: Sequence[str], beside: bool = False, against: int = 0
+    ) -> dict[str, Tensor]:
         """Keys and values of prompts, each under its own weights.
 
         Args:
             features: Text features of N prompts, shape (N, T, D).
             prompts: The N prompts.
             beside: They are of a part of a picture, beside whatever is in the others.
+            against: How many of them, the first ones, are negative.
 
         Returns:
             Matrix name -> what the projection gives, shape (N, T, O), in the dtype in which the model computes.
         """
-        acting = [self._acting(row) for row in token_ids(self._pipeline.tokenizer, prompts).tolist()]
+        tokenizer, parts = self._pipeline.tokenizer, ((prompts[:against], False), (prompts[against:], True))
+        ids = [row for part, instructed in parts if part for row in token_ids(tokenizer, part, instructed).tolist()]
+        acting = [self._acting(row) for row in ids]
         projected: dict[str, Tensor] = {}
         for concepts in sorted({one for row in acting for one in row}, key=sorted):
             chosen = torch.tensor([[one == concepts for one in row] for row in acting], device=features.device)
@@ -194,17 +200,22 @@ class NamedWeights:
         if said.get("prompt_2") is not None or said.get("negative_prompt_2") is not None:
             raise ValueError("weights follow what a prompt names; expected one prompt for both text encoders")
         encoded: tuple[Any, ...] = self._encode_prompt(*given, **named)
-        positive, negative = encoded[0], encoded[1 if self._projection is None else 2]  # behind PixArt's are masks
-        rows, features = _rows(prompt, len(positive)), positive
+        positive, negative = encoded[0], encoded[2 if self._projection else 1]  # behind PixArt's and Sana's are masks
+        rows, features, first = _rows(prompt, len(positive)), positive, 0
         if said["do_classifier_free_guidance"] and negative is not None:
-            rows = [*_rows(against or "", len(negative)), *rows]
+            rows, first = [*_rows(against or "", len(negative)), *rows], len(negative)
             features = torch.cat([negative, positive])
         self._given = features
-        if self._projection is not None:
-            with torch.no_grad():
-                features = self._project_text(features)
-        self._features, self._handed = features, self.project(features, rows)
+        with torch.no_grad():
+            features = self._project_text(features)
+        self._features, self._handed = features, self.project(features, rows, against=first)
         return encoded
+
+    def _project_text(self, states: Tensor) -> Tensor:
+        """What keys and values read of states: these, where there is no projection."""
+        for forward in self._projecting:
+            states = forward(states)
+        return states
 
     def _read(self, states: Tensor) -> Tensor:
         """The forward of the text's projection: what was made of these states once, and not at every step."""
@@ -237,6 +248,11 @@ def adopt(pipeline: StableDiffusionPipeline, other: StableDiffusionPipeline) -> 
     vars(pipeline).pop("encode_prompt", None)
     if (named := named_weights(other)) is not None:
         named.attach(pipeline)
+
+
+def _as_it_is(features: Tensor) -> Tensor:
+    """The forward of what follows in the text's projection: the first part of it did all."""
+    return features
 
 
 def _rows(prompt: str | Sequence[str], count: int) -> list[str]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from cns.denoiser import denoiser_name, denoiser_of, predict
-from cns.denoising import Denoiser, encode_images
+from cns.denoising import Schedule, encode_images
 from cns.errors import BaseModelError, SettingsError
 from cns.families import Family
 from cns.files.bases import KV_MATRIX
@@ -58,7 +58,7 @@ def probe(pipeline: StableDiffusionPipeline, family: Family, folder: Path) -> No
         except SettingsError as error:
             raise unsupported(folder, error.message, f"another scheduler, in {folder}/scheduler") from error
     tried = _Tried(folder)
-    tried("noise schedule", lambda: Denoiser.schedule_of(pipeline).alphas_cumprod)
+    tried("noise schedule", lambda: Schedule.of(pipeline).sigma)
     tried("text encoder", lambda: encode_prompts(pipeline, ["a photo"]))
     side = SIDE * pipeline.vae_scale_factor
     told = conditions_of(pipeline, ["a photo"]).inputs(side, side)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cns.denoising import encoded
+
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
 
@@ -34,7 +36,7 @@ def reconstruction_error(pipeline: StableDiffusionPipeline, images: NDArray[np.u
     with torch.no_grad():
         for start in range(0, len(images), BATCH):
             part = torch.from_numpy(images[start : start + BATCH].copy()).permute(0, 3, 1, 2).to(vae.device)
-            latents = vae.encode(part.to(vae.dtype) / 127.5 - 1).latent_dist.mode()
+            latents = encoded(vae, part.to(vae.dtype) / 127.5 - 1)
             again = (vae.decode(latents).sample.float().clamp(-1, 1) + 1) * 127.5
             differences.append((again - part).abs().mean((1, 2, 3)))
     return float(torch.cat(differences).mean())

@@ -224,10 +224,9 @@ class _Regional:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
     ) -> Tensor:
         """Attend; every tensor as diffusers' own processors take it, (N, S, C) in and out."""
-        out: Tensor = self._inner(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        out: Tensor = self._inner(attn, hidden_states, encoder_hidden_states, attention_mask)
         first = len(out) // 2 if self._guided() else 0
         queries = hidden_states[first:]
         total = torch.zeros_like(out[first:])
@@ -235,7 +234,7 @@ class _Regional:
         for cells, texts in zip(self._layout.cells(out.shape[1], out.device), self._texts, strict=True):
             for text in texts:
                 with text.read(len(queries), out.dtype) as (features, bias):
-                    shown = self._inner(attn, queries[:, cells], features, bias, temb)
+                    shown = self._inner(attn, queries[:, cells], features, bias)
                 total[:, cells] += shown / len(texts)
             count[cells] += 1
         return torch.cat([out[:first], torch.where(count > 0, total / count.clamp(min=1), out[first:])])

@@ -23,7 +23,7 @@ from cns.finite import HINT, is_finite
 from cns.quiet import quiet_libraries
 from cns.steps import check_steps
 from cns.text import encode_prompts
-from cns.tokens import expand_tokens
+from cns.tokens import count_over
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -84,8 +84,9 @@ def batches(
     size, negative = how.get("size"), how.get("negative")
     height, width = size if isinstance(size, tuple) else (size, size)
     own = latent_side(denoiser_of(pipeline).config) * pipeline.vae_scale_factor
-    check_sides(pipeline, height or own, width or own)
-    at_once = how.get("batch_size") or default_batch(max(height or own, width or own))
+    height, width = height or own, width or own
+    check_sides(pipeline, height, width)
+    at_once = how.get("batch_size") or default_batch(max(height, width))
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + at_once]]
@@ -110,14 +111,17 @@ def draw_latents(
 ) -> Tensor:
     """What the pipeline draws of B prompts, before it is decoded: shape (B, C, h, w), scaled as a training's latents.
 
-    Of a PixArt pipeline two habits are turned off: it would rewrite prompts where beautifulsoup4 and ftfy happen to be
-    installed, and tokens in angle brackets away; and draw in another size than was asked for, to be cut afterwards.
+    Of the pipelines of PixArt and Sana two habits are turned off: they would rewrite prompts where beautifulsoup4 and
+    ftfy happen to be installed, and tokens in angle brackets away; and draw in another size than was asked for, to be
+    cut afterwards.
     """
     against: Any = [negative] * len(prompts) if negative else None
     habits: dict[str, Any] = {}
-    if projection_of(denoiser_of(pipeline)) is not None:
+    if projection_of(denoiser_of(pipeline)):
         habits = {"clean_caption": False, "use_resolution_binning": False}
         against = against or ""
+        own = latent_side(denoiser_of(pipeline).config) * pipeline.vae_scale_factor  # Sana's takes 1024
+        height, width = height or own, width or own
     pipeline._guidance_scale = guidance  # as Stable Diffusion's sets it itself; `cns.regions` asks
     with quiet_libraries():  # diffusers prints a line for every prompt that it cuts; `cut_off` says it once
         found: Tensor = pipeline(
@@ -166,7 +170,4 @@ def sample(
 
 def cut_off(pipeline: StableDiffusionPipeline, prompt: str) -> int:
     """How many tokens at a prompt's end the model cannot read, 0 for a prompt that fits."""
-    tokenizer = pipeline.tokenizer
-    with quiet_libraries():
-        count = len(tokenizer(expand_tokens(tokenizer, [prompt])[0], truncation=False).input_ids)
-    return max(0, count - int(tokenizer.model_max_length))
+    return count_over(pipeline.tokenizer, [prompt])[0]

@@ -60,9 +60,11 @@ def _why_not(kind: Any, config: str, steps: int) -> str:
             scheduler = kind.from_config(json.loads(config))
             scheduler.set_timesteps(steps)
             draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
-            values = torch.randn(1, 4, 1, 1, generator=generator) * scheduler.init_noise_sigma
+            flow = not hasattr(scheduler, "scale_model_input")  # noise is as large as it is, and is read so
+            values = torch.randn(1, 4, 1, 1, generator=generator) * (1 if flow else scheduler.init_noise_sigma)
             for step in scheduler.timesteps:
-                scheduler.scale_model_input(values, step)
+                if not flow:
+                    scheduler.scale_model_input(values, step)
                 answer = torch.randn(1, 4, 1, 1, generator=generator)
                 values = scheduler.step(answer, step, values, return_dict=False, **draws)[0]
     except Exception as error:  # noqa: BLE001  whatever a library raises here, it would raise in the middle of a picture

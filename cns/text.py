@@ -4,7 +4,8 @@ Stable Diffusion has one encoder; keys and values read its last hidden states. S
 hidden states before their last layers, side by side, and the pooled vector of the second enters beside the timestep,
 with how the picture was cut out of its original (the "time ids"). Both are computed from a prompt's own tokens alone.
 PixArt has a T5, whose tokens see each other in both directions, and reads a prompt's own tokens alone: the padding is
-masked, in the encoder and in cross-attention. Keys and values read its states through the denoiser's projection.
+masked, in the encoder and in cross-attention. Keys and values read its states through the denoiser's projection. Sana
+has a Gemma, a language model, which reads an instruction before the prompt; the denoiser is not given its positions.
 
 A token's row is one vector here, the rows of its encoders side by side. Rows of committed concepts never change again,
 and no other row of an embedding is ever touched: during training the new row is a free parameter that replaces what the
@@ -24,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from cns.denoiser import denoiser_of, projection_of
+from cns.denoiser import denoiser_of, project, projection_of
 from cns.errors import TokenError
-from cns.tokens import add_tokens, token_ids
+from cns.tokens import add_tokens, encoder_ids, seen, word_ids
 
 if TYPE_CHECKING:  # the classes are for annotations; importing them costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -49,14 +50,14 @@ class Conditions:
         pooled: What enters beside the timestep, shape (B, P); None where nothing does.
         states: What the denoiser makes the features of by itself, shape (B, T, E); None where it is given the features.
         mask: Which positions are read, shape (B, T), int64, 1 or 0; None where all are.
-        sized: Whether it is told the size of the picture, as PixArt-alpha is at 1024 pixels.
+        sized: Whether it is told the size of the picture, as PixArt-alpha is at 1024 pixels; None where nobody asks.
     """
 
     features: Tensor
     pooled: Tensor | None
     states: Tensor | None = None
     mask: Tensor | None = None
-    sized: bool = False
+    sized: bool | None = None
 
     @property
     def given(self) -> Tensor:
@@ -84,9 +85,11 @@ class Conditions:
         """
         told: dict[str, Any] = {"encoder_hidden_states": self.given}
         if self.mask is not None:
+            told["encoder_attention_mask"] = self.mask
+        if self.sized is not None:
             size = self.given.new_tensor([[height, width]]).expand(len(self.given), -1) if self.sized else None
             added = {"resolution": size, "aspect_ratio": None if size is None else size[:, :1] / size[:, 1:]}
-            return {**told, "encoder_attention_mask": self.mask, "added_cond_kwargs": added}
+            return {**told, "added_cond_kwargs": added}
         if self.pooled is None:
             return told
         whole = self.pooled.new_tensor([height, width, 0, 0])
@@ -108,8 +111,8 @@ def text_encoders(pipeline: StableDiffusionPipeline) -> list[CLIPTextModel]:
 
 def conditions_of(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Conditions:
     """What the denoiser is told of B prompts, in the encoders' dtype; differentiable."""
-    ids = [token_ids(one, prompts) for one in tokenizers(pipeline)]
-    return read(denoiser_of(pipeline), text_encoders(pipeline), ids)
+    ids = [encoder_ids(one, prompts) for one in tokenizers(pipeline)]
+    return read(denoiser_of(pipeline), text_encoders(pipeline), ids, pipeline.tokenizer.model_max_length)
 
 
 def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
@@ -117,14 +120,15 @@ def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) ->
     return conditions_of(pipeline, prompts).features
 
 
-def read(denoiser: Any, encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
-    """Conditions of prompts by their ids, shape (B, T), int64, for each encoder."""
-    if (projection := projection_of(denoiser)) is not None:
+def read(denoiser: Any, encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor], length: int) -> Conditions:
+    """Conditions of prompts by their ids for each encoder (`encoder_ids`), shape (B, L); `length` positions of each."""
+    if projection_of(denoiser):
         own = ids[0].to(encoders[0].device)
-        ends = own == encoders[0].config.eos_token_id  # the last one ends the prompt; what follows is padding
-        mask = ends.flip(1).cumsum(1).flip(1).clamp(max=1)
-        states = encoders[0](own, attention_mask=mask).last_hidden_state
-        return Conditions(projection(states), None, states, mask, denoiser.use_additional_conditions)
+        words = own != encoders[0].config.pad_token_id  # what follows the last one is padding
+        mask = words.flip(1).cumsum(1).flip(1).clamp(max=1)
+        states = seen(encoders[0](own, attention_mask=mask).last_hidden_state, length)
+        sized = getattr(denoiser, "use_additional_conditions", None)
+        return Conditions(project(denoiser, states), None, states, seen(mask, length), sized)
     if len(encoders) == 1:
         return Conditions(encoders[0](ids[0].to(encoders[0].device)).last_hidden_state, None)
     both = zip(encoders, ids, strict=True)
@@ -185,7 +189,7 @@ def install_tokens(pipeline: StableDiffusionPipeline, rows: Mapping[str, Tensor]
 
 def class_noun_row(pipeline: StableDiffusionPipeline, class_noun: str) -> Tensor:
     """Mean embedding of the class noun's pieces, shape (D,), float32: where a special token starts."""
-    ids = pipeline.tokenizer(class_noun, add_special_tokens=False).input_ids
+    ids = word_ids(pipeline.tokenizer, class_noun)
     if not ids:
         raise TokenError(f"class noun {class_noun!r} has no piece in the vocabulary", hint="cns add … --class NOUN")
     return torch.cat([weight[ids].float().mean(0) for weight in embeddings(pipeline)])
@@ -233,10 +237,10 @@ def trainable_rows(pipeline: StableDiffusionPipeline, token_index: Mapping[int, 
         token_index: Token id -> row, shape (D,), a parameter.
     """
 
-    def replace(part: int, _module: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def replace(part: int, layer: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         (ids,) = inputs
         for token_id, row in token_index.items():
-            own = _parts(pipeline, row)[part].to(output.dtype)
+            own = _parts(pipeline, row)[part].to(output.dtype) * getattr(layer, "embed_scale", 1)  # Gemma's
             output = torch.where((ids == token_id).unsqueeze(-1), own, output)
         return output
 
@@ -255,13 +259,12 @@ def _parts(pipeline: StableDiffusionPipeline, rows: Tensor) -> Sequence[Tensor]:
 
 
 def _grow(text_encoder: CLIPTextModel, size: int) -> None:
-    old = text_encoder.get_input_embeddings()
-    if old.num_embeddings >= size:
+    """Give the embedding rows for as many words; the layer stays, since Gemma's does more than to look up."""
+    layer = text_encoder.get_input_embeddings()
+    if layer.num_embeddings >= size:
         return
-    new = torch.nn.Embedding(size, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
-    with torch.no_grad():
-        new.weight.zero_()
-        new.weight[: old.num_embeddings] = old.weight
-    new.weight.requires_grad_(old.weight.requires_grad)
-    text_encoder.set_input_embeddings(new)
-    text_encoder.config.vocab_size = size
+    old = layer.weight
+    new = old.new_zeros((size, old.shape[1]))
+    new[: len(old)] = old.detach()
+    layer.weight = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+    layer.num_embeddings = text_encoder.config.vocab_size = size

@@ -4,6 +4,9 @@ A token of several vectors is several tokens of the vocabulary, `<rex>`, `<rex>_
 diffusers looks for them when a prompt says `<rex>`. People type the first one alone; `expand_tokens` does for our own
 prompts what diffusers' pipelines do for theirs. Rows, and how prompts become text
 features, are the part of `text.py`.
+
+Sana's pipeline puts an instruction before every prompt but a negative one. The text encoder reads it, the denoiser does
+not: of what the encoder writes it is given the first position and the prompt's own. These are the positions meant here.
 """
 
 from __future__ import annotations
@@ -12,12 +15,16 @@ import copy
 import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from inspect import signature
 
+import torch
 from tokenizers import AddedToken
 from torch import Tensor
-from transformers import CLIPTokenizer, T5Tokenizer
+from transformers import CLIPTokenizer, GemmaTokenizer, T5Tokenizer
 
 from cns.errors import SettingsError, TokenError
+from cns.quiet import quiet_libraries
 from cns.templates import is_further_vector, vector_tokens, whole_token
 
 _TOKEN = re.compile(r"^[A-Za-z0-9<>_.+*-]{1,64}$")
@@ -26,11 +33,29 @@ _WORD_FORMS = ("{}", "{}</w>", f"{_SPACE}{{}}")
 
 
 def lowers(tokenizer: CLIPTokenizer) -> bool:
-    """Whether prompts are written in lower case before a tokenizer reads them, as PixArt's pipelines do for T5.
+    """Whether prompts are written in lower case before a tokenizer reads them, as PixArt's and Sana's pipelines do.
 
-    CLIP's tokenizer does it by itself and leaves added tokens alone; T5's knows capital letters.
+    CLIP's tokenizer does it by itself and leaves added tokens alone; T5's and Gemma's know capital letters.
     """
+    return isinstance(tokenizer, (T5Tokenizer, GemmaTokenizer))
+
+
+def looks_ahead(tokenizer: CLIPTokenizer) -> bool:
+    """Whether its text encoder reads in both directions, so that a word changes what stands before it: T5's does."""
     return isinstance(tokenizer, T5Tokenizer)
+
+
+def instruction(tokenizer: CLIPTokenizer) -> str:
+    """What a pipeline writes before a prompt; empty for most."""
+    return sana_instruction() if isinstance(tokenizer, GemmaTokenizer) else ""
+
+
+@cache
+def sana_instruction() -> str:
+    """What diffusers' Sana pipeline says to its language model where nobody says anything else."""
+    with quiet_libraries():
+        from diffusers import SanaPipeline  # only here: no other base needs it
+    return "\n".join(signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default)
 
 
 def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
@@ -49,6 +74,12 @@ def check_new_token(tokenizer: CLIPTokenizer, token: str) -> None:
         raise TokenError(
             f"token {token!r} would not be found: this base's pipeline writes prompts in lower case",
             hint=f"cns add … --token '{token.lower()}'",
+            token=token,
+        )
+    if token in instruction(tokenizer):
+        raise TokenError(
+            f"token {token!r} stands in the instruction that this base's pipeline writes before every prompt",
+            hint=f"cns add … --token '<{token.strip('<>')}-1>'",
             token=token,
         )
     if any(form in vocabulary for form in (token, *(form.format(token.lower()) for form in _WORD_FORMS))):
@@ -84,7 +115,7 @@ def _word_that_holds(token: str, vocabulary: Collection[str]) -> str:
 def add_tokens(tokenizer: CLIPTokenizer, tokens: Iterable[str]) -> bool:
     """Add the tokens that a vocabulary lacks, in sorted order, so that ids depend on the set; say whether it grew."""
     missing = sorted(set(tokens) - tokenizer.get_added_vocab().keys())
-    tokenizer.add_tokens([_added(token) for token in missing])
+    tokenizer.add_tokens([_added(tokenizer, token) for token in missing])
     return bool(missing)
 
 
@@ -110,8 +141,7 @@ def check_read(tokenizer: CLIPTokenizer, prompts: Iterable[str], tokens: Sequenc
     """
     ids = tokenizer.convert_tokens_to_ids(list(tokens))
     for prompt in prompts:
-        (expanded,) = expand_tokens(tokenizer, [prompt])
-        read = tokenizer(expanded, truncation=True).input_ids
+        read = token_ids(tokenizer, [prompt])[0].tolist()
         if unread := [token for token, one in zip(tokens, ids, strict=True) if one not in read]:
             some = f"{len(unread)} of the {len(tokens)} vectors of {tokens[0]} stand"
             raise SettingsError(
@@ -124,14 +154,24 @@ def check_read(tokenizer: CLIPTokenizer, prompts: Iterable[str], tokens: Sequenc
 
 def count_cut(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> int:
     """How many prompts are longer than what the text encoder reads."""
-    lengths = [len(ids) for ids in tokenizer(expand_tokens(tokenizer, prompts)).input_ids] if prompts else []
-    return sum(length > tokenizer.model_max_length for length in lengths)
+    return sum(over > 0 for over in count_over(tokenizer, prompts))
 
 
-def _added(token: str) -> AddedToken:
-    """A token of the vocabulary; one that is a word is not found within longer words, as `whole_token` has it."""
+def count_over(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
+    """How many tokens at the end of each prompt the text encoder does not read, 0 where it reads all."""
+    told, length = _before(tokenizer, instructed=True)
+    words = [told + one for one in expand_tokens(tokenizer, prompts)]
+    with quiet_libraries():  # transformers says of a long prompt that it is long
+        return [max(0, len(tokenizer(one, truncation=False).input_ids) - length) for one in words]
+
+
+def _added(tokenizer: CLIPTokenizer, token: str) -> AddedToken:
+    """A token of the vocabulary; one that is a word is not found within longer words, as `whole_token` has it.
+
+    Of Gemma it holds the space before it, as words do there; the space would be a token of its own.
+    """
     is_word = re.fullmatch(r"\w(.*\w)?", token) is not None
-    return AddedToken(token, normalized=False, single_word=is_word)
+    return AddedToken(token, normalized=False, single_word=is_word, lstrip=isinstance(tokenizer, GemmaTokenizer))
 
 
 def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]:
@@ -154,16 +194,48 @@ def expand_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[str]
     return expanded
 
 
-def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
-    """Padded and truncated ids of B prompts, shape (B, T), int64, T = the tokenizer's own length."""
-    length = tokenizer.model_max_length
-    return tokenizer(
-        expand_tokens(tokenizer, prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    ).input_ids
+def encoder_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], instructed: bool = True) -> Tensor:
+    """Padded and truncated ids of B prompts as a text encoder is given them, shape (B, L), int64.
+
+    Args:
+        tokenizer: Its `model_max_length` is T, the number of positions that the denoiser reads.
+        prompts: As people write them.
+        instructed: With the instruction before them, where there is one: negative prompts have none.
+    """
+    told, length = _before(tokenizer, instructed)
+    words = [told + one for one in expand_tokens(tokenizer, prompts)]
+    how = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+    ids: Tensor = tokenizer(words, **how).input_ids
+    return ids
+
+
+def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], instructed: bool = True) -> Tensor:
+    """Those of `encoder_ids` that the denoiser reads, shape (B, T)."""
+    return seen(encoder_ids(tokenizer, prompts, instructed), tokenizer.model_max_length)
+
+
+def seen(positions: Tensor, length: int) -> Tensor:
+    """Of what a text encoder is given or writes, shape (B, L, …), what the denoiser reads, shape (B, T, …)."""
+    return positions if positions.shape[1] == length else torch.cat([positions[:, :1], positions[:, 1 - length :]], 1)
 
 
 def content_positions(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     """Which positions hold a prompt's own words: shape (B, T), bool; BOS, EOS and padding are False."""
     ids = token_ids(tokenizer, prompts)
-    before_eos = (ids == tokenizer.eos_token_id).cumsum(1) == 0
-    return before_eos & (ids != tokenizer.bos_token_id)
+    own = (ids != tokenizer.bos_token_id) & ((ids == tokenizer.eos_token_id).cumsum(1) == 0)
+    if instruction(tokenizer):  # no token ends a prompt; the space before it may stand alone
+        own &= (ids != tokenizer.pad_token_id) & (ids != tokenizer.convert_tokens_to_ids(_SPACE))
+    return own
+
+
+def word_ids(tokenizer: CLIPTokenizer, words: str) -> list[int]:
+    """Ids of words as they stand within a prompt, without beginning and end."""
+    space = " " if isinstance(tokenizer, GemmaTokenizer) else ""  # the others put it there by themselves
+    ids: list[int] = tokenizer(space + words, add_special_tokens=False).input_ids
+    return ids
+
+
+def _before(tokenizer: CLIPTokenizer, instructed: bool) -> tuple[str, int]:
+    """What is written before a prompt, and how many tokens are read with it: as Sana's pipeline counts them."""
+    told = instruction(tokenizer) if instructed else ""
+    return told, tokenizer.model_max_length + (len(tokenizer(told).input_ids) - 2 if told else 0)

@@ -60,9 +60,10 @@ def weighing(pipeline: StableDiffusionPipeline, texts: Iterable[str]) -> Iterato
         texts: What is drawn, with weights; those without any are left alone.
     """
     weighted = [text for text in dict.fromkeys(texts) if words_of(text) != text]
-    if weighted and projection_of(denoiser_of(pipeline)) is not None:
+    if weighted and projection_of(denoiser_of(pipeline)):
         raise SettingsError(
-            f"weights of words, as in {weighted[0][:60]!r}, are known of CLIP alone, and this base reads prompts by T5",
+            f"weights of words, as in {weighted[0][:60]!r}, are known of CLIP alone, and this base reads prompts by a "
+            f"{type(pipeline.text_encoder).__name__}",
             "Leave them out, or write the brackets without a number",
             name="prompt",
             value=weighted[0],

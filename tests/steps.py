@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from cns.families import FAMILIES
 
-STABLE_DIFFUSION = ("sd-1", "sd-2", "sdxl", "pixart")
+STABLE_DIFFUSION = ("sd-1", "sd-2", "sdxl", "pixart", "sana")
 SHIPPED = {name: FAMILIES[name] for name in STABLE_DIFFUSION}
 WARM_UP = 20
 SAMPLER = 5

@@ -15,9 +15,11 @@ import torch
 
 from cns.judges.identity import IdentityEncoder
 from cns.quiet import quiet_libraries
+from cns.tokens import sana_instruction
 
 with quiet_libraries():
     from diffusers import (
+        AutoencoderDC,
         AutoencoderKL,
         DDIMScheduler,
         DPMSolverMultistepScheduler,
@@ -26,6 +28,8 @@ with quiet_libraries():
         PixArtSigmaPipeline,
         PixArtTransformer2DModel,
         PNDMScheduler,
+        SanaPipeline,
+        SanaTransformer2DModel,
         SchedulerMixin,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
@@ -38,18 +42,22 @@ with quiet_libraries():
         CLIPTextModel,
         CLIPTextModelWithProjection,
         CLIPTokenizer,
+        Gemma2Config,
+        Gemma2Model,
+        GemmaTokenizer,
         T5Config,
         T5EncoderModel,
         T5Tokenizer,
     )
 
 UNETS = ("sd-1", "sd-2", "sdxl", "emoji-64")
-VARIANTS = (*UNETS, "pixart")
+VARIANTS = (*UNETS, "pixart", "sana")
 PLAIN = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 PIPELINES = {
     "sdxl": (StableDiffusionXLPipeline, {"add_watermarker": False}),
     "pixart": (PixArtSigmaPipeline, {}),
     "pixart-alpha": (PixArtAlphaPipeline, {}),
+    "sana": (SanaPipeline, {}),
 }
 WIDTH = 32
 SECOND_WIDTH = 40
@@ -73,8 +81,8 @@ def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
         seed: Of all weights.
         variant: "sd-1" (noise prediction, quick GELU), "sd-2" (velocity prediction, linear projections, pad "!"),
             "sdxl" (two text encoders of different widths, pooled text and time ids), "pixart" (a transformer and a T5;
-            "pixart-alpha" is told the size of its pictures) or "emoji-64" (16x16 latents; ships nouns and calibration
-            prompts).
+            "pixart-alpha" is told the size of its pictures), "sana" (a transformer and a Gemma; flow matching, 2x2
+            latents) or "emoji-64" (16x16 latents; ships nouns and calibration prompts).
 
     Returns:
         The folder.
@@ -86,6 +94,9 @@ def tiny_sd(folder: Path, seed: int = 0, variant: str = "sd-1") -> Path:
         if variant.startswith("pixart"):
             parts = {"transformer": _transformer(variant), "tokenizer": tiny_sentencepiece()}
             parts |= {"vae": _vae(variant), "text_encoder": _t5(parts["tokenizer"])}
+        elif variant == "sana":
+            parts = {"transformer": _sana(), "tokenizer": tiny_gemma()}
+            parts |= {"vae": _autoencoder(), "text_encoder": _language_model(parts["tokenizer"])}
         else:
             parts = {"unet": _unet(variant), "vae": _vae(variant), "tokenizer": tokenizer}
             parts |= {"text_encoder": CLIPTextModel(_text_config(variant, tokenizer, WIDTH))}
@@ -148,6 +159,49 @@ def _t5(tokenizer: T5Tokenizer) -> T5EncoderModel:
             tie_word_embeddings=False,
         )
     )
+
+
+def tiny_gemma() -> GemmaTokenizer:
+    """A small Gemma vocabulary: the words of `WORDS` and of the instruction, and single letters."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    merges: dict[tuple[str, str], None] = {}
+    for word in [*WORDS, *sana_instruction().split()]:
+        merges |= {(f"▁{word[:place]}", word[place]): None for place in range(len(word))}
+    pieces = [*special, "▁", "\n", *map(chr, range(33, 127)), *(first + second for first, second in merges)]
+    vocabulary = {piece: place for place, piece in enumerate(pieces)}
+    return GemmaTokenizer(vocab=vocabulary, merges=[*merges], add_bos_token=True)
+
+
+def _language_model(tokenizer: GemmaTokenizer) -> Gemma2Model:
+    return Gemma2Model(
+        Gemma2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+        )
+    )
+
+
+def _sana() -> SanaTransformer2DModel:
+    heads = {"num_attention_heads": 2, "attention_head_dim": 12}
+    across = {"num_cross_attention_heads": 2, "cross_attention_head_dim": 12, "cross_attention_dim": 24}
+    channels = {"in_channels": 4, "out_channels": 4, "caption_channels": WIDTH}
+    return SanaTransformer2DModel(sample_size=2, num_layers=2, **heads, **across, **channels)
+
+
+def _autoencoder() -> AutoencoderDC:
+    """Of 32 pixels a side one latent, as Sana's."""
+    levels, blocks = 6, ("ResBlock",) * 5 + ("EfficientViTBlock",)
+    sides = {}
+    for side in ("encoder", "decoder"):
+        sides |= {f"{side}_block_types": blocks, f"{side}_block_out_channels": (8,) * levels}
+        sides |= {f"{side}_layers_per_block": (1,) * levels, f"{side}_qkv_multiscales": ((),) * 5 + ((5,),)}
+    return AutoencoderDC(latent_channels=4, attention_head_dim=8, scaling_factor=0.41407, **sides)
 
 
 def _transformer(variant: str) -> PixArtTransformer2DModel:
@@ -264,6 +318,8 @@ def _scheduler(variant: str) -> SchedulerMixin:
         return PNDMScheduler(**shared, skip_prk_steps=True)
     if variant.startswith("pixart"):
         return DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02)
+    if variant == "sana":
+        return DPMSolverMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction")
     if variant == "sdxl":
         return EulerDiscreteScheduler(**shared, timestep_spacing="leading")
     return DDIMScheduler(**shared, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")

@@ -318,7 +318,8 @@ def resolution_of(folder: Path) -> int:
     Raises:
         BaseModelError: they do not say it.
     """
-    levels = read_json(folder / "vae" / "config.json").get("block_out_channels")
+    vae = read_json(folder / "vae" / "config.json")
+    levels = vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
     if not isinstance(levels, list):
         raise unsupported(folder, "its vae/config.json names no block_out_channels")
     return int(latent_side(read_json(folder / denoiser_part(folder) / "config.json")) * 2 ** (len(levels) - 1))

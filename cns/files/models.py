@@ -19,8 +19,8 @@ from cns.files.plain import open_plain, reason_of
 from cns.files.tensors import read_header
 
 MAX_CONFIG_BYTES = 2**20
-MAX_TOKENIZER_BYTES = 32 * 2**20  # of one file; CLIP's has 4 MB
-MAX_NUMBER = 2**20  # in a config; the largest known is a vocabulary of 50,000
+MAX_TOKENIZER_BYTES = 64 * 2**20  # of one file; CLIP's has 4 MB, Gemma's 34
+MAX_NUMBER = 2**20  # in a config; the largest known is a vocabulary of 256,000
 MAX_LAYERS = 64
 MAX_ITEMS = 1000  # of a list in a config, such as the betas of a scheduler
 MAX_CONFIG_DEPTH = 6

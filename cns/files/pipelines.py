@@ -29,6 +29,12 @@ _TRANSFORMER = {
     "text_encoder": ("T5EncoderModel",),
     "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
 }
+_LANGUAGE_MODEL = {
+    "transformer": ("SanaTransformer2DModel",),
+    "vae": ("AutoencoderDC",),
+    "text_encoder": ("Gemma2Model",),
+    "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+}
 PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "StableDiffusionPipeline": _ONE_ENCODER,
     "StableDiffusionImg2ImgPipeline": _ONE_ENCODER,
@@ -38,12 +44,18 @@ PIPELINES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "StableDiffusionXLInpaintPipeline": _TWO_ENCODERS,
     "PixArtAlphaPipeline": _TRANSFORMER,
     "PixArtSigmaPipeline": _TRANSFORMER,
+    "SanaPipeline": _LANGUAGE_MODEL,
 }
 """Pipeline -> its parts beside the scheduler, and which classes each may have.
 
 Whatever of these saved a folder, the parts are the same; a denoiser for inpainting is told by its channels."""
 
-TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+TRANSFORMERS = {
+    name: line for line, parts in (("pixart", _TRANSFORMER), ("sana", _LANGUAGE_MODEL)) for name in parts["transformer"]
+}
+"""Class of a denoiser -> its family; PixArt's published configs name the class that it had before 2024."""
+
+TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300, "SanaPipeline": 300}
 """How many tokens of a prompt a pipeline reads, where neither its tokenizer nor its text encoder says so."""
 
 SCHEDULERS = (
@@ -59,6 +71,8 @@ SCHEDULERS = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
+FLOWS = {"DPMSolverMultistepScheduler": "flow_shift", "FlowMatchEulerDiscreteScheduler": "shift"}
+"""Schedulers of flow matching, by which Sana was trained, and what each calls the shift of its noise."""
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # named by many pipelines, loaded by none of ours
 PREDICTIONS = ("epsilon", "v_prediction")
 UNSUPPORTED = {
@@ -86,21 +100,23 @@ def check_index(folder: Path) -> str:
     """
     index = read_json(folder / "model_index.json")
     classes = _classes(folder, index)
+    schedulers = FLOWS if index["_class_name"] == "SanaPipeline" else SCHEDULERS
     parts = {name: part for name, part in index.items() if isinstance(part, list) and part and part[-1] is not None}
     for name, part in parts.items():
-        if name == "scheduler" and part[-1] not in SCHEDULERS:
+        if name == "scheduler" and part[-1] not in schedulers:
             raise unsupported(
                 folder,
-                f"its scheduler is {part[-1]!r}, expected one of {', '.join(SCHEDULERS)}",
-                f"for a base that was trained with noise: name another in {folder / 'model_index.json'} and in "
+                f"its scheduler is {part[-1]!r}, expected one of {', '.join(schedulers)}",
+                f"for a base that was trained so: name another in {folder / 'model_index.json'} and in "
                 f"{folder / 'scheduler' / 'scheduler_config.json'}",
             )
         if name not in (*UNUSED, "scheduler") and part[-1] not in classes.get(name, ()):
             raise unsupported(folder, f"its {name} is of class {part[-1]!r}, which is not on the allow-list")
     if missing := sorted({*classes, "scheduler"} - set(parts)):
         raise unsupported(folder, f"its model_index.json names no {missing[0]}")
-    _check_schedule(folder)
-    return str(parts["scheduler"][-1])
+    scheduler = str(parts["scheduler"][-1])
+    (_check_flow if schedulers is FLOWS else _check_schedule)(folder, scheduler)
+    return scheduler
 
 
 def parts_of(folder: Path) -> tuple[str, ...]:
@@ -131,7 +147,24 @@ def _classes(folder: Path, index: Mapping[str, Any]) -> Mapping[str, tuple[str, 
     return PIPELINES[name]
 
 
-def _check_schedule(folder: Path) -> None:
+def is_flow(scheduler: str, config: Mapping[str, Any]) -> bool:
+    """Whether a scheduler, by its class and config, is one of flow matching, whose target is noise - latents."""
+    asked = config.get("use_flow_sigmas") and config.get("prediction_type") == "flow_prediction"
+    return scheduler in FLOWS and bool(asked or scheduler.startswith("FlowMatch"))
+
+
+def _check_flow(folder: Path, scheduler: str) -> None:
+    """Refuse the schedule of noise prediction for a denoiser that learned by flow matching."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    if not is_flow(scheduler, read_json(path)):
+        raise unsupported(
+            folder,
+            f"its denoiser learned by flow matching, and its {scheduler} has another schedule",
+            f'name it in {path}: "use_flow_sigmas": true, "prediction_type": "flow_prediction"',
+        )
+
+
+def _check_schedule(folder: Path, _scheduler: str) -> None:
     """Refuse a schedule by its config: another target, or one whose noisiest step says nothing of the picture.
 
     Where the signal is zero at the last step, predicted noise is the input itself and the picture a division by zero:
@@ -185,16 +218,18 @@ def latent_side(config: Mapping[str, Any]) -> int:
     return int(sides[0])
 
 
-def is_pixart(config: Mapping[str, Any]) -> bool:
-    """Whether a denoiser is PixArt's, by its config; the published ones name the class that it had before 2024."""
-    return config.get("_class_name") in _TRANSFORMER["transformer"]
+def why_no_transformer(config: Mapping[str, Any], width: object) -> str | None:
+    """The first property by which a transformer is none of `TRANSFORMERS` as published, or None.
 
-
-def why_no_pixart(config: Mapping[str, Any], width: object) -> str | None:
-    """The first property by which a transformer is not PixArt's, or None; `width` is what its text encoder writes."""
-    inner = config.get("num_attention_heads", 16) * config.get("attention_head_dim", 72)
+    Args:
+        config: Of the transformer.
+        width: What its text encoder writes.
+    """
+    inner = config.get("num_attention_heads", 0) * config.get("attention_head_dim", 0)
     if config.get("norm_type", "ada_norm_single") != "ada_norm_single":
         return f"its transformer's norm_type is {str(config['norm_type'])[:40]}, expected ada_norm_single"
+    if config.get("guidance_embeds"):
+        return "its denoiser takes the guidance as an input (guidance_embeds), as Sana Sprint does"
     if config.get("caption_channels") != width:
         return (
             f"its denoiser projects {config.get('caption_channels')} values a token and its text encoder writes {width}"

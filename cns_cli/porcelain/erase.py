@@ -101,8 +101,8 @@ def erase(options: EraseOptions, progress: Progress) -> EraseResult:
     tree = repo.tree_of(head.commit)
     if (family := family_named(repo.objects.get(tree.base, Base).family)).reads_by != "CLIP":
         raise CannotErase(
-            f"nothing can be erased from a {family.name} base: its text encoder reads prompts in both directions, and "
-            "what takes the place of a noun is known of CLIP's order alone",
+            f"nothing can be erased from a {family.name} base: it reads prompts by {family.reads_by}, and what takes "
+            "the place of a noun is known of CLIP alone",
             "in a new folder: cns init --base emoji-64",
         )
     nouns = _settled(options, erased_in(tree, repo.objects))

@@ -187,8 +187,9 @@ def _warnings(order: Order, whole: Tree, kind: str, error: float | None, reader:
         yield f"{order.dtype} rounds the concepts' changes; fp32 is exact"
     if FORMATS[kind].apart:
         return
-    if order.session.base.family.reads_by == "T5" and order.tree.concepts:
-        yield "call the pipeline with clean_caption=False: with beautifulsoup4 and ftfy it takes tokens out of prompts"
+    if order.session.base.family.reads_by != "CLIP" and order.tree.concepts:
+        if order.session.base.family.reads_by == "T5":
+            yield "call the pipeline with clean_caption=False, or it takes tokens out where beautifulsoup4 and ftfy are"
         for one in order.session.concepts(order.tree).values():
             if len(one.rows) > 1:
                 yield f"there a prompt names every vector by itself: {' '.join(one.rows)}"

@@ -100,7 +100,10 @@ def test_quiet_keeps_errors(lineage: Lineage) -> None:
         (("add", "--max_train_steps", "2"), "there is no option --max_train_steps: expected --steps"),
         (("generate", "--guidance-scale", "3", "a dog"), "there is no option --guidance-scale: expected --guidance"),
         (("add", "--epochs", "3"), "expected --repeats, how often each image is seen, or --steps, "),
-        (("add", "--epochs", "3"), "EPOCHS * IMAGES / images a step (10 (emoji-64), 2 (sd-1, sd-2, sdxl, pixart))"),
+        (
+            ("add", "--epochs", "3"),
+            "EPOCHS * IMAGES / images a step (10 (emoji-64), 2 (sd-1, sd-2, sdxl, pixart, sana))",
+        ),
         (("log", "--epochs", "3"), "no such option: --epochs"),
         (("reset", "--hard", "HEAD"), "there is no option --hard: cns reset needs none for that"),
         (("branch", "-a"), "there is no option -a: cns branch needs none for that"),
@@ -147,9 +150,9 @@ def test_words_are_answered_without_anything_heavy(words: list[str], tmp_path: P
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ("add", "Finetuning steps. Else 250 (emoji-64), 500 (sd-1, sd-2, sdxl, pixart)."),
-        ("add", "Else 0.01, in a mask 0.003 (emoji-64), 0.0003, in a mask 0.0001 (sd-1, sd-2, sdxl, pixart)."),
-        ("add", "Else 5.8% of K/V (emoji-64), 0.13% of the denoiser (sd-1, sd-2, sdxl, pixart)."),
+        ("add", "Finetuning steps. Else 250 (emoji-64), 500 (sd-1, sd-2, sdxl, pixart, sana)."),
+        ("add", "Else 0.01, in a mask 0.003 (emoji-64), 0.0003, in a mask 0.0001 (sd-1, sd-2, sdxl, pixart, sana)."),
+        ("add", "Else 5.8% of K/V (emoji-64), 0.13% of the denoiser (sd-1, sd-2, sdxl, pixart, sana)."),
         ("generate", "Denoising steps. Else 15 (emoji-64)"),
     ],
 )

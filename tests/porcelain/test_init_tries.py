@@ -122,7 +122,7 @@ UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model",
     [
         (edit("model_index.json", _class_name="LatentConsistencyModelPipeline"), "Pipeline was distilled"),
         (edit("model_index.json", _class_name="FluxPipeline"), "FluxPipeline cannot hold concepts: in joint attention"),
-        (edit("model_index.json", _class_name="SanaPipeline"), "SanaPipeline is not supported yet, though"),
+        (edit("model_index.json", _class_name="KolorsPipeline"), "KolorsPipeline is not supported yet, though"),
         (edit("model_index.json", _class_name="WuerstchenPipeline"), "its pipeline is 'WuerstchenPipeline', expected"),
         (edit("model_index.json", controlnet=["diffusers", "ControlNetModel"]), "ControlNetModel"),
         (edit("unet/config.json", in_channels=9), "reads 9 channels and writes 4, as inpainting"),

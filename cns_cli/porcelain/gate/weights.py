@@ -29,7 +29,7 @@ from registry.trees import bare
 OUTSIDE = "outside the masks the weights are the base's"
 LIVE = "the model holds the composed weights"
 ROWS = "no row of the text encoder changed but those of the tokens"
-EMBEDDINGS = ("token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight")
+EMBEDDINGS = ("token_embedding.weight", "shared.weight", "embed_tokens.weight")
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ HARMS: dict[str, Harm] = {
     "a table of 2^63 bytes": holds(UNET, struct.pack("<Q", 2**63)),
     "a tokenizer that is none": holds("tokenizer/tokenizer.json", b'{"model":{"type":"WordPiece"}}'),
     "a tokenizer nested 100,000 deep": holds("tokenizer/tokenizer.json", b'{"model":' * 100_000),
-    "a tokenizer of 40 megabytes": holds("tokenizer/vocab.json", b" " * 40_000_000),
+    "a tokenizer of 70 megabytes": holds("tokenizer/vocab.json", b" " * 70_000_000),
 }
 
 

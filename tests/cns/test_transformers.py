@@ -1,10 +1,11 @@
-"""A base of a transformer and a T5: what is read of a prompt, what keys and values see of it, what it draws."""
+"""A base of a transformer, with a T5 or a Gemma: what is read of a prompt, what keys and values see, what it draws."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import torch
 from cns.boxes import Box
 from cns.compose import Model, kv_parameters
 from cns.cost import counted, image_cost
-from cns.denoiser import denoiser_of, projection_of
-from cns.denoising import Denoiser, draw_batch, encode_images
+from cns.denoiser import denoiser_of
+from cns.denoising import Denoiser, NoisedBatch, Schedule, draw_batch, encode_images
 from cns.directions import new_moment
 from cns.drift import prompt_moments
 from cns.errors import BaseModelError, SettingsError, TokenError
@@ -27,8 +28,8 @@ from cns.probing import inputs_of, probe
 from cns.quiet import quiet_libraries
 from cns.regions import Region, regional
 from cns.sampling import sample
-from cns.text import conditions_of
-from cns.tokens import check_new_token, content_positions, token_ids
+from cns.text import conditions_of, trainable_rows
+from cns.tokens import check_new_token, content_positions, count_over, sana_instruction, token_ids
 from cns.weighting import weighing
 from tests.cns.conftest import tiny_model
 from tests.cns.test_training import SETTINGS, learn, task
@@ -36,13 +37,43 @@ from tests.tiny import WIDTH, tiny_sd
 
 FEW = dataclasses.replace(SETTINGS, steps=1, warmup_steps=1, batch_size=2, score="wanda")
 PROMPT = "A <rex> dog on the grass "
-PLAIN: dict[str, Any] = {"clean_caption": False, "use_resolution_binning": False}
+PLAIN: dict[str, Any] = {"clean_caption": False, "use_resolution_binning": False, "height": 64, "width": 64}
+
+
+@pytest.fixture(params=["pixart", "sana"])
+def folder(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> Path:
+    """Of a tiny PixArt-Sigma, and of a tiny Sana."""
+    return tiny_folders[request.param]
 
 
 @pytest.fixture
-def model(tiny_folders: dict[str, Path]) -> Model:
+def model(folder: Path) -> Model:
+    """A fresh one of each."""
+    return tiny_model(folder)
+
+
+@pytest.fixture
+def pixart(tiny_folders: dict[str, Path]) -> Model:
     """A fresh tiny PixArt-Sigma."""
     return tiny_model(tiny_folders["pixart"])
+
+
+@pytest.fixture
+def sana(tiny_folders: dict[str, Path]) -> Model:
+    """A fresh tiny Sana."""
+    return tiny_model(tiny_folders["sana"])
+
+
+def is_sana(model: Model) -> bool:
+    return type(model.pipeline).__name__ == "SanaPipeline"
+
+
+def encode(pipeline: Any, prompts: str | list[str], **more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the pipeline itself makes of prompts, as it calls itself: states and mask."""
+    if type(pipeline).__name__ == "SanaPipeline":
+        more["complex_human_instruction"] = sana_instruction().split("\n")
+    states, mask, *_ = pipeline.encode_prompt(prompts, do_classifier_free_guidance=False, **more)
+    return states, mask
 
 
 def theirs(folder: Path, prompt: str, seed: int, **more: Any) -> np.ndarray:
@@ -58,10 +89,10 @@ def theirs(folder: Path, prompt: str, seed: int, **more: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("negative", [None, "a cat"])
-def test_pictures_are_those_of_diffusers(tiny_folders: dict[str, Path], negative: str | None) -> None:
-    pipeline = load_pipeline(tiny_folders["pixart"])
+def test_pictures_are_those_of_diffusers(folder: Path, negative: str | None) -> None:
+    pipeline = load_pipeline(folder)
     ours = sample(pipeline, ["A red dog"], [3], steps=3, guidance=4.5, negative=negative)
-    plain = theirs(tiny_folders["pixart"], "A red dog", 3, **({"negative_prompt": negative} if negative else {}))
+    plain = theirs(folder, "A red dog", 3, **({"negative_prompt": negative} if negative else {}))
     np.testing.assert_array_equal(ours[0], plain)
 
 
@@ -88,13 +119,15 @@ def test_composed_weights_draw_in_plain_diffusers_what_a_prompt_sees_that_names_
 def test_keys_and_values_read_the_projected_caption_and_its_own_tokens_alone(model: Model) -> None:
     model.add_tokens({"<rex>": torch.full((WIDTH,), 0.5)})
     told = conditions_of(model.pipeline, ["a <rex> dog", ""])
-    states, mask, *_ = model.pipeline.encode_prompt(["A <rex> dog", ""], do_classifier_free_guidance=False)
+    states, mask = encode(model.pipeline, ["A <rex> dog", ""])
     assert torch.equal(told.states, states)
     assert torch.equal(told.mask, mask)
-    assert told.read.sum(1).tolist() == [4, 1]  # an end of text behind the words
+    # T5 has an end behind the words; Gemma a beginning, and of an empty prompt the space that ends the instruction
+    assert told.read.sum(1).tolist() == ([4, 2] if is_sana(model) else [4, 1])
     denoiser = denoiser_of(model.pipeline)
     matrices = {name: one for name, one in denoiser.named_modules() if name.endswith("attn2.to_k")}
     latents = torch.randn(2, 4, 8, 8)
+    assert len(matrices) == 2
     with torch.no_grad(), inputs_of(matrices) as heard:
         before = denoiser(latents, timestep=torch.tensor([9, 9]), **told.inputs(64, 64)).sample
     assert all(torch.equal(found[0], told.features) for found in heard.values())
@@ -113,18 +146,20 @@ def test_second_moments_leave_padding_out(model: Model) -> None:
     found = prompt_moments(model.pipeline, prompts)
     torch.testing.assert_close(found.value, flat.T @ flat / len(flat))
     torch.testing.assert_close(found.key, centred.T @ centred / len(flat))
-    token = int(token_ids(model.pipeline.tokenizer, ["dog"])[0, 0])
+    token = int(token_ids(model.pipeline.tokenizer, ["dog"])[0, int(is_sana(model))])
     one = rows[0]  # of both directions: what stands before the word has seen it, too
+    if is_sana(model):
+        one = one[2:]  # of one direction: behind a beginning and "a"
     torch.testing.assert_close(new_moment(model.pipeline, prompts[:1], token), one.T @ one / len(one))
     assert content_positions(model.pipeline.tokenizer, prompts).sum(1).tolist() == [2, 6]
 
 
-def test_a_token_takes_room_that_the_embedding_has_and_then_lets_it_grow(model: Model) -> None:
-    encoder = model.pipeline.text_encoder
+def test_a_token_takes_room_that_the_embedding_has_and_then_lets_it_grow(pixart: Model) -> None:
+    encoder = pixart.pipeline.text_encoder
     before = encoder.get_input_embeddings().weight.clone()
-    words = len(model.pipeline.tokenizer)
+    words = len(pixart.pipeline.tokenizer)
     rows = {f"<t{number}>": torch.full((WIDTH,), float(number)) for number in range(4)}
-    model.add_tokens(rows)
+    pixart.add_tokens(rows)
     weight = encoder.get_input_embeddings().weight
     assert (len(before), len(weight)) == (words + 2, words + 4)
     assert torch.equal(weight[:words], before[:words])
@@ -134,17 +169,18 @@ def test_a_token_takes_room_that_the_embedding_has_and_then_lets_it_grow(model: 
 
 
 def test_a_token_arrives_in_any_prompt_whatever_is_installed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers.pipelines.pixart_alpha import pipeline_pixart_sigma
-
-    monkeypatch.setattr(pipeline_pixart_sigma, "is_bs4_available", lambda: True)
-    monkeypatch.setattr(pipeline_pixart_sigma, "is_ftfy_available", lambda: True)
+    home = sys.modules[type(model.pipeline).__module__]
+    monkeypatch.setattr(home, "is_bs4_available", lambda: True)
+    monkeypatch.setattr(home, "is_ftfy_available", lambda: True)
     model.add_tokens({"<rex>": torch.zeros(WIDTH), "<rex>_1": torch.ones(WIDTH)})
     heard: list[torch.Tensor] = []
     model.pipeline.text_encoder.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
-    model.pipeline.encode_prompt(PROMPT, do_classifier_free_guidance=False, clean_caption=True)
-    ids = model.pipeline.tokenizer.convert_tokens_to_ids
-    assert heard[0][0, :4].tolist() == [ids(one) for one in ("▁a", "<rex>", "<rex>_1", "▁dog")]
-    for token, word in (("<Rex>", "lower case"), ("dog", "already"), ("bac", "part of the word")):
+    encode(model.pipeline, PROMPT, clean_caption=True)
+    words, ids = ["▁a", "<rex>", "<rex>_1", "▁dog"], model.pipeline.tokenizer.convert_tokens_to_ids
+    begin = heard[0][0].tolist().index(ids("<rex>")) - 1
+    assert heard[0][0, begin : begin + 4].tolist() == [ids(one) for one in words]
+    assert begin == (0 if not is_sana(model) else len(model.pipeline.tokenizer(sana_instruction()).input_ids) - 1)
+    for token, word in (("<Rex>", "lower case"), ("dog", "already"), ("ack", "part of the word")):
         with pytest.raises(TokenError, match=word):
             check_new_token(model.pipeline.tokenizer, token)
 
@@ -159,19 +195,21 @@ def test_a_box_shows_its_own_prompt_and_not_its_padding(model: Model) -> None:
     outs: list[torch.Tensor] = []
     layer = denoiser_of(model.pipeline).transformer_blocks[0].attn2
     layer.register_forward_hook(lambda _m, _i, out: outs.append(out))
+    side = 2 if is_sana(model) else 4
 
     def drawn(prompt: str, *regions: Region) -> torch.Tensor:
         outs.clear()
         with regional(model.pipeline, regions):
             sample(model.pipeline, [prompt], [1], steps=1, guidance=4.5)
-        return outs[0].view(2, 4, 4, -1)
+        return outs[0].view(2, side, side, -1)
 
     boxed = drawn("a dog", Region(Box(0, 0, 0.5, 1), ("a red car in the night",)))
     plain, other = drawn("a dog"), drawn("a red car in the night")
     assert torch.equal(boxed[0], plain[0])  # the unconditional half
-    assert torch.equal(boxed[1, :, 2:], plain[1, :, 2:])
-    torch.testing.assert_close(boxed[1, :, :2], other[1, :, :2])
-    assert not torch.allclose(boxed[1, :, :2], plain[1, :, :2])
+    half = side // 2
+    assert torch.equal(boxed[1, :, half:], plain[1, :, half:])
+    torch.testing.assert_close(boxed[1, :, :half], other[1, :, :half])
+    assert not torch.allclose(boxed[1, :, :half], plain[1, :, :half])
 
 
 def test_boxes_follow_what_they_name(model: Model) -> None:
@@ -183,17 +221,14 @@ def test_boxes_follow_what_they_name(model: Model) -> None:
     assert not np.array_equal(named, sample(model.pipeline, ["a cat"], [1], steps=2, guidance=4.5))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16])
-def test_in_a_shorter_format_what_concepts_hang_on_stays_exact(
-    tiny_folders: dict[str, Path], dtype: torch.dtype
-) -> None:
-    pipeline = load_pipeline(tiny_folders["pixart"], dtype=dtype)
+def test_in_a_shorter_format_what_concepts_hang_on_stays_exact(folder: Path) -> None:
+    pipeline = load_pipeline(folder, dtype=torch.bfloat16)
     denoiser = denoiser_of(pipeline)
-    exact = [*kv_parameters(pipeline).values(), *projection_of(denoiser).parameters()]
+    exact = [*kv_parameters(pipeline).values(), *denoiser.caption_projection.parameters()]
     assert {one.dtype for one in exact} == {torch.float32}
-    assert denoiser.transformer_blocks[0].ff.net[2].weight.dtype is dtype
+    assert denoiser.transformer_blocks[0].attn1.to_q.weight.dtype is torch.bfloat16
     images = sample(pipeline, ["a dog"], [1], steps=2, guidance=4.5)
-    model = Model(pipeline, describe_exponents(tiny_folders["pixart"]))
+    model = Model(pipeline, describe_exponents(folder))
     model.set_named([])
     assert np.abs(images.astype(int) - sample(pipeline, ["a dog"], [1], steps=2, guidance=4.5)).max() < 64
 
@@ -203,24 +238,25 @@ def describe_exponents(folder: Path) -> dict[str, int]:
 
 
 def test_a_step_is_counted_as_a_real_one_counts(model: Model) -> None:
-    cost = image_cost(model.pipeline, 8)
+    side = 2 if is_sana(model) else 8
+    cost = image_cost(model.pipeline, side)
     row = model.pipeline.text_encoder.get_input_embeddings().weight.requires_grad_()
     trained = [weight.requires_grad_() for weight in kv_parameters(model.pipeline).values()]
-    batch = draw_batch(torch.zeros((1, 4, 8, 8)), [["a dog"]], 1, 1000, torch.Generator().manual_seed(0))
+    batch = draw_batch(torch.zeros((1, 4, side, side)), [["a dog"]], 1, 1000, torch.Generator().manual_seed(0))
     with counted() as real:
         torch.autograd.grad(Denoiser(model, None).loss(batch), [row, *trained])
     assert cost.step == real.get_total_flops() > 1e6
 
 
 def test_a_picture_of_half_a_patch_is_refused_and_so_is_a_photo(model: Model) -> None:
-    with pytest.raises(SettingsError, match="patches of 16 pixels, of which 72"):
+    with pytest.raises(SettingsError, match=r"patches of (16|32) pixels, of which 72"):
         sample(model.pipeline, ["a dog"], [1], steps=2, guidance=1.0, size=(64, 72))
     with pytest.raises(SettingsError, match="of which 72"):
         encode_images(model.pipeline, np.zeros((1, 72, 72, 3), np.uint8))
 
 
 def test_weights_of_words_are_refused(model: Model) -> None:
-    with pytest.raises(SettingsError, match="T5"), weighing(model.pipeline, ["a (dog:1.3)"]):
+    with pytest.raises(SettingsError, match=r"by a (T5Encoder|Gemma2)Model"), weighing(model.pipeline, ["a (dog:1.3)"]):
         pass
 
 
@@ -271,3 +307,119 @@ def test_its_published_config_is_taken_and_a_vocabulary_that_nothing_reads_is_na
     with pytest.raises(BaseModelError, match=r"spiece\.model") as caught:
         load_pipeline(folder)
     assert "cns-cli[t5]" in str(caught.value.hint)
+
+
+def flow(sana: Model, scheduler: Any) -> Schedule:
+    sana.pipeline.scheduler = scheduler
+    return Schedule.of(sana.pipeline)
+
+
+def test_sana_learns_what_its_schedulers_undo(sana: Model) -> None:
+    """From noisy latents, any of its schedulers arrives at the picture, if what is predicted is what is trained for."""
+    import diffusers
+
+    torch.manual_seed(0)
+    latents, noise = torch.randn(2, 1, 4, 2, 2)
+    shifted = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
+    multistep = diffusers.DPMSolverMultistepScheduler(**shifted)
+    found = flow(sana, multistep)
+    for scheduler in (multistep, diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)):
+        schedule = flow(sana, scheduler)
+        assert torch.equal(schedule.sigma, found.sigma)
+        with quiet_libraries():  # of numpy 2
+            scheduler.set_timesteps(4)
+        level = (schedule.sigma - scheduler.sigmas[0]).abs().argmin()
+        noisy = schedule.signal[level] * latents + schedule.sigma[level] * noise
+        for time in scheduler.timesteps:
+            answer = schedule.target(latents, noise, schedule.signal[level], schedule.sigma[level])
+            noisy = scheduler.step(answer, time, noisy, return_dict=False)[0]
+        torch.testing.assert_close(noisy, latents, atol=2e-3, rtol=0)
+    euler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    assert torch.equal(found.sigma, euler.sigmas.flip(0))
+    assert torch.equal(found.times, euler.timesteps.flip(0))
+
+
+def test_sana_is_told_the_noise_and_asked_for_the_way_to_it(sana: Model) -> None:
+    latents, noise = torch.randn(2, 1, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    schedule = Schedule.of(sana.pipeline)
+    sigma = float(schedule.sigma[499])
+    assert round(sigma, 6) == 0.75  # of shift 3, half way
+    told = conditions_of(sana.pipeline, ["a dog"]).inputs(64, 64)
+    with torch.no_grad():
+        noisy = (1 - sigma) * latents + sigma * noise
+        answer = denoiser_of(sana.pipeline)(noisy, timestep=torch.tensor([sigma * 1000]), **told).sample
+        found = Denoiser(sana, None).loss(NoisedBatch(latents, noise, torch.tensor([499]), ("a dog",)))
+    torch.testing.assert_close(found, (answer - (noise - latents)).square().mean())
+
+
+def test_a_word_of_the_instruction_is_no_token_and_what_is_cut_is_counted(sana: Model) -> None:
+    tokenizer = sana.pipeline.tokenizer
+    with pytest.raises(TokenError, match="stands in the instruction"):
+        check_new_token(tokenizer, "skyscraper")
+    long = " ".join(["dog"] * 310)
+    assert count_over(tokenizer, ["a dog", long]) == [0, 11]
+    assert count_over(tokenizer, [" ".join(["dog"] * 299)]) == [0]
+    assert int(conditions_of(sana.pipeline, [long]).read.sum()) == 300
+
+
+def test_a_row_is_as_long_as_gemma_reads_it_while_it_is_trained_and_after(sana: Model) -> None:
+    row = torch.linspace(-1, 1, WIDTH)
+    sana.add_tokens({"<rex>": torch.zeros(WIDTH)})
+    token = sana.pipeline.tokenizer.convert_tokens_to_ids("<rex>")
+    with torch.no_grad(), trainable_rows(sana.pipeline, {token: row}):
+        trained = conditions_of(sana.pipeline, ["a <rex> dog"]).features
+    sana.add_tokens({"<rex>": row})
+    installed = conditions_of(sana.pipeline, ["a <rex> dog"]).features
+    assert torch.equal(trained, installed)
+
+
+def test_a_negative_prompt_is_read_without_the_instruction_and_sees_what_it_names(sana: Model) -> None:
+    rex, tom = learn(sana, FEW).weights, learn(sana, FEW, task("tom")).weights
+    how: dict[str, Any] = {"steps": 2, "guidance": 4.5, "negative": "<tom> dog"}
+    sana.set_named([rex, tom])
+    named = sample(sana.pipeline, ["a cat"], [3], **how)
+    sana.set_concepts([tom])
+    sana.set_tokens(rex.rows)
+    every = sample(sana.pipeline, ["a cat"], [3], **how)  # the prompt sees <tom>'s weights, too
+    assert not np.array_equal(named, every)
+    plain, told = (token_ids(sana.pipeline.tokenizer, ["<tom> dog"], one)[0, :4].tolist() for one in (False, True))
+    assert plain == told
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        ("transformer/config.json", {"guidance_embeds": True}, "takes the guidance as an input"),
+        ("scheduler/scheduler_config.json", {"use_flow_sigmas": False}, "learned by flow matching"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, "learned by flow matching"),
+        ("model_index.json", {"scheduler": ["diffusers", "DDIMScheduler"]}, "expected one of DPMSolverMultistep"),
+        ("model_index.json", {"text_encoder": ["transformers", "Gemma2ForCausalLM"]}, "not on the allow-list"),
+        ("model_index.json", {"_class_name": "SanaSprintPipeline"}, "SanaSprintPipeline"),
+    ],
+)
+def test_what_no_sana_is_is_refused_with_its_property(
+    file: str, change: dict[str, Any], words: str, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_folders["sana"], tmp_path / "base")
+    (base / file).write_text(json.dumps({**json.loads((base / file).read_text()), **change}))
+    with pytest.raises(BaseModelError, match=words):
+        load_pipeline(base)
+
+
+def test_a_sana_that_draws_by_euler_is_probed_and_draws(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_folders["sana"], tmp_path / "base")
+    index, name = base / "model_index.json", "FlowMatchEulerDiscreteScheduler"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "scheduler": ["diffusers", name]}))
+    config = {"_class_name": name, "num_train_timesteps": 1000, "shift": 3.0}
+    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    pipeline = load_pipeline(base)
+    probe(pipeline, FAMILIES["sana"], base)
+    ours = sample(pipeline, ["a dog"], [3], steps=3, guidance=4.5)
+    np.testing.assert_array_equal(ours[0], theirs(base, "a dog", 3))
+
+
+def test_sana_needs_its_whole_vocabulary_in_one_file(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_folders["sana"], tmp_path / "base")
+    (base / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(BaseModelError, match=r"lacks tokenizer\.json"):
+        load_pipeline(base)
