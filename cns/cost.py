@@ -16,15 +16,19 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from cns.denoiser import KV_WEIGHTS, denoiser_of, dtype_of, predict
+from cns.denoiser import KV_WEIGHTS, denoiser_of, dtype_of, predict, projection_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.sparing import spare
-from cns.text import read, text_encoders
-from cns.tokens import encoder_ids
+from cns.text import read, read_masked, text_encoders
+from cns.tokens import count_unseen
 
 if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds and talks
     from diffusers import StableDiffusionPipeline
+
+
+PROMPT_TOKENS = 32
+"""Of a prompt, where its length counts because nobody reads the padding (chosen): a caption of two dozen words."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def image_cost(
         images: How many a step has.
     """
     device, config = pipeline.device, denoiser_of(pipeline).config
-    given, length = encoder_ids(pipeline.tokenizer, [""]).shape[1], pipeline.tokenizer.model_max_length
+    length, unseen = pipeline.tokenizer.model_max_length, count_unseen(pipeline.tokenizer)
     with FakeTensorMode(), torch.device(device), quiet_libraries():
         denoiser, vae = (type(one).from_config(one.config) for one in (denoiser_of(pipeline), pipeline.vae))
         encoders = [type(one)(one.config) for one in text_encoders(pipeline)]
@@ -80,13 +84,18 @@ def image_cost(
         compute_in(denoiser, dtype_of(denoiser_of(pipeline)))
         named = denoiser.named_parameters()
         trained = [weight.requires_grad_() for name, weight in named if name.endswith(KV_WEIGHTS)]
-        ids = torch.zeros((images, given), dtype=torch.long)
+        masked = bool(projection_of(denoiser))
+        ids = torch.zeros((images, unseen + (PROMPT_TOKENS if masked else length)), dtype=torch.long)
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
         with saved_bytes(denoiser, *encoders) as kept:
             with counted() as text:
-                told = read(denoiser, encoders, [ids] * len(encoders), length)
+                told = (
+                    read_masked(denoiser, encoders[0], ids, length, unseen)
+                    if masked
+                    else read(encoders, [ids] * len(encoders))
+                )
             with counted() as forward, torch.autocast(device.type, mixed or torch.bfloat16, enabled=mixed is not None):
                 times = torch.zeros(images, dtype=torch.long)
                 noise = predict(denoiser, latents, times, told.inputs(pixels, pixels))

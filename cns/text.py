@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from cns.denoiser import denoiser_of, project, projection_of
 from cns.errors import TokenError
-from cns.tokens import add_tokens, encoder_ids, seen, word_ids
+from cns.tokens import add_tokens, count_unseen, encoder_ids, word_ids
 
 if TYPE_CHECKING:  # the classes are for annotations; importing them costs seconds and talks
     from diffusers import StableDiffusionPipeline
@@ -111,8 +112,12 @@ def text_encoders(pipeline: StableDiffusionPipeline) -> list[CLIPTextModel]:
 
 def conditions_of(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Conditions:
     """What the denoiser is told of B prompts, in the encoders' dtype; differentiable."""
-    ids = [encoder_ids(one, prompts) for one in tokenizers(pipeline)]
-    return read(denoiser_of(pipeline), text_encoders(pipeline), ids, pipeline.tokenizer.model_max_length)
+    ids, words = [encoder_ids(one, prompts) for one in tokenizers(pipeline)], pipeline.tokenizer
+    denoiser, encoders = denoiser_of(pipeline), text_encoders(pipeline)
+    if not projection_of(denoiser):
+        return read(encoders, ids)
+    longest = 1 + int((ids[0] != words.pad_token_id).any(0).nonzero().max())
+    return read_masked(denoiser, encoders[0], ids[0][:, :longest], words.model_max_length, count_unseen(words))
 
 
 def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
@@ -120,20 +125,42 @@ def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) ->
     return conditions_of(pipeline, prompts).features
 
 
-def read(denoiser: Any, encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor], length: int) -> Conditions:
-    """Conditions of prompts by their ids for each encoder (`encoder_ids`), shape (B, L); `length` positions of each."""
-    if projection_of(denoiser):
-        own = ids[0].to(encoders[0].device)
-        words = own != encoders[0].config.pad_token_id  # what follows the last one is padding
-        mask = words.flip(1).cumsum(1).flip(1).clamp(max=1)
-        states = seen(encoders[0](own, attention_mask=mask).last_hidden_state, length)
-        sized = getattr(denoiser, "use_additional_conditions", None)
-        return Conditions(project(denoiser, states), None, states, seen(mask, length), sized)
+def read(encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
+    """Conditions of prompts by their ids, shape (B, T), int64, for each encoder."""
     if len(encoders) == 1:
         return Conditions(encoders[0](ids[0].to(encoders[0].device)).last_hidden_state, None)
     both = zip(encoders, ids, strict=True)
     answers = [encoder(own.to(encoder.device), output_hidden_states=True) for encoder, own in both]
     return Conditions(torch.cat([one.hidden_states[-2] for one in answers], -1), answers[-1].text_embeds)
+
+
+def read_masked(denoiser: Any, encoder: Any, ids: Tensor, length: int, unseen: int = 0) -> Conditions:
+    """Conditions of prompts whose padding is read by nobody, so that none of it need be computed.
+
+    An instruction is the same for all of them and knows nothing of what follows it, so it is read once.
+
+    Args:
+        denoiser: It projects what the encoder writes.
+        encoder: A T5 or a Gemma.
+        ids: Without the padding behind the longest prompt, shape (B, L), int64.
+        length: T of the conditions.
+        unseen: How many positions behind the first one the denoiser is not given (`cns.tokens.count_unseen`).
+    """
+    ids = ids.to(encoder.device)
+    words = ids != encoder.config.pad_token_id  # what follows the last one is padding
+    mask = words.flip(1).cumsum(1).flip(1).clamp(max=1)
+    if unseen:
+        with torch.no_grad():
+            told = encoder(ids[:1, : 1 + unseen], use_cache=True)
+        told.past_key_values.batch_repeat_interleave(len(ids))
+        own = encoder(ids[:, 1 + unseen :], attention_mask=mask, past_key_values=told.past_key_values)
+        states = torch.cat([told.last_hidden_state[:, :1].expand(len(ids), -1, -1), own.last_hidden_state], 1)
+        mask = torch.cat([mask[:, :1], mask[:, 1 + unseen :]], 1)
+    else:
+        states = encoder(ids, attention_mask=mask).last_hidden_state
+    states, mask = pad(states, (0, 0, 0, length - states.shape[1])), pad(mask, (0, length - mask.shape[1]))
+    sized = getattr(denoiser, "use_additional_conditions", None)
+    return Conditions(project(denoiser, states), None, states, mask, sized)
 
 
 def has_second_encoder(pipeline: StableDiffusionPipeline) -> bool:

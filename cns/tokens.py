@@ -159,7 +159,7 @@ def count_cut(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> int:
 
 def count_over(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
     """How many tokens at the end of each prompt the text encoder does not read, 0 where it reads all."""
-    told, length = _before(tokenizer, instructed=True)
+    told, length = instruction(tokenizer), tokenizer.model_max_length + count_unseen(tokenizer)
     words = [told + one for one in expand_tokens(tokenizer, prompts)]
     with quiet_libraries():  # transformers says of a long prompt that it is long
         return [max(0, len(tokenizer(one, truncation=False).input_ids) - length) for one in words]
@@ -202,7 +202,9 @@ def encoder_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], instructed: bo
         prompts: As people write them.
         instructed: With the instruction before them, where there is one: negative prompts have none.
     """
-    told, length = _before(tokenizer, instructed)
+    told, length = "", tokenizer.model_max_length
+    if instructed:
+        told, length = instruction(tokenizer), length + count_unseen(tokenizer)
     words = [told + one for one in expand_tokens(tokenizer, prompts)]
     how = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
     ids: Tensor = tokenizer(words, **how).input_ids
@@ -211,12 +213,18 @@ def encoder_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], instructed: bo
 
 def token_ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], instructed: bool = True) -> Tensor:
     """Those of `encoder_ids` that the denoiser reads, shape (B, T)."""
-    return seen(encoder_ids(tokenizer, prompts, instructed), tokenizer.model_max_length)
+    ids = encoder_ids(tokenizer, prompts, instructed)
+    unseen = count_unseen(tokenizer) if instructed else 0
+    return torch.cat([ids[:, :1], ids[:, 1 + unseen :]], 1) if unseen else ids
 
 
-def seen(positions: Tensor, length: int) -> Tensor:
-    """Of what a text encoder is given or writes, shape (B, L, …), what the denoiser reads, shape (B, T, …)."""
-    return positions if positions.shape[1] == length else torch.cat([positions[:, :1], positions[:, 1 - length :]], 1)
+def count_unseen(tokenizer: CLIPTokenizer) -> int:
+    """How many positions of an instruction, behind the first one, the denoiser is not given.
+
+    As Sana's pipeline counts: all but the first one, and the last one, a space that becomes the prompt's.
+    """
+    told = instruction(tokenizer)
+    return len(tokenizer(told).input_ids) - 2 if told else 0
 
 
 def content_positions(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
@@ -233,9 +241,3 @@ def word_ids(tokenizer: CLIPTokenizer, words: str) -> list[int]:
     space = " " if isinstance(tokenizer, GemmaTokenizer) else ""  # the others put it there by themselves
     ids: list[int] = tokenizer(space + words, add_special_tokens=False).input_ids
     return ids
-
-
-def _before(tokenizer: CLIPTokenizer, instructed: bool) -> tuple[str, int]:
-    """What is written before a prompt, and how many tokens are read with it: as Sana's pipeline counts them."""
-    told = instruction(tokenizer) if instructed else ""
-    return told, tokenizer.model_max_length + (len(tokenizer(told).input_ids) - 2 if told else 0)
