@@ -27,6 +27,7 @@ from cns.files.plain import reason_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries
 from cns.sparing import spare
+from cns.spreading import BALANCED, spread
 from cns.text import TOKENIZERS, text_encoders, tokenizers
 from cns.tokens import expand_tokens
 
@@ -57,7 +58,7 @@ with quiet_libraries():
 
 __all__ = ["load_pipeline", "pick_device", "resolve_base"]
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICES = ("auto", "cpu", "cuda", "mps", BALANCED)
 CLASSES: Mapping[str, Any] = {
     "AutoencoderDC": AutoencoderDC,
     "AutoencoderKL": AutoencoderKL,
@@ -89,11 +90,12 @@ def pick_device(name: str = "auto") -> torch.device:
     """The device to compute on.
 
     Args:
-        name: "auto" (the best there is), "cpu", "cuda" (or "cuda:1") or "mps".
+        name: "auto" (the best there is), "cpu", "cuda" (or "cuda:1"), "mps", or "balanced": the first GPU.
 
     Raises:
         SettingsError: no such device, or this machine lacks it.
     """
+    name = "cuda:0" if name == BALANCED else name
     kind = name.partition(":")[0]
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -117,7 +119,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def load_pipeline(
-    folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, *, balanced: bool = False
 ) -> StableDiffusionPipeline:
     """Load a base from its folder, ready to generate and to be trained.
 
@@ -125,6 +127,7 @@ def load_pipeline(
         folder: A diffusers folder, as `resolve_base` returns it.
         device: Where the components go.
         dtype: In which format the denoiser computes, see `cns.precision`.
+        balanced: Spread denoiser and text encoders over all GPUs, of which `device` is the first; for pictures alone.
 
     Returns:
         A pipeline whose other modules are float32, in evaluation mode and without gradients; no progress bar, no safety
@@ -144,8 +147,9 @@ def load_pipeline(
         spare(parts[denoiser])
         compute_in(parts[denoiser], dtype)  # before the others are loaded: until then it takes memory twice
         parts |= {part: _load(classes[part], folder, part) for part in models_of(folder) if part != denoiser}
-        for module in parts.values():
-            module.requires_grad_(False).eval().to(device)
+        for name, module in parts.items():
+            module.requires_grad_(False).eval()
+            spread(module, torch.device(device)) if balanced and name != "vae" else module.to(device)
         parts |= {part: _read_tokenizer(classes[part], folder, part) for part in classes if part in TOKENIZERS}
         parts["scheduler"] = _read(scheduler_class, folder, "scheduler")
         pipeline = _assembled(parts, index)

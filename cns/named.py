@@ -100,6 +100,8 @@ class NamedWeights:
         self._given: Tensor | None = None
         self._projection: list[Any] = projection_of(denoiser_of(pipeline))
         self._projecting = [part.forward for part in self._projection]
+        hooked = (*self._layers.values(), *self._projection)
+        self._before = [(layer, vars(layer).get("forward")) for layer in hooked]  # accelerate's, see `cns.spreading`
         for matrix, layer in self._layers.items():
             layer.forward = partial(self._hand, matrix)
         for place, part in enumerate(self._projection):
@@ -114,8 +116,10 @@ class NamedWeights:
     def remove(self) -> None:
         """Make the pipeline diffusers' own again."""
         del self._pipeline.encode_prompt
-        for layer in (*self._layers.values(), *self._projection):
+        for layer, forward in self._before:
             del layer.forward
+            if forward is not None:
+                layer.forward = forward
 
     @torch.no_grad()
     def project(
@@ -139,18 +143,19 @@ class NamedWeights:
         for concepts in sorted({one for row in acting for one in row}, key=sorted):
             chosen = torch.tensor([[one == concepts for one in row] for row in acting], device=features.device)
             for matrix, weight in self._weights(concepts).items():
-                found = linear(features, weight, self._layers[matrix].bias)
+                found = linear(features.to(weight.device), weight, self._layers[matrix].bias)
                 known = projected.get(matrix, found)
-                projected[matrix] = torch.where(chosen.unsqueeze(-1), found, known)
+                projected[matrix] = torch.where(chosen.unsqueeze(-1).to(weight.device), found, known)
         several = [beside or len(frozenset().union(*row) - self._everywhere) > 1 for row in acting]
         dtype = dtype_of(denoiser_of(self._pipeline))
         if self._company == 1 or not any(several):
             return {matrix: one.to(dtype) for matrix, one in projected.items()}
         rows = torch.tensor(several, device=features.device).view(-1, 1, 1)
         for matrix, layer in self._layers.items():
-            base = linear(features, layer.weight, layer.bias)
+            base = linear(features.to(layer.weight.device), layer.weight, layer.bias)
             one = projected[matrix]
-            projected[matrix] = torch.where(rows, torch.lerp(base, one, self._company), one).to(dtype)
+            lesser = torch.lerp(base, one, self._company)
+            projected[matrix] = torch.where(rows.to(one.device), lesser, one).to(dtype)
         return projected
 
     @contextmanager
@@ -221,7 +226,7 @@ class NamedWeights:
         """The forward of the text's projection: what was made of these states once, and not at every step."""
         known = self._given
         if states is not known:
-            if known is None or states.shape != known.shape or not torch.equal(states, known):
+            if known is None or not _same(states, known):
                 return self._project_text(states)  # a region's
             self._given = states
         assert self._features is not None
@@ -231,7 +236,7 @@ class NamedWeights:
         """The forward of a projection: what was computed for these features."""
         if features is not self._features:  # the pipeline joins the halves of a batch once, and keeps that tensor
             known = self._features
-            if known is None or features.shape != known.shape or not torch.equal(features, known):
+            if known is None or not _same(features, known):
                 raise ValueError("weights follow what a prompt names; expected features that the pipeline encoded")
             self._features = features
         return self._handed[matrix].expand(len(features), -1, -1)
@@ -253,6 +258,11 @@ def adopt(pipeline: StableDiffusionPipeline, other: StableDiffusionPipeline) -> 
 def _as_it_is(features: Tensor) -> Tensor:
     """The forward of what follows in the text's projection: the first part of it did all."""
     return features
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same, wherever they are."""
+    return one.shape == other.shape and torch.equal(one, other.to(one.device))
 
 
 def _rows(prompt: str | Sequence[str], count: int) -> list[str]:

@@ -129,7 +129,7 @@ class _Layout:
     def __init__(self, boxes: Sequence[Box], finest: int) -> None:
         self._boxes, self._finest = boxes, finest
         self._size: tuple[int, int] = (0, 0)
-        self._cells: dict[int, list[Tensor]] = {}
+        self._cells: dict[tuple[int, torch.device], list[Tensor]] = {}
 
     def look(self, _denoiser: Any, inputs: tuple[Any, ...]) -> None:
         """Take the size from the latents, shape (N, C, H, W), that the denoiser is called with."""
@@ -147,10 +147,10 @@ class _Layout:
 
     def cells(self, length: int, device: torch.device) -> list[Tensor]:
         """For each box its cells, shape (K,), int64, on a map that has `length` cells in all."""
-        if length not in self._cells:
-            height, width = self._map(length)
-            self._cells[length] = [torch.tensor(box.cells(height, width), device=device) for box in self._boxes]
-        return self._cells[length]
+        if (length, device) not in self._cells:
+            cells = [torch.tensor(box.cells(*self._map(length)), device=device) for box in self._boxes]
+            self._cells[length, device] = cells
+        return self._cells[length, device]
 
     def _map(self, length: int) -> tuple[int, int]:
         """Height and width of the map that has `length` cells: the latents', halved as often as it takes."""
@@ -186,10 +186,10 @@ class _Text:
         return self.named.project(self.features.unsqueeze(0), [self.prompt], beside=True)
 
     @contextmanager
-    def read(self, rows: int, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Features and bias for that many rows, which the layers may be called with in the context."""
-        features = self.features.to(dtype).expand(rows, -1, -1)
-        bias = None if self.bias is None else self.bias.to(dtype).expand(rows, -1, -1)
+    def read(self, rows: int, out: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Features and bias for that many rows, which a layer that answers with `out` may be called with meanwhile."""
+        features = self.features.to(out).expand(rows, -1, -1)
+        bias = None if self.bias is None else self.bias.to(out).expand(rows, -1, -1)
         with self.named.reading(features, self.projected) if self.named else nullcontext():
             yield features, bias
 
@@ -233,7 +233,7 @@ class _Regional:
         count = out.new_zeros(out.shape[1], 1)
         for cells, texts in zip(self._layout.cells(out.shape[1], out.device), self._texts, strict=True):
             for text in texts:
-                with text.read(len(queries), out.dtype) as (features, bias):
+                with text.read(len(queries), out) as (features, bias):
                     shown = self._inner(attn, queries[:, cells], features, bias)
                 total[:, cells] += shown / len(texts)
             count[cells] += 1

@@ -127,10 +127,10 @@ def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) ->
 
 def read(encoders: Sequence[CLIPTextModel], ids: Sequence[Tensor]) -> Conditions:
     """Conditions of prompts by their ids, shape (B, T), int64, for each encoder."""
+    ids = [one.to(encoders[0].device) for one in ids]
     if len(encoders) == 1:
-        return Conditions(encoders[0](ids[0].to(encoders[0].device)).last_hidden_state, None)
-    both = zip(encoders, ids, strict=True)
-    answers = [encoder(own.to(encoder.device), output_hidden_states=True) for encoder, own in both]
+        return Conditions(encoders[0](*ids).last_hidden_state, None)
+    answers = [encoder(own, output_hidden_states=True) for encoder, own in zip(encoders, ids, strict=True)]
     return Conditions(torch.cat([one.hidden_states[-2] for one in answers], -1), answers[-1].text_embeds)
 
 
@@ -180,7 +180,8 @@ def answering(pipeline: StableDiffusionPipeline, answers: Sequence[Sequence[tupl
     def answer(known: Sequence[tuple[Tensor, Tensor]], _encoder: object, inputs: tuple[Any, ...], output: Any) -> Any:
         for own, features in known:
             if inputs[0].shape[1] == own.shape[1]:
-                rows = (inputs[0] == own.to(inputs[0].device)).all(1).view(-1, 1, 1)
+                own, features = (one.to(inputs[0].device) for one in (own, features))
+                rows = (inputs[0] == own).all(1).view(-1, 1, 1)
                 if has_second_encoder(pipeline):
                     *before, read, last = output.hidden_states
                     output.hidden_states = (*before, torch.where(rows, features, read), last)

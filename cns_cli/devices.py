@@ -16,12 +16,12 @@ def is_possible(name: str) -> bool:
     """Whether this machine might have a device: False where it surely lacks it.
 
     Args:
-        name: "auto", "cpu", "cuda" (or "cuda:1") or "mps".
+        name: "auto", "cpu", "cuda" (or "cuda:1"), "mps", or "balanced": all of CUDA's.
     """
     kind = name.partition(":")[0]
     if kind == "mps":
         return sys.platform == "darwin"
-    if kind != "cuda":
+    if kind not in ("cuda", "balanced"):
         return True
     builds = torch_builds()
     if builds is None or "hip" in builds:  # AMD's answers to the name of CUDA, and has drivers of its own

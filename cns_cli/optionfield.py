@@ -22,6 +22,9 @@ MAX_SEED = 2**63 - 1  # what torch's generators and numpy's both take
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+Place = Literal["auto", "cpu", "cuda", "mps", "balanced"]
+"""Where pictures alone are made."""
+
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """In which number format the denoiser computes."""
 
@@ -191,7 +194,10 @@ def device_there(name: str) -> str:
     from cns_cli.devices import is_possible
 
     if not is_possible(name):
-        raise ValueError(f"this machine has no {name} that torch can use; leave the choice open: --device auto")
+        what = "GPU" if name == "balanced" else name
+        raise ValueError(f"this machine has no {what} that torch can use; leave the choice open: --device auto")
+    if name == "balanced" and importlib.util.find_spec("accelerate") is None:
+        raise Refused("accelerate, which spreads a base over GPUs, is not installed", "pip install 'cns-cli[gpus]'")
     return name
 
 
@@ -227,6 +233,11 @@ def part(text: str | None) -> tuple[int, int] | None:
 REV = Argument("Commit, branch, tag, concept, HEAD~2, ...", "REV")
 SEED = Option("Same seed, same result.", "SEED", flags="--seed -s", check=seed_number)
 DEVICE = Option("Where to compute; auto takes a GPU when there is one.", choices=Device, check=device_there)
+PLACE = Option(
+    "Where to compute; auto takes a GPU when there is one, balanced spreads the base over all.",
+    choices=Place,
+    check=device_there,
+)
 DTYPE = Option("Number format of the denoiser; auto is float32, on a GPU bfloat16 or float16.", choices=Dtype)
 JOBS = Option("Work in N processes (on each device), which share the cores.", "N", min=1, max=256)
 DEVICES = Option(

@@ -15,13 +15,13 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from cns_cli import output
-from cns_cli.optionfield import DEVICE, REV, Argument, Option, option_of
+from cns_cli.optionfield import PLACE, REV, Argument, Option, option_of
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 JsonFlag = Annotated[bool, Option("Print the answer as JSON on stdout.", flags="--json", check=output.answer_in_json)]
 NoPagerFlag = Annotated[bool, Option("Show a long answer without a pager.", flags="--no-pager")]
-DeviceOption = Annotated[str, DEVICE]
+DeviceOption = Annotated[str, PLACE]
 Revision = Annotated[str, REV]
 
 

@@ -11,8 +11,8 @@ import typer
 from cns_cli import figures
 from cns_cli.commands.blame import OVERLAP, overlap_row
 from cns_cli.commands.status import context_line
-from cns_cli.optionfield import DEVICE, SEED, Argument, Option, file_to_write
-from cns_cli.options import JsonFlag, NoPagerFlag
+from cns_cli.optionfield import SEED, Argument, Option, file_to_write
+from cns_cli.options import DeviceOption, JsonFlag, NoPagerFlag
 from cns_cli.output import Line, Output, Piece, Styled, table
 from cns_cli.porcelain.metrics import METRICS
 from cns_cli.progress import open_progress
@@ -42,7 +42,7 @@ def diff(
     ] = None,
     n: Annotated[int, Option("With --images: pictures of each concept.", "N", flags="-n", min=1, max=16)] = 2,
     seed: Annotated[int, SEED] = 0,
-    device: Annotated[str, DEVICE] = "auto",
+    device: DeviceOption = "auto",
     as_json: JsonFlag = False,
     no_pager: NoPagerFlag = False,
 ) -> None:

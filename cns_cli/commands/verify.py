@@ -9,8 +9,8 @@ import typer
 
 from cns_cli import figures
 from cns_cli.errors import ExitCode
-from cns_cli.optionfield import Option
-from cns_cli.options import DeviceOption, JsonFlag, Revision
+from cns_cli.optionfield import DEVICE, Option
+from cns_cli.options import JsonFlag, Revision
 from cns_cli.output import Line, Output, Styled
 from cns_cli.porcelain.options import Request
 from cns_cli.progress import open_progress
@@ -25,7 +25,7 @@ EXAMPLES = ("cns verify HEAD", "cns verify rex", "cns verify v1 --json")
 def verify(
     rev: Revision,
     concept: Annotated[str | None, Option("Only this one of the concepts that it brought.", "NAME")] = None,
-    device: DeviceOption = "auto",
+    device: Annotated[str, DEVICE] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Learn what a commit brought once more, and compare.

@@ -25,6 +25,7 @@ from cns_cli.optionfield import (
     JOBS,
     MAX_SEED,
     MESSAGE,
+    PLACE,
     REV,
     SEED,
     SHARD,
@@ -311,7 +312,7 @@ class GenerateOptions(Request):
             check=file_to_write,
         ),
     ] = None
-    device: Annotated[str, DEVICE] = "auto"
+    device: Annotated[str, PLACE] = "auto"
     dtype: Annotated[str, DTYPE] = "auto"
     regions: Annotated[
         tuple[str, ...],
@@ -352,7 +353,7 @@ class Spread:
         shard: The part that is computed here, from 1, and how many there are; None: all.
     """
 
-    device: Annotated[str, DEVICE] = "auto"
+    device: Annotated[str, PLACE] = "auto"
     dtype: Annotated[str, DTYPE] = "auto"
     jobs: Annotated[int, JOBS] = 1
     devices: Annotated[tuple[str, ...], DEVICES] = ()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cns.errors import MethodError
 from cns_cli.porcelain.answers import CheckResult
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.clone import clone
@@ -90,6 +91,11 @@ def test_a_registry_that_cannot_be_written_is_checked_by_one_process(
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(units, "Workers", None)
     assert run(learned, jobs=2, images=1).rows
+
+
+def test_rays_workers_spread_no_base(learned: Path) -> None:
+    with pytest.raises(MethodError, match="a worker of Ray's has one GPU"):
+        run(learned, engine="ray", device="balanced", dtype="float32")
 
 
 def test_the_parts_of_a_report_are_the_whole(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

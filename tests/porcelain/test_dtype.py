@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cns.errors import MethodError
+from cns.errors import MethodError, SettingsError
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.config import BadSetting, change_setting
 from cns_cli.porcelain.gate.setup import protocol_for
@@ -85,6 +85,11 @@ def test_a_training_in_float16_is_refused_with_what_to_type(learned: Path, photo
     with pytest.raises(MethodError, match="gradients vanish") as refused:
         add(learned, "mug", photos["mug"], dtype="float16")
     assert "--dtype bfloat16" in refused.value.hint
+
+
+def test_a_training_is_on_one_device(learned: Path, photos: dict[str, Path]) -> None:
+    with pytest.raises(SettingsError, match="a training computes on one device"):
+        add(learned, "mug", photos["mug"], dtype="float32", device="balanced")
 
 
 def test_a_format_that_there_is_not_is_refused(learned: Path) -> None:

@@ -20,6 +20,7 @@ from cns.judges.files import find_judges
 from cns.loading import load_pipeline, pick_device
 from cns.prompts import Calibration, backgrounds_of, calibration_of, nouns_of
 from cns.sampling import Pixels, sample
+from cns.spreading import BALANCED
 from registry.objects import Base
 
 
@@ -50,12 +51,13 @@ class LoadedBase:
         Args:
             folder: A diffusers folder.
             facts: What the base is: what `describe_base` found, or the registry's object, where it has been checked.
-            device: auto, cpu, cuda or mps.
+            device: auto, cpu, cuda or mps; balanced: over all GPUs, for pictures alone (`cns.spreading`).
             dtype: float32, bfloat16 or float16.
         """
         where = pick_device(device)
         exponents = {name: int(matrix["exponent"]) for name, matrix in facts.matrices.items()}
-        model = Model(load_pipeline(folder, where, getattr(torch, dtype)), exponents)
+        pipeline = load_pipeline(folder, where, getattr(torch, dtype), balanced=device == BALANCED)
+        model = Model(pipeline, exponents)
         return cls(folder, family_named(facts.family), model, where, dtype)
 
     @cached_property

@@ -19,10 +19,10 @@ def device_kind(name: str) -> str:
     """The kind of device that `cns.loading.pick_device` would choose; torch is imported only where it must be asked.
 
     Args:
-        name: auto, cpu, cuda (or cuda:1) or mps.
+        name: auto, cpu, cuda (or cuda:1), mps or balanced.
     """
     if name != "auto":
-        return name.partition(":")[0]
+        return "cuda" if name == "balanced" else name.partition(":")[0]
     if "torch" not in sys.modules and not accelerator_possible():
         return "cpu"
     from cns.loading import pick_device

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cns import codec
 from cns.compose import ConceptWeights, Weights
-from cns.errors import MetricError
+from cns.errors import MetricError, SettingsError
 from cns.files.images import ImageSet
+from cns.spreading import BALANCED
 from cns.text import has_second_encoder
 from cns_cli.porcelain.models.base import LoadedBase
 from cns_cli.porcelain.models.deltas import delta_of
@@ -53,7 +54,7 @@ class Session:
 
         Args:
             repo: The registry.
-            device: auto, cpu, cuda or mps.
+            device: auto, cpu, cuda, mps or balanced.
             encoder: Another judge in the place of one of the base's.
             dtype: In which number format its denoiser computes; of "auto" the registry's config decides, or the device.
             trains: Weights are also trained, which cannot be in float16.
@@ -62,7 +63,11 @@ class Session:
         Raises:
             BadConfig: `config.toml` cannot be meant.
             BaseModelError: It is not where `config.toml` says, or it is not the one that the registry was made on.
+            SettingsError: A training would be spread over several devices.
         """
+        if trains and device == BALANCED:
+            said = "a training computes on one device, and balanced spreads the base over all GPUs"
+            raise SettingsError(said, "Leave the choice open: --device auto", name="device", value=device)
         base = repo.objects.get(repo.tree_of(repo.head().commit).base, Base)
         folder = base_folder(repo)
         checked() if checked else check_own_base(repo)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cns.errors import MethodError
 from cns_cli.optionfield import Engine
 from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.protocol import Protocol
@@ -107,6 +108,9 @@ class Pool:
         opened = partial(_opened, root, protocol)
         if self._engine == "processes":
             return Workers(opened, self._devices, self._method)
+        if "balanced" in self._devices:
+            said = "a worker of Ray's has one GPU, and balanced spreads a base over all: expected --device auto"
+            raise MethodError(said, "cns check --device balanced")
         return RayWorkers(opened, [protocol.device if one == "auto" else one for one in self._devices])
 
     def close(self) -> None:
