@@ -52,6 +52,9 @@ SEED_STEP = 100_000
 """Seeds of two checks lie this far apart; one check uses less than a tenth of it."""
 
 FIRST, LIMIT = EMOJI_64.defaults.check_images, EMOJI_64.defaults.max_drop
+POOLED = 4
+"""Images of each prompt that each of them drew: a check begins with `FIRST` of these."""
+
 COMPANY = (1, 5, 10, 20)
 METRICS = {"id": "identity", "clip-i": "clip_i"}
 OUTCOMES = ("kept", "forgot", "inconclusive")
@@ -116,7 +119,7 @@ def _draw(file: Path) -> None:
             for rev in CONDITIONS.values():
                 options = CheckOptions(
                     start=repo.root, rev=rev, concepts=(JUDGED,), metrics=tuple(METRICS), seed=SEED_STEP * (number + 1),
-                    device="cpu", images=FIRST, **only_these({}, tuple(METRICS)),
+                    device="cpu", images=POOLED, **only_these({}, tuple(METRICS)),
                 )  # fmt: skip
                 check(options, session=session)
             plan = protocol_for(repo, trees["baseline"], options).scores
@@ -137,7 +140,7 @@ def _pools(file: Path) -> dict[str, Pool]:
     kept = json.loads(file.read_text(encoding="utf-8"))["scores"]
 
     def side(name: str) -> dict[str, Array]:
-        parts = [Scores.from_json(kept[f"{name} {number}"]).first(FIRST) for number in range(CHECKS)]
+        parts = [Scores.from_json(kept[f"{name} {number}"]).first(POOLED) for number in range(CHECKS)]
         return {one: np.concatenate([getattr(part, field) for part in parts], 1) for one, field in METRICS.items()}
 
     return {condition: Pool(side("baseline"), side(condition)) for condition in CONDITIONS}
@@ -181,11 +184,11 @@ def _many(
 def _real(pools: Mapping[str, Pool], figures: dict[str, Cell]) -> Table:
     """The hundred checks that drew images: each begins with its own, and goes on with others'."""
     rows: list[list[Cell]] = []
-    size = FIRST * CHECKS
+    size = POOLED * CHECKS
     for condition, metrics in (("harmless", ("id", "clip-i")), ("small harm", ("id",)), ("small harm", ("clip-i",))):
         pool = pools[condition]
         prompts = len(pool.before["id"])
-        orders = [np.tile((np.arange(MOST) + FIRST * k) % size, (prompts, 1)) for k in range(CHECKS)]
+        orders = [np.tile((np.arange(MOST) + POOLED * k) % size, (prompts, 1)) for k in range(CHECKS)]
         said, images = _many(pool, orders, metrics)
         drops = [f"{pool.drop(one).mean():+.4f}" for one in metrics]
         spreads = [" + ".join(f"{value:.3f}" for value in pool.spreads(one)) for one in metrics]

@@ -215,8 +215,9 @@ def p_value(known: Estimate, value: float) -> float:
     p = sqrt(n + 1) exp(-z^2 n / (2 (n + 1))), z the normal score with the tail of Student's t = (mean - value) / error,
     n the images of each prompt. 1 / p is the likelihood ratio of a normal mixture of means, which under the hypothesis
     ever exceeds 1 / alpha with a probability <= alpha (Robbins 1970; "always valid": Johari, Pekelis and Walsh 2017).
-    Its scale, one image of each prompt, is chosen: from 4 to 64 images an interval is then 1.5 to 1.7 times as wide as
-    one that may be looked at once. z in place of t is an approximation, which `benchmarks/gate_noise.py` measures.
+    Its scale, one image of each prompt, is chosen: from 3 to 64 images an interval is then 1.6 to 1.7 times as wide as
+    one that may be looked at once, with 2 twice as wide. z in place of t is an approximation, which
+    `benchmarks/gate_noise.py` measures.
     """
     if math.isinf(known.error):
         return 1.0
