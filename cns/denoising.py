@@ -57,6 +57,7 @@ class Schedule:
 
         Of flow matching sigma is even in time and then shifted toward noise, as the scheduler's config says (Esser et
         al., "Scaling Rectified Flow Transformers", ICML 2024, equation 23), and is what the denoiser is told, times T.
+        Departure: Sana's own training draws levels in the middle more often; here all are drawn as often.
         """
         config, kind = pipeline.scheduler.config, type(pipeline.scheduler).__name__
         if is_flow(kind, config):

@@ -69,7 +69,10 @@ CLASSES: Mapping[str, Any] = {
     "Gemma2Model": Gemma2Model,
     "GemmaTokenizer": GemmaTokenizer,
     "GemmaTokenizerFast": GemmaTokenizer,
+    "PixArtAlphaPipeline": PixArtAlphaPipeline,
+    "PixArtSigmaPipeline": PixArtSigmaPipeline,
     "PixArtTransformer2DModel": PixArtTransformer2DModel,
+    "SanaPipeline": SanaPipeline,
     "SanaTransformer2DModel": SanaTransformer2DModel,
     "T5EncoderModel": T5EncoderModel,
     "T5Tokenizer": T5Tokenizer,
@@ -77,12 +80,8 @@ CLASSES: Mapping[str, Any] = {
     "Transformer2DModel": PixArtTransformer2DModel,
     "UNet2DConditionModel": UNet2DConditionModel,
 }
-"""What an index calls a part -> what is loaded; which part may be of which class is said by `cns.files.pipelines`."""
-WITH_TRANSFORMER: Mapping[str, Any] = {
-    "PixArtAlphaPipeline": PixArtAlphaPipeline,
-    "PixArtSigmaPipeline": PixArtSigmaPipeline,
-    "SanaPipeline": SanaPipeline,
-}
+"""What an index calls a part, or a whole with a transformer -> what is loaded. Which part may be of which class is said
+by `cns.files.pipelines`."""
 UNREAD = ("position_ids", "text_projection.weight")  # of a CLIP: a counter, and what no cross-attention reads
 
 
@@ -163,7 +162,7 @@ def load_pipeline(
 def _assembled(parts: dict[str, Any], index: Mapping[str, Any]) -> Any:
     """The pipeline of these parts."""
     if "transformer" in parts:
-        pipeline = WITH_TRANSFORMER[index["_class_name"]](**parts)
+        pipeline = CLASSES[index["_class_name"]](**parts)
         # A prompt is read as ours are, in whatever way the pipeline is called; see `cns.sampling.draw_latents`.
         pipeline._text_preprocessing = partial(_as_read, pipeline)
         return pipeline
