@@ -6,7 +6,8 @@ there: a base of any size is counted in seconds, beside one that is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from cns.denoiser import KV_WEIGHTS, denoiser_of, dtype_of, predict, projection_of
@@ -43,6 +46,9 @@ class ImageCost:
         decode: FLOPs of its decoder.
         kept_bytes: What the forward pass of a step, of all its images, keeps for the backward pass: activations, and
             the weights as autocast has cast them.
+        step_bytes: What is alive at most of what the forward and backward pass of a step make.
+        encode_bytes: Likewise of the VAE's encoder on an image.
+        decode_bytes: Likewise of its decoder.
     """
 
     forward: int
@@ -51,6 +57,9 @@ class ImageCost:
     encode: int
     decode: int
     kept_bytes: int
+    step_bytes: int
+    encode_bytes: int
+    decode_bytes: int
 
     @property
     def step(self) -> int:
@@ -63,7 +72,11 @@ class ImageCost:
 
 
 def image_cost(
-    pipeline: StableDiffusionPipeline, side: int, mixed: torch.dtype | None = None, images: int = 1
+    pipeline: StableDiffusionPipeline,
+    side: int,
+    mixed: torch.dtype | None = None,
+    images: int = 1,
+    recomputed: bool = False,
 ) -> ImageCost:
     """Count what an image costs.
 
@@ -72,6 +85,7 @@ def image_cost(
         side: Of the image's latents.
         mixed: The dtype that a training computes in under autocast; None for the weights' own.
         images: How many a step has.
+        recomputed: Compute activations again in the backward pass, whose FLOPs then hold that.
     """
     device, config = pipeline.device, denoiser_of(pipeline).config
     length, unseen = pipeline.tokenizer.model_max_length, count_unseen(pipeline.tokenizer)
@@ -82,6 +96,8 @@ def image_cost(
             part.requires_grad_(False).eval()
         spare(denoiser)
         compute_in(denoiser, dtype_of(denoiser_of(pipeline)))
+        if recomputed:
+            denoiser.enable_gradient_checkpointing()
         named = denoiser.named_parameters()
         trained = [weight.requires_grad_() for name, weight in named if name.endswith(KV_WEIGHTS)]
         masked = bool(projection_of(denoiser))
@@ -89,7 +105,9 @@ def image_cost(
         rows = [one.get_input_embeddings().weight.requires_grad_() for one in encoders]
         latents, pixels = torch.zeros((images, config.in_channels, side, side)), side * pipeline.vae_scale_factor
 
-        with saved_bytes(denoiser, *encoders) as kept:
+        weights = [one for part in (denoiser, vae, *encoders) for one in (*part.parameters(), *part.buffers())]
+        stepping, encoding, decoding = (Alive(weights) for _ in range(3))
+        with stepping, saved_bytes(denoiser, *encoders) as kept:
             with counted() as text:
                 told = (
                     read_masked(denoiser, encoders[0], ids, length, unseen)
@@ -100,13 +118,13 @@ def image_cost(
                 times = torch.zeros(images, dtype=torch.long)
                 noise = predict(denoiser, latents, times, told.inputs(pixels, pixels))
         read_out = [one for one in (told.given, told.pooled) if one is not None]
-        with counted() as text_backward:
-            torch.autograd.grad(sum(one.sum() for one in read_out), rows, retain_graph=True)
-        with counted() as backward:
+        with stepping, counted() as backward:
             torch.autograd.grad(noise.float().square().mean(), [*read_out, *trained])
-        with counted() as encode:
+        with counted() as text_backward:
+            torch.autograd.grad(sum(one.sum() for one in read_out), rows)
+        with torch.no_grad(), encoding, counted() as encode:
             vae.encode(torch.zeros((1, 3, pixels, pixels)))
-        with counted() as decode:
+        with torch.no_grad(), decoding, counted() as decode:
             vae.decode(latents[:1])
     return ImageCost(
         forward=forward.get_total_flops() // images,
@@ -115,6 +133,9 @@ def image_cost(
         encode=encode.get_total_flops(),
         decode=decode.get_total_flops(),
         kept_bytes=kept(),
+        step_bytes=stepping.most,
+        encode_bytes=encoding.most,
+        decode_bytes=decoding.most,
     )
 
 
@@ -134,6 +155,34 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_backward_flop_count(grad, query, key, value)
+
+
+class Alive(TorchDispatchMode):
+    """Within the context, counts the bytes of tensors that are alive; those of `known` are not counted.
+
+    Attributes:
+        most: Bytes, when most were.
+    """
+
+    def __init__(self, known: Sequence[Tensor] = ()) -> None:
+        super().__init__()
+        self.most = self._bytes = 0
+        self._known = {one.untyped_storage()._cdata for one in known}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call what was called, and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            if isinstance(one, Tensor) and (storage := one.untyped_storage())._cdata not in self._known:
+                self._known.add(storage._cdata)
+                self._bytes += storage.nbytes()
+                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        self.most = max(self.most, self._bytes)
+        return made
+
+    def _gone(self, number: int, size_bytes: int) -> None:
+        self._known.discard(number)
+        self._bytes -= size_bytes
 
 
 @contextmanager

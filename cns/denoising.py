@@ -167,12 +167,17 @@ def encode_images(pipeline: StableDiffusionPipeline, pixels: NDArray[np.uint8]) 
     """
     parts = []
     check_sides(pipeline, *pixels.shape[1:3])
-    batch_size = max(1, min(8, ENCODED_PIXELS // (pixels.shape[1] * pixels.shape[2])))
+    batch_size = encoded_at_once(*pixels.shape[1:3])
     for start in range(0, len(pixels), batch_size):
         images = torch.from_numpy(pixels[start : start + batch_size].astype(np.float32)).permute(0, 3, 1, 2)
         images = (images / 127.5 - 1).to(pipeline.device, pipeline.vae.dtype)
         parts.append((encoded(pipeline.vae, images) * pipeline.vae.config.scaling_factor).float().cpu())
     return require_finite(torch.cat(parts), "VAE encoder", "latents of the images")
+
+
+def encoded_at_once(height: int, width: int) -> int:
+    """How many images of this size in pixels the VAE is given at a time."""
+    return max(1, min(8, ENCODED_PIXELS // (height * width)))
 
 
 def encoded(vae: Any, images: Tensor) -> Tensor:

@@ -19,10 +19,6 @@ if TYPE_CHECKING:  # the class is for annotations; importing it costs seconds an
 COUNTED_SIDE = 32
 """Latents below this side are not counted (chosen): what loads their base trains on it, and counting takes seconds."""
 
-RECOMPUTED_SHARE = 0.5
-"""Of what is kept: about what is still needed where it is computed again. Measured at Stable Diffusion 1.5's shapes and
-512 pixels, an image, on a CPU: 1.0 of 1.9 GiB in float32, 0.8 of 2.5 under autocast, in 1.3 times the time."""
-
 USED_SHARE = 0.8
 """Of the memory that is free: what a training may take of it for activations (chosen)."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cns.compose import kv_parameters
-from cns.cost import counted, image_cost
+from cns.cost import Alive, counted, image_cost
 from cns.denoising import Denoiser, draw_batch
 from cns.memory import Memory, free_bytes, memory_for, recomputing
 from cns.precision import compute_in
@@ -58,6 +58,29 @@ def test_attention_of_a_cpu_iscounted():
     with counted() as counter:
         torch.nn.functional.scaled_dot_product_attention(query, query, query)
     assert counter.get_total_flops() == 2 * 2 * (2 * 16 * 16 * 8)
+
+
+def test_what_is_alive_at_most_is_counted():
+    known = torch.zeros(1000)
+    with Alive([known]) as alive:
+        first = known + 1
+        known.add_(first.view(10, 100).sum(0).repeat(10))  # 400 and 4,000 bytes, which are gone after it
+        del first
+        second = known * 2
+    assert alive.most == 4000 + 400 + 4000
+    with alive:
+        third = second + 1
+        _fourth = third + 1
+    assert alive.most == 3 * 4000  # it goes on where it was
+
+
+def test_activations_that_are_computed_again_are_not_alive(model):
+    kept, again = (image_cost(model.pipeline, 32, recomputed=recomputed) for recomputed in (False, True))
+    assert kept.kept_bytes < kept.step_bytes
+    assert again.step_bytes < 0.8 * kept.step_bytes
+    assert (again.encode_bytes, again.decode_bytes) == (kept.encode_bytes, kept.decode_bytes)
+    assert again.backward > kept.backward
+    assert not model.pipeline.unet.is_gradient_checkpointing
 
 
 def test_memory_iscounted_for_large_latents_alone(model):

@@ -8,11 +8,13 @@ from functools import cache
 
 from cns.cost import ImageCost, image_cost
 from cns.denoiser import denoiser_of
+from cns.denoising import encoded_at_once
 from cns.files.pipelines import latent_side as own_side
-from cns.memory import RECOMPUTED_SHARE
 from cns.precision import training_dtype
+from cns.sampling import default_batch
 from cns.task import Settings
 from cns.text import embeddings, text_encoders
+from cns_cli.porcelain.learning.judged import Viewing
 from cns_cli.porcelain.learning.memory import latent_side, memory_of, recomputes
 from cns_cli.porcelain.learning.work import Work, work_of
 from cns_cli.porcelain.models.base import LoadedBase
@@ -27,7 +29,8 @@ class Needs:
         work: FLOPs.
         image: What an image of its steps costs.
         recomputed: Whether activations are computed again.
-        memory_bytes: The base, copies of keys, values and embeddings, and what a step keeps; beside libraries.
+        memory_bytes: Beside libraries: the base, copies of keys, values and embeddings, and what a step makes, or the
+            VAE of images or pictures, whatever is most; or what loading takes, where that is more.
     """
 
     work: Work
@@ -71,5 +74,24 @@ def needs_of(
     parts = (denoiser_of(pipeline), pipeline.vae, *text_encoders(pipeline))
     weights = sum(one.nbytes for part in parts for one in part.parameters())
     copied = KV_COPIES * 4 * base.model.kv_size + sum(one.nbytes for one in embeddings(pipeline))  # to hold a token
-    kept = int(image.kept_bytes * (RECOMPUTED_SHARE if recomputed else 1))
-    return Needs(work, image, recomputed, weights + copied + kept)
+    step = count(pipeline, side, mixed, settings.batch_size, True) if recomputed else image
+    made = max(
+        step.step_bytes,
+        image.encode_bytes * min(images, encoded_at_once(resolution, resolution)),
+        drawn.decode_bytes * _at_once(base, options, own),
+    )
+    return Needs(work, image, recomputed, max(loading_bytes(base), weights + copied + made))
+
+
+def loading_bytes(base: LoadedBase) -> int:
+    """What it takes to load a denoiser into a CPU's memory: it is read in float32, and then cast."""
+    held = sum(one.nbytes for one in denoiser_of(base.model.pipeline).parameters())
+    exact = 4 * base.model.denoiser_size
+    return exact + held if base.device.type == "cpu" and held < exact else 0
+
+
+def _at_once(base: LoadedBase, options: AddOptions, side: int) -> int:
+    """Pictures that are decoded at a time, of this side of their latents."""
+    viewing = Viewing.of(base, options)
+    most = default_batch(side * base.model.pipeline.vae_scale_factor)
+    return min(most, max(len(viewing.templates) * viewing.each, viewing.alone))

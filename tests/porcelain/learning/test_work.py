@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cns.cost import counted, image_cost
+from cns.cost import ImageCost, counted, image_cost
 from cns.families import FAMILIES
 from cns_cli.porcelain.learning.judged import Viewing
 from cns_cli.porcelain.learning.learn import settings_for
 from cns_cli.porcelain.learning.memory import sparing
+from cns_cli.porcelain.learning.needs import loading_bytes, needs_of
 from cns_cli.porcelain.learning.work import work_of
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.options import AddOptions
@@ -79,6 +82,31 @@ def test_few_pictures_do_not_tell_what_was_learned_and_are_no_baseline(empty, ph
 def test_the_batch_size_is_taken_and_counts_repeats(empty, photos):
     add(empty, "rex", photos["rex"], batch_size=3, steps=None, repeats=2)
     assert {key: params_of(empty)[key] for key in ("batch_size", "steps")} == {"batch_size": 3, "steps": 2}
+
+
+def test_the_memory_is_that_of_the_largest_phase(empty, photos):
+    cost = ImageCost(1, 1, 1, 1, 1, kept_bytes=0, step_bytes=0, encode_bytes=0, decode_bytes=0)
+
+    def needed(dtype="float32", preview=2, **made):
+        base = Session.open(Repository(empty), "cpu", dtype=dtype).base
+        options = request(empty, photos, preview=preview, gradient_checkpointing=False)
+        settings = settings_for(base, options, "named", 3)
+        return needs_of(base, options, settings, 3, 64, True, lambda *_: replace(cost, **made)).memory_bytes
+
+    nothing, much = needed(), 10**9
+    assert needed(step_bytes=much) - nothing == much
+    assert needed(encode_bytes=much) - nothing == 3 * much  # small images, all at a time
+    assert needed(decode_bytes=much) - nothing == 2 * much
+    assert needed(decode_bytes=much, preview=5) - nothing == 5 * much
+    assert needed(decode_bytes=much, step_bytes=9 * much) - nothing == 9 * much
+    assert needed("bfloat16", step_bytes=much) - needed(step_bytes=much) < 0
+
+
+def test_a_denoiser_that_is_cast_is_read_whole_first(empty):
+    exact, short = (Session.open(Repository(empty), "cpu", dtype=dtype).base for dtype in ("float32", "bfloat16"))
+    size = 4 * exact.model.denoiser_size
+    assert loading_bytes(exact) == 0
+    assert 1.5 * size < loading_bytes(short) < 2 * size
 
 
 def test_memory_decides_unless_it_is_said(empty, photos, monkeypatch):
