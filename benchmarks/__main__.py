@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks.report import Report
+from benchmarks.cells import Cells
+from benchmarks.report import FOLDER, Report
+from cns_cli.optionfield import part
 
 # Name -> module with `run(quick) -> Report`, in this order: the summary quotes the others and so comes last.
 BENCHMARKS = {
@@ -53,11 +56,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, only to see that it runs; nothing is kept")
     parser.add_argument("--minutes", type=float, help="begin no cell of the paper's tables after that")
     parser.add_argument("--jobs", type=int, default=1, help="processes for the paper's tables, one thread each")
+    parser.add_argument("--shard", type=part, default=(1, 1), metavar="I/N", help="compute this part of their cells")
+    parser.add_argument("--join", type=Path, metavar="FOLDER", help="take the cells of another machine's folder first")
     parser.add_argument("--tables", action="store_true", help="only make the paper's tables, of the cells that exist")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS and name not in PAPER]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {known}")
+    for path in sorted(options.join.glob("*_cells.json")) if options.join else ():
+        Cells(FOLDER / path.name).join(path)
     for name in options.names or [name for name in BENCHMARKS if name not in ON_REQUEST]:
         for report in _reports(name, options):
             report.show()
@@ -76,7 +83,7 @@ def _reports(name: str, options: argparse.Namespace) -> Sequence[Report]:
 
     if options.tables:
         return reports(Paper.of_size(FULL), name)
-    done = run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs)
+    done = run_part(name, quick=options.quick, minutes=options.minutes, jobs=options.jobs, shard=options.shard)
     return [] if options.worker else reports(done, name)
 
 

@@ -56,6 +56,12 @@ class Cells:
             part.write_text(json.dumps(self.values, indent=1) + "\n", encoding="utf-8")
             os.replace(part, self.path)
 
+    def join(self, other: Path) -> None:
+        """Add the cells of another machine's file that this one lacks."""
+        for key, value in Cells(other).values.items():
+            if key not in self.values:
+                self.add(key, value)
+
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """Within the context, nobody else computes this cell; gives False if somebody does, or if it is finished."""

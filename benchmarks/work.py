@@ -47,6 +47,10 @@ class Job:
         text = json.dumps(self.settings, sort_keys=True)
         return f"{self.name} #{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
 
+    def part(self, parts: int) -> int:
+        """Which of so many parts it is of, from 1: the same on every machine, whatever is computed."""
+        return 1 + int(hashlib.sha256(self.key.encode()).hexdigest(), 16) % parts
+
 
 Plan = Callable[[], Sequence[Job | None]]
 """Jobs in their order; None stands for one or more that are not known before others are finished."""
@@ -57,7 +61,13 @@ def cells_of(experiment: str) -> Cells:
     return Cells(FOLDER / f"{experiment}_cells.json")
 
 
-def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None, workers: int = 1) -> bool:
+def work(
+    plan: Plan,
+    store: Callable[[Job], Cells],
+    minutes: float | None = None,
+    workers: int = 1,
+    shard: tuple[int, int] = (1, 1),
+) -> bool:
     """Compute the cells that are missing.
 
     Args:
@@ -65,6 +75,7 @@ def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None
         store: Where a job's cell is kept; the same object for the same file.
         minutes: Begin no cell after that, nor one that would hardly be finished by then.
         workers: How many processes share the plan, for the estimate.
+        shard: The part of the cells that is computed here, from 1, and how many parts there are.
 
     Returns:
         Whether all cells are there.
@@ -76,9 +87,12 @@ def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None
         pending = [job for job in jobs if job is None or not finished(job, store)]
         if not pending:
             return True
-        wanted = [job for job in pending if job]
-        if not wanted:
+        if not any(pending):
             raise RuntimeError("the plan waits for cells that it does not list")
+        wanted = [job for job in pending if job and job.part(shard[1]) == shard[0]]
+        if not wanted:
+            print(f"  {len(pending)} cells are missing, none of which is of shard {shard[0]}/{shard[1]}", flush=True)
+            return False
         left = math.inf if minutes is None else 60 * minutes - (time.monotonic() - begun)
         fitting = [job for job in wanted if left > 0 and job.cost * pace <= left]
         if not fitting:
@@ -91,7 +105,9 @@ def work(plan: Plan, store: Callable[[Job], Cells], minutes: float | None = None
         seconds, cost = took
         spent, done = spent + seconds, done + cost
         pace = spent / done
-        trainings = sum(job.cost for job in plan() if job and not finished(job, store))
+        trainings = sum(
+            job.cost for job in plan() if job and job.part(shard[1]) == shard[0] and not finished(job, store)
+        )
         hours = trainings * pace / workers / 3600
         print(f"  {seconds:.0f} s; {trainings:.0f} trainings are left, about {hours:.1f} h", flush=True)
 

@@ -62,6 +62,26 @@ def test_what_later_jobs_need_is_computed_first(tmp_path: Path) -> None:
     assert made == ["first", "found"]
 
 
+def test_shards_are_the_whole_and_none_is_computed_twice(tmp_path: Path) -> None:
+    made: list[str] = []
+    jobs = [job(name, made) for name in "abcdefgh"]
+    one, two = (Cells(tmp_path / name / "some_cells.json") for name in ("one", "two"))
+    for number, cells in ((1, one), (2, two)):
+        assert not work(lambda: jobs, lambda _job, cells=cells: cells, shard=(number, 2))
+    assert sorted(made) == [*"abcdefgh"]
+    assert 0 < len(one.values) < 8
+    one.join(two.path)
+    assert work(lambda: jobs, lambda _job: one)
+    assert len(made) == len(one.values) == 8
+
+
+def test_a_shard_ends_where_it_waits_for_another_ones_cell(tmp_path: Path) -> None:
+    made: list[str] = []
+    first = job("first", made)
+    assert not work(lambda: [None, first], lambda _job: Cells(tmp_path / "cells.json"), shard=(3 - first.part(2), 2))
+    assert made == []
+
+
 def test_a_plan_that_waits_for_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="waits for cells"):
         work(lambda: [None], lambda _job: Cells(tmp_path / "cells.json"))
