@@ -15,8 +15,8 @@ from cns.families import FAMILIES
 
 STABLE_DIFFUSION = ("sd-1", "sd-2", "sdxl", "pixart", "sana")
 SHIPPED = {name: FAMILIES[name] for name in STABLE_DIFFUSION}
-WARM_UP = 20
-SAMPLER = 5
+WARM_UP = 8
+SAMPLER = 3
 
 
 def take_few_steps() -> None:

@@ -18,6 +18,8 @@ from cns_cli.main import app
 CONCEPTS = Path(__file__).resolve().parents[2] / "examples" / "concepts"
 SHORT = ("--steps", "100", "--warmup", "40", "--batch-size", "4")
 """Less than the defaults: enough to be learned, little enough for a test."""
+VOTING = property(lambda calibration: calibration.prompts[::8])
+"""A quarter of the calibration prompts that vote for general neurons: all of them would, for most of a minute."""
 
 
 def cns(folder: Path, *words: str) -> Result:
@@ -48,10 +50,12 @@ def _lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
     folder = tmp_path_factory.mktemp("lineage")
     assert cns(folder, "init", "--compose", "all").exit_code == 0  # one set of weights, where one can harm another
     added = {}
-    for name, noun in (("rex", "dog"), ("pip", "penguin")):
-        result = cns(folder, "add", name, str(CONCEPTS / noun), *SHORT, "--json")
-        assert result.exit_code == 0, result.output
-        added[name] = json.loads(result.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cns.prompts.Calibration.selection", VOTING)
+        for name, noun in (("rex", "dog"), ("pip", "penguin")):
+            result = cns(folder, "add", name, str(CONCEPTS / noun), *SHORT, "--json")
+            assert result.exit_code == 0, result.output
+            added[name] = json.loads(result.stdout)
     return Lineage(folder, added)
 
 

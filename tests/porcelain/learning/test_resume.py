@@ -103,7 +103,7 @@ def empty(empty: Path, undisturbed: Path) -> Path:
     ("stage", "step", "done"),
     [
         ("token warm-up", 1, 1),
-        ("token warm-up", 12, 12),
+        ("token warm-up", 5, 5),
         ("selection", 0, WARM_UP),
         ("finetuning", 1, WARM_UP + 1),
         ("judge the concept", 0, WARM_UP + 4),
@@ -126,8 +126,8 @@ def test_the_concept_is_the_one_of_an_undisturbed_add(empty, photos, whole, stag
 
 
 def test_it_can_be_interrupted_again_and_again(empty, photos, whole):
-    interrupt(empty, photos["rex"], "token warm-up", 7)
-    for stage, step in (("token warm-up", 9), ("finetuning", 1), ("finetuning", 3)):
+    interrupt(empty, photos["rex"], "token warm-up", 3)
+    for stage, step in (("token warm-up", 5), ("finetuning", 1), ("finetuning", 3)):
         with pytest.raises(Interrupted):
             resume(empty, Stop(stage, step), name="rex", images=photos["rex"])
     resume(empty)
