@@ -60,8 +60,13 @@ def stored(learned) -> tuple[bytes, bytes, bytes]:
     return (*codec.encode(learned.weights.delta), codec.encode_rows(rows))
 
 
-@pytest.mark.parametrize("score", SCORES)
-@pytest.mark.parametrize("reg", REGULARIZERS)
+@pytest.mark.parametrize(
+    ("score", "reg"),
+    [
+        *((score, SETTINGS.reg) for score in SCORES),
+        *((SETTINGS.score, reg) for reg in REGULARIZERS if reg != SETTINGS.reg),
+    ],
+)
 def test_the_same_seed_gives_the_same_bytes(tiny_folders, score, reg):
     from tests.cns.conftest import tiny_model
 
