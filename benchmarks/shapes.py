@@ -27,8 +27,9 @@ HOLDS = (
 )
 NEEDS = (
     "Defaults, 5 images of the base's own side, a first add; activations kept. *Of the steps*: all that is computed, "
-    "pictures and scores too, against the training's steps alone. *Memory*: libraries, weights, and what a step "
-    "or the VAE makes; or what it takes to read the denoiser in float32 and to cast it, where that is more."
+    "pictures and scores too, against the training's steps alone. *Memory*: libraries, weights but for the judges', "
+    "and what a step or the VAE makes; or what it takes to read the denoiser in float32 and to cast it, where that is "
+    "more."
 )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from cns.errors import BaseModelError, EncoderMissingError
 from cns.families import Family
 from cns.files.bases import HUB_ID, fetch_snapshot
-from cns.files.models import file_sha256, read_json
+from cns.files.models import file_sha256, read_json, tensors_of
 from cns.files.plain import typed_path
 
 HUB_PATTERNS = (
@@ -50,6 +50,12 @@ def find_judges(family: Family, base_folder: Path, encoder: str | None = None) -
     other = {} if encoder is None else find_named(encoder)
     found = {name: other.get(name) or find_judge(name, family, base_folder) for name in family.encoders}
     return {name: folder for name, folder in found.items() if folder is not None}
+
+
+def judges_bytes(family: Family, base_folder: Path, encoder: str | None = None) -> int:
+    """What a base's judges take in memory, in float32; arguments and errors as of `find_judges`."""
+    found = find_judges(family, base_folder, encoder)
+    return 4 * tensors_of([folder / WEIGHTS_NAME for folder in found.values()])
 
 
 def find_judge(name: str, family: Family, base_folder: Path) -> Path | None:

@@ -12,6 +12,7 @@ from cns.cost import image_cost
 from cns.errors import ClassNounError
 from cns.files.bases import resolve_base
 from cns.files.images import ImageSet
+from cns.judges.files import judges_bytes
 from cns.precision import training_dtype
 from cns.timing import pace_of
 from cns_cli.porcelain.answers import DryRun
@@ -74,7 +75,8 @@ def estimate(
     loaded = time.monotonic() - began
     progress.stage("count, and time a step")
     known = session is not None and general_neurons_known(base, settings, session.cache, _head(session).base)
-    needs = needs_of(base, options, settings, images, resolution, known, partial(kept.once, image_cost))
+    count, judges = partial(kept.once, image_cost), judges_bytes(base.family, base.folder, base.encoder)
+    needs = needs_of(base, options, settings, images, resolution, known, count, judges)
     mixed = training_dtype(base.model.pipeline, settings.dtype)
     side = latent_side(base, resolution)
     pace = kept.once(pace_of, base.model, side, needs.image, settings.batch_size, mixed)

@@ -29,8 +29,8 @@ class Needs:
         work: FLOPs.
         image: What an image of its steps costs.
         recomputed: Whether activations are computed again.
-        memory_bytes: Beside libraries: the base, copies of keys, values and embeddings, and what a step makes, or the
-            VAE of images or pictures, whatever is most; or what loading takes, where that is more.
+        memory_bytes: Beside libraries: the base, its judges, copies of keys, values and embeddings, and what a step
+            makes, or the VAE of images or pictures, whatever is most; or what loading takes, where that is more.
     """
 
     work: Work
@@ -51,6 +51,7 @@ def needs_of(
     resolution: int,
     general_known: bool,
     count: Callable[..., ImageCost] | None = None,
+    judges_bytes: int = 0,
 ) -> Needs:
     """Count an add.
 
@@ -62,6 +63,7 @@ def needs_of(
         resolution: Their side, pixels.
         general_known: Whether no calibration prompt must vote.
         count: As `cns.cost.image_cost`, but that it counts nothing twice; None: for this while.
+        judges_bytes: What its judges take in memory.
     """
     pipeline, forced = base.model.pipeline, options.gradient_checkpointing
     mixed = training_dtype(pipeline, settings.dtype)
@@ -80,7 +82,7 @@ def needs_of(
         image.encode_bytes * min(images, encoded_at_once(resolution, resolution)),
         drawn.decode_bytes * _at_once(base, options, own),
     )
-    return Needs(work, image, recomputed, max(loading_bytes(base), weights + copied + made))
+    return Needs(work, image, recomputed, max(loading_bytes(base), weights + judges_bytes + copied + made))
 
 
 def loading_bytes(base: LoadedBase) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from cns.cost import ImageCost, counted, image_cost
 from cns.families import FAMILIES
+from cns.judges.files import judges_bytes
 from cns_cli.porcelain.learning.judged import Viewing
 from cns_cli.porcelain.learning.learn import settings_for
 from cns_cli.porcelain.learning.memory import sparing
@@ -100,6 +101,16 @@ def test_the_memory_is_that_of_the_largest_phase(empty, photos):
     assert needed(decode_bytes=much, preview=5) - nothing == 5 * much
     assert needed(decode_bytes=much, step_bytes=9 * much) - nothing == 9 * much
     assert needed("bfloat16", step_bytes=much) - needed(step_bytes=much) < 0
+
+
+def test_the_judges_are_counted(empty, photos):
+    base = Session.open(Repository(empty), "cpu").base
+    options = request(empty, photos, gradient_checkpointing=False)
+    real = sum(one.nbytes for judge in base.encoders.values() for one in judge.model.parameters())
+    assert judges_bytes(base.family, base.folder) == pytest.approx(real, rel=0.01)
+    settings = settings_for(base, options, "named", 3)
+    with_them, alone = (needs_of(base, options, settings, 3, 64, True, judges_bytes=size) for size in (10**9, 0))
+    assert with_them.memory_bytes - alone.memory_bytes == 10**9
 
 
 def test_a_denoiser_that_is_cast_is_read_whole_first(empty):
