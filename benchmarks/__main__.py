@@ -22,6 +22,7 @@ BENCHMARKS = {
     "learning": "learning",
     "check": "check_time",
     "older": "older",
+    "batch": "batch",
     "regions": "regions",
     "left_out": "left_out",
     "shuffled": "shuffled",
@@ -37,6 +38,7 @@ BENCHMARKS = {
 ON_REQUEST = (
     "step",
     "older",
+    "batch",
     "gate_noise",
     "gate_fast",
     "sweep",
