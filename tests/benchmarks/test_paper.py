@@ -71,6 +71,7 @@ def test_cells_of_earlier_defaults_are_still_found() -> None:
 def test_the_row_that_is_named_after_the_project_has_the_family_s_defaults() -> None:
     family = FAMILIES["emoji-64"]
     changed = {name: value for name, value in family.defaults.shared().items() if value != BASELINE[name]}
+    assert changed.pop("batch_size") == 5, "every row of the tables, a peer's too, takes ten images a step"
     along = {"directions": family.directions, "lr": family.direction_lr} if family.directions else {}
     expected = {**changed, **along, "company": COMPANY, "bare_share": BARE_SHARE}
     assert {name: value for name, value in DEFAULT.items() if name != "reach"} == expected

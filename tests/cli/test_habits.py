@@ -102,7 +102,7 @@ def test_quiet_keeps_errors(lineage: Lineage) -> None:
         (("add", "--epochs", "3"), "expected --repeats, how often each image is seen, or --steps, "),
         (
             ("add", "--epochs", "3"),
-            "EPOCHS * IMAGES / images a step (10 (emoji-64), 2 (sd-1, sd-2, sdxl, pixart, sana))",
+            "EPOCHS * IMAGES / images a step (5 (emoji-64), 2 (sd-1, sd-2, sdxl, pixart, sana))",
         ),
         (("log", "--epochs", "3"), "no such option: --epochs"),
         (("reset", "--hard", "HEAD"), "there is no option --hard: cns reset needs none for that"),

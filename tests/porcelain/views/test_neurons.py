@@ -173,6 +173,7 @@ def test_what_somebody_chose_is_told_from_the_default(golden: Path) -> None:
         "reg": ("none", "features"),
         "lr": (0.006, 0.003),
         "steps": (150, 250),
+        "batch_size": (10, 5),
         "class_noun": ("koala", "inferred from the images"),
     }
     assert rows["score"].whose == "ours"
