@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from cns.errors import BaseModelError, SettingsError
-from cns.files.bases import family_at, models_of, resolve_base
+from cns.files.bases import family_at, resolve_base
 from cns.files.models import SENTENCEPIECE, check_part, read_json, tensors_of, weight_files
-from cns.files.pipelines import TOKENS, check_index, denoiser_part, parts_of, tells_size, unsupported
+from cns.files.pipelines import TOKENS, check_index, denoiser_part, models_of, parts_of, tells_size, unsupported
 from cns.files.plain import reason_of
 from cns.precision import compute_in
 from cns.quiet import quiet_libraries

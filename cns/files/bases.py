@@ -17,15 +17,15 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cns import grid
 from cns.errors import BaseModelError
 from cns.families import Family, family_of
-from cns.files.models import SENTENCEPIECE, component_files, file_sha256, read_json, weight_files
-from cns.files.pipelines import check_index, denoiser_part, latent_side, parts_of, unsupported
+from cns.files.hub import HUB_ID, HUB_PAGE, HUB_SOURCE, fetch_base
+from cns.files.models import component_files, file_sha256, read_json, weight_files
+from cns.files.pipelines import denoiser_part, latent_side, models_of, parts_of, unsupported
 from cns.files.plain import typed_path
 from cns.files.singlefile import converted
 from cns.files.tensors import first_not_finite, read_header, read_tensor
@@ -33,30 +33,10 @@ from cns.files.tensors import first_not_finite, read_header, read_tensor
 BASES_FOLDER = Path(__file__).parents[1] / "bases"
 
 EMBEDDED = {"emoji-64": "emoji-64-v1", "emoji-64-v1": "emoji-64-v1"}
-WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
-
-# What is fetched from a hub: configs, vocabularies and full-precision safetensors; never a pickle, never code.
-HUB_PATTERNS = (
-    "model_index.json",
-    *(
-        f"{part}/{file}"
-        for part in ("unet", "transformer", "vae")
-        for file in ("config.json", "diffusion_pytorch_model*.safetensors*")
-    ),
-    *(f"text_encoder{number}/{file}" for number in ("", "_2") for file in ("config.json", "model*.safetensors*")),
-    *(f"tokenizer{number}/{file}" for number in ("", "_2") for file in ("*.json", "merges.txt", SENTENCEPIECE)),
-    "scheduler/scheduler_config.json",
-)
-HUB_INDEX = ("model_index.json", "scheduler/scheduler_config.json")  # by which most bases are refused
-HUB_HALF = ("*.fp16.safetensors", "*.fp16-*.safetensors", "*.index.fp16.json")  # of a part, where it has no other
-HUB_IGNORED = (*HUB_HALF, "*.non_ema.safetensors*", "*.bf16.safetensors*")
 
 ADAPTERS = ("adapter_config.json", "pytorch_lora_weights.safetensors")  # of PEFT, and of diffusers
 
 KV_MATRIX = re.compile(r"\.attn2\.to_[kv]\.weight$")
-HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-HUB_SOURCE = re.compile(HUB_ID.pattern[:-1] + r"(@[\w./-]+)?$")
-HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +95,7 @@ def resolve_base(
             f"cns init --base {page[1]}" if page else "in a new folder: cns init --base emoji-64",
             source=text,
         )
-    return _from_hub(text, cache_folder, offline=local_files_only)
+    return fetch_base(text, cache_folder, offline=local_files_only)
 
 
 def _no_pipeline(folder: Path, source: str) -> BaseModelError:
@@ -131,8 +111,6 @@ def _no_pipeline(folder: Path, source: str) -> BaseModelError:
         reason = f"it holds one part alone, of class {part!r}"
     elif files := sorted(folder.glob("*.safetensors")):
         hint = f"one file may be a whole model: cns init --base {shlex.quote(str(files[0]))}"
-    elif HUB_ID.match(source) and not typed_path(source).exists():
-        hint = f"if it has one file: hf download {source} X.safetensors --local-dir . and cns init --base X.safetensors"
     return BaseModelError(f"{source} is no diffusers pipeline: {reason}", hint, source=source)
 
 
@@ -147,70 +125,6 @@ def pinned(source: str, folder: Path) -> str:
         return str(typed_path(source).resolve())
     hub_id = source.partition("@")[0]
     return f"{hub_id}@{folder.name}" if HUB_ID.match(hub_id) and folder.parent.name == "snapshots" else source
-
-
-def _from_hub(source: str, cache_folder: Path | None, *, offline: bool) -> Path:
-    """The snapshot of a base: full-precision weights, and of a part that has none there the fp16 ones."""
-    hub_id, _, revision = source.partition("@")
-    fetch = partial(fetch_snapshot, hub_id, cache_folder=cache_folder, offline=offline)
-    if not offline:  # gigabytes are not fetched of what is not supported
-        folder = fetch(HUB_INDEX, revision=revision or None)
-        if not (folder / "model_index.json").is_file():
-            raise _no_pipeline(folder, hub_id)
-        check_index(folder)
-        revision = folder.name  # a branch may move on meanwhile
-    try:
-        folder = fetch(HUB_PATTERNS, revision=revision or None)
-    except BaseModelError:
-        if not (revision and offline):
-            raise
-        return fetch(HUB_PATTERNS)  # whoever asked compares digests
-    lacking = [part for part in models_of(folder) if not any((folder / part).glob("*.safetensors"))]
-    if lacking and not offline:
-        halves = tuple(f"{part}/{pattern}" for part in lacking for pattern in HUB_HALF)
-        fetch(halves, revision=folder.name, ignored=())
-    return folder
-
-
-def fetch_snapshot(
-    hub_id: str,
-    patterns: tuple[str, ...],
-    *,
-    cache_folder: Path | None = None,
-    revision: str | None = None,
-    offline: bool = False,
-    ignored: tuple[str, ...] = HUB_IGNORED,
-) -> Path:
-    """Bring the named files of a hub repository, but for the ignored ones, into the local cache; return their folder.
-
-    Raises:
-        BaseModelError: the hub cannot be reached or does not have it, and neither does the cache.
-    """
-    from huggingface_hub import snapshot_download  # only here: it costs 0.3 s that a local base need not pay
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            hub_id,
-            revision=revision,
-            cache_dir=cache_folder,
-            allow_patterns=list(patterns),
-            ignore_patterns=list(ignored),
-            local_files_only=offline,
-        )
-    except RepositoryNotFoundError as error:
-        raise BaseModelError(
-            f"the hub has no public model {hub_id!r}: expected the embedded base, a folder, or a hub id",
-            "Check the name, or log in to the hub if it is gated: hf auth login",
-            source=hub_id,
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        raise BaseModelError(
-            f"{hub_id!r} is not on this machine and could not be fetched: {str(error).splitlines()[0][:200]}",
-            "Go online, or name a folder that holds the model: cns init --base FOLDER",
-            source=hub_id,
-        ) from error
-    return Path(folder)
 
 
 def describe_base(folder: Path) -> BaseFacts:
@@ -299,11 +213,6 @@ def file_digests(folder: Path) -> dict[str, dict[str, str]]:
     if "text_encoder_2" in parts or "transformer" in parts:  # only there the index says how prompts are read
         found["pipeline"] = {"model_index.json": file_sha256(folder / "model_index.json")}
     return found
-
-
-def models_of(folder: Path) -> list[str]:
-    """The parts of a base that have weights."""
-    return [part for part in parts_of(folder) if part not in WITHOUT_WEIGHTS]
 
 
 def family_at(folder: Path) -> Family:

@@ -128,6 +128,11 @@ def parts_of(folder: Path) -> tuple[str, ...]:
     return (*_classes(folder, read_json(folder / "model_index.json")), "scheduler")
 
 
+def models_of(folder: Path) -> list[str]:
+    """The parts of a base that have weights."""
+    return [part for part in parts_of(folder) if not part.startswith(("tokenizer", "scheduler"))]
+
+
 def denoiser_part(folder: Path) -> str:
     """The name of the part that is the denoiser; raises BaseModelError as `parts_of`."""
     return "transformer" if "transformer" in parts_of(folder) else "unet"

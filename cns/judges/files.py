@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cns.errors import BaseModelError, EncoderMissingError
 from cns.families import Family
-from cns.files.bases import HUB_ID, fetch_snapshot
+from cns.files.hub import HUB_ID, fetch_snapshot
 from cns.files.models import file_sha256, read_json, tensors_of
 from cns.files.plain import typed_path
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from cns import grid
 from cns.errors import BaseModelError, SettingsError
 from cns.families import FAMILIES
-from cns.files import bases
+from cns.files import bases, hub
 from cns.files.bases import check_base, describe_base, resolution_of, resolve_base
 from cns.files.tensors import read_header, read_tensor
 from cns.loading import load_pipeline, pick_device
@@ -266,7 +266,7 @@ def test_hub_id_is_found_in_the_cache(shared: Path, tmp_path: Path) -> None:
 
 
 def test_only_safetensors_are_asked_of_a_hub() -> None:
-    assert not [pattern for pattern in bases.HUB_PATTERNS if ".bin" in pattern or ".py" in pattern]
+    assert not [pattern for pattern in hub.BASE_FILES if ".bin" in pattern or ".py" in pattern]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
