@@ -161,8 +161,8 @@ def count_over(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
     """How many tokens at the end of each prompt the text encoder does not read, 0 where it reads all."""
     told, length = instruction(tokenizer), tokenizer.model_max_length + count_unseen(tokenizer)
     words = [told + one for one in expand_tokens(tokenizer, prompts)]
-    with quiet_libraries():  # transformers says of a long prompt that it is long
-        return [max(0, len(tokenizer(one, truncation=False).input_ids) - length) for one in words]
+    read = tokenizer(words, truncation=False, verbose=False).input_ids if words else []  # else a long one is warned of
+    return [max(0, len(ids) - length) for ids in read]
 
 
 def _added(tokenizer: CLIPTokenizer, token: str) -> AddedToken:

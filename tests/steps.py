@@ -1,36 +1,28 @@
 """Stable Diffusion with few steps: a tiny random base learns and draws noise, whether in a hundred steps or in ten.
 
-Every test in this process, and the processes that say so, see rows of `FAMILIES` with these two numbers in the place of
-those that people get. Whoever starts `cns` as it is shipped (docs/ci.md) finds the family as it is shipped, too:
-`as_shipped()` is for such tests.
+Every test in this process, and the processes that are started with `FEW_STEPS`, see rows of `FAMILIES` with these two
+numbers in the place of those that people get.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from cns.families import FAMILIES
 
 STABLE_DIFFUSION = ("sd-1", "sd-2", "sdxl", "pixart", "sana")
 SHIPPED = {name: FAMILIES[name] for name in STABLE_DIFFUSION}
-WARM_UP = 8
+WARM_UP = 4
 SAMPLER = 3
+TESTS = Path(__file__).resolve().parent
+FEW_STEPS = {"PYTHONPATH": os.pathsep.join([str(TESTS / "few_steps"), str(TESTS.parent)])}
+"""Environment of a process that takes few steps, too."""
 
 
-def take_few_steps() -> None:
+def take_few_steps(warm_up: int = WARM_UP, sampler: int = SAMPLER) -> None:
     """Let Stable Diffusion warm up and sample in few steps, in this process."""
     for name, family in SHIPPED.items():
-        defaults = replace(family.defaults, warmup_steps=WARM_UP, sampler_steps=SAMPLER)
+        defaults = replace(family.defaults, warmup_steps=warm_up, sampler_steps=sampler)
         FAMILIES[name] = replace(family, defaults=defaults)
-
-
-@contextmanager
-def as_shipped() -> Iterator[None]:
-    """Within the block every family is as it is shipped, as in a process that a test starts."""
-    FAMILIES.update(SHIPPED)
-    try:
-        yield
-    finally:
-        take_few_steps()

@@ -47,8 +47,10 @@ def model(client: MlflowClient, name: str, repository: Repository) -> Registered
     Raises:
         MlflowUnavailable: a lineage is shared under that name, whose log of moves is not ours.
     """
-    unless_there(client.create_registered_model, name, tags={"cns.registry": name})
-    found = client.get_registered_model(name)
+    known = client.search_registered_models(f"name = '{name}'")
+    if not known:
+        unless_there(client.create_registered_model, name, tags={"cns.registry": name})
+    found: RegisteredModel = known[0] if known else client.get_registered_model(name)
     if REMOTE_TAG in found.tags:
         reason = f"its model '{name}' is a shared lineage; expected another name for this registry's record"
         raise MlflowUnavailable(reason, client.tracking_uri, f"cns config {NAME_KEY} OTHER; then: cns mlflow sync")

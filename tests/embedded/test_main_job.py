@@ -31,6 +31,7 @@ def test_a_concept_is_small(lineage):
         assert said["bytes_stored"] < 60_000
 
 
+@pytest.mark.usefixtures("few_steps_a_picture")
 def test_by_default_a_concept_acts_where_it_is_named(run, tmp_path):
     def picture(name: str) -> np.ndarray:
         assert run(tmp_path, "generate", "a dog on the grass", "-o", name).exit_code == 0
@@ -78,7 +79,7 @@ def test_a_harmful_commit_fails_the_gate_and_is_named(copy_of_lineage, run, tmp_
     folder = copy_of_lineage.folder
     images = str(tmp_path / "car")
     shutil.copytree(lineage_images("car"), images)
-    harm = ["--directions", "0", "--reg", "none", "--lr", "0.01", *SHORT, "--preview", "1", "--class", "car"]
+    harm = ["--directions", "0", "--reg", "none", "--lr", "0.03", *SHORT, "--preview", "1", "--class", "car"]
     added = run(folder, "add", "vroom", images, *harm)
     assert added.exit_code == 0, added.output
     result = run(folder, "check", "--concept", "rex", "--images", "2", "--json")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,24 @@ def new_registry(folder: Path, base: Path, mlflow: Path, compose: Composed = "al
     return folder
 
 
+MLFLOW_PATHS = {
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "logged_models": "artifact_location",
+    "model_versions": "storage_location",
+}
+
+
+def copied(registry: Path, folder: Path) -> Path:
+    """A copy of a registry, its MLflow as if it had been made there: it has whole paths, and would begin anew."""
+    shutil.copytree(registry, folder, dirs_exist_ok=True)
+    with closing(sqlite3.connect(folder / ".cns" / "mlflow.db")) as database, database:
+        for table, column in MLFLOW_PATHS.items():
+            ends = (registry.as_uri(), folder.as_uri())
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", ends)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database as MLflow makes it, without a run."""
@@ -101,8 +121,7 @@ def _learned(
 @pytest.fixture(scope="session")
 def _harmed(tmp_path_factory: pytest.TempPathFactory, _learned: Path, photos: dict[str, Path]) -> Path:
     """The registry `learned` after mug, which was trained without mercy: what it knew looks otherwise now."""
-    folder = tmp_path_factory.mktemp("harmed")
-    shutil.copytree(_learned, folder, dirs_exist_ok=True)
+    folder = copied(_learned, tmp_path_factory.mktemp("harmed"))
     return teach_mug_without_mercy(folder, photos)
 
 
@@ -115,11 +134,9 @@ def _named(
 
 
 @pytest.fixture
-def named(tmp_path: Path, _named: Path, mlflow_tables: Path) -> Path:
+def named(tmp_path: Path, _named: Path) -> Path:
     """A registry whose prompts see what they name: rex, tom, and mug, which was trained without mercy; a copy."""
-    shutil.copytree(_named, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
-    return tmp_path
+    return copied(_named, tmp_path)
 
 
 @pytest.fixture
@@ -129,11 +146,9 @@ def empty(tmp_path: Path, tiny_base: Path, mlflow_tables: Path) -> Path:
 
 
 @pytest.fixture
-def learned(tmp_path: Path, _learned: Path, mlflow_tables: Path) -> Path:
+def learned(tmp_path: Path, _learned: Path) -> Path:
     """A registry that holds rex, a dog, and tom, a cat; a copy that a test may change."""
-    shutil.copytree(_learned, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
-    return tmp_path
+    return copied(_learned, tmp_path)
 
 
 @pytest.fixture

@@ -23,27 +23,27 @@ from registry.objects import Tree
 from registry.repository import Repository
 from registry.trees import with_concept, without_concept
 from tests.porcelain.conftest import new_registry, teach_mug_without_mercy, teach_rex_and_tom
-from tests.steps import as_shipped
+from tests.steps import take_few_steps
 
 HARMFUL = 5
 """Number of the commit, after the first, that brings mug in."""
 
 
-@pytest.fixture(autouse=True)
-def _shipped() -> Iterator[None]:
-    """In few steps mug does rex no harm that could be told from tom's coming and going."""
-    with as_shipped():
-        yield
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> Iterator[None]:
+    """In fewer steps mug does rex no harm that could be told from tom's coming and going."""
+    take_few_steps(warm_up=20)
+    yield
+    take_few_steps()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _history(
     tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: dict[str, Path], mlflow_tables: Path
 ) -> Path:
     """Eight commits after rex; tom comes and goes, mug, which does harm, comes with the fifth and stays."""
     folder = tmp_path_factory.mktemp("history")
-    with as_shipped():
-        teach_mug_without_mercy(teach_rex_and_tom(new_registry(folder, tiny_base, mlflow_tables), photos), photos)
+    teach_mug_without_mercy(teach_rex_and_tom(new_registry(folder, tiny_base, mlflow_tables), photos), photos)
     # Without its mirror: in a folder that was moved MLflow would begin anew in every test.
     shutil.rmtree(folder / ".cns" / "mlartifacts", ignore_errors=True)
     shutil.copy(mlflow_tables, folder / ".cns" / "mlflow.db")

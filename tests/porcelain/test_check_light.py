@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from cns_cli.porcelain.check import check
 from cns_cli.porcelain.options import CheckOptions
 from tests.cli.conftest import ROOT
-from tests.steps import as_shipped
+from tests.steps import FEW_STEPS
 
 HEAVY = {"torch", "diffusers", "transformers", "safetensors", "mlflow", "PIL"}
 CODE = """
@@ -30,17 +28,11 @@ sys.exit(code)
 """
 
 
-@pytest.fixture(autouse=True)
-def _shipped() -> Iterator[None]:
-    """Scores that are made here must be found in the other process."""
-    with as_shipped():
-        yield
-
-
 def shell(folder: Path, *words: str) -> tuple[int, str, set[str]]:
     """Exit code, standard output and loaded packages of one command line."""
     code = CODE.format(root=str(ROOT), words=list(words))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
+    program, environment = [sys.executable, "-c", code], {**os.environ, **FEW_STEPS}
+    done = subprocess.run(program, capture_output=True, text=True, cwd=folder, check=False, env=environment)
     return done.returncode, done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
 
 

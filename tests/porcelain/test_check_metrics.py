@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from cns_cli.porcelain.scoring.keys import EvaluationKey, Evaluations
 from cns_cli.porcelain.scoring.scores import EvaluationStore
 from registry.objects import Tree
 from registry.repository import Repository
-from tests.porcelain.conftest import NOON, add
+from tests.porcelain.conftest import NOON, add, copied
 
 IMAGES = 2
 OTHER_THINGS = 6
@@ -28,11 +27,9 @@ OTHER_THINGS = 6
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory, _learned, mlflow_tables, photos):
+def judged(tmp_path_factory, _learned, photos):
     """One check of all metrics after a third concept that did harm: the session, the answer and its rows by name."""
-    folder = tmp_path_factory.mktemp("judged")
-    shutil.copytree(_learned, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, folder / ".cns" / "mlflow.db")
+    folder = copied(_learned, tmp_path_factory.mktemp("judged"))
     add(folder, "mug", photos["mug"], class_noun="car", lr=0.3, reg="none", time=NOON + 120)
     session = Session.open(Repository(folder), "cpu")
     options = CheckOptions(

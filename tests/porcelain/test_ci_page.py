@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +19,8 @@ from cns_cli.porcelain.check import check
 from cns_cli.porcelain.mlflow import sync
 from cns_cli.porcelain.options import CheckOptions, Request
 from registry.repository import Repository
-from tests.steps import as_shipped
+from tests.porcelain.conftest import copied
+from tests.steps import FEW_STEPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
 ENVIRONMENT = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
@@ -40,31 +40,21 @@ def type_line(line: str, folder: Path, **env: str) -> subprocess.CompletedProces
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         ["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, **ENVIRONMENT, "PATH": path, **env},
+        env={**os.environ, **ENVIRONMENT, **FEW_STEPS, "PATH": path, **env},
     )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _shipped() -> Iterator[None]:
-    """What is typed runs in processes of its own: scores that are made here must be found there."""
-    with as_shipped():
-        yield
-
-
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory, _harmed: Path, mlflow_tables: Path) -> Path:
+def registry(tmp_path_factory: pytest.TempPathFactory, _harmed: Path) -> Path:
     """On main rex and tom, judged by limits under which both are kept; on the branch `harmed` mug, too."""
-    folder = tmp_path_factory.mktemp("ci")
-    shutil.copytree(_harmed, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, folder / ".cns" / "mlflow.db")
+    folder = copied(_harmed, tmp_path_factory.mktemp("ci"))
     repo = Repository(folder)
     repo.create_branch("harmed")
     tip, before = repo.resolve("main"), repo.resolve("main~1")
     repo.move_ref("refs/heads/main", tip, before, author="ann", time=0, message="mug was a mistake")
     (folder / "pyproject.toml").write_text("[tool.cns.check]\nimages = 1\nmax-drop = 2\n")
-    with as_shipped():
-        for rev in ("HEAD", "HEAD~1"):
-            assert check(CheckOptions(start=folder, rev=rev)).passed
+    for rev in ("HEAD", "HEAD~1"):
+        assert check(CheckOptions(start=folder, rev=rev)).passed
     repo.create_tag("v1", "HEAD~1")
     return folder
 

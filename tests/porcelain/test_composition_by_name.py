@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from cns_cli.porcelain.pictures.serving import PictureService
 from cns_cli.progress import NullProgress
 from registry.repository import Repository
 from registry.trees import composing, seen
-from tests.porcelain.conftest import NOON
+from tests.porcelain.conftest import NOON, copied
 
 REX = "a <rex> dog"
 
@@ -34,8 +33,7 @@ REX = "a <rex> dog"
 @pytest.fixture
 def harmed(tmp_path: Path, _harmed: Path) -> Path:
     """A registry of rex, tom, and mug, which harms both where all are composed."""
-    shutil.copytree(_harmed, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    return tmp_path
+    return copied(_harmed, tmp_path)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from cns_cli.porcelain.options import CheckOptions
 from registry.refs import EVALUATIONS
 from registry.repository import Repository
 from tests.porcelain.test_ci_page import type_line
-from tests.steps import as_shipped
 
 PAGE = (Path(__file__).parents[2] / "docs" / "machines.md").read_text(encoding="utf-8")
 
@@ -25,13 +23,6 @@ def fenced(language: str) -> str:
     found = re.search(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert found
     return found[1]
-
-
-@pytest.fixture(autouse=True)
-def _shipped() -> Iterator[None]:
-    """What is typed runs in processes of its own: scores that are made here must be found there."""
-    with as_shipped():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from registry.repository import Repository
 from tests.cli.conftest import run
+from tests.porcelain.conftest import copied
 
 CHECK = ("--check", "--no-drift")
 
 
 @pytest.fixture
-def repo(tmp_path: Path, _harmed: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+def repo(tmp_path: Path, _harmed: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """main harms what `safe`, one commit before it, knows; HEAD is on safe. The drift alone decides: no image."""
-    shutil.copytree(_harmed, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, tmp_path / ".cns" / "mlflow.db")
+    copied(_harmed, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     repo = Repository(tmp_path)

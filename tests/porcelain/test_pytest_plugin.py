@@ -16,6 +16,7 @@ from cns_cli.porcelain.options import CheckOptions
 from cns_cli.pytest_plugin import MARKER, SCORES
 from registry.objects import Evaluation
 from registry.repository import Repository
+from tests.porcelain.conftest import copied
 
 pytest_plugins = ["pytester"]
 
@@ -31,11 +32,9 @@ def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def _judged(tmp_path_factory: pytest.TempPathFactory, _learned: Path, mlflow_tables: Path) -> Path:
+def _judged(tmp_path_factory: pytest.TempPathFactory, _learned: Path) -> Path:
     """The registry `learned` after a check of its tip, so that most runs here find every score stored."""
-    folder = tmp_path_factory.mktemp("judged")
-    shutil.copytree(_learned, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
-    shutil.copy(mlflow_tables, folder / ".cns" / "mlflow.db")
+    folder = copied(_learned, tmp_path_factory.mktemp("judged"))
     check(CheckOptions(start=folder, images=1, max_drop={"": 2.0}))
     return folder
 

@@ -160,6 +160,9 @@ def main_program() -> None:
     target = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     audit = Audit(plan["allowed"])
     sys.addaudithook(audit.hook)
+    from tests.steps import take_few_steps
+
+    take_few_steps()
     ended = run_commands(Path(plan["folder"]), plan["commands"], audit)
     audit.busy = True
     folder = os.path.realpath(plan["folder"]) + os.sep

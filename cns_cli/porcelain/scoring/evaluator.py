@@ -18,8 +18,8 @@ from cns.drift import Moments, kv_drift, prompt_moments
 from cns.errors import MetricError, SettingsError
 from cns.imagescores import Array, Scores
 from cns.metrics import Metric, image_similarities, metric_named, zero_shot_drift
-from cns.sampling import cut_off
 from cns.templates import fill_template, fill_templates
+from cns.tokens import count_over
 from cns_cli.porcelain.models.session import Session
 from cns_cli.porcelain.scoring.features import FeatureCache, ImageSpan
 from cns_cli.porcelain.scoring.judging import Features, foreign_scores, nouns_called, score_features
@@ -168,16 +168,16 @@ class Evaluator:
 
     def _refuse_unread(self, tree: Tree, templates: Sequence[str], words: str) -> None:
         """Refuse prompts whose pictures cannot show what they name: it stands beyond what the text encoder reads."""
-        pipeline = self.session.base.model.pipeline
-        for template in templates:
-            upto = fill_template(template.partition("{}")[0] + "{}", words)
-            if cut_off(pipeline, upto):  # a token that the tokenizer does not know yet counts as its letters
-                self.activate(tree)
-            if cut_off(pipeline, upto):
+        tokenizer = self.session.base.model.pipeline.tokenizer
+        upto = [fill_template(template.partition("{}")[0] + "{}", words) for template in templates]
+        if any(over := count_over(tokenizer, upto)):  # a token that is not in the vocabulary yet counts as its letters
+            self.activate(tree)
+            over = count_over(tokenizer, upto)
+        for template, count in zip(templates, over, strict=True):
+            if count:
                 raise SettingsError(
-                    f"the judge prompt {template[:60]!r} names the concept beyond the "
-                    f"{pipeline.tokenizer.model_max_length} tokens that the text encoder reads: its pictures cannot "
-                    f"show {words}",
+                    f"the judge prompt {template[:60]!r} names the concept beyond the {tokenizer.model_max_length} "
+                    f"tokens that the text encoder reads: its pictures cannot show {words}",
                     "Shorten the prompt, or name the concept nearer to its beginning",
                     name="prompts",
                     value=template,

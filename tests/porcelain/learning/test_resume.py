@@ -103,7 +103,7 @@ def empty(empty: Path, undisturbed: Path) -> Path:
     ("stage", "step", "done"),
     [
         ("token warm-up", 1, 1),
-        ("token warm-up", 5, 5),
+        ("token warm-up", 2, 2),
         ("selection", 0, WARM_UP),
         ("finetuning", 1, WARM_UP + 1),
         ("judge the concept", 0, WARM_UP + 4),
@@ -126,8 +126,8 @@ def test_the_concept_is_the_one_of_an_undisturbed_add(empty, photos, whole, stag
 
 
 def test_it_can_be_interrupted_again_and_again(empty, photos, whole):
-    interrupt(empty, photos["rex"], "token warm-up", 3)
-    for stage, step in (("token warm-up", 5), ("finetuning", 1), ("finetuning", 3)):
+    interrupt(empty, photos["rex"], "token warm-up", 1)
+    for stage, step in (("token warm-up", 2), ("finetuning", 1), ("finetuning", 3)):
         with pytest.raises(Interrupted):
             resume(empty, Stop(stage, step), name="rex", images=photos["rex"])
     resume(empty)
@@ -161,7 +161,7 @@ def test_a_kill_between_commit_and_clean_up_leaves_nothing_that_is_offered(empty
 
 def test_without_resume_it_starts_anew_says_so_and_loses_nothing(empty, photos, whole):
     interrupt(empty, photos["rex"], "finetuning", 3)
-    progress = Stop("token warm-up", 5)
+    progress = Stop("token warm-up", 2)
     with pytest.raises(Interrupted) as stopped:
         add_concept(options(empty, photos["rex"]), progress)
     assert any("cns add rex --resume" in note for note in progress.notes)
@@ -172,7 +172,7 @@ def test_without_resume_it_starts_anew_says_so_and_loses_nothing(empty, photos, 
 
 def test_states_of_other_settings_stay_beside_each_other(empty, photos, whole):
     interrupt(empty, photos["rex"], "finetuning", 2)
-    interrupt(empty, photos["rex"], "token warm-up", 5, seed=3)
+    interrupt(empty, photos["rex"], "token warm-up", 2, seed=3)
     assert states(empty) == ["rex", "rex"]
     resume(empty, name="rex", steps=4, score="wanda", class_noun="dog", message="by seed 3")
     repo = Repository(empty)
@@ -182,9 +182,9 @@ def test_states_of_other_settings_stay_beside_each_other(empty, photos, whole):
 
 
 def test_options_that_are_given_choose_the_state(empty, photos, whole):
-    interrupt(empty, photos["rex"], "token warm-up", 5, steps=3)
+    interrupt(empty, photos["rex"], "token warm-up", 2, steps=3)
     interrupt(empty, photos["rex"], "finetuning", 2)
-    interrupt(empty, photos["rex"], "token warm-up", 5, steps=2)
+    interrupt(empty, photos["rex"], "token warm-up", 2, steps=2)
     resume(empty, steps=4)
     assert concept_of(empty) == whole
 
@@ -200,7 +200,7 @@ def test_options_that_are_given_choose_the_state(empty, photos, whole):
     ],
 )
 def test_an_option_that_differs_is_named(empty, photos, given, said):
-    interrupt(empty, photos["rex"], "token warm-up", 3)
+    interrupt(empty, photos["rex"], "token warm-up", 2)
     with pytest.raises(MethodError) as error:
         resume(empty, name="rex", **given)
     assert said in error.value.message
@@ -211,7 +211,7 @@ def test_an_option_that_differs_is_named(empty, photos, given, said):
 
 def test_images_that_changed_are_named_before_torch_is_needed(empty, tmp_path):
     folder = write_photos(tmp_path / "photos", 0)
-    interrupt(empty, folder, "token warm-up", 3)
+    interrupt(empty, folder, "token warm-up", 2)
     (folder / "0.png").unlink()
     shutil.copy(folder / "1.png", folder / "9.png")
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
@@ -225,14 +225,14 @@ def test_images_that_changed_are_named_before_torch_is_needed(empty, tmp_path):
 
 def test_captions_that_changed_are_named(empty, tmp_path):
     folder = write_photos(tmp_path / "photos", 0)
-    interrupt(empty, folder, "token warm-up", 3)
+    interrupt(empty, folder, "token warm-up", 2)
     (folder / "0.txt").write_text("a {name} dog on the grass")
     with pytest.raises(MethodError, match="captions is"):
         resume(empty)
 
 
 def test_a_model_that_changed_is_named(empty, photos):
-    interrupt(empty, photos["rex"], "token warm-up", 3)
+    interrupt(empty, photos["rex"], "token warm-up", 2)
     add(empty, "mug", photos["mug"], class_noun="cup")
     with pytest.raises(MethodError, match="concepts mug is new"):
         resume(empty)
@@ -241,7 +241,7 @@ def test_a_model_that_changed_is_named(empty, photos):
 
 
 def test_a_noun_that_was_erased_meanwhile_is_named(empty, photos):
-    interrupt(empty, photos["rex"], "token warm-up", 3)
+    interrupt(empty, photos["rex"], "token warm-up", 2)
     repo = Repository(empty)
     part = repo.objects.put(Blob(b"no delta"))
     erased = repo.objects.put(Erasure(repo.tree_of("HEAD").base, {"dog": ""}, part, part))
@@ -256,7 +256,7 @@ def test_a_noun_that_was_erased_meanwhile_is_named(empty, photos):
 def test_another_version_of_torch_is_named(empty, photos, monkeypatch):
     import diffusers
 
-    interrupt(empty, photos["rex"], "token warm-up", 3)
+    interrupt(empty, photos["rex"], "token warm-up", 2)
     monkeypatch.setattr(diffusers, "__version__", "9.9")
     with pytest.raises(MethodError, match=r"versions diffusers is 9\.9, and was"):
         resume(empty)
@@ -298,7 +298,7 @@ def test_several_names_are_listed(empty, photos):
 
 
 def test_a_damaged_state_is_refused_and_a_fresh_start_works(empty, photos, whole):
-    interrupt(empty, photos["rex"], "token warm-up", 3)
+    interrupt(empty, photos["rex"], "token warm-up", 2)
     [state] = Pending(empty / ".cns").all()
     state.path.write_bytes(state.path.read_bytes()[:-5])
     with pytest.raises(StateCorrupt, match="checksum"):
