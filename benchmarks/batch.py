@@ -1,6 +1,7 @@
 """Are batches of five enough? Each concept is learned by the command twice, in batches of five and of ten.
 
-A batch of half the size takes half the arithmetic, and may be noisier. Pairs share base, images, seed and number of steps.
+A batch of half the size takes half the arithmetic, and may be noisier. Pairs share base, images, seed and number of
+steps.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ OTHER_THINGS = 6
 def judged(tmp_path_factory, _learned, photos):
     """One check of all metrics after a third concept that did harm: the session, the answer and its rows by name."""
     folder = copied(_learned, tmp_path_factory.mktemp("judged"))
-    add(folder, "mug", photos["mug"], class_noun="car", lr=0.3, reg="none", time=NOON + 120)
+    add(folder, "mug", photos["mug"], class_noun="car", steps=8, lr=0.3, reg="none", time=NOON + 120)
     session = Session.open(Repository(folder), "cpu")
     options = CheckOptions(
         start=session.repo.root, images=IMAGES, metrics=METRIC_NAMES, max_drop=dict.fromkeys(("", *METRIC_NAMES), 10.0)

@@ -37,8 +37,12 @@ SETTINGS = {"seed": 7, "steps": 3, "guidance": 2.5, "negative": "blue"}
 
 
 @pytest.fixture
-def judged(learned, monkeypatch):
-    """The registry `learned`, whose check needs no image and passes; nothing is promoted yet."""
+def judged(learned, mlflow_tables, monkeypatch):
+    """The registry `learned`, whose check needs no image and passes; nothing is promoted yet, or mirrored.
+
+    The mirror of a copy has the same runs, and MLflow (3.17) keeps in a process where a run's files are, by its id.
+    """
+    shutil.copy(mlflow_tables, learned / ".cns" / "mlflow.db")
     repo = Repository(learned)
     repo.set_config("check.metrics", ["drift"])
     repo.set_config("check.max-drop", {"drift": 10.0})
