@@ -21,8 +21,8 @@ FEW_STEPS = {"PYTHONPATH": os.pathsep.join([str(TESTS / "few_steps"), str(TESTS.
 """Environment of a process that takes few steps, too."""
 
 
-def take_few_steps(warm_up: int = WARM_UP, sampler: int = SAMPLER) -> None:
+def take_few_steps(warm_up: int = WARM_UP) -> None:
     """Let Stable Diffusion warm up and sample in few steps, in this process."""
     for name, family in SHIPPED.items():
-        defaults = replace(family.defaults, warmup_steps=warm_up, sampler_steps=sampler)
+        defaults = replace(family.defaults, warmup_steps=warm_up, sampler_steps=SAMPLER)
         FAMILIES[name] = replace(family, defaults=defaults)
